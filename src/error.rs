@@ -1,0 +1,357 @@
+//! The one public error.
+
+use std::{borrow::Cow, error::Error as StdError, fmt};
+
+use serde::{Serialize, Serializer};
+
+/// What went wrong, what to do about it, and the details of its kind.
+///
+/// No error carries a value or a key: not in its message, not in its `Debug` form, not in its source.
+///
+/// ```
+/// use keyward::{ErrorKind, ToolPattern};
+///
+/// let error = ToolPattern::new("").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Validation);
+/// assert_eq!(error.http_status(), 422);
+/// assert_eq!(error.field_errors()[0].error_type(), "string_too_short");
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    detail: Detail,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+enum Detail {
+    None,
+    Fields(Vec<FieldError>),
+    Quota(QuotaExceeded),
+}
+
+/// The kinds of [`Error`], one for each thing that a caller may want to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// One or more invalid fields; see [`Error::field_errors`].
+    Validation,
+    /// No such secret for this user.
+    NotFound,
+    /// Another secret of this user has the name.
+    NameTaken,
+    /// Another secret of this user is the default for the same tool pattern and location.
+    DefaultTaken,
+    /// The revision that the update demanded is not the current one.
+    Conflict,
+    /// A limit would be exceeded; see [`Error::quota`].
+    QuotaExceeded,
+    /// A reference that is not granted, or a supplied value that a policy refuses.
+    Denied,
+    /// The vault is locked.
+    Locked,
+    /// The key does not open the vault.
+    WrongKey,
+    /// The stored data is damaged or was changed outside keyward.
+    Corrupt,
+    /// The stored data is older than it should be.
+    RolledBack,
+    /// The vault was written by a version of keyward that this one cannot read.
+    UnsupportedVersion,
+    /// Another process has the vault open for writing.
+    InUse,
+    /// The store failed; nothing changed.
+    Storage,
+    /// This vault cannot do what was asked, whatever the arguments: for example, a vault made without a key
+    /// cannot be locked.
+    Unsupported,
+}
+
+impl ErrorKind {
+    /// The HTTP status that says the same.
+    pub fn http_status(self) -> u16 {
+        match self {
+            ErrorKind::Validation => 422,
+            ErrorKind::NotFound => 404,
+            ErrorKind::NameTaken | ErrorKind::DefaultTaken | ErrorKind::Conflict => 409,
+            ErrorKind::QuotaExceeded => 413,
+            ErrorKind::Denied => 403,
+            ErrorKind::Locked => 423,
+            ErrorKind::Unsupported => 501,
+            ErrorKind::WrongKey
+            | ErrorKind::Corrupt
+            | ErrorKind::RolledBack
+            | ErrorKind::UnsupportedVersion
+            | ErrorKind::InUse
+            | ErrorKind::Storage => 500,
+        }
+    }
+}
+
+impl Error {
+    /// The kind, to decide on.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The HTTP status that says the same as [`kind`](Error::kind).
+    pub fn http_status(&self) -> u16 {
+        self.kind().http_status()
+    }
+
+    /// Every invalid field of the request, in the order of the request's fields; empty unless the kind is
+    /// [`ErrorKind::Validation`].
+    pub fn field_errors(&self) -> &[FieldError] {
+        match &self.0.detail {
+            Detail::Fields(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// Which limit, what is used and what was asked; `None` unless the kind is [`ErrorKind::QuotaExceeded`].
+    pub fn quota(&self) -> Option<&QuotaExceeded> {
+        match &self.0.detail {
+            Detail::Quota(quota) => Some(quota),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            detail: Detail::None,
+            source: None,
+        }))
+    }
+
+    #[cold]
+    pub(crate) fn validation(fields: Vec<FieldError>) -> Error {
+        debug_assert!(!fields.is_empty(), "a validation error names a field");
+        let mut error = Error::new(ErrorKind::Validation, "");
+        error.0.detail = Detail::Fields(fields);
+        error
+    }
+
+    #[cold]
+    pub(crate) fn quota_exceeded(quota: QuotaExceeded) -> Error {
+        let mut error = Error::new(ErrorKind::QuotaExceeded, "");
+        error.0.detail = Detail::Quota(quota);
+        error
+    }
+
+    /// Keeps what caused this error for [`std::error::Error::source`]. The source must not hold a value or a key.
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Puts `prefix` behind the leading `body` of every field's `loc`.
+    pub(crate) fn at_index(mut self, index: usize) -> Error {
+        if let Detail::Fields(fields) = &mut self.0.detail {
+            for field in fields {
+                field.loc.insert(1, LocSegment::Index(index));
+            }
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.detail {
+            Detail::None => f.write_str(&self.0.message),
+            Detail::Fields(fields) => {
+                for (i, field) in fields.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str("; ")?;
+                    }
+                    write!(f, "{field}")?;
+                }
+                Ok(())
+            }
+            Detail::Quota(quota) => write!(f, "{quota}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.to_string())
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// One invalid field of a request, in the form of the REST contract's `ValidationError`.
+///
+/// Serializes as `{"loc": […], "msg": …, "type": …}`. The message never repeats the input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    loc: Vec<LocSegment>,
+    msg: Cow<'static, str>,
+    #[serde(rename = "type")]
+    error_type: &'static str,
+}
+
+impl FieldError {
+    pub(crate) fn new(
+        path: impl IntoIterator<Item = LocSegment>,
+        error_type: &'static str,
+        msg: impl Into<Cow<'static, str>>,
+    ) -> FieldError {
+        let mut loc = vec![LocSegment::from("body")];
+        loc.extend(path);
+        FieldError {
+            loc,
+            msg: msg.into(),
+            error_type,
+        }
+    }
+
+    pub(crate) fn field(
+        name: &'static str,
+        error_type: &'static str,
+        msg: impl Into<Cow<'static, str>>,
+    ) -> FieldError {
+        FieldError::new([LocSegment::from(name)], error_type, msg)
+    }
+
+    /// `type` is `value_error`: the field has the right type and length, and is wrong all the same.
+    pub(crate) fn value_error(name: &'static str, msg: impl fmt::Display) -> FieldError {
+        FieldError::field(name, "value_error", format!("Value error, {msg}"))
+    }
+
+    /// Where in the request: `body`, then the field's name (in a batch, the index of the operation before it).
+    pub fn loc(&self) -> &[LocSegment] {
+        &self.loc
+    }
+
+    /// What is wrong, for a person.
+    pub fn msg(&self) -> &str {
+        &self.msg
+    }
+
+    /// What is wrong, for a program: `missing`, `string_type`, `string_too_short`, `string_too_long`,
+    /// `bool_type`, `value_error`, `json_invalid` or `model_attributes_type` (the body is no JSON object).
+    pub fn error_type(&self) -> &str {
+        self.error_type
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, segment) in self.loc.iter().enumerate() {
+            if i > 0 {
+                f.write_str(".")?;
+            }
+            write!(f, "{segment}")?;
+        }
+        write!(f, ": {}", self.msg)
+    }
+}
+
+/// One step of [`FieldError::loc`]: the name of a field or an index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LocSegment {
+    /// The name of a field.
+    Name(Cow<'static, str>),
+    /// An index from 0.
+    Index(usize),
+}
+
+impl From<&'static str> for LocSegment {
+    fn from(name: &'static str) -> LocSegment {
+        LocSegment::Name(Cow::Borrowed(name))
+    }
+}
+
+impl fmt::Display for LocSegment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LocSegment::Name(name) => f.write_str(name),
+            LocSegment::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
+impl Serialize for LocSegment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            LocSegment::Name(name) => serializer.serialize_str(name),
+            LocSegment::Index(index) => serializer.serialize_u64(*index as u64),
+        }
+    }
+}
+
+/// The limit that a write would exceed. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct QuotaExceeded {
+    /// Whose limit.
+    pub scope: QuotaScope,
+    /// The limit of what.
+    pub resource: QuotaResource,
+    /// The limit.
+    pub limit: u64,
+    /// What is used now.
+    pub used: u64,
+    /// What the write would add.
+    pub requested: u64,
+}
+
+/// Whose limit a [`QuotaExceeded`] speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum QuotaScope {
+    /// One user's limit.
+    User,
+    /// The limit of the whole vault.
+    Vault,
+}
+
+/// The limit of what a [`QuotaExceeded`] speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum QuotaResource {
+    /// The number of secrets.
+    Secrets,
+    /// The UTF-8 bytes of value, name, tool pattern and argument of all secrets together.
+    Bytes,
+}
+
+impl fmt::Display for QuotaExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = match self.scope {
+            QuotaScope::User => "the user",
+            QuotaScope::Vault => "the vault",
+        };
+        let (unit, remedy) = match self.resource {
+            QuotaResource::Secrets => ("secrets", "delete a secret"),
+            QuotaResource::Bytes => ("bytes", "delete or shorten a secret"),
+        };
+        write!(
+            f,
+            "{scope} may keep {limit} {unit}, has {used}, and this asks for {requested} more: {remedy}, or raise the quota",
+            limit = self.limit,
+            used = self.used,
+            requested = self.requested,
+        )
+    }
+}

@@ -1,0 +1,15 @@
+//! Secrets that fit one tool and one argument.
+//!
+//! (front page to be written)
+#![forbid(unsafe_code)]
+
+mod bounds;
+mod error;
+mod location;
+mod secret;
+
+pub use crate::{
+    error::{Error, ErrorKind, FieldError, LocSegment, QuotaExceeded, QuotaResource, QuotaScope},
+    location::Location,
+    secret::{SecretId, SecretInfo, SecretValue, UserId},
+};

@@ -1,0 +1,256 @@
+//! A location: the place of one value in a call's arguments.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
+
+use crate::{
+    bounds::TEXT,
+    error::{Error, FieldError},
+};
+
+/// The place of one value in the JSON arguments of a tool call.
+///
+/// Text that begins with `/` is a JSON Pointer ([RFC 6901]) into the arguments; any other text is the name of a
+/// top-level argument. Two texts that name the same place are equal. A location is exact: there are no wildcards.
+///
+/// ```
+/// use keyward::Location;
+///
+/// assert_eq!(Location::new("token")?, Location::new("/token")?);
+/// assert_eq!(Location::new("/headers/Authorization")?.tokens(), ["headers", "Authorization"]);
+/// assert_eq!(Location::new("a/b")?.as_pointer(), "/a~1b");
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// Locations are ordered parents first: a shallower location comes before a deeper one.
+///
+/// [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
+#[derive(Clone)]
+pub struct Location {
+    /// The canonical form, by which locations are compared.
+    pointer: Box<str>,
+    tokens: Box<[Box<str>]>,
+}
+
+impl Location {
+    /// Reads a location: a JSON Pointer if `text` begins with `/`, else the name of a top-level argument.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation), for the field `tool_arg`, if `text` is empty or longer
+    /// than 1,024 characters; if it is a malformed pointer (a `~` that is followed by neither `0` nor `1`); or if one
+    /// of its tokens is `-`, which RFC 6901 reserves for the element after an array's last: a secret goes to an
+    /// element that is there.
+    pub fn new(text: &str) -> Result<Location, Error> {
+        match Location::parse(text) {
+            Ok(location) => Ok(location),
+            Err(error) => Err(Error::validation(vec![error])),
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Location, FieldError> {
+        const FIELD: &str = "tool_arg";
+        TEXT.check(FIELD, text)?;
+        let tokens: Vec<Box<str>> = match text.strip_prefix('/') {
+            Some(pointer) => pointer
+                .split('/')
+                .map(unescape)
+                .collect::<Option<_>>()
+                .ok_or_else(|| {
+                    FieldError::value_error(
+                        FIELD,
+                        "in a JSON Pointer `~` is written `~0` and `/` inside a name `~1`",
+                    )
+                })?,
+            None => vec![text.into()],
+        };
+        if tokens.iter().any(|token| &**token == "-") {
+            let msg =
+                "`-` names no existing element: give the index of one, or the name of an argument";
+            return Err(FieldError::value_error(FIELD, msg));
+        }
+        Ok(Location::from_tokens(tokens))
+    }
+
+    /// The location under these names and indices, outermost first.
+    pub(crate) fn from_tokens(tokens: Vec<Box<str>>) -> Location {
+        let mut pointer = String::new();
+        for token in &tokens {
+            push_token(&mut pointer, token);
+        }
+        Location {
+            pointer: pointer.into(),
+            tokens: tokens.into(),
+        }
+    }
+
+    /// The canonical form: a JSON Pointer, also where the location was given as a name.
+    pub fn as_pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    /// The names and array indices that lead to the value, outermost first, without escapes; at least one.
+    pub fn tokens(&self) -> &[Box<str>] {
+        &self.tokens
+    }
+
+    /// Whether `other` lies inside what this location names.
+    pub(crate) fn contains(&self, other: &Location) -> bool {
+        other.tokens.len() > self.tokens.len() && other.tokens.starts_with(&self.tokens)
+    }
+}
+
+/// Appends `/` and the token with `~` and `/` escaped.
+pub(crate) fn push_token(pointer: &mut String, token: &str) {
+    pointer.push('/');
+    for c in token.chars() {
+        match c {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c => pointer.push(c),
+        }
+    }
+}
+
+/// The token that its escaped form stands for; `None` if an escape is malformed.
+fn unescape(escaped: &str) -> Option<Box<str>> {
+    let mut token = String::with_capacity(escaped.len());
+    let mut chars = escaped.chars();
+    while let Some(c) = chars.next() {
+        token.push(match c {
+            '~' => match chars.next()? {
+                '0' => '~',
+                '1' => '/',
+                _ => return None,
+            },
+            c => c,
+        });
+    }
+    Some(token.into())
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Location, Error> {
+        Location::new(text)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pointer)
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Location").field(&self.pointer).finish()
+    }
+}
+
+impl From<Location> for String {
+    fn from(location: Location) -> String {
+        location.pointer.into()
+    }
+}
+
+impl PartialEq for Location {
+    fn eq(&self, other: &Location) -> bool {
+        self.pointer == other.pointer
+    }
+}
+
+impl Eq for Location {}
+
+impl Hash for Location {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pointer.hash(state);
+    }
+}
+
+impl PartialOrd for Location {
+    fn partial_cmp(&self, other: &Location) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Location {
+    fn cmp(&self, other: &Location) -> Ordering {
+        (self.tokens.len(), &*self.pointer).cmp(&(other.tokens.len(), &*other.pointer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_and_its_pointer_are_one_location() {
+        for (text, pointer, tokens) in [
+            ("token", "/token", &["token"][..]),
+            ("/token", "/token", &["token"]),
+            ("a/b", "/a~1b", &["a/b"]),
+            ("a~b", "/a~0b", &["a~b"]),
+            ("/a~1b", "/a~1b", &["a/b"]),
+            ("/m~0n/0", "/m~0n/0", &["m~n", "0"]),
+            ("/~01", "/~01", &["~1"]),
+            ("/", "/", &[""]),
+            ("/a/", "/a/", &["a", ""]),
+            (" ", "/ ", &[" "]),
+            ("schlüssel", "/schlüssel", &["schlüssel"]),
+        ] {
+            let location = Location::new(text).unwrap();
+            assert_eq!(location.as_pointer(), pointer, "{text}");
+            let found: Vec<&str> = location.tokens().iter().map(|token| &**token).collect();
+            assert_eq!(found, tokens, "{text}");
+            assert_eq!(Location::new(pointer).unwrap(), location, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_location_is_refused() {
+        let long = "é".repeat(1025);
+        for (text, error_type) in [
+            ("", "string_too_short"),
+            (&*long, "string_too_long"),
+            ("/a~", "value_error"),
+            ("/a~2b", "value_error"),
+            ("/~/b", "value_error"),
+            ("/items/-", "value_error"),
+            ("/items/-/token", "value_error"),
+            ("/-", "value_error"),
+            ("-", "value_error"),
+        ] {
+            let error = Location::new(text).unwrap_err();
+            assert_eq!(error.field_errors()[0].error_type(), error_type, "{text}");
+        }
+        assert!(
+            Location::new(&"é".repeat(1024)).is_ok(),
+            "1,024 characters, not bytes"
+        );
+    }
+
+    #[test]
+    fn parents_come_first() {
+        let mut locations = ["/a/b", "/b", "/a/b/c", "/a"].map(|text| Location::new(text).unwrap());
+        locations.sort();
+        assert_eq!(
+            locations.map(|l| l.as_pointer().to_owned()),
+            ["/a", "/b", "/a/b", "/a/b/c"]
+        );
+    }
+
+    #[test]
+    fn containment_is_by_token_not_by_text() {
+        let location = |text| Location::new(text).unwrap();
+        assert!(location("/a").contains(&location("/a/b")));
+        assert!(!location("/a").contains(&location("/ab/c")));
+        assert!(!location("/a").contains(&location("/a")));
+        assert!(!location("/a/b").contains(&location("/a")));
+    }
+}

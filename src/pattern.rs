@@ -1,0 +1,3 @@
+//! Tool patterns: the language, the order of precedence, and the simple matcher.
+//!
+//! Skeleton.

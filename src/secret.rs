@@ -1,0 +1,279 @@
+//! A secret: its ids, what can be read of it, its value, and the mask.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, FieldError};
+
+/// The owner of secrets: a tenant's UUID.
+///
+/// ```
+/// use keyward::UserId;
+///
+/// let alice: UserId = "6f2c1b6e-6a0e-4d0a-9f3e-2b8a4a9f5f10".parse()?;
+/// assert_ne!(alice, UserId::LOCAL);
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(#[serde(with = "uuid_text")] Uuid);
+
+impl UserId {
+    /// The user of a program that has only one: the nil UUID.
+    pub const LOCAL: UserId = UserId(Uuid::nil());
+
+    /// The user with this UUID.
+    pub const fn new(id: Uuid) -> UserId {
+        UserId(id)
+    }
+
+    /// The UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+}
+
+/// The id of a secret, made by keyward: a UUID of version 7 (RFC 9562).
+///
+/// The ids of one vault grow strictly, so of two secrets the older has the smaller id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretId(#[serde(with = "uuid_text")] Uuid);
+
+impl SecretId {
+    /// The id with this UUID.
+    ///
+    /// For ids that come from elsewhere, such as a URL: keyward makes the ids of new secrets itself.
+    pub const fn new(id: Uuid) -> SecretId {
+        SecretId(id)
+    }
+
+    /// The UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+
+    /// The id that `text` is in the hyphenated form, in either case; `None` for any other text.
+    pub(crate) fn from_hyphenated(text: &str) -> Option<SecretId> {
+        const HYPHENATED: usize = 36;
+        if text.len() != HYPHENATED {
+            return None;
+        }
+        Uuid::try_parse(text).ok().map(SecretId)
+    }
+}
+
+macro_rules! id_conversions {
+    ($id:ident) => {
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self.0.as_hyphenated(), f)
+            }
+        }
+
+        impl From<Uuid> for $id {
+            fn from(id: Uuid) -> $id {
+                $id(id)
+            }
+        }
+
+        impl From<$id> for Uuid {
+            fn from(id: $id) -> Uuid {
+                id.0
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = Error;
+
+            /// # Errors
+            ///
+            /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if `text` is no UUID.
+            fn from_str(text: &str) -> Result<$id, Error> {
+                Uuid::try_parse(text).map($id).map_err(|_| {
+                    let msg = "Input should be a valid UUID";
+                    Error::validation(vec![FieldError::new([], "uuid_parsing", msg)])
+                })
+            }
+        }
+    };
+}
+
+id_conversions!(UserId);
+id_conversions!(SecretId);
+
+/// UUIDs as hyphenated text in every format, so that an id reads the same wherever it is stored.
+mod uuid_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Uuid, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Uuid::try_parse(&text).map_err(|_| D::Error::custom("a UUID is not well-formed"))
+    }
+}
+
+/// All that can ever be read of a secret. Its value is not part of it.
+///
+/// The JSON form is that of the REST contract's `SecretInfo`.
+///
+/// ```
+/// use keyward::{NewSecret, UserId, Vault};
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// let info = user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("agno__linear__*", "api_key"))?;
+/// assert_eq!(info.display.as_deref(), Some("li********vN"));
+/// assert_eq!(serde_json::to_value(&info).unwrap()["tool_name"], "agno__linear__*");
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SecretInfo {
+    /// The id, made by keyward.
+    pub secret_id: SecretId,
+    /// The owner.
+    pub user_id: UserId,
+    /// The name, 1 to 1,024 characters, unique among the owner's secrets.
+    pub secret_name: String,
+    /// A mask of the value, made when it was written; `None` where a policy turns it off.
+    pub display: Option<String>,
+    /// The tool pattern of the binding, as it was given.
+    pub tool_name: Option<String>,
+    /// The location of the binding, as it was given.
+    pub tool_arg: Option<String>,
+    /// Whether the secret is put in by itself when a call has no value at its location.
+    pub is_default_for_tool: bool,
+    /// What is put around the value where it is injected, with `{}` for the value. Not part of the REST contract,
+    /// and absent from the JSON unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// When the secret was created, to the microsecond.
+    pub created_at: DateTime<Utc>,
+    /// When the secret was last written, to the microsecond. Never goes back.
+    pub updated_at: DateTime<Utc>,
+    /// How many times the secret was written, from 1. Not part of the JSON.
+    #[serde(skip)]
+    pub revision: u64,
+}
+
+/// A value that must not be seen: redacted in `Debug`, without `Display` and `Serialize`, wiped when dropped.
+///
+/// ```
+/// use keyward::SecretValue;
+///
+/// let value = SecretValue::new("lin_api_Zq8wT3vN");
+/// assert_eq!(format!("{value:?}"), "SecretValue([redacted])");
+/// assert_eq!(value.expose_secret(), "lin_api_Zq8wT3vN");
+/// ```
+///
+/// # Security
+///
+/// A `&str` is copied: the copy is wiped, the original is the caller's. A `String` is taken over as it is and wiped
+/// when dropped, but what it left behind when it grew before is out of reach.
+#[derive(Clone)]
+pub struct SecretValue(Zeroizing<String>);
+
+impl SecretValue {
+    /// Takes the value over.
+    pub fn new(value: impl Into<String>) -> SecretValue {
+        SecretValue(Zeroizing::new(value.into()))
+    }
+
+    /// The value itself. This is the only way to it, so that uses can be found by name.
+    pub fn expose_secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Zeroizing<String>> for SecretValue {
+    fn from(value: Zeroizing<String>) -> SecretValue {
+        SecretValue(value)
+    }
+}
+
+impl From<String> for SecretValue {
+    fn from(value: String) -> SecretValue {
+        SecretValue::new(value)
+    }
+}
+
+impl From<&str> for SecretValue {
+    fn from(value: &str) -> SecretValue {
+        SecretValue::new(value)
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretValue([redacted])")
+    }
+}
+
+/// What a person may see of a value, to tell it from others: under 12 characters eight `*`; else the first and last
+/// `min(4, length / 8)` characters around eight `*`.
+pub(crate) fn mask(value: &str) -> String {
+    const STARS: &str = "********";
+    let length = value.chars().count();
+    if length < 12 {
+        return STARS.to_owned();
+    }
+    let shown = (length / 8).min(4);
+    let head = value.chars().take(shown);
+    let tail = value.chars().skip(length - shown);
+    head.chain(STARS.chars()).chain(tail).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_shows_no_more_than_it_may() {
+        let cases = [
+            ("abcd", "********"),
+            ("abcdefghijk", "********"),
+            ("abcdefghijkl", "a********l"),
+            ("abcdefghijklmno", "a********o"),
+            ("abcdefghijklmnop", "ab********op"),
+            ("abcdefghijklmnopqrstuvwxyz012345", "abcd********2345"),
+            (
+                "0123456789012345678901234567890123456789012345678901234567890123",
+                "0123********0123",
+            ),
+            ("ééééééééééé", "********"),
+            ("éabcdefghijü", "é********ü"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(mask(value), expected, "of {value}");
+        }
+    }
+
+    #[test]
+    fn only_the_hyphenated_form_is_an_id_in_text() {
+        let id = SecretId::new(Uuid::from_u128(0x0192_7000_0000_7000_8000_0000_0000_00ab));
+        assert_eq!(SecretId::from_hyphenated(&id.to_string()), Some(id));
+        assert_eq!(
+            SecretId::from_hyphenated(&id.to_string().to_uppercase()),
+            Some(id)
+        );
+        for text in [
+            id.as_uuid().simple().to_string(),
+            id.as_uuid().braced().to_string(),
+            id.as_uuid().urn().to_string(),
+            "github-token".to_owned(),
+            "éééééééééééééééééé".to_owned(),
+        ] {
+            assert_eq!(SecretId::from_hyphenated(&text), None, "{text}");
+        }
+    }
+}
