@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     bounds::TEXT,
     error::{Error, FieldError},
@@ -150,6 +152,13 @@ impl fmt::Display for Location {
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Location").field(&self.pointer).finish()
+    }
+}
+
+impl Serialize for Location {
+    /// As its canonical form.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.pointer)
     }
 }
 
