@@ -7,7 +7,7 @@
 //! * **Precedence is a position.** The bindings are sorted by location, then by precedence. So a binding's index says
 //!   all: of two with one location the smaller index wins, and the winners in the order of their indices are in the
 //!   order of their locations. Looking up never compares patterns, locations or ids.
-//! * **Exact names** are keys of a hash map (SipHash with a random seed: who chooses tool names cannot choose
+//! * **Exact names** are keys of a hash map (`SipHash` with a random seed: who chooses tool names cannot choose
 //!   collisions). One lookup, whatever the number of bindings.
 //! * **Wildcard patterns** are a compressed trie over their characters (`trie.rs`), in which `?` and `*` are edges of
 //!   their own. A name is read once, from left to right, with the set of all places in the trie that fit what was
