@@ -6,10 +6,14 @@
 mod bounds;
 mod error;
 mod location;
+mod pattern;
+mod resolver;
 mod secret;
 
 pub use crate::{
     error::{Error, ErrorKind, FieldError, LocSegment, QuotaExceeded, QuotaResource, QuotaScope},
     location::Location,
+    pattern::ToolPattern,
+    resolver::{Match, Resolved, Resolver, ResolverBuilder},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
 };
