@@ -31,7 +31,10 @@ mod tests;
 mod value;
 mod walk;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -209,12 +212,11 @@ pub(crate) fn conceal<'l>(
     let locations: BTreeSet<&Location> = locations.into_iter().collect();
     let mut strings: BTreeSet<&Location> = BTreeSet::new();
     for &location in &locations {
-        let declaration = declares(schema, location);
         if strings.iter().any(|outer| outer.contains(location)) {
             left.push((location, LeftReason::InsideAnother));
             continue;
         }
-        match declaration {
+        match declares(schema, location) {
             Declaration::NotDeclared => left.push((location, LeftReason::NotDeclared)),
             Declaration::NoString => left.push((location, LeftReason::NotAString)),
             Declaration::String => {
@@ -228,35 +230,29 @@ pub(crate) fn conceal<'l>(
         pending.clear();
     }
 
-    let removed_parents = loop {
-        let mut concealed = schema.clone();
-        let mut removed_parents = BTreeSet::new();
-        let mut failures = Vec::new();
-        for &location in pending.iter().rev() {
-            match hide(&concealed, location, &pending, max_value_chars) {
-                Ok((next, parents)) => {
-                    concealed = next;
-                    removed_parents.extend(parents);
-                }
-                Err(reason) => failures.push((location, reason)),
-            }
+    let mut hidden = BTreeSet::new();
+    let mut removed_parents = BTreeSet::new();
+    let mut concealed = schema.clone();
+    // What was in the way of one location may be gone with another, so try again until nothing more can be hidden.
+    while !pending.is_empty() {
+        let batch = hide_most(&concealed, &pending, max_value_chars);
+        if batch.hidden.is_empty() {
+            left.extend(batch.failures);
+            break;
         }
-        if failures.is_empty() {
-            if !pending.is_empty() {
-                references::drop_unused_definitions(schema, &mut concealed);
-                *schema = concealed;
-            }
-            break removed_parents;
-        }
-        for (location, _) in &failures {
-            pending.remove(location);
-        }
-        left.append(&mut failures);
-    };
+        concealed = batch.concealed;
+        removed_parents.extend(batch.removed_parents);
+        hidden.extend(batch.hidden);
+        pending = batch.failures.into_keys().collect();
+    }
+    if !hidden.is_empty() {
+        references::drop_unused_definitions(schema, &mut concealed);
+        *schema = concealed;
+    }
 
     left.sort_by_key(|&(location, _)| location);
     Concealment {
-        hidden: pending.into_iter().cloned().collect(),
+        hidden: hidden.into_iter().cloned().collect(),
         removed_parents: removed_parents.into_iter().collect(),
         left: left
             .into_iter()
@@ -265,6 +261,51 @@ pub(crate) fn conceal<'l>(
                 reason,
             })
             .collect(),
+    }
+}
+
+struct Batch<'l> {
+    concealed: Value,
+    hidden: BTreeSet<&'l Location>,
+    removed_parents: BTreeSet<Location>,
+    failures: BTreeMap<&'l Location, LeftReason>,
+}
+
+/// Hides those of the locations that can be hidden together.
+fn hide_most<'l>(
+    schema: &Value,
+    locations: &BTreeSet<&'l Location>,
+    max_value_chars: usize,
+) -> Batch<'l> {
+    let mut batch = Batch {
+        concealed: schema.clone(),
+        hidden: locations.clone(),
+        removed_parents: BTreeSet::new(),
+        failures: BTreeMap::new(),
+    };
+    loop {
+        let failed_before = batch.failures.len();
+        let mut concealed = schema.clone();
+        let mut removed_parents = BTreeSet::new();
+        for &location in batch.hidden.iter().rev() {
+            match hide(&concealed, location, &batch.hidden, max_value_chars) {
+                Ok((next, parents)) => {
+                    concealed = next;
+                    removed_parents.extend(parents);
+                }
+                Err(reason) => {
+                    batch.failures.insert(location, reason);
+                }
+            }
+        }
+        if batch.failures.len() == failed_before {
+            batch.concealed = concealed;
+            batch.removed_parents = removed_parents;
+            return batch;
+        }
+        batch
+            .hidden
+            .retain(|location| !batch.failures.contains_key(location));
     }
 }
 
