@@ -1,0 +1,336 @@
+//! What the model's schema shows: a tool's input schema without the locations that defaults fill.
+//!
+//! # The property
+//!
+//! Arguments that hold no value (nothing, or null) at a hidden location or at a removed parent, and are valid under the
+//! concealed schema, are valid under the original one after the defaults have been put in, whatever strings of 4
+//! characters up to the vault's bound those are. Where that cannot be had, the location stays in the schema, exactly as
+//! it was, and the report says why. The concealed schema may ask for more than the original, never for less.
+//!
+//! # How
+//!
+//! `walk` expands the path to a location: it finds every subschema that the objects on the path must satisfy (through
+//! `allOf`, `$ref`, and an `anyOf` or `oneOf` of which one branch alone takes objects, as in "an object or null"), and
+//! gives up where a keyword could tell the arguments before from those after. A `$ref` on the path is replaced by a copy
+//! of its target, so that other places that share the target keep it. `edit` then removes the property from all of
+//! these subschemas. `references` mends references that pointed into what was changed, and drops definitions that
+//! nothing refers to any more.
+//!
+//! An object that is absent is made when a default goes into it. If the original schema asks for something else in it,
+//! the object made would be invalid: the concealed schema then requires the object and no longer takes null for it, so
+//! that the model supplies the rest.
+//!
+//! Locations are hidden one after the other, deepest first; the property carries over from step to step. While one is
+//! hidden the others are relied upon to be there (an object that requires two hidden properties can be made), so a
+//! failure starts the work again without the location that failed.
+
+mod edit;
+mod references;
+#[cfg(test)]
+mod tests;
+mod value;
+mod walk;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::{
+    location::Location,
+    schema::{Declaration, declares},
+};
+
+/// What was hidden from a tool's input schema, and what was not, and why.
+///
+/// Serializes for logs, without any value:
+/// `{"hidden": ["/token"], "removed_parents": [], "left": [{"location": "/pin", "reason": "constrained_value",
+/// "keyword": "pattern"}]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Concealment {
+    #[serde(serialize_with = "as_pointers")]
+    hidden: Vec<Location>,
+    #[serde(serialize_with = "as_pointers")]
+    removed_parents: Vec<Location>,
+    left: Vec<LeftLocation>,
+}
+
+impl Concealment {
+    /// The locations that are no longer in the schema, in their order.
+    pub fn hidden(&self) -> &[Location] {
+        &self.hidden
+    }
+
+    /// The objects that are no longer in the schema, because nothing was left in them to ask for. They are made when
+    /// the defaults go in.
+    ///
+    /// An object that says `additionalProperties: true`, or has a schema there, can take anything and is kept; one
+    /// without the keyword lists what it takes, as in schemas made from types, and is removed.
+    pub fn removed_parents(&self) -> &[Location] {
+        &self.removed_parents
+    }
+
+    /// The locations that stay as they were, and why, in their order.
+    pub fn left(&self) -> &[LeftLocation] {
+        &self.left
+    }
+
+    /// Whether the model sees none of the locations: each is hidden, or was not in the schema in the first place.
+    pub fn is_complete(&self) -> bool {
+        self.left
+            .iter()
+            .all(|left| left.reason == LeftReason::NotDeclared)
+    }
+}
+
+/// A location that `conceal` left in the schema, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftLocation {
+    #[serde(serialize_with = "as_pointer")]
+    location: Location,
+    #[serde(flatten)]
+    reason: LeftReason,
+}
+
+impl LeftLocation {
+    /// The location.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Why it stays in the schema.
+    pub fn reason(&self) -> LeftReason {
+        self.reason
+    }
+}
+
+impl fmt::Display for LeftLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.location, self.reason)
+    }
+}
+
+/// Why a location stays in the schema.
+///
+/// Except for the first two, the model may still be asked for a value there, and the default goes in if it gives none.
+/// Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LeftReason {
+    /// The schema does not declare it: there is nothing to hide, and nothing is put in.
+    NotDeclared,
+    /// The schema declares it with a type that no string has: nothing is put in.
+    NotAString,
+    /// The schema accepts some strings there and not others: the tool might refuse the secret.
+    ConstrainedValue(&'static str),
+    /// What the schema asks for depends on whether the property is there.
+    ConditionalSchema(&'static str),
+    /// The schema limits which properties, or how many of them, an object on the way may have.
+    ConstrainedObject(&'static str),
+    /// On the way lies something that may be neither an object nor null.
+    ParentNotObject,
+    /// An object on the way may be null, would be invalid if it were made, and null cannot be ruled out.
+    ParentNullable,
+    /// It lies inside an array, which may have no such element.
+    InsideArray,
+    /// It lies inside another location that takes a string.
+    InsideAnother,
+    /// The schema refers to what is not followed: another document, an anchor, a dynamic reference.
+    UnsupportedReference(&'static str),
+    /// Another part of the schema refers to this one in a way that cannot be taken apart, such as a recursion.
+    SharedSchema,
+    /// A keyword has a value that JSON Schema does not give it.
+    Malformed(&'static str),
+    /// The schema is too large or too deep.
+    TooComplex,
+}
+
+impl LeftReason {
+    /// The keyword that stands in the way, for reasons that have one.
+    pub fn keyword(self) -> Option<&'static str> {
+        match self {
+            LeftReason::ConstrainedValue(keyword)
+            | LeftReason::ConditionalSchema(keyword)
+            | LeftReason::ConstrainedObject(keyword)
+            | LeftReason::UnsupportedReference(keyword)
+            | LeftReason::Malformed(keyword) => Some(keyword),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for LeftReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            LeftReason::NotDeclared => "the schema does not declare it",
+            LeftReason::NotAString => "the schema declares it with a type that no string has",
+            LeftReason::ConstrainedValue(_) => "the schema accepts only some strings there",
+            LeftReason::ConditionalSchema(_) => {
+                "what the schema asks for depends on whether it is there"
+            }
+            LeftReason::ConstrainedObject(_) => {
+                "the schema limits which or how many properties there may be"
+            }
+            LeftReason::ParentNotObject => {
+                "a parent of it may be something other than an object or null"
+            }
+            LeftReason::ParentNullable => {
+                "a parent of it may be null, and an object made in its place would be invalid"
+            }
+            LeftReason::InsideArray => "it lies inside an array",
+            LeftReason::InsideAnother => "it lies inside another location that takes a string",
+            LeftReason::UnsupportedReference(_) => {
+                "the schema has references that are not followed"
+            }
+            LeftReason::SharedSchema => "another part of the schema refers to this one",
+            LeftReason::Malformed(_) => "the schema is malformed",
+            LeftReason::TooComplex => "the schema is too large or too deep",
+        };
+        f.write_str(text)?;
+        match self.keyword() {
+            Some(keyword) => write!(f, " (`{keyword}`)"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Removes `locations` from `schema`, so that the model is not asked for them.
+///
+/// `max_value_chars` is the length in characters of the longest string that can be put in, a format included.
+pub(crate) fn conceal<'l>(
+    schema: &mut Value,
+    locations: impl IntoIterator<Item = &'l Location>,
+    max_value_chars: usize,
+) -> Concealment {
+    let mut left = Vec::new();
+    let mut pending = BTreeSet::new();
+    let locations: BTreeSet<&Location> = locations.into_iter().collect();
+    let mut strings: BTreeSet<&Location> = BTreeSet::new();
+    for &location in &locations {
+        if strings.iter().any(|outer| outer.contains(location)) {
+            left.push((location, LeftReason::InsideAnother));
+            continue;
+        }
+        match declares(schema, location) {
+            Declaration::NotDeclared => left.push((location, LeftReason::NotDeclared)),
+            Declaration::NoString => left.push((location, LeftReason::NotAString)),
+            Declaration::String => {
+                strings.insert(location);
+                pending.insert(location);
+            }
+        }
+    }
+    if let Some(reason) = references::unsupported(schema).filter(|_| !pending.is_empty()) {
+        left.extend(pending.iter().map(|&location| (location, reason)));
+        pending.clear();
+    }
+
+    let mut hidden = BTreeSet::new();
+    let mut removed_parents = BTreeSet::new();
+    let mut concealed = schema.clone();
+    // What was in the way of one location may be gone with another, so try again until nothing more can be hidden.
+    while !pending.is_empty() {
+        let batch = hide_most(&concealed, &pending, max_value_chars);
+        if batch.hidden.is_empty() {
+            left.extend(batch.failures);
+            break;
+        }
+        concealed = batch.concealed;
+        removed_parents.extend(batch.removed_parents);
+        hidden.extend(batch.hidden);
+        pending = batch.failures.into_keys().collect();
+    }
+    if !hidden.is_empty() {
+        references::drop_unused_definitions(schema, &mut concealed);
+        *schema = concealed;
+    }
+
+    left.sort_by_key(|&(location, _)| location);
+    Concealment {
+        hidden: hidden.into_iter().cloned().collect(),
+        removed_parents: removed_parents.into_iter().collect(),
+        left: left
+            .into_iter()
+            .map(|(location, reason)| LeftLocation {
+                location: location.clone(),
+                reason,
+            })
+            .collect(),
+    }
+}
+
+struct Batch<'l> {
+    concealed: Value,
+    hidden: BTreeSet<&'l Location>,
+    removed_parents: BTreeSet<Location>,
+    failures: BTreeMap<&'l Location, LeftReason>,
+}
+
+/// Hides those of the locations that can be hidden together.
+fn hide_most<'l>(
+    schema: &Value,
+    locations: &BTreeSet<&'l Location>,
+    max_value_chars: usize,
+) -> Batch<'l> {
+    let mut batch = Batch {
+        concealed: schema.clone(),
+        hidden: locations.clone(),
+        removed_parents: BTreeSet::new(),
+        failures: BTreeMap::new(),
+    };
+    loop {
+        let failed_before = batch.failures.len();
+        let mut concealed = schema.clone();
+        let mut removed_parents = BTreeSet::new();
+        for &location in batch.hidden.iter().rev() {
+            match hide(&concealed, location, &batch.hidden, max_value_chars) {
+                Ok((next, parents)) => {
+                    concealed = next;
+                    removed_parents.extend(parents);
+                }
+                Err(reason) => {
+                    batch.failures.insert(location, reason);
+                }
+            }
+        }
+        if batch.failures.len() == failed_before {
+            batch.concealed = concealed;
+            batch.removed_parents = removed_parents;
+            return batch;
+        }
+        batch
+            .hidden
+            .retain(|location| !batch.failures.contains_key(location));
+    }
+}
+
+/// The schema without `location`, and the parents that were left empty by it. `with` are all the locations that will be
+/// hidden.
+fn hide(
+    schema: &Value,
+    location: &Location,
+    with: &BTreeSet<&Location>,
+    max_value_chars: usize,
+) -> Result<(Value, Vec<Location>), LeftReason> {
+    let mut path = walk::expand(schema, location.tokens(), max_value_chars)?;
+    let removed = edit::remove(&mut path, location.tokens(), with)?;
+    let mut concealed = path.schema;
+    references::mend(schema, &mut concealed)?;
+    if declares(&concealed, location) != Declaration::NotDeclared {
+        return Err(LeftReason::SharedSchema);
+    }
+    Ok((concealed, removed))
+}
+
+fn as_pointer<S: Serializer>(location: &Location, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(location.as_pointer())
+}
+
+fn as_pointers<S: Serializer>(locations: &[Location], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(locations.iter().map(Location::as_pointer))
+}

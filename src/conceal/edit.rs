@@ -1,0 +1,283 @@
+//! Removing a property from every subschema that applies to its object, and what follows from that for its parents.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{
+    LeftReason,
+    walk::{Level, Path, object},
+};
+use crate::{
+    location::Location,
+    schema::{Document, Types, branches, entry},
+};
+
+/// Removes what `tokens` name from the path's schema; gives back the parents that were left empty and removed as well.
+///
+/// `with` are all the locations that will be hidden.
+pub(super) fn remove(
+    path: &mut Path,
+    tokens: &[Box<str>],
+    with: &BTreeSet<&Location>,
+) -> Result<Vec<Location>, LeftReason> {
+    let Path { schema, levels } = path;
+    for (depth, level) in levels.iter().enumerate() {
+        strip_samples(schema, level, &tokens[depth..]);
+    }
+    let demanded = (1..levels.len())
+        .rev()
+        .find(|&depth| !can_be_made(schema, &levels[depth], &tokens[..=depth], with))
+        .unwrap_or(0);
+
+    let mut removed = Vec::new();
+    let mut kept = levels.len();
+    remove_property(schema, &levels[kept - 1], &tokens[kept - 1]);
+    while kept - 1 > demanded && is_empty(schema, &levels[kept - 1]) {
+        kept -= 1;
+        remove_property(schema, &levels[kept - 1], &tokens[kept - 1]);
+        removed.push(Location::from_tokens(tokens[..kept].to_vec()));
+    }
+
+    for (level, name) in levels.iter().zip(tokens).take(demanded) {
+        require(schema, level, name)?;
+    }
+    for depth in (1..kept).rev() {
+        if levels[depth].types == Types::ALL {
+            declare_object(schema, &levels[depth]);
+        } else if depth <= demanded && levels[depth].types.contains(Types::NULL) {
+            rule_out_null(schema, &levels[depth])?;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether an object that consists of nothing but the property at the end of `tokens` and the others that will be hidden
+/// satisfies all nodes.
+fn can_be_made(
+    schema: &Value,
+    level: &Level,
+    tokens: &[Box<str>],
+    with: &BTreeSet<&Location>,
+) -> bool {
+    let Some((next, parents)) = tokens.split_last() else {
+        return true;
+    };
+    let will_be_there = |name: &str| {
+        name == &**next
+            || with.iter().any(|other| {
+                matches!(other.tokens().split_last(), Some((last, others))
+                    if &**last == name && others == parents)
+            })
+    };
+    let asks_for_nothing_else = |node: &Map<String, Value>| {
+        branches(node, "required")
+            .iter()
+            .filter_map(Value::as_str)
+            .all(will_be_there)
+    };
+    !level.opaque
+        && level
+            .nodes
+            .iter()
+            .filter_map(|pointer| object(schema, pointer))
+            .all(asks_for_nothing_else)
+}
+
+/// Whether there is nothing left in an object that anyone could usefully fill.
+fn is_empty(schema: &Value, level: &Level) -> bool {
+    let lists_nothing = |keyword: &str, node: &Map<String, Value>| match node.get(keyword) {
+        None => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(members)) => members.is_empty(),
+        Some(_) => false,
+    };
+    let admits_nothing = |keyword: &str, node: &Map<String, Value>| {
+        matches!(node.get(keyword), None | Some(Value::Bool(false)))
+    };
+    !level.opaque
+        && level
+            .nodes
+            .iter()
+            .filter_map(|pointer| object(schema, pointer))
+            .all(|node| {
+                [
+                    "properties",
+                    "required",
+                    "patternProperties",
+                    "dependentRequired",
+                ]
+                .iter()
+                .all(|keyword| lists_nothing(keyword, node))
+                    && ["additionalProperties", "unevaluatedProperties"]
+                        .iter()
+                        .all(|keyword| admits_nothing(keyword, node))
+            })
+}
+
+/// Removes the property `name` and all demands for it from the nodes of `level`.
+fn remove_property(schema: &mut Value, level: &Level, name: &str) {
+    for pointer in &level.nodes {
+        let Some(node) = object_mut(schema, pointer) else {
+            continue;
+        };
+        if let Some(Value::Object(properties)) = node.get_mut("properties") {
+            properties.retain(|property, _| property != name);
+        }
+        if let Some(Value::Array(required)) = node.get_mut("required") {
+            required.retain(|required| required != name);
+            if required.is_empty() {
+                node.retain(|keyword, _| keyword != "required");
+            }
+        }
+        for keyword in ["dependentRequired", "dependencies"] {
+            let Some(Value::Object(dependencies)) = node.get_mut(keyword) else {
+                continue;
+            };
+            dependencies.retain(|_, names| match names {
+                Value::Array(names) => {
+                    names.retain(|required| required != name);
+                    !names.is_empty()
+                }
+                _ => true,
+            });
+            if dependencies.is_empty() {
+                node.retain(|name, _| name != keyword);
+            }
+        }
+        strip_samples_of(node, &[name.into()]);
+    }
+}
+
+/// Removes what stands at `tokens` from the samples of an object that `default` and `examples` give.
+fn strip_samples(schema: &mut Value, level: &Level, tokens: &[Box<str>]) {
+    for pointer in level.nodes.iter().chain(&level.entries) {
+        if let Some(node) = object_mut(schema, pointer) {
+            strip_samples_of(node, tokens);
+        }
+    }
+}
+
+fn strip_samples_of(node: &mut Map<String, Value>, tokens: &[Box<str>]) {
+    if let Some(sample) = node.get_mut("default") {
+        strip_sample(sample, tokens);
+    }
+    if let Some(Value::Array(samples)) = node.get_mut("examples") {
+        for sample in samples {
+            strip_sample(sample, tokens);
+        }
+    }
+}
+
+fn strip_sample(mut sample: &mut Value, tokens: &[Box<str>]) {
+    let Some((name, parents)) = tokens.split_last() else {
+        return;
+    };
+    for parent in parents {
+        match sample.get_mut(&**parent) {
+            Some(inner) => sample = inner,
+            None => return,
+        }
+    }
+    if let Value::Object(sample) = sample {
+        sample.retain(|member, _| member != &**name);
+    }
+}
+
+/// Adds `name` to `required` in a node that declares it.
+fn require(schema: &mut Value, level: &Level, name: &str) -> Result<(), LeftReason> {
+    let required = level
+        .nodes
+        .iter()
+        .filter_map(|pointer| object(schema, pointer))
+        .any(|node| branches(node, "required").iter().any(|other| other == name));
+    if required {
+        return Ok(());
+    }
+    let declares = |pointer: &&String| {
+        object(schema, pointer)
+            .and_then(|node| entry(node, "properties", name))
+            .is_some()
+    };
+    let pointer = level
+        .nodes
+        .iter()
+        .find(declares)
+        .ok_or(LeftReason::NotDeclared)?;
+    let node = object_mut(schema, pointer).ok_or(LeftReason::NotDeclared)?;
+    match node.entry("required").or_insert(Value::Array(Vec::new())) {
+        Value::Array(required) => required.push(name.into()),
+        _ => return Err(LeftReason::Malformed("required")),
+    }
+    Ok(())
+}
+
+/// Gives a place without any type the type `object`.
+fn declare_object(schema: &mut Value, level: &Level) {
+    if let Some(node) = level
+        .entries
+        .first()
+        .and_then(|pointer| object_mut(schema, pointer))
+    {
+        node.insert("type".to_owned(), "object".into());
+    }
+}
+
+/// Takes null from the types of a place: from `type`, and the branches of `anyOf` and `oneOf` that are for null alone.
+fn rule_out_null(schema: &mut Value, level: &Level) -> Result<(), LeftReason> {
+    for pointer in &level.entries {
+        let types: Vec<Types> = {
+            let document = Document::new(schema, Types::ALL);
+            let node = object(schema, pointer);
+            ["anyOf", "oneOf"]
+                .iter()
+                .flat_map(|keyword| node.map_or(&[][..], |node| branches(node, keyword)))
+                .map(|branch| document.types(branch))
+                .collect()
+        };
+        let Some(node) = object_mut(schema, pointer) else {
+            continue;
+        };
+        if let Some(Value::Array(names)) = node.get_mut("type") {
+            names.retain(|name| name != "null");
+        }
+        let mut types = types.into_iter();
+        for keyword in ["anyOf", "oneOf"] {
+            if let Some(Value::Array(branches)) = node.get_mut(keyword) {
+                branches.retain(|_| types.next() != Some(Types::NULL));
+            }
+        }
+        if node.get("default") == Some(&Value::Null) {
+            node.retain(|keyword, _| keyword != "default");
+        }
+    }
+    if !may_be_null(schema, level) {
+        return Ok(());
+    }
+    let untyped = level
+        .entries
+        .iter()
+        .find(|pointer| object(schema, pointer).is_some_and(|node| !node.contains_key("type")));
+    let pointer = untyped.ok_or(LeftReason::ParentNullable)?;
+    if let Some(node) = object_mut(schema, pointer) {
+        node.insert("type".to_owned(), "object".into());
+    }
+    Ok(())
+}
+
+fn may_be_null(schema: &Value, level: &Level) -> bool {
+    let document = Document::new(schema, Types::ALL);
+    level
+        .entries
+        .iter()
+        .filter_map(|pointer| schema.pointer(pointer))
+        .fold(Types::ALL, |types, entry| types & document.types(entry))
+        .contains(Types::NULL)
+}
+
+pub(super) fn object_mut<'a>(
+    schema: &'a mut Value,
+    pointer: &str,
+) -> Option<&'a mut Map<String, Value>> {
+    schema.pointer_mut(pointer)?.as_object_mut()
+}

@@ -1,0 +1,276 @@
+//! `tests/conceal.toml` says what becomes of given schemas; the properties are checked on schemas made at random, with
+//! the `jsonschema` crate as the judge of what is valid.
+
+mod generate;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use self::generate::Entropy;
+use super::*;
+use crate::schema::allows_object;
+
+/// The bound of values in these tests; `generate` puts lengths around it into schemas.
+const MAX_CHARS: usize = 8;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suite {
+    case: Vec<Case>,
+}
+
+/// One case of `tests/conceal.toml`, which says what the fields mean.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    schema: String,
+    locations: Vec<String>,
+    concealed: Option<String>,
+    #[serde(default)]
+    hidden: Vec<String>,
+    #[serde(default)]
+    removed_parents: Vec<String>,
+    #[serde(default)]
+    left: Vec<String>,
+    #[serde(default = "usual_bound")]
+    max_value_chars: usize,
+}
+
+fn usual_bound() -> usize {
+    1024
+}
+
+#[test]
+fn the_suite() {
+    let suite: Suite = toml::from_str(include_str!("../../tests/conceal.toml")).unwrap();
+    assert!(suite.case.len() >= 60, "{} cases", suite.case.len());
+    let mut failures = String::new();
+    for case in suite.case {
+        let parse = |json: &str| -> Value {
+            serde_json::from_str(json).unwrap_or_else(|error| panic!("{}: {error}", case.name))
+        };
+        let original = parse(&case.schema);
+        let locations: Vec<Location> = case
+            .locations
+            .iter()
+            .map(|location| Location::new(location).unwrap())
+            .collect();
+        let mut concealed = original.clone();
+        let report = conceal(&mut concealed, &locations, case.max_value_chars);
+        let expected = case.concealed.as_deref().map_or(original, parse);
+        let left: Vec<String> = report
+            .left()
+            .iter()
+            .map(|left| {
+                let json = serde_json::to_value(left).unwrap();
+                ["location", "reason", "keyword"]
+                    .iter()
+                    .filter_map(|field| json[field].as_str())
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect();
+        let pointers = |locations: &[Location]| -> Vec<String> {
+            locations
+                .iter()
+                .map(|location| location.as_pointer().to_owned())
+                .collect()
+        };
+        let found = (
+            &concealed,
+            pointers(report.hidden()),
+            pointers(report.removed_parents()),
+            left,
+        );
+        let wanted = (&expected, case.hidden, case.removed_parents, case.left);
+        if found != wanted {
+            failures += &format!(
+                "{}\n  found  {} {:?}\n  wanted {} {:?}\n",
+                case.name,
+                found.0,
+                (found.1, found.2, found.3),
+                wanted.0,
+                (wanted.1, wanted.2, wanted.3),
+            );
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(std::env::var("CASES").map_or(400, |n| n.parse().unwrap())))]
+
+    #[test]
+    fn what_is_valid_concealed_is_valid_once_filled(bytes in entropy()) {
+        check(&mut Entropy::new(&bytes));
+    }
+
+    #[test]
+    fn anything_at_all_is_no_reason_to_panic(bytes in entropy()) {
+        let mut entropy = Entropy::new(&bytes);
+        let schema = entropy.json_like_a_schema(5);
+        let locations = entropy.locations(&schema);
+        let mut concealed = schema.clone();
+        let report = conceal(&mut concealed, &locations, MAX_CHARS);
+        for location in report.hidden() {
+            prop_assert_eq!(declares(&schema, location), Declaration::String);
+            prop_assert_eq!(declares(&concealed, location), Declaration::NotDeclared);
+        }
+        if report.hidden().is_empty() {
+            prop_assert_eq!(concealed, schema);
+        }
+    }
+}
+
+fn entropy() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..2500)
+}
+
+/// The random checks above are worth something only if they reach hidden locations with valid arguments.
+#[test]
+fn the_random_checks_are_not_vacuous() {
+    let mut tally = Tally::default();
+    let mut state = 1_u64;
+    for _ in 0..250 {
+        let bytes: Vec<u8> = (0..2500)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                state.to_be_bytes()[0]
+            })
+            .collect();
+        tally = tally.plus(check(&mut Entropy::new(&bytes)));
+    }
+    assert!(tally.hidden > 80, "{tally:?}");
+    assert!(tally.nested > 30, "{tally:?}");
+    assert!(tally.left > 80, "{tally:?}");
+    assert!(tally.filled > 700, "{tally:?}");
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    hidden: usize,
+    nested: usize,
+    left: usize,
+    /// Arguments that were valid under the concealed schema.
+    filled: usize,
+}
+
+impl Tally {
+    fn plus(self, other: Tally) -> Tally {
+        Tally {
+            hidden: self.hidden + other.hidden,
+            nested: self.nested + other.nested,
+            left: self.left + other.left,
+            filled: self.filled + other.filled,
+        }
+    }
+}
+
+/// Checks every property on one schema.
+fn check(entropy: &mut Entropy<'_>) -> Tally {
+    let original = entropy.schema();
+    let locations = entropy.locations(&original);
+    let mut tally = Tally::default();
+    let Ok(valid_before) = jsonschema::validator_for(&original) else {
+        return tally;
+    };
+    let mut concealed = original.clone();
+    let report = conceal(&mut concealed, &locations, MAX_CHARS);
+    let context = || format!("{original}\n{concealed}\n{report:?}");
+
+    tally.hidden = report.hidden().len();
+    tally.left = report.left().len();
+    assert_reported_once(&report, &locations);
+    for location in report.hidden() {
+        let (parents, nested) = (location.tokens().len() - 1, location.tokens().len() > 1);
+        tally.nested += usize::from(nested);
+        assert_eq!(declares(&original, location), Declaration::String);
+        assert_eq!(
+            declares(&concealed, location),
+            Declaration::NotDeclared,
+            "{}",
+            context()
+        );
+        for parent in 1..=parents {
+            assert!(allows_object(&original, &location.tokens()[..parent]));
+        }
+    }
+    for left in report.left() {
+        if left.reason() != LeftReason::InsideAnother {
+            let before = declares(&original, left.location());
+            assert_eq!(
+                declares(&concealed, left.location()),
+                before,
+                "{}",
+                context()
+            );
+        }
+    }
+    if report.hidden().is_empty() {
+        assert_eq!(concealed, original);
+    }
+    let mut again = concealed.clone();
+    let second = conceal(&mut again, &locations, MAX_CHARS);
+    assert_eq!(again, concealed, "not idempotent: {}", context());
+    assert_eq!(second.hidden(), []);
+
+    let valid_after = jsonschema::validator_for(&concealed)
+        .unwrap_or_else(|error| panic!("no schema any more: {error}\n{}", context()));
+    for _ in 0..40 {
+        let mut arguments = entropy.arguments(&concealed);
+        let holds_one = report
+            .hidden()
+            .iter()
+            .chain(report.removed_parents())
+            .any(|location| {
+                let value = arguments.pointer(location.as_pointer());
+                value.is_some_and(|value| !value.is_null())
+            });
+        if holds_one || !valid_after.is_valid(&arguments) {
+            continue;
+        }
+        let given = arguments.clone();
+        for location in report.hidden() {
+            fill(&mut arguments, location.tokens(), entropy.secret(MAX_CHARS))
+                .unwrap_or_else(|| panic!("{location} does not fit {given}: {}", context()));
+        }
+        assert!(
+            valid_before.is_valid(&arguments),
+            "{given} is valid, {arguments} is not:\n{}",
+            context()
+        );
+        tally.filled += usize::from(!report.hidden().is_empty());
+    }
+    tally
+}
+
+fn assert_reported_once(report: &Concealment, locations: &[Location]) {
+    let mut reported: Vec<&Location> = report.hidden().iter().collect();
+    reported.extend(report.left().iter().map(LeftLocation::location));
+    reported.sort();
+    let mut asked: Vec<&Location> = locations.iter().collect();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(reported, asked);
+}
+
+/// Puts a default in, as `inject` does: a parent that is absent or null is made.
+fn fill(mut place: &mut Value, tokens: &[Box<str>], secret: String) -> Option<()> {
+    for token in tokens {
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        place = place
+            .as_object_mut()?
+            .entry(&**token)
+            .or_insert(Value::Null);
+    }
+    if place.is_null() {
+        *place = secret.into();
+    }
+    Some(())
+}

@@ -1,0 +1,127 @@
+//! Whether a schema accepts every string that can be put in.
+
+use serde_json::Value;
+
+use super::LeftReason;
+use crate::schema::{Document, Types, branches};
+
+/// The shortest string that can be put in: no value is shorter, and a format only lengthens it.
+const MIN_CHARS: u64 = 4;
+
+/// Succeeds only if `schema` accepts every string of 4 to `max_chars` characters; else the keyword that may not.
+///
+/// `format`, `contentEncoding` and their like are annotations (Validation §7.2.1, §8.1), also in older drafts: a tool
+/// that asserts them has the same right to refuse a secret that its owner bound there as it has with any other.
+pub(super) fn accepts_every_string(
+    document: &Document<'_>,
+    schema: &Value,
+    max_chars: usize,
+) -> Result<(), LeftReason> {
+    Check {
+        document,
+        max_chars: max_chars as u64,
+    }
+    .accepts(schema, 0)
+}
+
+struct Check<'a> {
+    document: &'a Document<'a>,
+    max_chars: u64,
+}
+
+impl Check<'_> {
+    fn accepts(&self, schema: &Value, depth: usize) -> Result<(), LeftReason> {
+        let node = match schema {
+            Value::Bool(true) => return Ok(()),
+            Value::Bool(false) => return Err(LeftReason::NotAString),
+            Value::Object(node) => node,
+            _ => return Err(LeftReason::Malformed("properties")),
+        };
+        if !self.document.spend(depth) {
+            return Err(LeftReason::TooComplex);
+        }
+        if let Some(reference) = node.get("$ref") {
+            let target = self
+                .document
+                .resolve(reference)
+                .ok_or(LeftReason::UnsupportedReference("$ref"))?;
+            self.accepts(target, depth + 1)?;
+            if self.document.ref_hides_siblings() {
+                return Ok(());
+            }
+        }
+        for (keyword, constraint) in node {
+            self.accepts_keyword(keyword, constraint)?;
+        }
+        if node.contains_key("if") {
+            for branch in ["then", "else"] {
+                if let Some(branch) = node.get(branch) {
+                    self.accepts(branch, depth + 1)
+                        .map_err(|_| LeftReason::ConstrainedValue("if"))?;
+                }
+            }
+        }
+        for branch in branches(node, "allOf") {
+            self.accepts(branch, depth + 1)?;
+        }
+        if node.contains_key("anyOf") {
+            let mut results = branches(node, "anyOf")
+                .iter()
+                .map(|branch| self.accepts(branch, depth + 1));
+            if !results.any(|result| result.is_ok()) {
+                return Err(LeftReason::ConstrainedValue("anyOf"));
+            }
+        }
+        if node.contains_key("oneOf") {
+            self.accepts_one_of(branches(node, "oneOf"), depth)?;
+        }
+        Ok(())
+    }
+
+    /// The keywords that say something about a string by themselves.
+    fn accepts_keyword(&self, keyword: &str, constraint: &Value) -> Result<(), LeftReason> {
+        let (keyword, accepts) = match keyword {
+            "type" => {
+                let string = match constraint {
+                    Value::Array(types) => types.iter().any(|name| name == "string"),
+                    name => name == "string",
+                };
+                return string.then_some(()).ok_or(LeftReason::NotAString);
+            }
+            "enum" => ("enum", false),
+            "const" => ("const", false),
+            "pattern" => ("pattern", false),
+            "minLength" => {
+                let min = constraint.as_u64();
+                ("minLength", min.is_some_and(|min| min <= MIN_CHARS))
+            }
+            "maxLength" => {
+                let max = constraint.as_u64();
+                ("maxLength", max.is_some_and(|max| max >= self.max_chars))
+            }
+            "not" => ("not", self.rejects(constraint)),
+            "$dynamicRef" | "$recursiveRef" => {
+                return Err(LeftReason::UnsupportedReference("$dynamicRef"));
+            }
+            _ => return Ok(()),
+        };
+        accepts
+            .then_some(())
+            .ok_or(LeftReason::ConstrainedValue(keyword))
+    }
+
+    /// Exactly one branch must hold for each string: one that accepts all, beside others that accept none.
+    fn accepts_one_of(&self, branches: &[Value], depth: usize) -> Result<(), LeftReason> {
+        let mut taking: Vec<&Value> = branches.iter().collect();
+        taking.retain(|branch| !self.rejects(branch));
+        match taking[..] {
+            [branch] => self.accepts(branch, depth + 1),
+            _ => Err(LeftReason::ConstrainedValue("oneOf")),
+        }
+    }
+
+    /// Whether `schema` accepts no string at all.
+    fn rejects(&self, schema: &Value) -> bool {
+        !self.document.types(schema).contains(Types::STRING)
+    }
+}

@@ -1,0 +1,558 @@
+//! The way to a location: which subschemas the objects on it must satisfy, and whether a default can change the answer
+//! of any other.
+
+use serde_json::{Map, Value};
+
+use super::{LeftReason, edit::object_mut, value::accepts_every_string};
+use crate::{
+    location::push_token,
+    schema::{Document, Types, array_index, branches, entry},
+};
+
+/// How many references may be replaced by copies of their targets for one location.
+const MAX_COPIES: usize = 32;
+
+/// How deep in-place subschemas may lie in one another.
+const MAX_DEPTH: usize = 64;
+
+/// A schema, in which the way to a location is free of references, and that way.
+pub(super) struct Path {
+    pub(super) schema: Value,
+    /// One for each object on the way: the arguments, then its parents, outermost first.
+    pub(super) levels: Vec<Level>,
+}
+
+/// What an object on the way must satisfy.
+#[derive(Default)]
+pub(super) struct Level {
+    /// Where the schemas of this place begin, as JSON Pointers into the schema. All of them apply.
+    pub(super) entries: Vec<String>,
+    /// These and the subschemas in them that apply to every object here, too.
+    pub(super) nodes: Vec<String>,
+    /// Whether other subschemas apply that do not depend on the next property.
+    pub(super) opaque: bool,
+    /// The types that the place can have.
+    pub(super) types: Types,
+}
+
+/// Expands the way through `schema` to the place that `tokens` name.
+///
+/// Succeeds only if, for objects that satisfy all nodes without the property at the end of the way, putting in a string
+/// there changes no answer but those that [`remove`](super::edit::remove) takes care of.
+pub(super) fn expand(
+    schema: &Value,
+    tokens: &[Box<str>],
+    max_chars: usize,
+) -> Result<Path, LeftReason> {
+    let mut walk = Walk {
+        schema: schema.clone(),
+        copies: 0,
+    };
+    let mut levels: Vec<Level> = Vec::new();
+    let mut entries = vec![String::new()];
+    for (depth, token) in tokens.iter().enumerate() {
+        let mut level = Level {
+            entries,
+            ..Level::default()
+        };
+        for entry in level.entries.clone() {
+            walk.expand(entry, token, &mut level, 0)?;
+        }
+        level.types = walk.types(&level.entries);
+        if depth > 0 {
+            check_parent(level.types, token)?;
+        }
+        let last = depth + 1 == tokens.len();
+        entries = walk.descend(&level, token, last.then_some(max_chars))?;
+        levels.push(level);
+    }
+    let document = Document::new(&walk.schema, Types::ALL);
+    for entry in &entries {
+        if let Some(property) = walk.schema.pointer(entry) {
+            accepts_every_string(&document, property, max_chars)?;
+        }
+    }
+    Ok(Path {
+        schema: walk.schema,
+        levels,
+    })
+}
+
+/// A parent must be an object. One that may be null is, once a default is in it; one without a type will get that type.
+fn check_parent(types: Types, token: &str) -> Result<(), LeftReason> {
+    let object_or_null = Types::OBJECT | Types::NULL;
+    if types == Types::ALL || types & object_or_null == types && types.contains(Types::OBJECT) {
+        Ok(())
+    } else if types.contains(Types::ARRAY) && array_index(token).is_some() {
+        Err(LeftReason::InsideArray)
+    } else {
+        Err(LeftReason::ParentNotObject)
+    }
+}
+
+struct Walk {
+    schema: Value,
+    copies: usize,
+}
+
+impl Walk {
+    /// Adds to `level` the subschema at `pointer` and those in it that apply to the same object.
+    fn expand(
+        &mut self,
+        pointer: String,
+        token: &str,
+        level: &mut Level,
+        depth: usize,
+    ) -> Result<(), LeftReason> {
+        if depth > MAX_DEPTH {
+            return Err(LeftReason::TooComplex);
+        }
+        if self.replace_references(&pointer, token, level)? == Beside::Ignored {
+            return Ok(());
+        }
+        let node = match self.schema.pointer_mut(&pointer) {
+            Some(Value::Object(node)) => node,
+            Some(Value::Bool(true)) => return Ok(()),
+            Some(Value::Bool(false)) => return Err(LeftReason::NotAString),
+            _ => return Err(LeftReason::Malformed("properties")),
+        };
+        settle_dependencies(node, token)?;
+
+        let document = Document::new(&self.schema, Types::ALL);
+        let Some(node) = self.schema.pointer(&pointer).and_then(Value::as_object) else {
+            return Err(LeftReason::Malformed("properties"));
+        };
+        let sensitivity = Sensitivity::new(&document, token);
+        check_object(node, token)?;
+        if let Some(keyword) = sensitivity.of_conditions(node) {
+            return Err(LeftReason::ConditionalSchema(keyword));
+        }
+        level.opaque |= CONDITIONS.iter().any(|&keyword| node.contains_key(keyword));
+
+        let mut next = Vec::new();
+        if node.contains_key("allOf") {
+            let count = branches(node, "allOf").len();
+            next.extend((0..count).map(|i| format!("{pointer}/allOf/{i}")));
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            let branches = branches(node, keyword);
+            if branches.iter().all(|branch| !sensitivity.of(branch)) {
+                level.opaque |= node.contains_key(keyword);
+                continue;
+            }
+            let mut takes_objects = (0..branches.len())
+                .filter(|&i| document.types(&branches[i]).contains(Types::OBJECT));
+            match (takes_objects.next(), takes_objects.next()) {
+                (Some(only), None) => next.push(format!("{pointer}/{keyword}/{only}")),
+                _ => return Err(LeftReason::ConditionalSchema(keyword)),
+            }
+        }
+        level.nodes.push(pointer);
+        for pointer in next {
+            self.expand(pointer, token, level, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the `$ref` at `pointer` by a copy of its target if that depends on the property.
+    fn replace_references(
+        &mut self,
+        pointer: &str,
+        token: &str,
+        level: &mut Level,
+    ) -> Result<Beside, LeftReason> {
+        loop {
+            let document = Document::new(&self.schema, Types::ALL);
+            let node = self.schema.pointer(pointer);
+            let Some(reference) = node.and_then(|node| node.get("$ref")) else {
+                return Ok(Beside::Applies);
+            };
+            let target = document
+                .resolve(reference)
+                .ok_or(LeftReason::UnsupportedReference("$ref"))?;
+            if !Sensitivity::new(&document, token).of(target) {
+                level.opaque = true;
+                return Ok(if document.ref_hides_siblings() {
+                    Beside::Ignored
+                } else {
+                    Beside::Applies
+                });
+            }
+            self.copies += 1;
+            if self.copies > MAX_COPIES {
+                return Err(LeftReason::TooComplex);
+            }
+            let copy = target.clone();
+            let alone = document.ref_hides_siblings();
+            replace_reference(&mut self.schema, pointer, copy, alone)?;
+        }
+    }
+
+    /// The schemas of the property `token` of the objects of `level`.
+    ///
+    /// `max_chars` is there if the property is the location itself.
+    fn descend(
+        &self,
+        level: &Level,
+        token: &str,
+        max_chars: Option<usize>,
+    ) -> Result<Vec<String>, LeftReason> {
+        let document = Document::new(&self.schema, Types::ALL);
+        let declaring: Vec<&String> = level
+            .nodes
+            .iter()
+            .filter(|pointer| {
+                object(&self.schema, pointer)
+                    .is_some_and(|node| entry(node, "properties", token).is_some())
+            })
+            .collect();
+        for pointer in &level.nodes {
+            let Some(node) = object(&self.schema, pointer) else {
+                continue;
+            };
+            let declares = declaring.contains(&pointer);
+            if let Some(additional) = node
+                .get("additionalProperties")
+                .filter(|schema| !declares && !is_trivial(schema))
+            {
+                let accepts = max_chars.is_some_and(|max_chars| {
+                    accepts_every_string(&document, additional, max_chars).is_ok()
+                });
+                if !accepts {
+                    return Err(LeftReason::ConstrainedObject("additionalProperties"));
+                }
+            }
+            let evaluates = |inner: &&String| {
+                inner
+                    .strip_prefix(pointer.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if is_constraint(node, "unevaluatedProperties")
+                && !declaring.iter().any(|p| evaluates(p))
+            {
+                return Err(LeftReason::ConstrainedObject("unevaluatedProperties"));
+            }
+        }
+        if declaring.is_empty() {
+            return Err(if level.types.contains(Types::ARRAY) {
+                LeftReason::InsideArray
+            } else {
+                LeftReason::NotDeclared
+            });
+        }
+        let property = |pointer: &String| {
+            let mut pointer = format!("{pointer}/properties");
+            push_token(&mut pointer, token);
+            pointer
+        };
+        Ok(declaring.into_iter().map(property).collect())
+    }
+
+    fn types(&self, entries: &[String]) -> Types {
+        let document = Document::new(&self.schema, Types::ALL);
+        entries
+            .iter()
+            .filter_map(|pointer| self.schema.pointer(pointer))
+            .fold(Types::ALL, |types, entry| types & document.types(entry))
+    }
+}
+
+/// What becomes of the keywords beside a `$ref`.
+#[derive(PartialEq, Eq)]
+enum Beside {
+    Applies,
+    Ignored,
+}
+
+/// Puts `copy`, the target of the `$ref` at `pointer`, in its place. `alone` says that the keywords beside it are ignored.
+///
+/// Beside nothing but annotations the copy's keywords join the node. Beside other keywords it becomes a branch of
+/// `allOf`, because keywords such as `additionalProperties` look at their neighbours.
+pub(super) fn replace_reference(
+    schema: &mut Value,
+    pointer: &str,
+    copy: Value,
+    alone: bool,
+) -> Result<(), LeftReason> {
+    let node = object_mut(schema, pointer).ok_or(LeftReason::Malformed("$ref"))?;
+    node.retain(|keyword, _| keyword != "$ref" && (!alone || stays_beside(keyword)));
+    match copy {
+        Value::Object(copy) if node.keys().all(|keyword| stays_beside(keyword)) => {
+            for (keyword, value) in copy {
+                if !matches!(&*keyword, "$defs" | "definitions" | "$schema" | "$id") {
+                    node.entry(keyword).or_insert(value);
+                }
+            }
+        }
+        copy => match node.entry("allOf").or_insert(Value::Array(Vec::new())) {
+            Value::Array(branches) => branches.push(copy),
+            _ => return Err(LeftReason::Malformed("allOf")),
+        },
+    }
+    Ok(())
+}
+
+/// Whether a keyword asserts nothing about an instance.
+fn stays_beside(keyword: &str) -> bool {
+    matches!(
+        keyword,
+        "title"
+            | "description"
+            | "default"
+            | "examples"
+            | "deprecated"
+            | "readOnly"
+            | "writeOnly"
+            | "$comment"
+            | "$schema"
+            | "$id"
+            | "$defs"
+            | "definitions"
+    )
+}
+
+/// Since the property `token` will be there, what depends on it holds always.
+fn settle_dependencies(node: &mut Map<String, Value>, token: &str) -> Result<(), LeftReason> {
+    for keyword in ["dependentRequired", "dependentSchemas", "dependencies"] {
+        let Some(dependencies) = node.get_mut(keyword) else {
+            continue;
+        };
+        let dependencies = dependencies
+            .as_object_mut()
+            .ok_or(LeftReason::Malformed(keyword))?;
+        let mut settled = None;
+        dependencies.retain(|name, dependency| {
+            let other = name != token;
+            if !other {
+                settled = Some(dependency.take());
+            }
+            other
+        });
+        if dependencies.is_empty() {
+            node.retain(|name, _| name != keyword);
+        }
+        let (keyword, more) = match settled {
+            None => continue,
+            Some(Value::Array(names)) => ("required", names),
+            Some(schema @ (Value::Object(_) | Value::Bool(_))) => ("allOf", vec![schema]),
+            Some(_) => return Err(LeftReason::Malformed(keyword)),
+        };
+        match node.entry(keyword).or_insert(Value::Array(Vec::new())) {
+            Value::Array(items) => {
+                for item in more {
+                    if keyword == "allOf" || !items.contains(&item) {
+                        items.push(item);
+                    }
+                }
+            }
+            _ => return Err(LeftReason::Malformed(keyword)),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses keywords that limit an object's properties as such.
+fn check_object(node: &Map<String, Value>, token: &str) -> Result<(), LeftReason> {
+    for keyword in ["minProperties", "maxProperties", "propertyNames"] {
+        if is_constraint(node, keyword) {
+            return Err(LeftReason::ConstrainedObject(keyword));
+        }
+    }
+    for keyword in ["enum", "const"] {
+        if names_object(node, keyword) {
+            return Err(LeftReason::ConstrainedObject(keyword));
+        }
+    }
+    if may_match_pattern(node, token) {
+        return Err(LeftReason::ConstrainedObject("patternProperties"));
+    }
+    for keyword in ["properties", "$ref"] {
+        if keyword == "properties" && node.get(keyword).is_some_and(|value| !value.is_object()) {
+            return Err(LeftReason::Malformed(keyword));
+        }
+    }
+    for keyword in ["required", "allOf", "anyOf", "oneOf"] {
+        if node.get(keyword).is_some_and(|value| !value.is_array()) {
+            return Err(LeftReason::Malformed(keyword));
+        }
+    }
+    for keyword in ["$dynamicRef", "$recursiveRef"] {
+        if node.contains_key(keyword) {
+            return Err(LeftReason::UnsupportedReference(keyword));
+        }
+    }
+    Ok(())
+}
+
+/// Keywords whose subschemas apply to some objects only, or do not have to hold.
+const CONDITIONS: [&str; 6] = [
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+];
+
+/// Whether a subschema may answer differently for an object before and after the property `token` is put in.
+struct Sensitivity<'a> {
+    document: &'a Document<'a>,
+    token: &'a str,
+}
+
+impl<'a> Sensitivity<'a> {
+    fn new(document: &'a Document<'a>, token: &'a str) -> Sensitivity<'a> {
+        Sensitivity { document, token }
+    }
+
+    fn of(&self, schema: &Value) -> bool {
+        self.find(schema, &mut Vec::new(), 0)
+    }
+
+    /// The conditional keyword of the node, if any, that may answer differently.
+    fn of_conditions(&self, node: &Map<String, Value>) -> Option<&'static str> {
+        CONDITIONS
+            .into_iter()
+            .find(|keyword| self.in_keyword(node, keyword, &mut Vec::new(), 0))
+    }
+
+    /// `seen` are the references that were followed already: what they lead to has been, or is being, looked at.
+    fn find(&self, schema: &Value, seen: &mut Vec<String>, depth: usize) -> bool {
+        let node = match schema {
+            Value::Object(node) => node,
+            Value::Bool(_) => return false,
+            _ => return true,
+        };
+        if !self.document.spend(depth) || check_object(node, self.token).is_err() {
+            return true;
+        }
+        if let Some(reference) = node.get("$ref") {
+            let Some(target) = self.document.resolve(reference) else {
+                return true;
+            };
+            let reference = reference.as_str().unwrap_or_default();
+            if !seen.iter().any(|seen| seen == reference) {
+                seen.push(reference.to_owned());
+                if self.find(target, seen, depth + 1) {
+                    return true;
+                }
+            }
+            if self.document.ref_hides_siblings() {
+                return false;
+            }
+        }
+        let names = |keyword| {
+            node.get(keyword)
+                .and_then(Value::as_array)
+                .is_some_and(|names| names.iter().any(|name| name == self.token))
+        };
+        entry(node, "properties", self.token).is_some()
+            || names("required")
+            || is_constraint(node, "additionalProperties")
+            || is_constraint(node, "unevaluatedProperties")
+            || ["dependentRequired", "dependencies"]
+                .iter()
+                .any(|keyword| self.in_dependencies(node, keyword))
+            || ["allOf", "anyOf", "oneOf"]
+                .iter()
+                .chain(&CONDITIONS)
+                .any(|keyword| self.in_keyword(node, keyword, seen, depth))
+    }
+
+    /// Whether lists of dependent properties name the property.
+    fn in_dependencies(&self, node: &Map<String, Value>, keyword: &str) -> bool {
+        let Some(dependencies) = node.get(keyword).and_then(Value::as_object) else {
+            return node.contains_key(keyword);
+        };
+        dependencies.iter().any(|(name, dependents)| {
+            name == self.token
+                || dependents
+                    .as_array()
+                    .is_some_and(|names| names.iter().any(|name| name == self.token))
+        })
+    }
+
+    /// Whether a subschema under `keyword` may answer differently.
+    fn in_keyword(
+        &self,
+        node: &Map<String, Value>,
+        keyword: &str,
+        seen: &mut Vec<String>,
+        depth: usize,
+    ) -> bool {
+        let Some(value) = node.get(keyword) else {
+            return false;
+        };
+        match (keyword, value) {
+            ("allOf" | "anyOf" | "oneOf", Value::Array(branches)) => branches
+                .iter()
+                .any(|branch| self.find(branch, seen, depth + 1)),
+            ("dependentSchemas" | "dependencies", Value::Object(dependencies)) => {
+                dependencies.iter().any(|(name, dependency)| {
+                    name == self.token
+                        || (!dependency.is_array() && self.find(dependency, seen, depth + 1))
+                })
+            }
+            ("not" | "if" | "then" | "else", schema) => self.find(schema, seen, depth + 1),
+            _ => true,
+        }
+    }
+}
+
+pub(super) fn object<'a>(schema: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
+    schema.pointer(pointer)?.as_object()
+}
+
+/// Whether the keyword is there and says something: `true`, `{}` and `"minProperties": 0` say nothing.
+fn is_constraint(node: &Map<String, Value>, keyword: &str) -> bool {
+    node.get(keyword).is_some_and(|value| match value {
+        Value::Number(least) => least.as_u64() != Some(0) || keyword == "maxProperties",
+        schema => !is_trivial(schema),
+    })
+}
+
+/// Whether a schema accepts everything at first sight.
+pub(super) fn is_trivial(schema: &Value) -> bool {
+    match schema {
+        Value::Bool(always) => *always,
+        Value::Object(node) => node.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether `enum` or `const` names an object, so that an instance may have to be exactly that.
+fn names_object(node: &Map<String, Value>, keyword: &str) -> bool {
+    match node.get(keyword) {
+        Some(Value::Array(values)) if keyword == "enum" => values.iter().any(Value::is_object),
+        Some(value) => value.is_object(),
+        None => false,
+    }
+}
+
+/// Whether a pattern of `patternProperties` may match the name and say something about the property.
+///
+/// There is no regular expression engine here. Known not to match are patterns of letters, digits, `_`, `-` and spaces,
+/// perhaps after `^`, that the name does not contain or begin with.
+fn may_match_pattern(node: &Map<String, Value>, name: &str) -> bool {
+    let patterns = match node.get("patternProperties") {
+        None => return false,
+        Some(Value::Object(patterns)) => patterns,
+        Some(_) => return true,
+    };
+    patterns.iter().any(|(pattern, schema)| {
+        let (literal, anchored) = match pattern.strip_prefix('^') {
+            Some(literal) => (literal, true),
+            None => (&**pattern, false),
+        };
+        let plain = literal
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' '));
+        let cannot_match = plain
+            && if anchored {
+                !name.starts_with(literal)
+            } else {
+                !name.contains(literal)
+            };
+        !cannot_match && !is_trivial(schema)
+    })
+}

@@ -1,0 +1,400 @@
+//! What a JSON Schema declares at a location.
+//!
+//! `inject` puts a default in only where the tool's input schema declares the property and its type allows a string,
+//! and `conceal` hides only what `inject` fills. Both ask [`declares`], so that they cannot disagree.
+//!
+//! The dialect is JSON Schema 2020-12 (the default of MCP's `inputSchema`), or what the root's `$schema` says. These
+//! are the decisions; section numbers are those of 2020-12, Core unless marked otherwise:
+//!
+//! * `properties` (§10.3.2.1) declares a property; `prefixItems` and `items` (§10.3.1) declare array elements, also in
+//!   the older form in which `items` is an array. `additionalProperties`, `patternProperties` and
+//!   `unevaluatedProperties` permit properties and declare none.
+//! * `$ref` (§8.2.3.1) is followed within the document, by JSON Pointer. Drafts up to 7 ignore what stands beside a
+//!   `$ref`, and so does this. Other documents are never fetched, and anchors, `$dynamicRef` and embedded resources
+//!   with an `$id` of their own are not followed: what they declare is unknown, and unknown is not declared.
+//! * `allOf` (§10.2.1.1): declared if a branch declares it, unless another branch forbids a string there, by the
+//!   property's type or by an `additionalProperties: false` that does not list it.
+//! * `anyOf`, `oneOf` (§10.2.1.2, §10.2.1.3): declared if some branch declares it with a type that allows a string.
+//! * `if`, `then`, `else` and `dependentSchemas` say what holds for some arguments, and declare nothing.
+//! * A type allows a string if `type` (Validation §6.1.1), where present, names `string`, and `enum` and `const`, where
+//!   present, have a string among their values. What further limits the value, such as `pattern`, is the tool's to
+//!   check.
+//! * What is no schema declares nothing, and never panics. So does what is nested or repeated without end.
+
+use std::{borrow::Cow, cell::Cell, ops::BitAnd, ops::BitOr};
+
+use serde_json::{Map, Value};
+
+use crate::location::Location;
+
+/// What a schema says about a location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Declaration {
+    /// The schema does not name the property.
+    NotDeclared,
+    /// The schema names the property, with a type that no string has.
+    NoString,
+    /// The schema names the property, and its type allows a string.
+    String,
+}
+
+/// What `schema`, a tool's input schema, declares at `location`.
+pub(crate) fn declares(schema: &Value, location: &Location) -> Declaration {
+    Document::new(schema, Types::NONE).declaration(location.tokens(), Types::STRING)
+}
+
+/// Whether `schema` lets an object be made at `parent`, where there is none: it declares the place, and its type allows
+/// an object. Arguments are an object always.
+pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
+    parent.is_empty()
+        || Document::new(schema, Types::NONE).declaration(parent, Types::OBJECT)
+            == Declaration::String
+}
+
+/// How many subschemas one question may look at. A schema of a few kilobytes can stand for an exponentially larger one.
+const FUEL: u32 = 20_000;
+
+/// How deep subschemas may lie in one another; `$ref` counts.
+const DEPTH: usize = 100;
+
+/// A schema as the whole within which references are resolved.
+pub(crate) struct Document<'a> {
+    root: &'a Value,
+    /// Whether keywords beside a `$ref` are ignored.
+    ref_hides_siblings: bool,
+    /// The types to assume where they cannot be known.
+    unknown: Types,
+    fuel: Cell<u32>,
+}
+
+impl<'a> Document<'a> {
+    pub(crate) fn new(root: &'a Value, unknown: Types) -> Document<'a> {
+        Document {
+            root,
+            ref_hides_siblings: ref_hides_siblings(root),
+            unknown,
+            fuel: Cell::new(FUEL),
+        }
+    }
+
+    fn declaration(&self, tokens: &[Box<str>], wanted: Types) -> Declaration {
+        let found = self.find(self.root, tokens, wanted, 0);
+        if found.fits && !found.forbidden {
+            Declaration::String
+        } else if found.declared {
+            Declaration::NoString
+        } else {
+            Declaration::NotDeclared
+        }
+    }
+
+    fn find(&self, schema: &Value, tokens: &[Box<str>], wanted: Types, depth: usize) -> Found {
+        let Some((token, rest)) = tokens.split_first() else {
+            let fits = self.types_at(schema, depth).contains(wanted);
+            return Found {
+                declared: true,
+                fits,
+                forbidden: !fits,
+            };
+        };
+        let node = match schema {
+            Value::Object(node) if self.spend(depth) => node,
+            Value::Bool(true) => return Found::default(),
+            _ => return Found::FORBIDDEN,
+        };
+        let mut found = Found::default();
+        if let Some(reference) = node.get("$ref") {
+            if let Some(target) = self.resolve(reference) {
+                found = found.and(self.find(target, tokens, wanted, depth + 1));
+            }
+            if self.ref_hides_siblings {
+                return found;
+            }
+        }
+
+        let own = own_types(node);
+        let may_be_object = own.contains(Types::OBJECT);
+        let index = array_index(token).filter(|_| own.contains(Types::ARRAY));
+        if may_be_object {
+            if let Some(property) = entry(node, "properties", token) {
+                found = found.and(self.find(property, rest, wanted, depth + 1));
+            } else if index.is_none()
+                && node.get("additionalProperties") == Some(&Value::Bool(false))
+                && !node.contains_key("patternProperties")
+            {
+                found.forbidden = true;
+            }
+        } else if index.is_none() {
+            found.forbidden = true;
+        }
+        if let Some(element) = index.and_then(|index| element(node, index)) {
+            found = found.and(self.find(element, rest, wanted, depth + 1));
+        }
+
+        for branch in branches(node, "allOf") {
+            found = found.and(self.find(branch, tokens, wanted, depth + 1));
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            let either = branches(node, keyword)
+                .iter()
+                .map(|branch| self.find(branch, tokens, wanted, depth + 1))
+                .reduce(Found::or);
+            found = found.and(either.unwrap_or_default());
+        }
+        found
+    }
+
+    /// The types that an instance of `schema` can have: at most these.
+    pub(crate) fn types(&self, schema: &Value) -> Types {
+        self.types_at(schema, 0)
+    }
+
+    fn types_at(&self, schema: &Value, depth: usize) -> Types {
+        let node = match schema {
+            Value::Object(node) if self.spend(depth) => node,
+            Value::Bool(true) => return Types::ALL,
+            Value::Bool(false) => return Types::NONE,
+            _ => return self.unknown,
+        };
+        let mut types = Types::ALL;
+        if let Some(reference) = node.get("$ref") {
+            types = match self.resolve(reference) {
+                Some(target) => self.types_at(target, depth + 1),
+                None => self.unknown,
+            };
+            if self.ref_hides_siblings {
+                return types;
+            }
+        }
+        types = types & own_types(node);
+        for branch in branches(node, "allOf") {
+            types = types & self.types_at(branch, depth + 1);
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            let either = branches(node, keyword)
+                .iter()
+                .map(|branch| self.types_at(branch, depth + 1))
+                .reduce(Types::bitor);
+            types = types & either.unwrap_or(Types::ALL);
+        }
+        types & !excluded_types(node)
+    }
+
+    /// The schema that the value of a `$ref` names within this document.
+    pub(crate) fn resolve(&self, reference: &Value) -> Option<&'a Value> {
+        let fragment = reference.as_str()?.strip_prefix('#')?;
+        if fragment.is_empty() {
+            return Some(self.root);
+        }
+        let pointer = percent_decode(fragment)?;
+        pointer
+            .starts_with('/')
+            .then(|| self.root.pointer(&pointer))?
+    }
+
+    pub(crate) fn ref_hides_siblings(&self) -> bool {
+        self.ref_hides_siblings
+    }
+
+    /// Whether one more subschema may be looked at.
+    pub(crate) fn spend(&self, depth: usize) -> bool {
+        match self.fuel.get().checked_sub(1) {
+            Some(fuel) if depth <= DEPTH => {
+                self.fuel.set(fuel);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What a subschema says about the place that is looked for.
+#[derive(Default, Clone, Copy)]
+struct Found {
+    declared: bool,
+    /// Declared somewhere with the type that is looked for.
+    fits: bool,
+    /// No value of that type is valid here.
+    forbidden: bool,
+}
+
+impl Found {
+    const FORBIDDEN: Found = Found {
+        declared: false,
+        fits: false,
+        forbidden: true,
+    };
+
+    fn and(self, other: Found) -> Found {
+        Found {
+            declared: self.declared || other.declared,
+            fits: self.fits || other.fits,
+            forbidden: self.forbidden || other.forbidden,
+        }
+    }
+
+    fn or(self, other: Found) -> Found {
+        Found {
+            declared: self.declared || other.declared,
+            fits: (self.fits && !self.forbidden) || (other.fits && !other.forbidden),
+            forbidden: self.forbidden && other.forbidden,
+        }
+    }
+}
+
+/// A set of JSON types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Types(u8);
+
+impl Types {
+    pub(crate) const NONE: Types = Types(0);
+    pub(crate) const NULL: Types = Types(1);
+    pub(crate) const OBJECT: Types = Types(1 << 1);
+    pub(crate) const ARRAY: Types = Types(1 << 2);
+    pub(crate) const STRING: Types = Types(1 << 3);
+    const BOOLEAN: Types = Types(1 << 4);
+    const INTEGER: Types = Types(1 << 5);
+    /// Integers and the other numbers.
+    const NUMBER: Types = Types((1 << 6) | (1 << 5));
+    pub(crate) const ALL: Types = Types((1 << 7) - 1);
+
+    pub(crate) fn contains(self, other: Types) -> bool {
+        self & other == other
+    }
+
+    fn named(name: &Value) -> Types {
+        match name.as_str() {
+            Some("null") => Types::NULL,
+            Some("object") => Types::OBJECT,
+            Some("array") => Types::ARRAY,
+            Some("string") => Types::STRING,
+            Some("boolean") => Types::BOOLEAN,
+            Some("integer") => Types::INTEGER,
+            Some("number") => Types::NUMBER,
+            _ => Types::NONE,
+        }
+    }
+
+    fn of(value: &Value) -> Types {
+        match value {
+            Value::Null => Types::NULL,
+            Value::Bool(_) => Types::BOOLEAN,
+            Value::Number(_) => Types::NUMBER,
+            Value::String(_) => Types::STRING,
+            Value::Array(_) => Types::ARRAY,
+            Value::Object(_) => Types::OBJECT,
+        }
+    }
+}
+
+impl BitAnd for Types {
+    type Output = Types;
+
+    fn bitand(self, other: Types) -> Types {
+        Types(self.0 & other.0)
+    }
+}
+
+impl BitOr for Types {
+    type Output = Types;
+
+    fn bitor(self, other: Types) -> Types {
+        Types(self.0 | other.0)
+    }
+}
+
+impl std::ops::Not for Types {
+    type Output = Types;
+
+    fn not(self) -> Types {
+        Types(!self.0) & Types::ALL
+    }
+}
+
+/// The types that `type`, `enum` and `const` of this one node leave.
+fn own_types(node: &Map<String, Value>) -> Types {
+    let mut types = match node.get("type") {
+        None => Types::ALL,
+        Some(Value::Array(names)) => names
+            .iter()
+            .map(Types::named)
+            .fold(Types::NONE, Types::bitor),
+        Some(name) => Types::named(name),
+    };
+    if let Some(Value::Array(values)) = node.get("enum") {
+        types = types & values.iter().map(Types::of).fold(Types::NONE, Types::bitor);
+    }
+    if let Some(value) = node.get("const") {
+        types = types & Types::of(value);
+    }
+    types
+}
+
+/// The types that a `not` rules out as a whole: those of a schema that says nothing but a type.
+fn excluded_types(node: &Map<String, Value>) -> Types {
+    match node.get("not") {
+        Some(Value::Bool(true)) => Types::ALL,
+        Some(Value::Object(not)) if not.is_empty() => Types::ALL,
+        Some(Value::Object(not)) if not.len() == 1 && not.contains_key("type") => own_types(not),
+        _ => Types::NONE,
+    }
+}
+
+/// The member `name` of the object under `keyword`.
+pub(crate) fn entry<'a>(
+    node: &'a Map<String, Value>,
+    keyword: &str,
+    name: &str,
+) -> Option<&'a Value> {
+    node.get(keyword)?.as_object()?.get(name)
+}
+
+/// The subschemas in the array under `keyword`.
+pub(crate) fn branches<'a>(node: &'a Map<String, Value>, keyword: &str) -> &'a [Value] {
+    node.get(keyword)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// The schema of the array element at `index`, in the form of 2020-12 or of the drafts before it.
+fn element(node: &Map<String, Value>, index: usize) -> Option<&Value> {
+    match node.get("items") {
+        Some(Value::Array(items)) => items.get(index).or_else(|| node.get("additionalItems")),
+        items => branches(node, "prefixItems").get(index).or(items),
+    }
+}
+
+/// The index that a token of a JSON Pointer stands for (RFC 6901, section 4: no leading zeros).
+pub(crate) fn array_index(token: &str) -> Option<usize> {
+    let canonical = token == "0" || !token.starts_with(['0', '+']);
+    canonical.then(|| token.parse().ok())?
+}
+
+/// Whether the dialect ignores what stands beside a `$ref`: drafts 3 to 7.
+fn ref_hides_siblings(root: &Value) -> bool {
+    root.get("$schema")
+        .and_then(Value::as_str)
+        .is_some_and(|dialect| {
+            ["draft-03", "draft-04", "draft-06", "draft-07"]
+                .iter()
+                .any(|draft| dialect.contains(draft))
+        })
+}
+
+/// A URI fragment without its percent-encoding; `None` if that is malformed.
+pub(crate) fn percent_decode(fragment: &str) -> Option<Cow<'_, str>> {
+    if !fragment.contains('%') {
+        return Some(Cow::Borrowed(fragment));
+    }
+    let mut bytes = Vec::with_capacity(fragment.len());
+    let mut rest = fragment.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
