@@ -64,7 +64,10 @@ impl Bounds {
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            value: CharRange { min: 4, max: *Self::MAX_VALUE_CHARS.start() },
+            value: CharRange {
+                min: 4,
+                max: *Self::MAX_VALUE_CHARS.start(),
+            },
             explicit_default: false,
         }
     }

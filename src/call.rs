@@ -24,7 +24,11 @@ pub struct ToolCall<'a> {
 impl<'a> ToolCall<'a> {
     /// A call of the tool with this name, its arguments written by the model.
     pub fn new(tool: impl Into<Cow<'a, str>>) -> ToolCall<'a> {
-        ToolCall { tool: tool.into(), schema: None, origin: Origin::Model }
+        ToolCall {
+            tool: tool.into(),
+            schema: None,
+            origin: Origin::Model,
+        }
     }
 
     /// Gives the tool's input schema, in JSON Schema as in MCP's `inputSchema`: the original, not the concealed one. A

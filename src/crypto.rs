@@ -21,13 +21,13 @@ mod record;
 mod root;
 mod slot;
 
-pub use self::{
-    derive::KdfParams,
-    slot::{KeyProvider, KeySource},
-};
 pub(crate) use self::{
     aead::fill_random,
     keys::{KeyRing, MasterKey, VaultId},
     root::{SetDigest, UserRoot, VaultRoot},
     slot::KeySlot,
+};
+pub use self::{
+    derive::KdfParams,
+    slot::{KeyProvider, KeySource},
 };

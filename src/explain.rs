@@ -126,7 +126,10 @@ pub(crate) fn explain(
 ) -> Explanation {
     let plan = Plan::new(snapshot, policy, call, args);
     let candidates = snapshot.resolver().candidates(call.tool());
-    let denied = plan.references.iter().find(|reference| reference.verdict != Verdict::Granted);
+    let denied = plan
+        .references
+        .iter()
+        .find(|reference| reference.verdict != Verdict::Granted);
     let mut failure = denied.map(|reference| denied_error(&reference.location).to_string());
     let locations = plan
         .defaults
@@ -141,7 +144,9 @@ pub(crate) fn explain(
                     Outcome::Fails
                 }
             };
-            let competing = candidates.iter().filter(|candidate| candidate.location() == location);
+            let competing = candidates
+                .iter()
+                .filter(|candidate| candidate.location() == location);
             ExplainedLocation {
                 location: location.clone(),
                 outcome,
@@ -160,7 +165,9 @@ pub(crate) fn explain(
 }
 
 fn explain_candidate(snapshot: &Snapshot, candidate: &Match<'_>, best: &Match<'_>) -> Candidate {
-    let name = snapshot.by_id(candidate.id()).map(|entry| entry.info().secret_name.clone());
+    let name = snapshot
+        .by_id(candidate.id())
+        .map(|entry| entry.info().secret_name.clone());
     Candidate {
         secret_id: candidate.id(),
         secret_name: name.unwrap_or_default(),
@@ -172,7 +179,13 @@ fn explain_candidate(snapshot: &Snapshot, candidate: &Match<'_>, best: &Match<'_
 /// The first rule of precedence by which the candidate loses to the best.
 fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
     let count = |pattern: &ToolPattern, wanted: char| pattern.as_str().matches(wanted).count();
-    let literals = |pattern: &ToolPattern| pattern.as_str().chars().filter(|c| !matches!(c, '*' | '?')).count();
+    let literals = |pattern: &ToolPattern| {
+        pattern
+            .as_str()
+            .chars()
+            .filter(|c| !matches!(c, '*' | '?'))
+            .count()
+    };
     let (this, best_pattern) = (candidate.pattern(), best.pattern());
     if candidate.id() == best.id() {
         Rank::Best
@@ -192,7 +205,9 @@ fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
 fn explain_reference(reference: &PlannedReference<'_>) -> ExplainedReference {
     ExplainedReference {
         location: reference.location.clone(),
-        secret: reference.entry.map(|entry| (entry.id(), entry.info().secret_name.clone())),
+        secret: reference
+            .entry
+            .map(|entry| (entry.id(), entry.info().secret_name.clone())),
         verdict: reference.verdict,
     }
 }
@@ -206,12 +221,21 @@ impl fmt::Display for Explanation {
         }
         for reference in &self.references {
             let name = reference.secret.as_ref().map_or("", |(_, name)| name);
-            writeln!(f, "  {}: reference {name:?}: {}", reference.location, reference.verdict)?;
+            writeln!(
+                f,
+                "  {}: reference {name:?}: {}",
+                reference.location, reference.verdict
+            )?;
         }
         for explained in &self.locations {
             writeln!(f, "  {}: {}", explained.location, explained.outcome)?;
             for candidate in &explained.candidates {
-                let Candidate { secret_name, pattern, rank, .. } = candidate;
+                let Candidate {
+                    secret_name,
+                    pattern,
+                    rank,
+                    ..
+                } = candidate;
                 writeln!(f, "    {secret_name} ({pattern}): {rank}")?;
             }
         }

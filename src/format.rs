@@ -31,7 +31,9 @@ impl Format {
         let value = value.expose_secret();
         let (before, after) = self.0.split_once(PLACEHOLDER).unwrap_or_default();
         // The exact capacity: a string that grows leaves an unwiped copy behind.
-        let mut text = Zeroizing::new(String::with_capacity(before.len() + value.len() + after.len()));
+        let mut text = Zeroizing::new(String::with_capacity(
+            before.len() + value.len() + after.len(),
+        ));
         for part in [before, value, after] {
             text.push_str(part);
         }

@@ -186,7 +186,9 @@ pub(crate) fn inject(
             }
         };
         let value = keys.open_value(info, &entry.row)?;
-        injection.redactor.add(redact::reference(&info.secret_name, info.secret_id), &value);
+        injection
+            .redactor
+            .add(redact::reference(&info.secret_name, info.secret_id), &value);
         texts.push(match &entry.format {
             Some(format) => format.apply(&value),
             None => value,
@@ -206,7 +208,10 @@ pub(crate) fn inject(
             Err(mut text) => {
                 text.zeroize();
                 injection.wipe(args);
-                return Err(Error::new(ErrorKind::Validation, "a secret does not fit into the arguments"));
+                return Err(Error::new(
+                    ErrorKind::Validation,
+                    "a secret does not fit into the arguments",
+                ));
             }
         }
     }
@@ -223,7 +228,11 @@ fn outcomes(plan: Plan<'_>) -> Result<Vec<Outcome<'_>>, Error> {
             (Some(entry), Verdict::Granted) => outcomes.push((
                 reference.location,
                 entry,
-                if reference.covered { Err(SkipReason::ParentFilled) } else { Ok(Reason::Reference) },
+                if reference.covered {
+                    Err(SkipReason::ParentFilled)
+                } else {
+                    Ok(Reason::Reference)
+                },
             )),
             _ => return Err(plan::denied_error(&reference.location)),
         }

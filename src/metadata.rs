@@ -95,7 +95,11 @@ fn time(reader: &mut Reader<'_>) -> Option<DateTime<Utc>> {
 
 #[expect(clippy::option_option, reason = "outer: malformed; inner: absent")]
 fn optional_text(reader: &mut Reader<'_>) -> Option<Option<String>> {
-    if reader.bool()? { reader.text().map(Some) } else { Some(None) }
+    if reader.bool()? {
+        reader.text().map(Some)
+    } else {
+        Some(None)
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +110,13 @@ mod tests {
 
     fn any_metadata() -> impl Strategy<Value = Metadata> {
         let text = || option::of("\\PC{0,30}");
-        let numbers = (any::<u128>(), any::<u128>(), any::<u64>(), any::<u32>(), any::<bool>());
+        let numbers = (
+            any::<u128>(),
+            any::<u128>(),
+            any::<u64>(),
+            any::<u32>(),
+            any::<bool>(),
+        );
         let times = (0..4_102_444_800_000_000_i64, 0..4_102_444_800_000_000_i64);
         (numbers, times, "\\PC{0,30}", text(), text(), text(), text()).prop_map(
             |(numbers, times, secret_name, display, tool_name, tool_arg, format)| Metadata {

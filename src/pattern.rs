@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     bounds::TEXT,
     error::{Error, FieldError},
@@ -193,6 +195,13 @@ impl ToolPattern {
     /// The canonical form, shared rather than copied.
     pub(crate) fn shared_text(&self) -> Arc<str> {
         Arc::clone(&self.text)
+    }
+}
+
+impl Serialize for ToolPattern {
+    /// As its canonical form.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -60,13 +60,19 @@ struct Limits {
 }
 
 impl Limits {
-    const NONE: Limits = Limits { secrets: None, bytes: None };
+    const NONE: Limits = Limits {
+        secrets: None,
+        bytes: None,
+    };
 }
 
 impl Default for Quota {
     fn default() -> Quota {
         Quota {
-            user: Limits { secrets: Some(1_000), bytes: Some(1024 * 1024) },
+            user: Limits {
+                secrets: Some(1_000),
+                bytes: Some(1024 * 1024),
+            },
             vault: Limits::NONE,
         }
     }
@@ -75,7 +81,10 @@ impl Default for Quota {
 impl Quota {
     /// No limit at all.
     pub fn unlimited() -> Quota {
-        Quota { user: Limits::NONE, vault: Limits::NONE }
+        Quota {
+            user: Limits::NONE,
+            vault: Limits::NONE,
+        }
     }
 
     /// The greatest number of secrets of one user.
@@ -119,8 +128,18 @@ impl Quota {
 
 fn check(limits: Limits, scope: QuotaScope, before: Usage, after: Usage) -> Result<(), Error> {
     let resources = [
-        (QuotaResource::Secrets, limits.secrets, before.secrets, after.secrets),
-        (QuotaResource::Bytes, limits.bytes, before.bytes, after.bytes),
+        (
+            QuotaResource::Secrets,
+            limits.secrets,
+            before.secrets,
+            after.secrets,
+        ),
+        (
+            QuotaResource::Bytes,
+            limits.bytes,
+            before.bytes,
+            after.bytes,
+        ),
     ];
     for (resource, limit, used, wanted) in resources {
         match limit {
@@ -145,7 +164,10 @@ mod tests {
 
     #[test]
     fn only_growth_beyond_a_limit_is_refused() {
-        let quota = Quota::unlimited().user_secrets(3).user_bytes(100).vault_bytes(150);
+        let quota = Quota::unlimited()
+            .user_secrets(3)
+            .user_bytes(100)
+            .vault_bytes(150);
         for (before, after, ok) in [
             ((0, 0), (3, 100), true),
             ((2, 50), (4, 60), false),
@@ -156,14 +178,27 @@ mod tests {
             ((9, 900), (9, 901), false),
             ((9, 90), (10, 80), false),
         ] {
-            let result = quota.check_user(Usage::new(before.0, before.1), Usage::new(after.0, after.1));
+            let result =
+                quota.check_user(Usage::new(before.0, before.1), Usage::new(after.0, after.1));
             assert_eq!(result.is_ok(), ok, "{before:?} -> {after:?}");
         }
-        assert!(quota.check_vault(Usage::new(1, 150), Usage::new(10_000, 150)).is_ok());
-        let error = quota.check_vault(Usage::new(1, 140), Usage::new(2, 151)).unwrap_err();
+        assert!(
+            quota
+                .check_vault(Usage::new(1, 150), Usage::new(10_000, 150))
+                .is_ok()
+        );
+        let error = quota
+            .check_vault(Usage::new(1, 140), Usage::new(2, 151))
+            .unwrap_err();
         let quota = error.quota().unwrap();
         assert_eq!(
-            (quota.scope, quota.resource, quota.limit, quota.used, quota.requested),
+            (
+                quota.scope,
+                quota.resource,
+                quota.limit,
+                quota.used,
+                quota.requested
+            ),
             (QuotaScope::Vault, QuotaResource::Bytes, 150, 140, 11)
         );
     }
@@ -171,7 +206,10 @@ mod tests {
     #[test]
     fn usage_cannot_become_less_than_nothing() {
         let used = Usage::new(2, 20);
-        assert_eq!(used.replace(Usage::new(1, 5), Usage::new(1, 9)), Some(Usage::new(2, 24)));
+        assert_eq!(
+            used.replace(Usage::new(1, 5), Usage::new(1, 9)),
+            Some(Usage::new(2, 24))
+        );
         assert_eq!(used.replace(Usage::new(3, 5), Usage::new(0, 0)), None);
         assert_eq!(used.replace(Usage::new(1, 21), Usage::new(0, 0)), None);
     }

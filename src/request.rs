@@ -129,7 +129,14 @@ impl NewSecret {
 
     pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidSecret, Error> {
         self.fields.check_new(bounds)?;
-        let Fields { name, value, tool_name, tool_arg, is_default, format } = self.fields;
+        let Fields {
+            name,
+            value,
+            tool_name,
+            tool_arg,
+            is_default,
+            format,
+        } = self.fields;
         let (Some(name), Some(value)) = (name.value(), value.value()) else {
             unreachable!("both were checked");
         };
@@ -139,7 +146,9 @@ impl NewSecret {
             tool: tool_name.value(),
             arg: tool_arg.value(),
             is_default: is_default.value().unwrap_or(false),
-            format: format.value().and_then(|text| Format::parse(&text).ok().flatten()),
+            format: format
+                .value()
+                .and_then(|text| Format::parse(&text).ok().flatten()),
         })
     }
 }
@@ -219,7 +228,9 @@ impl SecretPatch {
     /// Takes the whole binding away, and makes the secret no default.
     #[must_use]
     pub fn unbind(self) -> SecretPatch {
-        self.clear_tool_pattern().clear_location().is_default_for_tool(false)
+        self.clear_tool_pattern()
+            .clear_location()
+            .is_default_for_tool(false)
     }
 
     /// Makes the secret a default, or none.
@@ -267,19 +278,31 @@ impl SecretPatch {
     pub fn from_json_within(json: &mut [u8], bounds: &Bounds) -> Result<SecretPatch, Error> {
         let fields = json::read(json)?;
         fields.check_patch(bounds)?;
-        Ok(SecretPatch { fields, if_revision: None })
+        Ok(SecretPatch {
+            fields,
+            if_revision: None,
+        })
     }
 
     pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidPatch, Error> {
         self.fields.check_patch(bounds)?;
-        let Fields { name, value, tool_name, tool_arg, is_default, format } = self.fields;
+        let Fields {
+            name,
+            value,
+            tool_name,
+            tool_arg,
+            is_default,
+            format,
+        } = self.fields;
         Ok(ValidPatch {
             name: name.value(),
             value: value.value(),
             tool: tool_name.change(),
             arg: tool_arg.change(),
             is_default: is_default.value(),
-            format: format.value().map(|text| Format::parse(&text).ok().flatten()),
+            format: format
+                .value()
+                .map(|text| Format::parse(&text).ok().flatten()),
             if_revision: self.if_revision,
         })
     }
@@ -311,7 +334,11 @@ pub(crate) struct ValidPatch {
 }
 
 /// A default needs somewhere to go.
-pub(crate) fn check_default(is_default: bool, has_tool: bool, has_arg: bool) -> Result<(), FieldError> {
+pub(crate) fn check_default(
+    is_default: bool,
+    has_tool: bool,
+    has_arg: bool,
+) -> Result<(), FieldError> {
     let missing = match (is_default, has_tool, has_arg) {
         (false, _, _) | (true, true, true) => return Ok(()),
         (true, false, true) => "tool_name",
@@ -408,7 +435,11 @@ impl Fields {
         let is_default = matches!(self.is_default, Given::Value(true));
         // A field of a wrong type was given all the same: saying that it is missing would mislead.
         let given = |field: &Given<String>| !matches!(field, Given::Absent | Given::Null);
-        errors.note(check_default(is_default, given(&self.tool_name), given(&self.tool_arg)));
+        errors.note(check_default(
+            is_default,
+            given(&self.tool_name),
+            given(&self.tool_arg),
+        ));
         errors.finish()
     }
 
@@ -432,13 +463,17 @@ impl Fields {
     }
 
     fn check_binding(&self, errors: &mut Errors) {
-        errors.string(TOOL, &self.tool_name, |tool| ToolPattern::parse(tool).map(drop));
+        errors.string(TOOL, &self.tool_name, |tool| {
+            ToolPattern::parse(tool).map(drop)
+        });
         errors.string(ARG, &self.tool_arg, |arg| Location::parse(arg).map(drop));
     }
 
     fn check_options(&self, errors: &mut Errors) {
         errors.bool(&self.is_default);
-        errors.string(FORMAT, &self.format, |format| Format::parse(format).map(drop));
+        errors.string(FORMAT, &self.format, |format| {
+            Format::parse(format).map(drop)
+        });
     }
 }
 
@@ -454,7 +489,9 @@ impl Errors {
     /// The field is there, and not null.
     fn required<T>(&mut self, field: &'static str, given: &Given<T>) {
         match given {
-            Given::Absent => self.0.push(FieldError::field(field, "missing", "Field required")),
+            Given::Absent => self
+                .0
+                .push(FieldError::field(field, "missing", "Field required")),
             Given::Null if field == IS_DEFAULT => self.not_bool(),
             Given::Null => self.not_string(field),
             _ => {}
@@ -486,14 +523,26 @@ impl Errors {
     }
 
     fn not_string(&mut self, field: &'static str) {
-        self.0.push(FieldError::field(field, "string_type", "Input should be a valid string"));
+        self.0.push(FieldError::field(
+            field,
+            "string_type",
+            "Input should be a valid string",
+        ));
     }
 
     fn not_bool(&mut self) {
-        self.0.push(FieldError::field(IS_DEFAULT, "bool_type", "Input should be a valid boolean"));
+        self.0.push(FieldError::field(
+            IS_DEFAULT,
+            "bool_type",
+            "Input should be a valid boolean",
+        ));
     }
 
     fn finish(self) -> Result<(), Error> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::validation(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::validation(self.0))
+        }
     }
 }

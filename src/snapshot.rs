@@ -30,10 +30,32 @@ impl Entry {
     /// The texts of valid metadata are valid: `None` says that these never were.
     pub(crate) fn new(metadata: Metadata, row: Arc<SealedRow>) -> Option<Entry> {
         let info = &metadata.info;
-        let pattern = info.tool_name.as_deref().map(ToolPattern::parse).transpose().ok()?;
-        let location = info.tool_arg.as_deref().map(Location::parse).transpose().ok()?;
-        let format = info.format.as_deref().map(Format::parse).transpose().ok()?.flatten();
-        Some(Entry { pattern, location, format, row, metadata })
+        let pattern = info
+            .tool_name
+            .as_deref()
+            .map(ToolPattern::parse)
+            .transpose()
+            .ok()?;
+        let location = info
+            .tool_arg
+            .as_deref()
+            .map(Location::parse)
+            .transpose()
+            .ok()?;
+        let format = info
+            .format
+            .as_deref()
+            .map(Format::parse)
+            .transpose()
+            .ok()?
+            .flatten();
+        Some(Entry {
+            pattern,
+            location,
+            format,
+            row,
+            metadata,
+        })
     }
 
     pub(crate) fn info(&self) -> &SecretInfo {
@@ -72,7 +94,11 @@ impl Snapshot {
     }
 
     /// `entries` are in the order of their ids.
-    pub(crate) fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Arc<Entry>>) -> Snapshot {
+    pub(crate) fn new(
+        root: UserRoot,
+        sealed_root: Option<SealedRoot>,
+        entries: Vec<Arc<Entry>>,
+    ) -> Snapshot {
         debug_assert!(entries.is_sorted_by_key(|entry| entry.id()));
         let by_name = entries
             .iter()
@@ -85,7 +111,13 @@ impl Snapshot {
                 resolver.add(pattern.clone(), location.clone(), entry.id());
             }
         }
-        Snapshot { resolver: resolver.build(), entries, by_name, root, sealed_root }
+        Snapshot {
+            resolver: resolver.build(),
+            entries,
+            by_name,
+            root,
+            sealed_root,
+        }
     }
 
     /// Opens the metadata of a user's rows, and checks that they are the rows that the root speaks of.
@@ -95,7 +127,9 @@ impl Snapshot {
         let (mut usage, mut rows) = (Usage::default(), crate::crypto::SetDigest::default());
         for (row_tag, row) in stored.rows {
             let entry = open_entry(keys, root.user, row_tag, row)?;
-            usage = usage.replace(Usage::default(), entry.metadata.usage()).ok_or_else(damaged)?;
+            usage = usage
+                .replace(Usage::default(), entry.metadata.usage())
+                .ok_or_else(damaged)?;
             rows.add(&keys.row_member(entry.info(), &entry.row));
             entries.push(Arc::new(entry));
         }
@@ -118,7 +152,10 @@ impl Snapshot {
     }
 
     pub(crate) fn by_id(&self, id: SecretId) -> Option<&Arc<Entry>> {
-        let i = self.entries.binary_search_by_key(&id, |entry| entry.id()).ok()?;
+        let i = self
+            .entries
+            .binary_search_by_key(&id, |entry| entry.id())
+            .ok()?;
         Some(&self.entries[i])
     }
 
@@ -129,15 +166,25 @@ impl Snapshot {
     /// What a text means as the name of a secret, in a reference or a call: the id of one of the user's secrets means
     /// that secret, anything else is a name.
     pub(crate) fn by_text(&self, text: &str) -> Option<&Arc<Entry>> {
-        SecretId::from_hyphenated(text).and_then(|id| self.by_id(id)).or_else(|| self.by_name(text))
+        SecretId::from_hyphenated(text)
+            .and_then(|id| self.by_id(id))
+            .or_else(|| self.by_name(text))
     }
 }
 
-fn open_entry(keys: &KeyRing, user: UserId, tag: RowTag, row: Arc<SealedRow>) -> Result<Entry, Error> {
+fn open_entry(
+    keys: &KeyRing,
+    user: UserId,
+    tag: RowTag,
+    row: Arc<SealedRow>,
+) -> Result<Entry, Error> {
     let metadata = keys.open_metadata(user, tag, &row)?;
     Entry::new(metadata, row).ok_or_else(damaged)
 }
 
 fn damaged() -> Error {
-    Error::new(ErrorKind::Corrupt, "a secret's record says what keyward never writes: restore a backup")
+    Error::new(
+        ErrorKind::Corrupt,
+        "a secret's record says what keyward never writes: restore a backup",
+    )
 }

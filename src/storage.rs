@@ -70,7 +70,10 @@ pub(crate) enum StorageError {
     /// The user's root is not the one that the writer started from: someone else wrote in between.
     RootChanged,
     /// The store failed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "memory does not fail; a file does"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "memory does not fail; a file does")
+    )]
     Failed(Box<dyn StdError + Send + Sync>),
 }
 
@@ -81,11 +84,18 @@ pub(crate) mod conformance {
     use crate::sealed::Sealed;
 
     fn root(byte: u8) -> SealedRoot {
-        SealedRoot { key_id: 1, root: Sealed::new([byte; 60]) }
+        SealedRoot {
+            key_id: 1,
+            root: Sealed::new([byte; 60]),
+        }
     }
 
     fn row(byte: u8) -> Arc<SealedRow> {
-        Arc::new(SealedRow { key_id: 1, metadata: Sealed::new([byte; 80]), value: Sealed::new([byte; 50]) })
+        Arc::new(SealedRow {
+            key_id: 1,
+            metadata: Sealed::new([byte; 80]),
+            value: Sealed::new([byte; 50]),
+        })
     }
 
     const ALICE: UserTag = UserTag([1; 16]);
@@ -102,7 +112,10 @@ pub(crate) mod conformance {
     }
 
     fn rows(store: &dyn Storage, user: UserTag) -> Vec<(RowTag, Arc<SealedRow>)> {
-        let mut rows = store.user(user).unwrap().map_or_else(Vec::new, |user| user.rows);
+        let mut rows = store
+            .user(user)
+            .unwrap()
+            .map_or_else(Vec::new, |user| user.rows);
         rows.sort_by_key(|(tag, _)| *tag);
         rows
     }
@@ -124,27 +137,51 @@ pub(crate) mod conformance {
     fn a_transaction_is_kept(store: &dyn Storage) {
         let mut first = write(ALICE, None, Some(1));
         first.put = vec![(RowTag([1; 16]), row(1)), (RowTag([2; 16]), row(2))];
-        store.commit(Transaction { vault_root: Some(root(100)), user: Some(first) }).unwrap();
+        store
+            .commit(Transaction {
+                vault_root: Some(root(100)),
+                user: Some(first),
+            })
+            .unwrap();
         let mut second = write(ALICE, Some(1), Some(2));
         second.put = vec![(RowTag([2; 16]), row(22)), (RowTag([3; 16]), row(3))];
         second.delete = vec![RowTag([1; 16])];
-        store.commit(Transaction { vault_root: None, user: Some(second) }).unwrap();
+        store
+            .commit(Transaction {
+                vault_root: None,
+                user: Some(second),
+            })
+            .unwrap();
         assert_eq!(store.vault_root().unwrap(), Some(root(100)));
         assert_eq!(store.user(ALICE).unwrap().unwrap().root, root(2));
-        assert_eq!(rows(store, ALICE), [(RowTag([2; 16]), row(22)), (RowTag([3; 16]), row(3))]);
+        assert_eq!(
+            rows(store, ALICE),
+            [(RowTag([2; 16]), row(22)), (RowTag([3; 16]), row(3))]
+        );
     }
 
     fn a_changed_root_stops_the_whole_transaction(store: &dyn Storage) {
-        store.commit(Transaction { vault_root: Some(root(100)), user: Some(write(ALICE, None, Some(1))) }).unwrap();
+        store
+            .commit(Transaction {
+                vault_root: Some(root(100)),
+                user: Some(write(ALICE, None, Some(1))),
+            })
+            .unwrap();
         for expected in [None, Some(9)] {
             for new in [Some(2), None] {
                 let mut change = write(ALICE, expected, new);
                 change.put = vec![(RowTag([1; 16]), row(1))];
-                let result = store.commit(Transaction { vault_root: Some(root(101)), user: Some(change) });
+                let result = store.commit(Transaction {
+                    vault_root: Some(root(101)),
+                    user: Some(change),
+                });
                 assert!(matches!(result, Err(StorageError::RootChanged)));
             }
         }
-        let absent = store.commit(Transaction { vault_root: None, user: Some(write(BOB, Some(1), Some(2))) });
+        let absent = store.commit(Transaction {
+            vault_root: None,
+            user: Some(write(BOB, Some(1), Some(2))),
+        });
         assert!(matches!(absent, Err(StorageError::RootChanged)));
         assert_eq!(store.vault_root().unwrap(), Some(root(100)));
         assert_eq!(store.user_roots().unwrap(), [(ALICE, root(1))]);
@@ -155,11 +192,21 @@ pub(crate) mod conformance {
         for (user, byte) in [(ALICE, 1), (BOB, 2)] {
             let mut change = write(user, None, Some(byte));
             change.put = vec![(RowTag([7; 16]), row(byte))];
-            store.commit(Transaction { vault_root: None, user: Some(change) }).unwrap();
+            store
+                .commit(Transaction {
+                    vault_root: None,
+                    user: Some(change),
+                })
+                .unwrap();
         }
         let mut change = write(ALICE, Some(1), Some(3));
         change.delete = vec![RowTag([7; 16])];
-        store.commit(Transaction { vault_root: None, user: Some(change) }).unwrap();
+        store
+            .commit(Transaction {
+                vault_root: None,
+                user: Some(change),
+            })
+            .unwrap();
         assert!(rows(store, ALICE).is_empty());
         assert_eq!(rows(store, BOB), [(RowTag([7; 16]), row(2))]);
         let mut roots = store.user_roots().unwrap();
@@ -170,11 +217,26 @@ pub(crate) mod conformance {
     fn a_user_without_a_root_is_gone(store: &dyn Storage) {
         let mut change = write(ALICE, None, Some(1));
         change.put = vec![(RowTag([7; 16]), row(1))];
-        store.commit(Transaction { vault_root: None, user: Some(change) }).unwrap();
-        store.commit(Transaction { vault_root: None, user: Some(write(ALICE, Some(1), None)) }).unwrap();
+        store
+            .commit(Transaction {
+                vault_root: None,
+                user: Some(change),
+            })
+            .unwrap();
+        store
+            .commit(Transaction {
+                vault_root: None,
+                user: Some(write(ALICE, Some(1), None)),
+            })
+            .unwrap();
         assert!(store.user(ALICE).unwrap().is_none());
         assert!(store.user_roots().unwrap().is_empty());
-        store.commit(Transaction { vault_root: None, user: Some(write(ALICE, None, Some(2))) }).unwrap();
+        store
+            .commit(Transaction {
+                vault_root: None,
+                user: Some(write(ALICE, None, Some(2))),
+            })
+            .unwrap();
         assert!(rows(store, ALICE).is_empty(), "no row came back");
     }
 }

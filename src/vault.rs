@@ -6,11 +6,12 @@ use serde_json::{Map, Value};
 
 use crate::{
     bounds::Bounds,
+    call::ToolCall,
     conceal::Concealment,
     crypto::KeySource,
     error::Error,
     explain::Explanation,
-    inject::{self, Injection, ToolCall},
+    inject::{self, Injection},
     quota::Usage,
     request::{NewSecret, SecretPatch},
     secret::{SecretInfo, SecretRef, UserId},
@@ -79,12 +80,17 @@ impl Vault {
     }
 
     fn new(state: State) -> Vault {
-        Vault { state: Arc::new(state) }
+        Vault {
+            state: Arc::new(state),
+        }
     }
 
     /// The secrets of one user. Users need not be made: one without secrets is like any other.
     pub fn user(&self, user: UserId) -> UserVault {
-        UserVault { vault: Arc::clone(&self.state), user: self.state.user(user) }
+        UserVault {
+            vault: Arc::clone(&self.state),
+            user: self.state.user(user),
+        }
     }
 
     /// The users who have a secret, in the order of their ids.
@@ -186,7 +192,11 @@ impl UserVault {
     ///
     /// `NotFound`, `Conflict` if the patch demands another revision, and as for [`create`](UserVault::create). Nothing
     /// has changed then.
-    pub fn update(&self, secret: impl Into<SecretRef>, patch: SecretPatch) -> Result<SecretInfo, Error> {
+    pub fn update(
+        &self,
+        secret: impl Into<SecretRef>,
+        patch: SecretPatch,
+    ) -> Result<SecretInfo, Error> {
         let patch = patch.into_valid(self.bounds())?;
         self.write(Operation::Update(secret.into(), patch))
     }
@@ -198,7 +208,9 @@ impl UserVault {
     ///
     /// `NotFound`, `Locked`, or `Storage`. Nothing has changed then.
     pub fn delete(&self, secret: impl Into<SecretRef>) -> Result<(), Error> {
-        self.vault.write(&self.user, vec![Operation::Delete(secret.into())]).map(drop)
+        self.vault
+            .write(&self.user, vec![Operation::Delete(secret.into())])
+            .map(drop)
     }
 
     /// What can be read of a secret.
@@ -212,7 +224,9 @@ impl UserVault {
                 SecretRef::Id(id) => snapshot.by_id(id),
                 SecretRef::Text(text) => snapshot.by_text(&text),
             };
-            entry.map(|entry| entry.info().clone()).ok_or_else(not_found)
+            entry
+                .map(|entry| entry.info().clone())
+                .ok_or_else(not_found)
         })
     }
 
@@ -223,7 +237,11 @@ impl UserVault {
     /// `Locked`.
     pub fn secrets(&self) -> Result<Vec<SecretInfo>, Error> {
         self.vault.read(&self.user, |_, snapshot| {
-            Ok(snapshot.entries().iter().map(|entry| entry.info().clone()).collect())
+            Ok(snapshot
+                .entries()
+                .iter()
+                .map(|entry| entry.info().clone())
+                .collect())
         })
     }
 
@@ -251,7 +269,10 @@ impl UserVault {
     ///
     /// As for the single operations. In the `loc` of an invalid field, the index of the operation follows `body`.
     /// Nothing has changed then.
-    pub fn batch(&self, collect: impl FnOnce(&mut Batch<'_>)) -> Result<Vec<Option<SecretInfo>>, Error> {
+    pub fn batch(
+        &self,
+        collect: impl FnOnce(&mut Batch<'_>),
+    ) -> Result<Vec<Option<SecretInfo>>, Error> {
         let mut batch = Batch::new(self.bounds());
         collect(&mut batch);
         self.vault.write(&self.user, batch.finish()?)
@@ -263,7 +284,8 @@ impl UserVault {
     ///
     /// `Locked`.
     pub fn usage(&self) -> Result<Usage, Error> {
-        self.vault.read(&self.user, |_, snapshot| Ok(snapshot.root.usage))
+        self.vault
+            .read(&self.user, |_, snapshot| Ok(snapshot.root.usage))
     }
 
     /// Puts the right secrets into the arguments of a call: references that are granted, then defaults where the call
@@ -273,7 +295,11 @@ impl UserVault {
     ///
     /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses; `Validation` for
     /// arguments that a default does not fit into; `Locked`; `Corrupt`. The arguments are then as they were.
-    pub fn inject(&self, call: &ToolCall<'_>, args: &mut Map<String, Value>) -> Result<Injection, Error> {
+    pub fn inject(
+        &self,
+        call: &ToolCall<'_>,
+        args: &mut Map<String, Value>,
+    ) -> Result<Injection, Error> {
         self.vault.read(&self.user, |keys, snapshot| {
             inject::inject(keys, snapshot, &self.vault.settings.policy, call, args)
         })
@@ -300,9 +326,18 @@ impl UserVault {
     /// # Errors
     ///
     /// `Locked`. What would make the call fail is part of the explanation.
-    pub fn explain(&self, call: &ToolCall<'_>, args: &Map<String, Value>) -> Result<Explanation, Error> {
+    pub fn explain(
+        &self,
+        call: &ToolCall<'_>,
+        args: &Map<String, Value>,
+    ) -> Result<Explanation, Error> {
         self.vault.read(&self.user, |_, snapshot| {
-            Ok(crate::explain::explain(snapshot, &self.vault.settings.policy, call, args))
+            Ok(crate::explain::explain(
+                snapshot,
+                &self.vault.settings.policy,
+                call,
+                args,
+            ))
         })
     }
 
@@ -318,6 +353,8 @@ impl UserVault {
 
 impl fmt::Debug for UserVault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserVault").field("user", &self.id()).finish_non_exhaustive()
+        f.debug_struct("UserVault")
+            .field("user", &self.id())
+            .finish_non_exhaustive()
     }
 }

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use chacha20poly1305::{
-    AeadInOut, KeyInit, XChaCha20Poly1305,
-    aead::inout::InOutBuf,
-};
+use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, aead::inout::InOutBuf};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
@@ -94,11 +91,18 @@ pub(super) fn seal(key: &Key, context: &Context, plaintext: &[u8]) -> Result<Sea
     body.copy_from_slice(plaintext);
     let nonce: &[u8; NONCE] = (&*nonce).try_into().expect("split at the nonce's length");
     let cipher = XChaCha20Poly1305::new(key.as_bytes().into());
-    match cipher.encrypt_inout_detached(nonce.into(), context.as_bytes(), InOutBuf::from(&mut *body)) {
+    match cipher.encrypt_inout_detached(
+        nonce.into(),
+        context.as_bytes(),
+        InOutBuf::from(&mut *body),
+    ) {
         Ok(computed) => tag.copy_from_slice(&computed),
         Err(_) => {
             body.zeroize();
-            return Err(Error::new(ErrorKind::Storage, "the data is too long to be sealed"));
+            return Err(Error::new(
+                ErrorKind::Storage,
+                "the data is too long to be sealed",
+            ));
         }
     }
     Ok(Sealed::new(sealed))
@@ -123,8 +127,11 @@ pub(super) fn open(key: &Key, context: &Context, sealed: &Sealed) -> Option<Zero
 /// Fills `bytes` from the operating system's generator.
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes).map_err(|source| {
-        Error::new(ErrorKind::Storage, "the operating system gave no random bytes; nothing changed")
-            .with_source(source)
+        Error::new(
+            ErrorKind::Storage,
+            "the operating system gave no random bytes; nothing changed",
+        )
+        .with_source(source)
     })
 }
 
@@ -137,7 +144,10 @@ mod tests {
         let key = Key::random().unwrap();
         let context = Context::new("test").field(b"a").field(b"bc");
         let sealed = seal(&key, &context, b"attack at dawn").unwrap();
-        assert_eq!(open(&key, &context, &sealed).unwrap().as_slice(), b"attack at dawn");
+        assert_eq!(
+            open(&key, &context, &sealed).unwrap().as_slice(),
+            b"attack at dawn"
+        );
         assert!(open(&Key::random().unwrap(), &context, &sealed).is_none());
         for other in [
             Context::new("test").field(b"ab").field(b"c"),
@@ -156,7 +166,10 @@ mod tests {
         for at in 0..sealed.as_bytes().len() {
             let mut bytes = sealed.as_bytes().to_vec();
             bytes[at] ^= 0x10;
-            assert!(open(&key, &context, &Sealed::new(bytes)).is_none(), "byte {at}");
+            assert!(
+                open(&key, &context, &Sealed::new(bytes)).is_none(),
+                "byte {at}"
+            );
             let short = Sealed::new(&sealed.as_bytes()[..at]);
             assert!(open(&key, &context, &short).is_none(), "length {at}");
         }

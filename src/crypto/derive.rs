@@ -61,7 +61,11 @@ impl KdfParams {
             }
         }
         if errors.is_empty() {
-            Ok(KdfParams { memory_kib, passes, lanes })
+            Ok(KdfParams {
+                memory_kib,
+                passes,
+                lanes,
+            })
         } else {
             Err(Error::validation(errors))
         }
@@ -69,7 +73,10 @@ impl KdfParams {
 
     pub(super) fn to_bytes(self) -> [u8; 12] {
         let mut bytes = [0; 12];
-        for (to, from) in bytes.chunks_exact_mut(4).zip([self.memory_kib, self.passes, self.lanes]) {
+        for (to, from) in bytes
+            .chunks_exact_mut(4)
+            .zip([self.memory_kib, self.passes, self.lanes])
+        {
             to.copy_from_slice(&from.to_le_bytes());
         }
         bytes
@@ -78,30 +85,43 @@ impl KdfParams {
 
 impl Default for KdfParams {
     fn default() -> KdfParams {
-        KdfParams { memory_kib: 64 * 1024, passes: 3, lanes: 4 }
+        KdfParams {
+            memory_kib: 64 * 1024,
+            passes: 3,
+            lanes: 4,
+        }
     }
 }
 
 /// The key of a passphrase. The memory that Argon2id filled is wiped.
 pub(super) fn stretch(passphrase: &[u8], salt: &[u8; 16], params: KdfParams) -> Result<Key, Error> {
     let failed = |source: argon2::Error| {
-        Error::new(ErrorKind::Storage, "Argon2id refused the passphrase or its parameters").with_source(source)
+        Error::new(
+            ErrorKind::Storage,
+            "Argon2id refused the passphrase or its parameters",
+        )
+        .with_source(source)
     };
-    let KdfParams { memory_kib, passes, lanes } = params;
+    let KdfParams {
+        memory_kib,
+        passes,
+        lanes,
+    } = params;
     let params = Params::new(memory_kib, passes, lanes, Some(Key::LENGTH)).map_err(failed)?;
     let mut blocks: Vec<Block> = Vec::new();
-    blocks.try_reserve_exact(params.block_count()).map_err(|source| {
-        Error::new(ErrorKind::Storage, "there is not enough memory for Argon2id: free some, or lower its parameters")
+    blocks
+        .try_reserve_exact(params.block_count())
+        .map_err(|source| {
+            Error::new(
+                ErrorKind::Storage,
+                "there is not enough memory for Argon2id: free some, or lower its parameters",
+            )
             .with_source(source)
-    })?;
+        })?;
     blocks.resize(params.block_count(), Block::default());
     let mut key = Key::zero();
-    let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
-        passphrase,
-        salt,
-        key.as_mut_bytes(),
-        &mut blocks,
-    );
+    let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(passphrase, salt, key.as_mut_bytes(), &mut blocks);
     blocks.zeroize();
     result.map_err(failed)?;
     Ok(key)
@@ -123,7 +143,11 @@ mod tests {
     #[test]
     fn parameters_out_of_range_are_named_together() {
         let error = KdfParams::new(1024, 1, 17).unwrap_err();
-        let fields: Vec<_> = error.field_errors().iter().map(|field| field.loc()[1].to_string()).collect();
+        let fields: Vec<_> = error
+            .field_errors()
+            .iter()
+            .map(|field| field.loc()[1].to_string())
+            .collect();
         assert_eq!(fields, ["memory_kib", "passes", "lanes"]);
         assert!(KdfParams::new(19 * 1024, 2, 1).is_ok());
         assert!(KdfParams::new(1024 * 1024, 16, 16).is_ok());

@@ -30,7 +30,9 @@ impl VaultId {
 
     /// The start of every context: what, in which format, of which vault.
     pub(super) fn context(self, purpose: &'static str) -> Context {
-        Context::new(purpose).field(&FORMAT_VERSION.to_le_bytes()).field(&self.0)
+        Context::new(purpose)
+            .field(&FORMAT_VERSION.to_le_bytes())
+            .field(&self.0)
     }
 }
 
@@ -58,7 +60,11 @@ pub(crate) struct KeyRing {
 impl KeyRing {
     /// New keys for a new vault.
     pub(crate) fn random(vault: VaultId) -> Result<KeyRing, Error> {
-        Ok(KeyRing::new(vault, Key::random()?, vec![RecordKeys::new(1, Key::random()?)]))
+        Ok(KeyRing::new(
+            vault,
+            Key::random()?,
+            vec![RecordKeys::new(1, Key::random()?)],
+        ))
     }
 
     fn new(vault: VaultId, index: Key, data: Vec<RecordKeys>) -> KeyRing {
@@ -96,14 +102,27 @@ impl KeyRing {
         aead::seal(&master.0, &self.vault.context("keyward key ring"), &bytes)
     }
 
-    pub(crate) fn open(vault: VaultId, master: &MasterKey, sealed: &Sealed) -> Result<KeyRing, Error> {
-        let corrupt = || Error::new(ErrorKind::Corrupt, "the vault's keys are damaged: restore a backup");
-        let bytes = aead::open(&master.0, &vault.context("keyward key ring"), sealed).ok_or_else(corrupt)?;
+    pub(crate) fn open(
+        vault: VaultId,
+        master: &MasterKey,
+        sealed: &Sealed,
+    ) -> Result<KeyRing, Error> {
+        let corrupt = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "the vault's keys are damaged: restore a backup",
+            )
+        };
+        let bytes = aead::open(&master.0, &vault.context("keyward key ring"), sealed)
+            .ok_or_else(corrupt)?;
         let (index, data) = bytes.split_at_checked(Key::LENGTH).ok_or_else(corrupt)?;
         let index = Key::from_slice(index).ok_or_else(corrupt)?;
         let data = data.chunks(4 + Key::LENGTH).map(|entry| {
             let (id, key) = entry.split_first_chunk()?;
-            Some(RecordKeys::new(u32::from_le_bytes(*id), Key::from_slice(key)?))
+            Some(RecordKeys::new(
+                u32::from_le_bytes(*id),
+                Key::from_slice(key)?,
+            ))
         });
         let data: Vec<RecordKeys> = data.collect::<Option<_>>().ok_or_else(corrupt)?;
         if data.is_empty() {
@@ -116,7 +135,10 @@ impl KeyRing {
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<u32> = self.data.iter().map(RecordKeys::id).collect();
-        f.debug_struct("KeyRing").field("vault", &self.vault).field("data_keys", &ids).finish_non_exhaustive()
+        f.debug_struct("KeyRing")
+            .field("vault", &self.vault)
+            .field("data_keys", &ids)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +154,10 @@ mod tests {
         let sealed = ring.seal(&master).unwrap();
         let opened = KeyRing::open(vault, &master, &sealed).unwrap();
         assert_eq!(opened.tags.as_bytes(), ring.tags.as_bytes());
-        assert_eq!(opened.current().data_key().as_bytes(), ring.current().data_key().as_bytes());
+        assert_eq!(
+            opened.current().data_key().as_bytes(),
+            ring.current().data_key().as_bytes()
+        );
         for result in [
             KeyRing::open(VaultId::random().unwrap(), &master, &sealed),
             KeyRing::open(vault, &MasterKey::random().unwrap(), &sealed),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     metadata::Metadata,
-    sealed::{RowTag, Sealed, SealedRow, UserTag},
+    sealed::{RowTag, SealedRow, UserTag},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
 };
 
@@ -49,7 +49,10 @@ impl RecordKeys {
 impl KeyRing {
     /// The name of a user's rows in a store.
     pub(crate) fn user_tag(&self, user: UserId) -> UserTag {
-        let context = self.vault.context("keyward user tag").field(user.as_uuid().as_bytes());
+        let context = self
+            .vault
+            .context("keyward user tag")
+            .field(user.as_uuid().as_bytes());
         UserTag(truncate(&keyed_digest(&self.tags, &context)))
     }
 
@@ -64,7 +67,11 @@ impl KeyRing {
     }
 
     /// Seals a secret under the current data key.
-    pub(crate) fn seal_row(&self, metadata: &Metadata, value: &SecretValue) -> Result<SealedRow, Error> {
+    pub(crate) fn seal_row(
+        &self,
+        metadata: &Metadata,
+        value: &SecretValue,
+    ) -> Result<SealedRow, Error> {
         let key = self.current();
         let row = self.row_tag(metadata.info.user_id, metadata.info.secret_id);
         let context = self.metadata_context(metadata.info.user_id, row, key.id);
@@ -80,8 +87,18 @@ impl KeyRing {
     }
 
     /// Opens the metadata of the row that is stored under this user's and this row's name.
-    pub(crate) fn open_metadata(&self, user: UserId, tag: RowTag, row: &SealedRow) -> Result<Metadata, Error> {
-        let corrupt = || Error::new(ErrorKind::Corrupt, "a secret's record is damaged: restore a backup");
+    pub(crate) fn open_metadata(
+        &self,
+        user: UserId,
+        tag: RowTag,
+        row: &SealedRow,
+    ) -> Result<Metadata, Error> {
+        let corrupt = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "a secret's record is damaged: restore a backup",
+            )
+        };
         let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
         let context = self.metadata_context(user, tag, row.key_id);
         let bytes = aead::open(&key.metadata, &context, &row.metadata).ok_or_else(corrupt)?;
@@ -94,8 +111,17 @@ impl KeyRing {
     }
 
     /// Opens a value that belongs to this metadata.
-    pub(crate) fn open_value(&self, info: &SecretInfo, row: &SealedRow) -> Result<SecretValue, Error> {
-        let corrupt = || Error::new(ErrorKind::Corrupt, "a secret's value is damaged: write it again");
+    pub(crate) fn open_value(
+        &self,
+        info: &SecretInfo,
+        row: &SealedRow,
+    ) -> Result<SecretValue, Error> {
+        let corrupt = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "a secret's value is damaged: write it again",
+            )
+        };
         let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
         let context = self.value_context(info, row.key_id);
         let mut bytes = aead::open(&key.value, &context, &row.value).ok_or_else(corrupt)?;
@@ -158,7 +184,8 @@ fn binding_digest(info: &SecretInfo) -> [u8; 32] {
 
 /// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)).
 pub(super) fn keyed_digest(key: &Key, context: &Context) -> Zeroizing<[u8; 32]> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_bytes()).expect("HMAC takes any key");
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_bytes()).expect("HMAC takes any key");
     mac.update(context.as_bytes());
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
@@ -206,7 +233,12 @@ mod tests {
         let user = metadata.info.user_id;
         let tag = ring.row_tag(user, metadata.info.secret_id);
         assert_eq!(ring.open_metadata(user, tag, &row).unwrap(), metadata);
-        assert_eq!(ring.open_value(&metadata.info, &row).unwrap().expose_secret(), "4QvT9sLm");
+        assert_eq!(
+            ring.open_value(&metadata.info, &row)
+                .unwrap()
+                .expose_secret(),
+            "4QvT9sLm"
+        );
     }
 
     #[test]
@@ -216,7 +248,10 @@ mod tests {
         let user = metadata.info.user_id;
         let tag = ring.row_tag(user, metadata.info.secret_id);
         let other_tag = ring.row_tag(user, SecretId::new(Uuid::from_u128(8)));
-        let other_key = SealedRow { key_id: 2, ..row.clone() };
+        let other_key = SealedRow {
+            key_id: 2,
+            ..row.clone()
+        };
         for (user, tag, row) in [
             (UserId::LOCAL, tag, &row),
             (user, other_tag, &row),

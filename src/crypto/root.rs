@@ -13,11 +13,7 @@
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{
-    aead,
-    keys::KeyRing,
-    record::keyed_digest,
-};
+use super::{aead, keys::KeyRing, record::keyed_digest};
 use crate::{
     bytes::Reader,
     error::{Error, ErrorKind},
@@ -92,7 +88,12 @@ pub(crate) struct UserRoot {
 impl UserRoot {
     /// The root of a user who has nothing, and never had.
     pub(crate) fn new(user: UserId) -> UserRoot {
-        UserRoot { user, counter: 0, usage: Usage::default(), rows: SetDigest::default() }
+        UserRoot {
+            user,
+            counter: 0,
+            usage: Usage::default(),
+            rows: SetDigest::default(),
+        }
     }
 }
 
@@ -139,10 +140,17 @@ impl KeyRing {
             .context("keyward user root")
             .field(&self.user_tag(root.user).0)
             .field(&key.id().to_le_bytes());
-        Ok(SealedRoot { key_id: key.id(), root: aead::seal(&key.root, &context, &bytes)? })
+        Ok(SealedRoot {
+            key_id: key.id(),
+            root: aead::seal(&key.root, &context, &bytes)?,
+        })
     }
 
-    pub(crate) fn open_user_root(&self, user: UserTag, sealed: &SealedRoot) -> Result<UserRoot, Error> {
+    pub(crate) fn open_user_root(
+        &self,
+        user: UserTag,
+        sealed: &SealedRoot,
+    ) -> Result<UserRoot, Error> {
         let context = self
             .vault
             .context("keyward user root")
@@ -161,23 +169,42 @@ impl KeyRing {
                 reader.end()?;
                 (self.user_tag(root.user) == user).then_some(root)
             })
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a user's root is damaged: restore a backup"))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    "a user's root is damaged: restore a backup",
+                )
+            })
     }
 
     pub(crate) fn seal_vault_root(&self, root: &VaultRoot) -> Result<SealedRoot, Error> {
         let mut bytes = Vec::with_capacity(80);
-        for number in [root.counter, root.user_count, root.usage.secrets, root.usage.bytes] {
+        for number in [
+            root.counter,
+            root.user_count,
+            root.usage.secrets,
+            root.usage.bytes,
+        ] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&root.users.to_bytes());
         bytes.extend_from_slice(root.last_id.as_bytes());
         let key = self.current();
-        let context = self.vault.context("keyward vault root").field(&key.id().to_le_bytes());
-        Ok(SealedRoot { key_id: key.id(), root: aead::seal(&key.root, &context, &bytes)? })
+        let context = self
+            .vault
+            .context("keyward vault root")
+            .field(&key.id().to_le_bytes());
+        Ok(SealedRoot {
+            key_id: key.id(),
+            root: aead::seal(&key.root, &context, &bytes)?,
+        })
     }
 
     pub(crate) fn open_vault_root(&self, sealed: &SealedRoot) -> Result<VaultRoot, Error> {
-        let context = self.vault.context("keyward vault root").field(&sealed.key_id.to_le_bytes());
+        let context = self
+            .vault
+            .context("keyward vault root")
+            .field(&sealed.key_id.to_le_bytes());
         self.data_key(sealed.key_id)
             .and_then(|key| aead::open(&key.root, &context, &sealed.root))
             .and_then(|bytes| {
@@ -192,7 +219,12 @@ impl KeyRing {
                 reader.end()?;
                 Some(root)
             })
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the vault's root is damaged: restore a backup"))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    "the vault's root is damaged: restore a backup",
+                )
+            })
     }
 }
 
@@ -246,7 +278,10 @@ mod tests {
     #[test]
     fn a_root_opens_in_its_place() {
         let ring = KeyRing::random(VaultId::random().unwrap()).unwrap();
-        let (alice, bob) = (UserId::new(Uuid::from_u128(1)), UserId::new(Uuid::from_u128(2)));
+        let (alice, bob) = (
+            UserId::new(Uuid::from_u128(1)),
+            UserId::new(Uuid::from_u128(2)),
+        );
         let root = UserRoot {
             counter: 3,
             usage: Usage::new(2, 99),
@@ -254,7 +289,10 @@ mod tests {
             ..UserRoot::new(alice)
         };
         let sealed = ring.seal_user_root(&root).unwrap();
-        assert_eq!(ring.open_user_root(ring.user_tag(alice), &sealed).unwrap(), root);
+        assert_eq!(
+            ring.open_user_root(ring.user_tag(alice), &sealed).unwrap(),
+            root
+        );
         assert!(ring.open_user_root(ring.user_tag(bob), &sealed).is_err());
         assert!(ring.open_vault_root(&sealed).is_err());
 

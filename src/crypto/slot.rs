@@ -91,7 +91,11 @@ pub trait KeyProvider: Send + Sync {
     /// # Errors
     ///
     /// Whatever keeps the provider from it: the vault, or the slot, is then not made.
-    fn wrap(&self, key: &[u8; 32], context: &[u8]) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>>;
+    fn wrap(
+        &self,
+        key: &[u8; 32],
+        context: &[u8],
+    ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>>;
 
     /// Unwraps what [`wrap`](KeyProvider::wrap) returned, into `key`.
     ///
@@ -151,10 +155,16 @@ impl KeySlot {
             Source::Provider(provider) => {
                 let key = Key::random()?;
                 let context = provider_context(vault, id);
-                let wrapped = provider.wrap(key.as_bytes(), context.as_bytes()).map_err(|source| {
-                    Error::new(ErrorKind::Storage, "the key provider could not wrap a key; nothing changed")
-                        .with_source(source)
-                })?;
+                let wrapped =
+                    provider
+                        .wrap(key.as_bytes(), context.as_bytes())
+                        .map_err(|source| {
+                            Error::new(
+                                ErrorKind::Storage,
+                                "the key provider could not wrap a key; nothing changed",
+                            )
+                            .with_source(source)
+                        })?;
                 (SlotParameters::Provider { wrapped }, key)
             }
         };
@@ -182,9 +192,15 @@ impl KeySlot {
             (SlotParameters::Provider { wrapped }, Source::Provider(provider)) => {
                 let mut key = Key::zero();
                 let context = provider_context(vault, self.id);
-                provider.unwrap(wrapped, context.as_bytes(), key.as_mut_bytes()).map_err(|source| {
-                    Error::new(ErrorKind::WrongKey, "the key provider does not open this vault").with_source(source)
-                })?;
+                provider
+                    .unwrap(wrapped, context.as_bytes(), key.as_mut_bytes())
+                    .map_err(|source| {
+                        Error::new(
+                            ErrorKind::WrongKey,
+                            "the key provider does not open this vault",
+                        )
+                        .with_source(source)
+                    })?;
                 key
             }
             _ => return Err(wrong_key()),
@@ -196,7 +212,12 @@ impl KeySlot {
         aead::open(&derive(&key, SEAL_LABEL), &context, &self.master)
             .and_then(|master| Key::from_slice(&master))
             .map(MasterKey)
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a key slot is damaged: use another one, or restore a backup"))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    "a key slot is damaged: use another one, or restore a backup",
+                )
+            })
     }
 }
 
@@ -204,7 +225,9 @@ impl SlotParameters {
     /// Binds the slot to its vault, its id, its kind and how its key is made.
     fn context(&self, vault: VaultId, id: u32) -> Context {
         let (kind, parameters, blob): (_, &[u8], &[u8]) = match self {
-            SlotParameters::Passphrase { kdf, salt } => (SlotKind::Passphrase, &kdf.to_bytes(), salt),
+            SlotParameters::Passphrase { kdf, salt } => {
+                (SlotKind::Passphrase, &kdf.to_bytes(), salt)
+            }
             SlotParameters::Raw => (SlotKind::Raw, &[], &[]),
             SlotParameters::Provider { wrapped } => (SlotKind::Provider, &[], wrapped),
         };
@@ -225,17 +248,25 @@ fn commit(key: &Key, context: &Context) -> [u8; 32] {
 }
 
 fn provider_context(vault: VaultId, id: u32) -> Context {
-    vault.context("keyward key provider").field(&id.to_le_bytes())
+    vault
+        .context("keyward key provider")
+        .field(&id.to_le_bytes())
 }
 
 fn raw_key(key: &[u8]) -> Result<Key, Error> {
     Key::from_slice(key).ok_or_else(|| {
-        Error::validation(vec![FieldError::value_error("key", "a raw key has exactly 32 bytes")])
+        Error::validation(vec![FieldError::value_error(
+            "key",
+            "a raw key has exactly 32 bytes",
+        )])
     })
 }
 
 fn wrong_key() -> Error {
-    Error::new(ErrorKind::WrongKey, "this key does not open the vault: check the passphrase, or use another key slot")
+    Error::new(
+        ErrorKind::WrongKey,
+        "this key does not open the vault: check the passphrase, or use another key slot",
+    )
 }
 
 #[cfg(test)]
@@ -246,9 +277,17 @@ mod tests {
     struct Xor(u8);
 
     impl KeyProvider for Xor {
-        fn wrap(&self, key: &[u8; 32], context: &[u8]) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+        fn wrap(
+            &self,
+            key: &[u8; 32],
+            context: &[u8],
+        ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
             let wrapped = key.iter().map(|byte| byte ^ self.0);
-            Ok([self.0].into_iter().chain(wrapped).chain(context.iter().copied()).collect())
+            Ok([self.0]
+                .into_iter()
+                .chain(wrapped)
+                .chain(context.iter().copied())
+                .collect())
         }
 
         fn unwrap(
@@ -288,10 +327,20 @@ mod tests {
         ];
         for (i, source) in sources.iter().enumerate() {
             let slot = KeySlot::seal(vault, 3, &source(), kdf(), &master).unwrap();
-            assert_eq!(slot.open(vault, &source()).unwrap().0.as_bytes(), master.0.as_bytes());
-            let others = sources.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, other)| other);
+            assert_eq!(
+                slot.open(vault, &source()).unwrap().0.as_bytes(),
+                master.0.as_bytes()
+            );
+            let others = sources
+                .iter()
+                .enumerate()
+                .filter(|&(j, _)| j != i)
+                .map(|(_, other)| other);
             for other in others.chain([&wrong[i]]) {
-                assert_eq!(slot.open(vault, &other()).unwrap_err().kind(), ErrorKind::WrongKey);
+                assert_eq!(
+                    slot.open(vault, &other()).unwrap_err().kind(),
+                    ErrorKind::WrongKey
+                );
             }
         }
     }
@@ -303,32 +352,47 @@ mod tests {
         let source = KeySource::raw([7; 32]);
         let slot = KeySlot::seal(vault, 3, &source, kdf(), &master).unwrap();
         assert!(slot.open(VaultId::random().unwrap(), &source).is_err());
-        assert!(KeySlot { id: 4, ..slot.clone() }.open(vault, &source).is_err());
+        assert!(
+            KeySlot {
+                id: 4,
+                ..slot.clone()
+            }
+            .open(vault, &source)
+            .is_err()
+        );
 
         let passphrase = KeySource::passphrase("correct horse");
         let mut slot = KeySlot::seal(vault, 3, &passphrase, kdf(), &master).unwrap();
         if let SlotParameters::Passphrase { kdf, .. } = &mut slot.parameters {
             *kdf = KdfParams::new(19 * 1024, 3, 1).unwrap();
         }
-        assert_eq!(slot.open(vault, &passphrase).unwrap_err().kind(), ErrorKind::WrongKey);
+        assert_eq!(
+            slot.open(vault, &passphrase).unwrap_err().kind(),
+            ErrorKind::WrongKey
+        );
     }
 
     #[test]
     fn damage_to_the_sealed_master_key_is_no_wrong_key() {
         let vault = VaultId::random().unwrap();
         let source = KeySource::raw([7; 32]);
-        let mut slot = KeySlot::seal(vault, 1, &source, kdf(), &MasterKey::random().unwrap()).unwrap();
+        let mut slot =
+            KeySlot::seal(vault, 1, &source, kdf(), &MasterKey::random().unwrap()).unwrap();
         let mut bytes = slot.master.as_bytes().to_vec();
         bytes[30] ^= 1;
         slot.master = Sealed::new(bytes);
-        assert_eq!(slot.open(vault, &source).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(
+            slot.open(vault, &source).unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
     }
 
     #[test]
     fn a_raw_key_has_32_bytes() {
         let vault = VaultId::random().unwrap();
         let short = KeySource::raw([7; 31]);
-        let error = KeySlot::seal(vault, 1, &short, kdf(), &MasterKey::random().unwrap()).unwrap_err();
+        let error =
+            KeySlot::seal(vault, 1, &short, kdf(), &MasterKey::random().unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Validation);
         assert!(!format!("{short:?}").contains('7'));
     }

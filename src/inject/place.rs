@@ -81,9 +81,12 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
         Spot::Value(_) => tokens.len() - 1,
         Spot::Free { present } => present,
     };
-    let made = tokens[present + 1..].iter().rev().fold(Value::String(text), |inner, token| {
-        Value::Object(Map::from_iter([(token.to_string(), inner)]))
-    });
+    let made = tokens[present + 1..]
+        .iter()
+        .rev()
+        .fold(Value::String(text), |inner, token| {
+            Value::Object(Map::from_iter([(token.to_string(), inner)]))
+        });
     let token = &tokens[present];
     let previous = match container(args, &tokens[..present]) {
         Some(Container::Object(members)) => members.insert(token.to_string(), made),
@@ -93,7 +96,11 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
         },
         None => unreachable!("looked at before"),
     };
-    Ok(Undo { location: location.clone(), depth: present + 1, previous })
+    Ok(Undo {
+        location: location.clone(),
+        depth: present + 1,
+        previous,
+    })
 }
 
 impl Undo {
@@ -101,7 +108,7 @@ impl Undo {
     pub(crate) fn wipe(&self, args: &mut Args) {
         let (last, parents) = split_last(self.location.tokens());
         let value = match container(args, parents) {
-            Some(Container::Object(members)) => members.get_mut(&**last),
+            Some(Container::Object(members)) => members.get_mut(last),
             Some(Container::Array(elements)) => index(last).and_then(|i| elements.get_mut(i)),
             None => None,
         };
@@ -118,7 +125,7 @@ impl Undo {
                 members.insert(last.to_string(), previous);
             }
             (Some(Container::Object(members)), None) => {
-                members.remove(&**last);
+                members.remove(last);
             }
             (Some(Container::Array(elements)), Some(previous)) => {
                 if let Some(element) = index(last).and_then(|i| elements.get_mut(i)) {
@@ -174,7 +181,9 @@ mod tests {
     use super::*;
 
     fn args(value: Value) -> Args {
-        let Value::Object(args) = value else { panic!("no object") };
+        let Value::Object(args) = value else {
+            panic!("no object")
+        };
         args
     }
 
@@ -196,19 +205,65 @@ mod tests {
             ("/x", Spot::Free { present: 0 }),
             ("/x/y/z", Spot::Free { present: 0 }),
             ("/null/y", Spot::Free { present: 0 }),
-            ("/a/b/c", Spot::Misfit { depth: 2, found: Found::String }),
-            ("/a/t/c", Spot::Misfit { depth: 2, found: Found::Bool }),
+            (
+                "/a/b/c",
+                Spot::Misfit {
+                    depth: 2,
+                    found: Found::String,
+                },
+            ),
+            (
+                "/a/t/c",
+                Spot::Misfit {
+                    depth: 2,
+                    found: Found::Bool,
+                },
+            ),
             ("/items/0/k", Spot::Value(&element)),
             ("/items/1", Spot::Free { present: 1 }),
             ("/items/1/k", Spot::Free { present: 1 }),
-            ("/items/2/k", Spot::Misfit { depth: 2, found: Found::Number }),
-            ("/items/3", Spot::Misfit { depth: 1, found: Found::Array }),
-            ("/items/00", Spot::Misfit { depth: 1, found: Found::Array }),
-            ("/items/+1", Spot::Misfit { depth: 1, found: Found::Array }),
-            ("/items/k", Spot::Misfit { depth: 1, found: Found::Array }),
+            (
+                "/items/2/k",
+                Spot::Misfit {
+                    depth: 2,
+                    found: Found::Number,
+                },
+            ),
+            (
+                "/items/3",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
+            (
+                "/items/00",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
+            (
+                "/items/+1",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
+            (
+                "/items/k",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
             ("/01/x", Spot::Value(&json!("y"))),
         ] {
-            assert_eq!(look(&args, &Location::new(location).unwrap()), expected, "{location}");
+            assert_eq!(
+                look(&args, &Location::new(location).unwrap()),
+                expected,
+                "{location}"
+            );
         }
     }
 
@@ -219,18 +274,45 @@ mod tests {
             (json!({"k": null}), "/k", json!({"k": "S"})),
             (json!({"k": 7}), "/k", json!({"k": "S"})),
             (json!({}), "/a/b/c", json!({"a": {"b": {"c": "S"}}})),
-            (json!({"a": null, "z": 1}), "/a/b", json!({"a": {"b": "S"}, "z": 1})),
-            (json!({"a": {"x": 1}}), "/a/b", json!({"a": {"x": 1, "b": "S"}})),
-            (json!({"a": [null, {"x": 1}]}), "/a/0", json!({"a": ["S", {"x": 1}]})),
-            (json!({"a": [null, {"x": 1}]}), "/a/0/b", json!({"a": [{"b": "S"}, {"x": 1}]})),
-            (json!({"a": [null, {"x": 1}]}), "/a/1/b", json!({"a": [null, {"x": 1, "b": "S"}]})),
+            (
+                json!({"a": null, "z": 1}),
+                "/a/b",
+                json!({"a": {"b": "S"}, "z": 1}),
+            ),
+            (
+                json!({"a": {"x": 1}}),
+                "/a/b",
+                json!({"a": {"x": 1, "b": "S"}}),
+            ),
+            (
+                json!({"a": [null, {"x": 1}]}),
+                "/a/0",
+                json!({"a": ["S", {"x": 1}]}),
+            ),
+            (
+                json!({"a": [null, {"x": 1}]}),
+                "/a/0/b",
+                json!({"a": [{"b": "S"}, {"x": 1}]}),
+            ),
+            (
+                json!({"a": [null, {"x": 1}]}),
+                "/a/1/b",
+                json!({"a": [null, {"x": 1, "b": "S"}]}),
+            ),
         ] {
             let mut found = args(before.clone());
-            let undo = put(&mut found, &Location::new(location).unwrap(), "S".to_owned());
+            let undo = put(
+                &mut found,
+                &Location::new(location).unwrap(),
+                "S".to_owned(),
+            );
             let undo = undo.unwrap_or_else(|_| panic!("{location} fits into {before}"));
             assert_eq!(Value::Object(found.clone()), after);
             undo.wipe(&mut found);
-            assert!(!Value::Object(found.clone()).to_string().contains('S'), "{location} of {before}");
+            assert!(
+                !Value::Object(found.clone()).to_string().contains('S'),
+                "{location} of {before}"
+            );
             undo.restore(&mut found);
             assert_eq!(Value::Object(found), before);
         }
@@ -240,7 +322,14 @@ mod tests {
     fn what_does_not_fit_changes_nothing() {
         for (before, location) in [(json!({"a": "x"}), "/a/b"), (json!({"a": []}), "/a/0")] {
             let mut found = args(before.clone());
-            assert!(put(&mut found, &Location::new(location).unwrap(), "S".to_owned()).is_err());
+            assert!(
+                put(
+                    &mut found,
+                    &Location::new(location).unwrap(),
+                    "S".to_owned()
+                )
+                .is_err()
+            );
             assert_eq!(Value::Object(found), before);
         }
     }

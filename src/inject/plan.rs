@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, FieldError, LocSegment},
     location::Location,
     resolver::Match,
-    schema,
+    schema::{self, Declaration},
     snapshot::{Entry, Snapshot},
 };
 
@@ -115,17 +115,31 @@ impl<'s> Plan<'s> {
         find_references(args, &mut |location, name| {
             let entry = snapshot.by_text(name).map(|entry| &**entry);
             let verdict = grant(call, &location, entry);
-            references.push(PlannedReference { location, entry, verdict, covered: false });
+            references.push(PlannedReference {
+                location,
+                entry,
+                verdict,
+                covered: false,
+            });
         });
-        let mut plan = Plan { references, defaults: Vec::new() };
+        let mut plan = Plan {
+            references,
+            defaults: Vec::new(),
+        };
         for default in snapshot.resolver().resolve(call.tool()).iter() {
             // The resolver is made of the snapshot's own entries.
-            let Some(entry) = snapshot.by_id(default.id()) else { continue };
+            let Some(entry) = snapshot.by_id(default.id()) else {
+                continue;
+            };
             let decision = plan.decide(policy, call, args, default.location());
             if matches!(decision, Decision::Fill) {
                 plan.cover(default.location());
             }
-            plan.defaults.push(PlannedDefault { default: *default, entry, decision });
+            plan.defaults.push(PlannedDefault {
+                default: *default,
+                entry,
+                decision,
+            });
         }
         plan
     }
@@ -141,10 +155,16 @@ impl<'s> Plan<'s> {
         if self.put_locations().any(|put| put.contains(location)) {
             return Decision::Skip(SkipReason::ParentFilled);
         }
-        if self.references.iter().any(|reference| reference.location == *location) {
+        if self
+            .references
+            .iter()
+            .any(|reference| reference.location == *location)
+        {
             return Decision::Skip(SkipReason::Reference);
         }
-        let declared = call.schema().is_none_or(|schema| schema::declares(schema, location).allows_string());
+        let declared = call
+            .schema()
+            .is_none_or(|schema| schema::declares(schema, location) == Declaration::String);
         if !declared {
             return Decision::Skip(SkipReason::NotDeclared);
         }
@@ -161,7 +181,11 @@ impl<'s> Plan<'s> {
                 let allowed = call.schema().is_none_or(|schema| {
                     made.all(|depth| schema::allows_object(schema, &tokens[..depth]))
                 });
-                if allowed { Decision::Fill } else { Decision::Skip(SkipReason::NotDeclared) }
+                if allowed {
+                    Decision::Fill
+                } else {
+                    Decision::Skip(SkipReason::NotDeclared)
+                }
             }
             Spot::Misfit { depth, found } => Decision::Fail(misfit(location, depth, found)),
         }
@@ -169,8 +193,14 @@ impl<'s> Plan<'s> {
 
     /// Where something is put in, so far.
     fn put_locations(&self) -> impl Iterator<Item = &Location> {
-        let references = self.references.iter().filter(|reference| !reference.covered);
-        let defaults = self.defaults.iter().filter(|planned| matches!(planned.decision, Decision::Fill));
+        let references = self
+            .references
+            .iter()
+            .filter(|reference| !reference.covered);
+        let defaults = self
+            .defaults
+            .iter()
+            .filter(|planned| matches!(planned.decision, Decision::Fill));
         references
             .map(|reference| &reference.location)
             .chain(defaults.map(|planned| planned.default.location()))
@@ -186,7 +216,9 @@ impl<'s> Plan<'s> {
 
 /// A reference by the model needs a whole binding: otherwise a secret could leave through any argument of any tool.
 fn grant(call: &ToolCall<'_>, location: &Location, entry: Option<&Entry>) -> Verdict {
-    let Some(entry) = entry else { return Verdict::UnknownSecret };
+    let Some(entry) = entry else {
+        return Verdict::UnknownSecret;
+    };
     let needs_all = call.origin() == Origin::Model;
     match &entry.pattern {
         None if needs_all => return Verdict::NoToolPattern,
@@ -215,7 +247,10 @@ pub(crate) fn denied_error(location: &Location) -> Error {
 fn refused(location: &Location) -> Error {
     Error::new(
         ErrorKind::Denied,
-        format!("the call supplies a value at {}, which is filled in for it: leave it out", clipped(location)),
+        format!(
+            "the call supplies a value at {}, which is filled in for it: leave it out",
+            clipped(location)
+        ),
     )
 }
 
@@ -228,11 +263,17 @@ fn misfit(location: &Location, depth: usize, found: Found) -> Error {
     };
     let parents = &location.tokens()[..depth];
     let parent = Location::from_tokens(parents.to_vec());
-    let loc = parents.iter().map(|token| LocSegment::Name(token.to_string().into()));
+    let loc = parents
+        .iter()
+        .map(|token| LocSegment::Name(token.to_string().into()));
     Error::validation(vec![FieldError::new(
         loc,
         "value_error",
-        format!("Value error, a secret goes to {}, but {} {what}", clipped(location), clipped(&parent)),
+        format!(
+            "Value error, a secret goes to {}, but {} {what}",
+            clipped(location),
+            clipped(&parent)
+        ),
     )])
 }
 
@@ -279,7 +320,14 @@ impl Path<'_> {
 /// Every string value that is a reference as a whole, with where it stands.
 fn find_references<'a>(args: &'a Map<String, Value>, found: &mut impl FnMut(Location, &'a str)) {
     for (name, value) in args {
-        search(value, Path { parent: None, token: Token::Name(name) }, found);
+        search(
+            value,
+            Path {
+                parent: None,
+                token: Token::Name(name),
+            },
+            found,
+        );
     }
 }
 
@@ -292,12 +340,26 @@ fn search<'a>(value: &'a Value, path: Path<'_>, found: &mut impl FnMut(Location,
         }
         Value::Object(members) => {
             for (name, value) in members {
-                search(value, Path { parent: Some(&path), token: Token::Name(name) }, found);
+                search(
+                    value,
+                    Path {
+                        parent: Some(&path),
+                        token: Token::Name(name),
+                    },
+                    found,
+                );
             }
         }
         Value::Array(elements) => {
             for (i, value) in elements.iter().enumerate() {
-                search(value, Path { parent: Some(&path), token: Token::Index(i) }, found);
+                search(
+                    value,
+                    Path {
+                        parent: Some(&path),
+                        token: Token::Index(i),
+                    },
+                    found,
+                );
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

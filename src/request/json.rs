@@ -28,7 +28,7 @@ pub(super) fn read(json: &mut [u8]) -> Result<Fields, Error> {
 }
 
 fn read_unwiped(json: &[u8]) -> Result<Fields, Error> {
-    match serde_json::from_slice::<Members<'_>>(json) {
+    match serde_json::from_slice::<Members>(json) {
         Ok(Members(Some(fields))) => Ok(fields),
         Ok(Members(None)) => Err(not_an_object()),
         Err(error) => Err(malformed(json, &error)),
@@ -50,7 +50,11 @@ fn malformed(json: &[u8], error: &serde_json::Error) -> Error {
         .sum();
     let offset = line_start + error.column().saturating_sub(1);
     let loc = [LocSegment::Index(offset)];
-    Error::validation(vec![FieldError::new(loc, "json_invalid", "JSON decode error")])
+    Error::validation(vec![FieldError::new(
+        loc,
+        "json_invalid",
+        "JSON decode error",
+    )])
 }
 
 /// The known members of a JSON object; `None` for any other JSON value.
@@ -63,7 +67,9 @@ impl<'de> Deserialize<'de> for Members {
             return Ok(Members(None));
         }
         let mut deserializer = serde_json::Deserializer::from_str(body);
-        let fields = (&mut deserializer).deserialize_map(MembersVisitor).map_err(de::Error::custom)?;
+        let fields = (&mut deserializer)
+            .deserialize_map(MembersVisitor)
+            .map_err(de::Error::custom)?;
         Ok(Members(Some(fields)))
     }
 }
@@ -174,7 +180,10 @@ impl<'de> Deserialize<'de> for SecretPatch {
     /// As for [`NewSecret`]: use [`SecretPatch::from_json`] where the input is JSON text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SecretPatch, D::Error> {
         let fields = deserialize_fields(deserializer)?;
-        Ok(SecretPatch { fields, if_revision: None })
+        Ok(SecretPatch {
+            fields,
+            if_revision: None,
+        })
     }
 }
 
@@ -182,7 +191,11 @@ impl<'de> Deserialize<'de> for SecretPatch {
 fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
     let fields = deserializer.deserialize_map(FieldsVisitor)?;
     let errors = fields.type_errors();
-    if errors.is_empty() { Ok(fields) } else { Err(de::Error::custom(Error::validation(errors))) }
+    if errors.is_empty() {
+        Ok(fields)
+    } else {
+        Err(de::Error::custom(Error::validation(errors)))
+    }
 }
 
 struct FieldsVisitor;
@@ -199,7 +212,9 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         while let Some(key) = members.next_key::<Cow<'de, str>>()? {
             match &*key {
                 NAME => fields.name = members.next_value()?,
-                VALUE => fields.value = members.next_value::<Given<String>>()?.map(SecretValue::new),
+                VALUE => {
+                    fields.value = members.next_value::<Given<String>>()?.map(SecretValue::new)
+                }
                 TOOL => fields.tool_name = members.next_value()?,
                 ARG => fields.tool_arg = members.next_value()?,
                 IS_DEFAULT => fields.is_default = members.next_value()?,
@@ -215,25 +230,29 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
 impl<'de> Deserialize<'de> for Given<String> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(GivenVisitor).map(|scalar| match scalar {
-            Scalar::Null => Given::Null,
-            Scalar::String(text) => Given::Value(text),
-            Scalar::Bool(_) | Scalar::Other => Given::WrongType,
-        })
+        deserializer
+            .deserialize_any(GivenVisitor)
+            .map(|scalar| match scalar {
+                Scalar::Null => Given::Null,
+                Scalar::String(text) => Given::Value(text),
+                Scalar::Bool(_) | Scalar::Other => Given::WrongType,
+            })
     }
 }
 
 impl<'de> Deserialize<'de> for Given<bool> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(GivenVisitor).map(|scalar| match scalar {
-            Scalar::Null => Given::Null,
-            Scalar::Bool(value) => Given::Value(value),
-            Scalar::String(text) => {
-                drop(Zeroizing::new(text));
-                Given::WrongType
-            }
-            Scalar::Other => Given::WrongType,
-        })
+        deserializer
+            .deserialize_any(GivenVisitor)
+            .map(|scalar| match scalar {
+                Scalar::Null => Given::Null,
+                Scalar::Bool(value) => Given::Value(value),
+                Scalar::String(text) => {
+                    drop(Zeroizing::new(text));
+                    Given::WrongType
+                }
+                Scalar::Other => Given::WrongType,
+            })
     }
 }
 
@@ -327,8 +346,16 @@ mod tests {
         match (choice % 4, short) {
             (0, _) if !needed => c.to_string(),
             (1, Some(short)) => format!("\\{short}"),
-            (2, _) => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04X}")).collect(),
-            _ => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+            (2, _) => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04X}"))
+                .collect(),
+            _ => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect(),
         }
     }
 
@@ -355,7 +382,13 @@ mod tests {
 
     #[test]
     fn an_unpaired_surrogate_is_no_text() {
-        for escaped in [r"\ud800", r"\udc00", r"\ud800x", r"\ud800\u0041", r"\ud83d\ud83d"] {
+        for escaped in [
+            r"\ud800",
+            r"\udc00",
+            r"\ud800x",
+            r"\ud800\u0041",
+            r"\ud83d\ud83d",
+        ] {
             assert_eq!(unescape(escaped), None, "{escaped}");
         }
         assert_eq!(unescape(r"\ud83d\ude00").unwrap().as_str(), "😀");

@@ -38,13 +38,22 @@ impl Storage for MemoryStorage {
     }
 
     fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
-        Ok(self.rows().users.iter().map(|(tag, user)| (*tag, user.root.clone())).collect())
+        Ok(self
+            .rows()
+            .users
+            .iter()
+            .map(|(tag, user)| (*tag, user.root.clone()))
+            .collect())
     }
 
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
         Ok(self.rows().users.get(&user).map(|user| UserRows {
             root: user.root.clone(),
-            rows: user.rows.iter().map(|(tag, row)| (*tag, Arc::clone(row))).collect(),
+            rows: user
+                .rows
+                .iter()
+                .map(|(tag, row)| (*tag, Arc::clone(row)))
+                .collect(),
         }))
     }
 
@@ -57,10 +66,10 @@ impl Storage for MemoryStorage {
             }
             match change.root {
                 Some(root) => {
-                    let user = rows
-                        .users
-                        .entry(change.user)
-                        .or_insert_with(|| User { root: root.clone(), rows: HashMap::new() });
+                    let user = rows.users.entry(change.user).or_insert_with(|| User {
+                        root: root.clone(),
+                        rows: HashMap::new(),
+                    });
                     user.root = root;
                     for tag in &change.delete {
                         user.rows.remove(tag);

@@ -20,18 +20,24 @@ pub struct Batch<'a> {
 
 impl Batch<'_> {
     pub(super) fn new(bounds: &Bounds) -> Batch<'_> {
-        Batch { bounds, operations: Vec::new() }
+        Batch {
+            bounds,
+            operations: Vec::new(),
+        }
     }
 
     /// Adds the creation of a secret.
     pub fn create(&mut self, secret: NewSecret) -> &mut Self {
-        self.operations.push(secret.into_valid(self.bounds).map(Operation::Create));
+        self.operations
+            .push(secret.into_valid(self.bounds).map(Operation::Create));
         self
     }
 
     /// Adds a change of a secret: one that is there, or one that this batch creates, by its name.
     pub fn update(&mut self, secret: impl Into<SecretRef>, patch: SecretPatch) -> &mut Self {
-        let operation = patch.into_valid(self.bounds).map(|patch| Operation::Update(secret.into(), patch));
+        let operation = patch
+            .into_valid(self.bounds)
+            .map(|patch| Operation::Update(secret.into(), patch));
         self.operations.push(operation);
         self
     }
@@ -52,12 +58,18 @@ impl Batch<'_> {
                 Err(error) => errors.extend_from_slice(error.at_index(i).field_errors()),
             }
         }
-        if errors.is_empty() { Ok(operations) } else { Err(Error::validation(errors)) }
+        if errors.is_empty() {
+            Ok(operations)
+        } else {
+            Err(Error::validation(errors))
+        }
     }
 }
 
 impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("operations", &self.operations.len()).finish_non_exhaustive()
+        f.debug_struct("Batch")
+            .field("operations", &self.operations.len())
+            .finish_non_exhaustive()
     }
 }

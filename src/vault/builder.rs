@@ -7,9 +7,9 @@ use chrono::{DateTime, SubsecRound, Utc};
 use super::{Vault, slots::KeySlots, state::State};
 use crate::{
     bounds::Bounds,
+    call::InjectionPolicy,
     crypto::{KdfParams, KeyRing, KeySource, MasterKey, VaultId},
     error::Error,
-    inject::InjectionPolicy,
     quota::Quota,
     storage::MemoryStorage,
 };
@@ -88,7 +88,10 @@ impl VaultBuilder {
     }
 
     #[cfg(test)]
-    pub(crate) fn clock(mut self, clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> VaultBuilder {
+    pub(crate) fn clock(
+        mut self,
+        clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+    ) -> VaultBuilder {
         self.settings.clock = Clock(Arc::new(clock));
         self
     }
@@ -102,7 +105,12 @@ impl VaultBuilder {
     pub fn in_memory(self) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let keys = KeyRing::random(VaultId::random()?)?;
-        let state = State::create(self.settings, keys, None, Box::new(MemoryStorage::default()))?;
+        let state = State::create(
+            self.settings,
+            keys,
+            None,
+            Box::new(MemoryStorage::default()),
+        )?;
         Ok(Vault::new(state))
     }
 
@@ -117,7 +125,12 @@ impl VaultBuilder {
         let master = MasterKey::random()?;
         let keys = KeyRing::random(vault)?;
         let slots = KeySlots::new(vault, &key, self.kdf, &master, &keys)?;
-        let state = State::create(self.settings, keys, Some(slots), Box::new(MemoryStorage::default()))?;
+        let state = State::create(
+            self.settings,
+            keys,
+            Some(slots),
+            Box::new(MemoryStorage::default()),
+        )?;
         Ok(Vault::new(state))
     }
 }

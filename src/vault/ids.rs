@@ -31,7 +31,11 @@ fn without_version(id: Uuid) -> u128 {
 }
 
 fn with_version(bits: u128) -> Uuid {
-    let (millis, a, b) = (bits >> RANDOM_BITS, (bits >> 62) & 0xfff, bits & ((1 << 62) - 1));
+    let (millis, a, b) = (
+        bits >> RANDOM_BITS,
+        (bits >> 62) & 0xfff,
+        bits & ((1 << 62) - 1),
+    );
     Uuid::from_u128((millis << 80) | (7 << 76) | (a << 64) | (0b10 << 62) | b)
 }
 

@@ -50,7 +50,11 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub(super) fn new(base: &'a Snapshot, rules: &'a Rules<'a>) -> Plan<'a> {
-        Plan { base, rules, changes: BTreeMap::new() }
+        Plan {
+            base,
+            rules,
+            changes: BTreeMap::new(),
+        }
     }
 
     /// What there is of the secret once the operation is done; `None` after a delete.
@@ -94,17 +98,32 @@ impl<'a> Plan<'a> {
             updated_at: self.rules.now,
             revision: 1,
         };
-        let metadata = Metadata { info: info.clone(), value_bytes: length(&new.value) };
-        self.changes.insert(secret_id, Change::Write { metadata, value: Some(new.value) });
+        let metadata = Metadata {
+            info: info.clone(),
+            value_bytes: length(&new.value),
+        };
+        self.changes.insert(
+            secret_id,
+            Change::Write {
+                metadata,
+                value: Some(new.value),
+            },
+        );
         Ok(info)
     }
 
     fn update(&mut self, secret: &SecretRef, patch: ValidPatch) -> Result<SecretInfo, Error> {
         let old = self.find(secret)?;
-        if patch.if_revision.is_some_and(|revision| revision != old.revision) {
+        if patch
+            .if_revision
+            .is_some_and(|revision| revision != old.revision)
+        {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("the secret is at revision {} by now: read it again", old.revision),
+                format!(
+                    "the secret is at revision {} by now: read it again",
+                    old.revision
+                ),
             ));
         }
         let mut info = old.clone();
@@ -125,7 +144,9 @@ impl<'a> Plan<'a> {
         }
         info.revision += 1;
         info.updated_at = info.updated_at.max(self.rules.now);
-        let mut value_bytes = self.metadata(info.secret_id).map_or(0, |metadata| metadata.value_bytes);
+        let mut value_bytes = self
+            .metadata(info.secret_id)
+            .map_or(0, |metadata| metadata.value_bytes);
         if let Some(value) = &patch.value {
             value_bytes = length(value);
             info.display = self.mask(value);
@@ -135,7 +156,10 @@ impl<'a> Plan<'a> {
             _ => None,
         };
         let change = Change::Write {
-            metadata: Metadata { info: info.clone(), value_bytes },
+            metadata: Metadata {
+                info: info.clone(),
+                value_bytes,
+            },
             value: patch.value.or(earlier_value),
         };
         self.changes.insert(info.secret_id, change);
@@ -155,7 +179,10 @@ impl<'a> Plan<'a> {
                 .base
                 .by_text(text)
                 .and_then(|entry| self.metadata(entry.id()))
-                .or_else(|| self.changed().find(|metadata| metadata.info.secret_name == **text)),
+                .or_else(|| {
+                    self.changed()
+                        .find(|metadata| metadata.info.secret_name == **text)
+                }),
         };
         found.map(|metadata| &metadata.info).ok_or_else(not_found)
     }
@@ -192,11 +219,17 @@ impl<'a> Plan<'a> {
         let before = self.base.root.usage;
         let mut after = before;
         for id in self.changes.keys() {
-            let of = |metadata: Option<&Metadata>| metadata.map(Metadata::usage).unwrap_or_default();
+            let of =
+                |metadata: Option<&Metadata>| metadata.map(Metadata::usage).unwrap_or_default();
             let base = self.base.by_id(*id).map(|entry| &entry.metadata);
-            after = after.replace(of(base), of(self.metadata(*id))).ok_or_else(|| {
-                Error::new(ErrorKind::Corrupt, "the user's usage is less than that of one secret: restore a backup")
-            })?;
+            after = after
+                .replace(of(base), of(self.metadata(*id)))
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Corrupt,
+                        "the user's usage is less than that of one secret: restore a backup",
+                    )
+                })?;
         }
         self.rules.quota.check_user(before, after)?;
         Ok((self.changes, after))
@@ -206,15 +239,24 @@ impl<'a> Plan<'a> {
     fn check_names(&self) -> Result<(), Error> {
         let mut names = HashMap::new();
         for metadata in self.changed() {
-            let SecretInfo { secret_id, secret_name, .. } = &metadata.info;
+            let SecretInfo {
+                secret_id,
+                secret_name,
+                ..
+            } = &metadata.info;
             let elsewhere = self
                 .base
                 .by_name(secret_name)
                 .is_some_and(|entry| !self.changes.contains_key(&entry.id()));
             let twice = names.insert(secret_name, secret_id).is_some();
-            let an_id = SecretId::from_hyphenated(secret_name).is_some_and(|id| self.metadata(id).is_some());
+            let an_id = SecretId::from_hyphenated(secret_name)
+                .is_some_and(|id| self.metadata(id).is_some());
             if elsewhere || twice || an_id {
-                let holder = if an_id { "is the id of a secret" } else { "is taken by another secret" };
+                let holder = if an_id {
+                    "is the id of a secret"
+                } else {
+                    "is taken by another secret"
+                };
                 return Err(Error::new(
                     ErrorKind::NameTaken,
                     format!("the name {secret_name:?} {holder}: choose another one"),
@@ -227,7 +269,10 @@ impl<'a> Plan<'a> {
     /// No two secrets are the default for one place.
     fn check_defaults(&self) -> Result<(), Error> {
         let mut wanted = Vec::new();
-        for metadata in self.changed().filter(|metadata| metadata.info.is_default_for_tool) {
+        for metadata in self
+            .changed()
+            .filter(|metadata| metadata.info.is_default_for_tool)
+        {
             wanted.push(Place::of(&metadata.info)?);
         }
         if wanted.is_empty() {
@@ -236,7 +281,10 @@ impl<'a> Plan<'a> {
         let mut taken: HashSet<Place> = self
             .unchanged()
             .filter_map(Entry::default_place)
-            .map(|(pattern, location)| Place { pattern: pattern.clone(), location: location.clone() })
+            .map(|(pattern, location)| Place {
+                pattern: pattern.clone(),
+                location: location.clone(),
+            })
             .collect();
         for place in wanted {
             if let Some(place) = taken.replace(place) {
@@ -275,9 +323,11 @@ impl fmt::Display for Place {
 
 /// A default keeps a tool pattern and a location. `cleared` are the fields that the patch takes away.
 fn check_binding(info: &SecretInfo, cleared: Vec<&'static str>) -> Result<(), Error> {
-    let Err(missing) =
-        check_default(info.is_default_for_tool, info.tool_name.is_some(), info.tool_arg.is_some())
-    else {
+    let Err(missing) = check_default(
+        info.is_default_for_tool,
+        info.tool_name.is_some(),
+        info.tool_arg.is_some(),
+    ) else {
         return Ok(());
     };
     let mut errors: Vec<FieldError> = cleared
@@ -298,5 +348,8 @@ fn length(value: &SecretValue) -> u32 {
 }
 
 pub(super) fn not_found() -> Error {
-    Error::new(ErrorKind::NotFound, "the user has no such secret: list the user's secrets")
+    Error::new(
+        ErrorKind::NotFound,
+        "the user has no such secret: list the user's secrets",
+    )
 }

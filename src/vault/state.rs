@@ -52,7 +52,12 @@ impl State {
     ) -> Result<State, Error> {
         let ledger = VaultRoot::default();
         let vault_root = Some(keys.seal_vault_root(&ledger)?);
-        storage.commit(Transaction { vault_root, user: None }).map_err(storage_error)?;
+        storage
+            .commit(Transaction {
+                vault_root,
+                user: None,
+            })
+            .map_err(storage_error)?;
         Ok(State {
             settings,
             keys: ArcSwapOption::from_pointee(keys),
@@ -68,7 +73,11 @@ impl State {
     pub(super) fn user(&self, user: UserId) -> Arc<UserState> {
         let users = self.users.pin();
         let new = || {
-            Arc::new(UserState { user, snapshot: ArcSwapOption::empty(), writer: Mutex::new(()) })
+            Arc::new(UserState {
+                user,
+                snapshot: ArcSwapOption::empty(),
+                writer: Mutex::new(()),
+            })
         };
         Arc::clone(users.get_or_insert_with(user, new))
     }
@@ -136,7 +145,9 @@ impl State {
             return Err(no_key_slots("it could never be unlocked"));
         }
         let _locking = hold(&self.locking);
-        let Some(keys) = self.keys.swap(None) else { return Ok(()) };
+        let Some(keys) = self.keys.swap(None) else {
+            return Ok(());
+        };
         for user in self.users.pin().values() {
             let _writer = hold(&user.writer);
             user.snapshot.store(None);
@@ -158,9 +169,17 @@ impl State {
         if self.keys.load().is_some() {
             return Ok(());
         }
-        let root = self.storage.vault_root().map_err(storage_error)?.ok_or_else(rolled_back)?;
+        let root = self
+            .storage
+            .vault_root()
+            .map_err(storage_error)?
+            .ok_or_else(rolled_back)?;
         let root = keys.open_vault_root(&root)?;
-        State::check_user_roots(&keys, &root, &self.storage.user_roots().map_err(storage_error)?)?;
+        State::check_user_roots(
+            &keys,
+            &root,
+            &self.storage.user_roots().map_err(storage_error)?,
+        )?;
         *hold(&self.ledger) = root;
         self.keys.store(Some(Arc::new(keys)));
         Ok(())

@@ -22,7 +22,11 @@ impl State {
         let roots = self.storage.user_roots().map_err(storage_error)?;
         State::check_user_roots(&keys, &ledger, &roots)?;
         for (tag, _) in roots {
-            let rows = self.storage.user(tag).map_err(storage_error)?.ok_or_else(rolled_back)?;
+            let rows = self
+                .storage
+                .user(tag)
+                .map_err(storage_error)?
+                .ok_or_else(rolled_back)?;
             let snapshot = Snapshot::load(&keys, tag, rows)?;
             for entry in snapshot.entries() {
                 keys.open_value(entry.info(), &entry.row)?;
@@ -46,8 +50,15 @@ impl State {
             let usage = keys.open_user_root(*tag, root)?.usage;
             found.user_count += 1;
             found.users.add(&keys.user_member(*tag, root));
-            found.usage = found.usage.replace(Usage::default(), usage).ok_or_else(rolled_back)?;
+            found.usage = found
+                .usage
+                .replace(Usage::default(), usage)
+                .ok_or_else(rolled_back)?;
         }
-        if found == *vault_root { Ok(()) } else { Err(rolled_back()) }
+        if found == *vault_root {
+            Ok(())
+        } else {
+            Err(rolled_back())
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Writing: a plan is sealed, stored in one transaction, and published.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     ids::next_id,
@@ -46,7 +46,11 @@ impl State {
                 Ok(SecretId::new(vault_root.last_id))
             };
             let info = plan.apply(operation, next);
-            infos.push(if batch { info.map_err(|error| error.at_index(i))? } else { info? });
+            infos.push(if batch {
+                info.map_err(|error| error.at_index(i))?
+            } else {
+                info?
+            });
         }
         let (changes, usage) = plan.finish()?;
         if changes.is_empty() {
@@ -54,13 +58,18 @@ impl State {
         }
         vault_root.usage = self.vault_usage(&vault_root, base.root.usage, usage)?;
 
-        let mut root = UserRoot { counter: base.root.counter + 1, usage, ..base.root.clone() };
+        let mut root = UserRoot {
+            counter: base.root.counter + 1,
+            usage,
+            ..base.root.clone()
+        };
         let mut entries = base.entries().to_vec();
         let (mut put, mut delete) = (Vec::new(), Vec::new());
         for (id, change) in changes {
             let old = entries.binary_search_by_key(&id, |entry| entry.id());
             if let Ok(at) = old {
-                root.rows.remove(&keys.row_member(entries[at].info(), &entries[at].row));
+                root.rows
+                    .remove(&keys.row_member(entries[at].info(), &entries[at].row));
             }
             match (change, old) {
                 (Change::Write { metadata, value }, old) => {
@@ -88,15 +97,24 @@ impl State {
             }
         }
         let sealed_root = keys.seal_user_root(&root)?;
-        self.commit(&keys, &mut ledger, vault_root, UserChange {
-            user: keys.user_tag(user.user),
-            expected: base.sealed_root.clone(),
-            root: Some(sealed_root.clone()),
-            put,
-            delete,
-        })
+        self.commit(
+            &keys,
+            &mut ledger,
+            vault_root,
+            UserChange {
+                user: keys.user_tag(user.user),
+                expected: base.sealed_root.clone(),
+                root: Some(sealed_root.clone()),
+                put,
+                delete,
+            },
+        )
         .inspect_err(|_| user.snapshot.store(None))?;
-        user.snapshot.store(Some(Arc::new(Snapshot::new(root, Some(sealed_root), entries))));
+        user.snapshot.store(Some(Arc::new(Snapshot::new(
+            root,
+            Some(sealed_root),
+            entries,
+        ))));
         Ok(infos)
     }
 
@@ -111,21 +129,30 @@ impl State {
         let mut ledger = hold(&self.ledger);
         let mut vault_root = ledger.clone();
         vault_root.usage = self.vault_usage(&vault_root, base.root.usage, Usage::default())?;
-        self.commit(&keys, &mut ledger, vault_root, UserChange {
-            user: keys.user_tag(user.user),
-            expected: base.sealed_root.clone(),
-            root: None,
-            put: Vec::new(),
-            delete: Vec::new(),
-        })
+        self.commit(
+            &keys,
+            &mut ledger,
+            vault_root,
+            UserChange {
+                user: keys.user_tag(user.user),
+                expected: base.sealed_root.clone(),
+                root: None,
+                put: Vec::new(),
+                delete: Vec::new(),
+            },
+        )
         .inspect_err(|_| user.snapshot.store(None))?;
-        user.snapshot.store(Some(Arc::new(Snapshot::empty(user.user))));
+        user.snapshot
+            .store(Some(Arc::new(Snapshot::empty(user.user))));
         Ok(())
     }
 
     fn vault_usage(&self, root: &VaultRoot, before: Usage, after: Usage) -> Result<Usage, Error> {
         let usage = root.usage.replace(before, after).ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "the vault's usage is less than that of one user: restore a backup")
+            Error::new(
+                ErrorKind::Corrupt,
+                "the vault's usage is less than that of one user: restore a backup",
+            )
         })?;
         self.settings.quota.check_vault(root.usage, usage)?;
         Ok(usage)
@@ -150,7 +177,10 @@ impl State {
         }
         let sealed = keys.seal_vault_root(&vault_root)?;
         self.storage
-            .commit(Transaction { vault_root: Some(sealed), user: Some(change) })
+            .commit(Transaction {
+                vault_root: Some(sealed),
+                user: Some(change),
+            })
             .map_err(storage_error)?;
         *ledger = vault_root;
         Ok(())
@@ -158,7 +188,7 @@ impl State {
 }
 
 /// The value is opened under the old metadata and sealed again under the new.
-fn reseal(keys: &KeyRing, old: &Entry, metadata: &crate::metadata::Metadata) -> Result<SealedRow, Error> {
+fn reseal(keys: &KeyRing, old: &Entry, metadata: &Metadata) -> Result<SealedRow, Error> {
     let value = keys.open_value(old.info(), &old.row)?;
     keys.seal_row(metadata, &value)
 }
