@@ -64,11 +64,9 @@ fn a_form_with_one_byte_changed_is_no_form() {
     for value in VALUES {
         let redactor = redactor(value);
         for (label, form) in all(value) {
-            // The unused bits of the last base64 character may be anything, so it may be another one; padding that
-            // is not there as a whole is not the value's.
+            // A match needs no padding.
             let certain = if label.starts_with("base64") {
-                let padding = form.iter().rposition(u8::is_ascii_alphanumeric).unwrap();
-                padding.saturating_sub(8)
+                form.len().saturating_sub(12)
             } else {
                 form.len()
             };
@@ -79,17 +77,13 @@ fn a_form_with_one_byte_changed_is_no_form() {
                     &redactor,
                     &changed,
                     &changed,
-                    &format!("{label} of {value:?} without {at}"),
+                    &format!("{label} of {value:?}, changed at {at}"),
                 );
-                let missing = [&form[..at], &form[at + 1..]].concat();
-                let same = form.get(at) == form.get(at + 1) || !label.starts_with("hex");
-                if !same {
-                    assert_redacts(
-                        &redactor,
-                        &missing,
-                        &missing,
-                        &format!("{label} of {value:?} minus {at}"),
-                    );
+                // Of equal neighbours it does not matter which is missing, and where lines end is free.
+                if form.get(at) != form.get(at + 1) && !label.contains("wrapped") {
+                    let missing = [&form[..at], &form[at + 1..]].concat();
+                    let label = format!("{label} of {value:?} without byte {at}");
+                    assert_redacts(&redactor, &missing, &missing, &label);
                 }
             }
         }

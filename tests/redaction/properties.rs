@@ -67,11 +67,11 @@ fn text(values: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
         3 => (any::<prop::sample::Index>(), 0..6_usize, any::<u64>())
             .prop_map({
                 let values = values.clone();
-                move |(which, kind, seed)| encoded(which.get(&values[..]), kind, seed)
+                move |(which, kind, seed)| encoded(which.get::<String>(&values), kind, seed)
             }),
         1 => (any::<prop::sample::Index>(), 0..6_usize, any::<u64>(), any::<prop::sample::Index>())
             .prop_map(move |(which, kind, seed, end)| {
-                let mut form = encoded(which.get(&values[..]), kind, seed);
+                let mut form = encoded(which.get::<String>(&values), kind, seed);
                 form.truncate(end.index(form.len()));
                 form
             }),
