@@ -75,7 +75,8 @@ use crate::secret::{SecretId, SecretValue};
 /// * itself;
 /// * the content of a JSON string (RFC 8259), with any legal escapes: each character may be itself, `\uXXXX`
 ///   with hex digits in either case (twice for a character beyond U+FFFF), or one of `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`,
-///   `\t`. Only one level: not JSON in a string in JSON;
+///   `\t`. `"`, `\` and control characters may also be themselves, since not every writer is strict. Only one
+///   level is undone: not JSON in a string in JSON;
 /// * percent-encoded (RFC 3986): each byte may be itself or `%XX` in either case, a space also `+`;
 /// * hex (RFC 4648, section 8), each digit in either case;
 /// * base64, standard and URL-safe (RFC 4648, sections 4 and 5), padded or not, also within longer data that was encoded as a
@@ -85,7 +86,8 @@ use crate::secret::{SecretId, SecretValue};
 ///   anything between them, both are found, although they share a character.
 ///
 /// Hex and base64 may be wrapped into lines, as tools do by default: between two bytes of hex, or two characters of base64, there
-/// may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`).
+/// may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`). None may come before the
+/// padding: lines are multiples of four characters.
 ///
 /// A value under 8 bytes is found only as itself, and only between characters that are not letters or digits (of
 /// any script), `_` or `-`; the beginning and the end of the text are as good, and so is what is no UTF-8. Otherwise a

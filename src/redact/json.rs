@@ -1,6 +1,6 @@
 //! Redaction of JSON values in place.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashMap};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
@@ -41,27 +41,38 @@ fn replace(redactor: &Redactor, text: &mut String) {
 
 /// Keys without a value keep their names. The others get a number behind theirs if it is taken.
 fn redact_keys(redactor: &Redactor, members: &mut Map<String, Value>) {
-    let mut taken: HashSet<String> = members
-        .keys()
-        .filter(|key| !redactor.finds(key))
-        .cloned()
-        .collect();
+    let mut taken = Taken::default();
+    for key in members.keys().filter(|key| !redactor.finds(key)) {
+        taken.vacant(key.clone());
+    }
     for (mut key, member) in std::mem::take(members) {
         if redactor.finds(&key) {
             replace(redactor, &mut key);
-            key = vacant(key, &taken);
-            taken.insert(key.clone());
+            key = taken.vacant(key);
         }
         members.insert(key, member);
     }
 }
 
-fn vacant(key: String, taken: &HashSet<String>) -> String {
-    if !taken.contains(&key) {
-        return key;
+/// The keys of an object, and for each the number to try next where it is wanted again.
+#[derive(Default)]
+struct Taken(HashMap<String, u64>);
+
+impl Taken {
+    fn vacant(&mut self, key: String) -> String {
+        let Some(&(mut number)) = self.0.get(&key) else {
+            self.0.insert(key.clone(), 2);
+            return key;
+        };
+        let numbered = loop {
+            let candidate = format!("{key} ({number})");
+            number += 1;
+            if !self.0.contains_key(&candidate) {
+                break candidate;
+            }
+        };
+        self.0.insert(key, number);
+        self.0.insert(numbered.clone(), 2);
+        numbered
     }
-    (2_u64..)
-        .map(|number| format!("{key} ({number})"))
-        .find(|key| !taken.contains(key))
-        .unwrap_or(key)
 }

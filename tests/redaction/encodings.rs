@@ -10,7 +10,7 @@ pub(crate) const VALUES: [&str; 10] = [
     "schlüssel-ключ-🔑🗝-鍵",
     "aaaaaaaaaaaaaaaaaab",
     "-----BEGIN PRIVATE KEY-----\nMIIBVgIBADANBgkqhkiG9w0BAQEFAASCAUAw\nggE8AgEAAkEAq7BF\n-----END PRIVATE KEY-----\n",
-    "50% of a+b=c & d/e??>>~~",
+    "~50% of a+b=c & d/e??>>~~",
     "???>>>???>>>",
     "\\\\server\\new\\u0041",
     "12345678",
@@ -31,7 +31,7 @@ impl Mix {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % bound
+        usize::try_from(self.0 >> 33).expect("31 bits") % bound
     }
 
     fn case(&mut self, digits: &str) -> String {
@@ -51,7 +51,7 @@ pub(crate) fn json_spellings(character: char) -> Vec<String> {
     let mut spellings = Vec::new();
     let mut units = String::new();
     for unit in character.encode_utf16(&mut [0; 2]) {
-        write!(units, "\\u{unit:04x}").unwrap();
+        write!(units, "\\u{unit:04x}").expect("a string takes it");
     }
     spellings.push(units.to_uppercase().replace('U', "u"));
     spellings.push(units);
@@ -85,7 +85,7 @@ pub(crate) fn json_mixed(value: &str, mix: &mut Mix) -> String {
 
 /// As `serde_json` writes it.
 pub(crate) fn json_minimal(value: &str) -> String {
-    let quoted = serde_json::to_string(value).unwrap();
+    let quoted = serde_json::to_string(value).expect("a string is JSON");
     quoted[1..quoted.len() - 1].to_owned()
 }
 
@@ -136,7 +136,10 @@ pub(crate) fn percent_mixed(value: &[u8], mix: &mut Mix) -> Vec<u8> {
 }
 
 pub(crate) fn hex(value: &[u8], upper: bool) -> String {
-    let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digits = String::new();
+    for byte in value {
+        write!(digits, "{byte:02x}").expect("a string takes it");
+    }
     if upper { digits.to_uppercase() } else { digits }
 }
 
@@ -177,7 +180,7 @@ pub(crate) fn wrapped(encoded: &str, width: usize, line_break: &str) -> String {
     let lines: Vec<&str> = encoded
         .as_bytes()
         .chunks(width)
-        .map(|line| std::str::from_utf8(line).unwrap())
+        .map(|line| std::str::from_utf8(line).expect("ASCII"))
         .collect();
     lines.join(line_break)
 }
@@ -229,11 +232,11 @@ pub(crate) fn all(value: &str) -> Vec<(String, Vec<u8>)> {
             let label = format!("base64, {alphabet:?}, padded: {padded}");
             forms.push((
                 format!("{label}, wrapped"),
-                wrapped(&encoded, 5, "\r\n").into(),
+                wrapped(&encoded, 8, "\r\n").into(),
             ));
             forms.push((
                 format!("{label}, wrapped, json"),
-                wrapped(&encoded, 7, "\\n").into(),
+                wrapped(&encoded, 12, "\\n").into(),
             ));
             forms.push((
                 format!("{label}, wrapped, percent"),

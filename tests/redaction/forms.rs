@@ -71,6 +71,10 @@ fn a_form_with_one_byte_changed_is_no_form() {
                 form.len()
             };
             for at in 0..certain {
+                // A quote or a backslash may stand without the backslash that escapes it.
+                if label.contains("json") && form[at] == b'\\' {
+                    continue;
+                }
                 let mut changed = form.clone();
                 changed[at] = b'\0';
                 assert_redacts(
@@ -79,8 +83,8 @@ fn a_form_with_one_byte_changed_is_no_form() {
                     &changed,
                     &format!("{label} of {value:?}, changed at {at}"),
                 );
-                // Of equal neighbours it does not matter which is missing, and where lines end is free.
-                if form.get(at) != form.get(at + 1) && !label.contains("wrapped") {
+                // Where lines end is free.
+                if !label.contains("wrapped") {
                     let missing = [&form[..at], &form[at + 1..]].concat();
                     let label = format!("{label} of {value:?} without byte {at}");
                     assert_redacts(&redactor, &missing, &missing, &label);

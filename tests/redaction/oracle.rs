@@ -2,6 +2,8 @@
 //!
 //! For values without `\` and `%`, whose own spellings can be read in more than one way.
 
+use std::fmt::Write;
+
 use super::encodings::json_spellings;
 
 /// The text with each value replaced by its reference.
@@ -105,9 +107,12 @@ fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<usize> 
             '_' => '/',
             other => other,
         };
-        bits += &format!("{:06b}", STANDARD.find(standard)?);
+        write!(bits, "{:06b}", STANDARD.find(standard)?).expect("a string takes it");
     }
-    let expected: String = value.bytes().map(|byte| format!("{byte:08b}")).collect();
+    let mut expected = String::new();
+    for byte in value.bytes() {
+        write!(expected, "{byte:08b}").expect("a string takes it");
+    }
     if bits[lead..lead + expected.len()] != expected {
         return None;
     }
