@@ -11,7 +11,7 @@
 //!
 //! `walk` expands the path to a location: it finds every subschema that the objects on the path must satisfy (through
 //! `allOf`, `$ref`, and an `anyOf` or `oneOf` of which one branch alone takes objects, as in "an object or null"), and
-//! gives up where a keyword could tell the arguments before from those after. A `$ref` on the path is replaced by a copy
+//! gives up where a keyword could tell the arguments before from those after, which `sensitivity` decides. A `$ref` on the path is replaced by a copy
 //! of its target, so that other places that share the target keep it. `edit` then removes the property from all of
 //! these subschemas. `references` mends references that pointed into what was changed, and drops definitions that
 //! nothing refers to any more.
@@ -26,6 +26,7 @@
 
 mod edit;
 mod references;
+mod sensitivity;
 #[cfg(test)]
 mod tests;
 mod value;

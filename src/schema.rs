@@ -21,7 +21,14 @@
 //!   check.
 //! * What is no schema declares nothing, and never panics. So does what is nested or repeated without end.
 
-use std::{borrow::Cow, cell::Cell, ops::BitAnd, ops::BitOr};
+#[cfg(test)]
+mod tests;
+
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    ops::{BitAnd, BitOr, Not},
+};
 
 use serde_json::{Map, Value};
 
@@ -303,7 +310,7 @@ impl BitOr for Types {
     }
 }
 
-impl std::ops::Not for Types {
+impl Not for Types {
     type Output = Types;
 
     fn not(self) -> Types {

@@ -1,0 +1,212 @@
+//! Whether a subschema can tell an object before a property is put in from the object after.
+//!
+//! The answer errs on one side: a subschema is said to be insensitive only if nothing in it can look at the property, so
+//! that an object that satisfies it does so with the property as well, and the other way round.
+
+use serde_json::{Map, Value};
+
+use super::LeftReason;
+use crate::schema::{Document, entry};
+
+/// Keywords whose subschemas apply to some objects only, or do not have to hold.
+pub(super) const CONDITIONS: [&str; 6] = [
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+];
+
+/// Whether a subschema may answer differently for an object before and after the property `token` is put in.
+pub(super) struct Sensitivity<'a> {
+    document: &'a Document<'a>,
+    token: &'a str,
+}
+
+impl<'a> Sensitivity<'a> {
+    pub(super) fn new(document: &'a Document<'a>, token: &'a str) -> Sensitivity<'a> {
+        Sensitivity { document, token }
+    }
+
+    pub(super) fn of(&self, schema: &Value) -> bool {
+        self.find(schema, &mut Vec::new(), 0)
+    }
+
+    /// The conditional keyword of the node, if any, that may answer differently.
+    pub(super) fn of_conditions(&self, node: &Map<String, Value>) -> Option<&'static str> {
+        CONDITIONS
+            .into_iter()
+            .find(|keyword| self.in_keyword(node, keyword, &mut Vec::new(), 0))
+    }
+
+    /// `seen` are the references that were followed already: what they lead to has been, or is being, looked at.
+    fn find(&self, schema: &Value, seen: &mut Vec<String>, depth: usize) -> bool {
+        let node = match schema {
+            Value::Object(node) => node,
+            Value::Bool(_) => return false,
+            _ => return true,
+        };
+        if !self.document.spend(depth) || check_object(node, self.token).is_err() {
+            return true;
+        }
+        if let Some(reference) = node.get("$ref") {
+            let Some(target) = self.document.resolve(reference) else {
+                return true;
+            };
+            let reference = reference.as_str().unwrap_or_default();
+            if !seen.iter().any(|seen| seen == reference) {
+                seen.push(reference.to_owned());
+                if self.find(target, seen, depth + 1) {
+                    return true;
+                }
+            }
+            if self.document.ref_hides_siblings() {
+                return false;
+            }
+        }
+        let names = |keyword| {
+            node.get(keyword)
+                .and_then(Value::as_array)
+                .is_some_and(|names| names.iter().any(|name| name == self.token))
+        };
+        entry(node, "properties", self.token).is_some()
+            || names("required")
+            || is_constraint(node, "additionalProperties")
+            || is_constraint(node, "unevaluatedProperties")
+            || ["dependentRequired", "dependencies"]
+                .iter()
+                .any(|keyword| self.in_dependencies(node, keyword))
+            || ["allOf", "anyOf", "oneOf"]
+                .iter()
+                .chain(&CONDITIONS)
+                .any(|keyword| self.in_keyword(node, keyword, seen, depth))
+    }
+
+    /// Whether lists of dependent properties name the property.
+    fn in_dependencies(&self, node: &Map<String, Value>, keyword: &str) -> bool {
+        let Some(dependencies) = node.get(keyword).and_then(Value::as_object) else {
+            return node.contains_key(keyword);
+        };
+        dependencies.iter().any(|(name, dependents)| {
+            name == self.token
+                || dependents
+                    .as_array()
+                    .is_some_and(|names| names.iter().any(|name| name == self.token))
+        })
+    }
+
+    /// Whether a subschema under `keyword` may answer differently.
+    fn in_keyword(
+        &self,
+        node: &Map<String, Value>,
+        keyword: &str,
+        seen: &mut Vec<String>,
+        depth: usize,
+    ) -> bool {
+        let Some(value) = node.get(keyword) else {
+            return false;
+        };
+        match (keyword, value) {
+            ("allOf" | "anyOf" | "oneOf", Value::Array(branches)) => branches
+                .iter()
+                .any(|branch| self.find(branch, seen, depth + 1)),
+            ("dependentSchemas" | "dependencies", Value::Object(dependencies)) => {
+                dependencies.iter().any(|(name, dependency)| {
+                    name == self.token
+                        || (!dependency.is_array() && self.find(dependency, seen, depth + 1))
+                })
+            }
+            ("not" | "if" | "then" | "else", schema) => self.find(schema, seen, depth + 1),
+            _ => true,
+        }
+    }
+}
+
+/// Refuses keywords that limit an object's properties as such.
+pub(super) fn check_object(node: &Map<String, Value>, token: &str) -> Result<(), LeftReason> {
+    for keyword in ["minProperties", "maxProperties", "propertyNames"] {
+        if is_constraint(node, keyword) {
+            return Err(LeftReason::ConstrainedObject(keyword));
+        }
+    }
+    for keyword in ["enum", "const"] {
+        if names_object(node, keyword) {
+            return Err(LeftReason::ConstrainedObject(keyword));
+        }
+    }
+    if may_match_pattern(node, token) {
+        return Err(LeftReason::ConstrainedObject("patternProperties"));
+    }
+    if node
+        .get("properties")
+        .is_some_and(|properties| !properties.is_object())
+    {
+        return Err(LeftReason::Malformed("properties"));
+    }
+    for keyword in ["required", "allOf", "anyOf", "oneOf"] {
+        if node.get(keyword).is_some_and(|value| !value.is_array()) {
+            return Err(LeftReason::Malformed(keyword));
+        }
+    }
+    for keyword in ["$dynamicRef", "$recursiveRef"] {
+        if node.contains_key(keyword) {
+            return Err(LeftReason::UnsupportedReference(keyword));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the keyword is there and says something: `true`, `{}` and `"minProperties": 0` say nothing.
+pub(super) fn is_constraint(node: &Map<String, Value>, keyword: &str) -> bool {
+    node.get(keyword).is_some_and(|value| match value {
+        Value::Number(least) => least.as_u64() != Some(0) || keyword == "maxProperties",
+        schema => !is_trivial(schema),
+    })
+}
+
+/// Whether a schema accepts everything at first sight.
+pub(super) fn is_trivial(schema: &Value) -> bool {
+    match schema {
+        Value::Bool(always) => *always,
+        Value::Object(node) => node.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether `enum` or `const` names an object, so that an instance may have to be exactly that.
+fn names_object(node: &Map<String, Value>, keyword: &str) -> bool {
+    match node.get(keyword) {
+        Some(Value::Array(values)) if keyword == "enum" => values.iter().any(Value::is_object),
+        Some(value) => value.is_object(),
+        None => false,
+    }
+}
+
+/// Whether a pattern of `patternProperties` may match the name and say something about the property.
+///
+/// There is no regular expression engine here. Known not to match are patterns of letters, digits, `_`, `-` and spaces,
+/// perhaps after `^`, that the name does not contain or begin with.
+fn may_match_pattern(node: &Map<String, Value>, name: &str) -> bool {
+    let patterns = match node.get("patternProperties") {
+        None => return false,
+        Some(Value::Object(patterns)) => patterns,
+        Some(_) => return true,
+    };
+    patterns.iter().any(|(pattern, schema)| {
+        let (literal, anchored) = match pattern.strip_prefix('^') {
+            Some(literal) => (literal, true),
+            None => (&**pattern, false),
+        };
+        let plain = literal
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' '));
+        let cannot_match = plain
+            && if anchored {
+                !name.starts_with(literal)
+            } else {
+                !name.contains(literal)
+            };
+        !cannot_match && !is_trivial(schema)
+    })
+}

@@ -1,0 +1,264 @@
+use serde_json::json;
+
+use super::*;
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn what_is_declared() {
+    use Declaration::{NoString, NotDeclared, String};
+    let string = json!({"type": "string"});
+    let integer = json!({"type": "integer"});
+    let token = |schema: &Value| json!({"properties": {"token": schema}});
+    let nest = |mut schema: Value| {
+        for _ in 0..300 {
+            schema = json!({"allOf": [schema]});
+        }
+        schema
+    };
+    for (expected, location, schema) in [
+        (String, "token", token(&string)),
+        (String, "token", token(&json!({}))),
+        (String, "token", token(&json!(true))),
+        (NoString, "token", token(&json!(false))),
+        (NoString, "token", token(&integer)),
+        (NoString, "token", token(&json!("string"))),
+        (String, "token", token(&json!({"type": ["null", "string"]}))),
+        (
+            NoString,
+            "token",
+            token(&json!({"type": ["null", "array"]})),
+        ),
+        (String, "token", token(&json!({"enum": [1, "a"]}))),
+        (NoString, "token", token(&json!({"enum": [1, null]}))),
+        (
+            NoString,
+            "token",
+            token(&json!({"enum": ["a"], "type": "integer"})),
+        ),
+        (NoString, "token", token(&json!({"const": {}}))),
+        (String, "token", token(&json!({"pattern": "^x$"}))),
+        (
+            String,
+            "token",
+            token(&json!({"anyOf": [string, {"type": "null"}]})),
+        ),
+        (
+            NoString,
+            "token",
+            token(&json!({"oneOf": [integer, {"type": "null"}]})),
+        ),
+        (
+            NoString,
+            "token",
+            token(&json!({"allOf": [string, integer]})),
+        ),
+        (NoString, "token", token(&json!({"not": string}))),
+        (String, "token", token(&json!({"not": {"const": "a"}}))),
+        (NoString, "token", token(&json!({"not": {}}))),
+        (
+            NotDeclared,
+            "token",
+            json!({"properties": {"other": string}}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"additionalProperties": string}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"patternProperties": {"token": string}}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"if": {}, "then": token(&string)}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"dependentSchemas": {"a": token(&string)}}),
+        ),
+        (NotDeclared, "token", json!({"required": ["token"]})),
+        (
+            String,
+            "token",
+            json!({"allOf": [token(&string), {"required": ["a"]}]}),
+        ),
+        (
+            NoString,
+            "token",
+            json!({"allOf": [token(&string), token(&integer)]}),
+        ),
+        (
+            NoString,
+            "token",
+            json!({"allOf": [token(&string), {"additionalProperties": false}]}),
+        ),
+        (
+            String,
+            "token",
+            json!({"anyOf": [token(&integer), token(&string)]}),
+        ),
+        (NoString, "token", json!({"anyOf": [token(&integer), {}]})),
+        (
+            String,
+            "token",
+            json!({"anyOf": [token(&integer), {}], "properties": {"token": {}}}),
+        ),
+        (
+            NoString,
+            "token",
+            json!({"anyOf": [token(&integer)], "properties": {"token": {}}}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"type": "array", "properties": {"token": string}}),
+        ),
+        (
+            String,
+            "/a/b",
+            json!({"properties": {"a": {"properties": {"b": string}}}}),
+        ),
+        (
+            NotDeclared,
+            "/a/b",
+            json!({"properties": {"a": {"type": "object"}}}),
+        ),
+        (NotDeclared, "/a/b", json!({"properties": {"a": true}})),
+        (
+            String,
+            "/a/b",
+            json!({"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"properties": {"b": string}}}}),
+        ),
+        (
+            String,
+            "/a/a/a/b",
+            json!({"properties": {"a": {"$ref": "#"}, "b": string}}),
+        ),
+        (
+            String,
+            "token",
+            json!({"$ref": "#/x%20y/0", "x y": [token(&string)]}),
+        ),
+        (NotDeclared, "token", json!({"$ref": "#/%zz"})),
+        (NotDeclared, "token", json!({"$ref": "#"})),
+        (
+            NotDeclared,
+            "token",
+            json!({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}),
+        ),
+        (
+            NoString,
+            "token",
+            token(&json!({"$ref": "https://example.com/"})),
+        ),
+        (
+            String,
+            "token",
+            json!({"$ref": "https://example.com/", "properties": {"token": string}}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/definitions/A", "definitions": {"A": {}}, "properties": {"token": string}}),
+        ),
+        (
+            String,
+            "/a/0",
+            json!({"properties": {"a": {"items": string}}}),
+        ),
+        (
+            String,
+            "/a/7",
+            json!({"properties": {"a": {"type": ["array", "null"], "items": string}}}),
+        ),
+        (
+            NoString,
+            "/a/0",
+            json!({"properties": {"a": {"prefixItems": [integer], "items": string}}}),
+        ),
+        (
+            String,
+            "/a/1",
+            json!({"properties": {"a": {"prefixItems": [integer], "items": string}}}),
+        ),
+        (
+            String,
+            "/a/1",
+            json!({"properties": {"a": {"items": [integer, string]}}}),
+        ),
+        (
+            NotDeclared,
+            "/a/2",
+            json!({"properties": {"a": {"items": [integer, string]}}}),
+        ),
+        (
+            NotDeclared,
+            "/a/01",
+            json!({"properties": {"a": {"items": string}}}),
+        ),
+        (
+            NotDeclared,
+            "/a/x",
+            json!({"properties": {"a": {"items": string}}}),
+        ),
+        (
+            String,
+            "/a/0",
+            json!({"properties": {"a": {"type": "object", "properties": {"0": string}}}}),
+        ),
+        (NotDeclared, "token", json!(["token"])),
+        (
+            NotDeclared,
+            "token",
+            json!({"properties": ["token"], "allOf": {}, "anyOf": 1, "$ref": []}),
+        ),
+        (NotDeclared, "token", nest(token(&string))),
+    ] {
+        let location = Location::new(location).unwrap();
+        assert_eq!(
+            declares(&schema, &location),
+            expected,
+            "{location} {schema}"
+        );
+    }
+}
+
+#[test]
+fn where_an_object_may_be_made() {
+    let schema = json!({"properties": {
+        "object": {"type": ["object", "null"]},
+        "any": {},
+        "string": {"type": "string"},
+        "optional": {"anyOf": [{"properties": {"inner": {"type": "object"}}}, {"type": "null"}]},
+    }});
+    for (expected, tokens) in [
+        (true, &[][..]),
+        (true, &["object"]),
+        (true, &["any"]),
+        (false, &["string"]),
+        (true, &["optional"]),
+        (true, &["optional", "inner"]),
+        (false, &["optional", "other"]),
+        (false, &["missing"]),
+    ] {
+        let tokens: Vec<Box<str>> = tokens.iter().map(|&token| token.into()).collect();
+        assert_eq!(allows_object(&schema, &tokens), expected, "{tokens:?}");
+    }
+}
+
+#[test]
+fn a_schema_that_stands_for_a_huge_one_is_given_up() {
+    let mut definitions = Map::new();
+    for i in 0..60 {
+        let next = json!({"$ref": format!("#/$defs/d{}", i + 1)});
+        definitions.insert(format!("d{i}"), json!({"allOf": [next, next]}));
+    }
+    definitions.insert("d60".to_owned(), json!({"properties": {"token": {}}}));
+    let schema = json!({"$ref": "#/$defs/d0", "$defs": definitions});
+    let location = Location::new("token").unwrap();
+    assert_eq!(declares(&schema, &location), Declaration::NotDeclared);
+}
