@@ -12,7 +12,12 @@
 //! comparing that user's root with the one that the writer started from, lets writes of different users pass each
 //! other, and takes the vault's root from time to time only (`vault_root: None` in between).
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{
+    error::Error as StdError,
+    fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Arc,
+};
 
 use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
 
@@ -21,7 +26,7 @@ mod memory;
 pub(crate) use memory::MemoryStorage;
 
 /// What keeps a vault's sealed rows.
-pub(crate) trait Storage: fmt::Debug + Send + Sync {
+pub(crate) trait Storage: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
     /// The vault's root; `None` before the first transaction.
     fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError>;
 

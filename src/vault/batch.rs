@@ -27,25 +27,22 @@ impl Batch<'_> {
     }
 
     /// Adds the creation of a secret.
-    pub fn create(&mut self, secret: NewSecret) -> &mut Self {
+    pub fn create(&mut self, secret: NewSecret) {
         self.operations
             .push(secret.into_valid(self.bounds).map(Operation::Create));
-        self
     }
 
     /// Adds a change of a secret: one that is there, or one that this batch creates, by its name.
-    pub fn update(&mut self, secret: impl Into<SecretRef>, patch: SecretPatch) -> &mut Self {
+    pub fn update(&mut self, secret: impl Into<SecretRef>, patch: SecretPatch) {
         let operation = patch
             .into_valid(self.bounds)
             .map(|patch| Operation::Update(secret.into(), patch));
         self.operations.push(operation);
-        self
     }
 
     /// Adds the deletion of a secret.
-    pub fn delete(&mut self, secret: impl Into<SecretRef>) -> &mut Self {
+    pub fn delete(&mut self, secret: impl Into<SecretRef>) {
         self.operations.push(Ok(Operation::Delete(secret.into())));
-        self
     }
 
     /// The operations, or every invalid field of all of them.

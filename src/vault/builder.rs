@@ -1,6 +1,10 @@
 //! How a vault is made.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Arc,
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 
@@ -90,7 +94,7 @@ impl VaultBuilder {
     #[cfg(test)]
     pub(crate) fn clock(
         mut self,
-        clock: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+        clock: impl Fn() -> DateTime<Utc> + Send + Sync + UnwindSafe + RefUnwindSafe + 'static,
     ) -> VaultBuilder {
         self.settings.clock = Clock(Arc::new(clock));
         self
@@ -137,7 +141,9 @@ impl VaultBuilder {
 
 /// Where the time comes from.
 #[derive(Clone)]
-pub(super) struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
+pub(super) struct Clock(Arc<Now>);
+
+type Now = dyn Fn() -> DateTime<Utc> + Send + Sync + UnwindSafe + RefUnwindSafe;
 
 impl Clock {
     /// To the microsecond, which is what is stored.
