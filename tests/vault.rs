@@ -412,10 +412,9 @@ fn a_batch_is_judged_on_its_final_state() {
     vault.verify().unwrap();
 
     let made_and_gone = user.batch(|batch| {
-        batch
-            .create(NewSecret::new("e", "value-of-e"))
-            .delete("e")
-            .delete("d");
+        batch.create(NewSecret::new("e", "value-of-e"));
+        batch.delete("e");
+        batch.delete("d");
     });
     assert_eq!(made_and_gone.unwrap()[2], None);
     assert_eq!(user.secrets().unwrap().len(), 1);

@@ -77,10 +77,6 @@ impl KeyRing {
         }
     }
 
-    pub(crate) fn vault(&self) -> VaultId {
-        self.vault
-    }
-
     /// The data key that seals what is written.
     pub(super) fn current(&self) -> &RecordKeys {
         self.data.last().expect("a key ring has a data key")
