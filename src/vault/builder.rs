@@ -92,6 +92,11 @@ impl VaultBuilder {
     }
 
     #[cfg(test)]
+    pub(super) fn settings(self) -> Settings {
+        self.settings
+    }
+
+    #[cfg(test)]
     pub(crate) fn clock(
         mut self,
         clock: impl Fn() -> DateTime<Utc> + Send + Sync + UnwindSafe + RefUnwindSafe + 'static,
