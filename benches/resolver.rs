@@ -3,6 +3,11 @@
 //! The names are those of a real agent framework; where more are needed, they are numbered. The bindings are the same
 //! in every run. Before anything is timed, what the resolver finds is compared with trying every binding in turn.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails here is a mistake in this file"
+)]
+
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -164,7 +169,7 @@ fn hostile(c: &mut Criterion) {
         assert!(by_trying_all(&bindings, &name).is_empty());
         assert!(resolver.resolve(&name).is_empty());
         group.bench_function(kind, |b| {
-            b.iter(|| resolver.resolve(black_box(&name)).len())
+            b.iter(|| resolver.resolve(black_box(&name)).len());
         });
         group.bench_function(format!("{kind}, each by itself"), |b| {
             b.iter(|| by_trying_all(black_box(&bindings), &name).len());
