@@ -60,11 +60,12 @@ use crate::secret::{SecretId, SecretValue};
 /// let mut redactor = Redactor::new();
 /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
 ///
-/// // HTTP Basic authentication is base64 of `user:lin_api_Zq8wT3vN`.
+/// // HTTP Basic authentication is base64 of `user:lin_api_Zq8wT3vN`. The character that holds the end of
+/// // the colon and the beginning of the value goes with the value.
 /// let output = "GET /?key=lin%5Fapi%5FZq8wT3vN\nAuthorization: Basic dXNlcjpsaW5fYXBpX1pxOHdUM3ZO";
 /// assert_eq!(
 ///     redactor.redact(output),
-///     "GET /?key=secret://linear\nAuthorization: Basic dXNlcjpsecret://linear",
+///     "GET /?key=secret://linear\nAuthorization: Basic dXNlcjsecret://linear",
 /// );
 /// ```
 ///

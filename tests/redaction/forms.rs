@@ -75,6 +75,13 @@ fn a_form_with_one_byte_changed_is_no_form() {
                 if label.contains("json") && form[at] == b'\\' {
                     continue;
                 }
+                // The escape of a `1` ends in a `1`, which may stand for itself.
+                if value.starts_with('1')
+                    && form.starts_with(b"\\") | form.starts_with(b"%")
+                    && at < 6
+                {
+                    continue;
+                }
                 let mut changed = form.clone();
                 changed[at] = b'\0';
                 assert_redacts(

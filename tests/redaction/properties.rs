@@ -95,12 +95,11 @@ fn named(values: &[String]) -> Vec<(&'static str, &str)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
 
     #[test]
     fn redaction_is_what_the_oracle_says((values, text) in values_and_text()) {
-        // A newline in the text could be a line break within base64, an escaped `+` an escaped character of it,
-        // and two values could share a character: all of which the oracle leaves out.
+        // The oracle knows no lines and no escapes within base64; such a text does not come up by chance.
         let values = named(&values);
         let redacted = redactor(&values).redact_bytes(&text).into_owned();
         let expected = oracle::redact(&text, &values);
