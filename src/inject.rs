@@ -77,6 +77,8 @@ pub struct Filled {
     pub pattern: Option<ToolPattern>,
     /// Why.
     pub reason: Reason,
+    /// Whether a value that the model supplied had to go: the [policy](InjectionPolicy) replaces it.
+    pub replaced: bool,
 }
 
 /// Why a place was filled.
@@ -200,11 +202,15 @@ pub(crate) fn inject(
             revision: info.revision,
             pattern: entry.pattern.clone(),
             reason,
+            replaced: false,
         });
     }
-    for (filled, text) in injection.filled.iter().zip(texts) {
+    for (filled, text) in injection.filled.iter_mut().zip(texts) {
         match place::put(args, &filled.location, text.into_string()) {
-            Ok(undo) => injection.undo.push(undo),
+            Ok(undo) => {
+                filled.replaced = filled.reason == Reason::Default && undo.replaced_a_value();
+                injection.undo.push(undo);
+            }
             Err(mut text) => {
                 text.zeroize();
                 injection.wipe(args);

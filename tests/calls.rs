@@ -340,7 +340,7 @@ fn what_was_filled_names_the_secret_and_its_revision() {
         serde_json::to_value(injection.filled()).unwrap(),
         json!([{
             "location": "/k", "secret_id": info.secret_id, "secret_name": "a", "revision": 2, "pattern": "t*",
-            "reason": "default",
+            "reason": "default", "replaced": false,
         }])
     );
     assert_eq!(
@@ -352,6 +352,32 @@ fn what_was_filled_names_the_secret_and_its_revision() {
         "x value-of-a y",
         "the old value was not put in"
     );
+}
+
+#[test]
+fn a_replaced_value_is_noted() {
+    let policy = InjectionPolicy::default()
+        .replace_supplied()
+        .empty_is_absent();
+    let user = Vault::builder()
+        .injection_policy(policy)
+        .in_memory()
+        .unwrap()
+        .user(UserId::LOCAL);
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    for (args, replaced) in [
+        (r#"{"k": "theirs"}"#, true),
+        (r#"{"k": null}"#, false),
+        ("{}", false),
+    ] {
+        let injection = user.inject(&ToolCall::new("t"), &mut object(args)).unwrap();
+        assert_eq!(injection.filled()[0].replaced, replaced, "{args}");
+    }
 }
 
 #[test]

@@ -97,10 +97,16 @@ fn no_debug_output_of_a_public_type_shows_a_value_or_a_key() {
     let json = json!({"filled": injection.filled(), "skipped": injection.skipped()});
     assert_hidden("the record as JSON", &json.to_string());
     let mut stream = injection.redactor().stream();
-    assert!(stream.push(&VALUE.as_bytes()[..VALUE.len() - 1]).is_empty(), "held back");
+    assert!(
+        stream.push(&VALUE.as_bytes()[..VALUE.len() - 1]).is_empty(),
+        "held back"
+    );
     check("RedactStream", &stream);
     let mut stream = injection.redactor().text_stream();
-    assert!(stream.push(&VALUE[..VALUE.len() - 1]).is_empty(), "held back");
+    assert!(
+        stream.push(&VALUE[..VALUE.len() - 1]).is_empty(),
+        "held back"
+    );
     check("RedactTextStream", &stream);
     let explanation = user.explain(&call, &filled).unwrap();
     check("Explanation", &explanation);

@@ -104,6 +104,13 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
 }
 
 impl Undo {
+    /// Whether there was a value, other than null.
+    pub(super) fn replaced_a_value(&self) -> bool {
+        self.previous
+            .as_ref()
+            .is_some_and(|previous| !previous.is_null())
+    }
+
     /// Overwrites the string that was put in, wherever the parents of its location still are.
     pub(crate) fn wipe(&self, args: &mut Args) {
         let (last, parents) = split_last(self.location.tokens());
