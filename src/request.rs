@@ -323,6 +323,7 @@ pub(crate) struct ValidSecret {
 
 /// A patch whose every field is valid by itself: `None` leaves a field as it is, `Some(None)` takes it away.
 #[derive(Debug)]
+#[expect(clippy::option_option, reason = "outer: not named; inner: taken away")]
 pub(crate) struct ValidPatch {
     pub(crate) name: Option<String>,
     pub(crate) value: Option<SecretValue>,
@@ -400,6 +401,7 @@ impl<T> Given<T> {
     }
 
     /// `Some(None)` for null.
+    #[expect(clippy::option_option, reason = "outer: not named; inner: taken away")]
     fn change(self) -> Option<Option<T>> {
         match self {
             Given::Value(value) => Some(Some(value)),

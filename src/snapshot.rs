@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    crypto::{KeyRing, UserRoot},
+    crypto::{KeyRing, SetDigest, UserRoot},
     error::{Error, ErrorKind},
     format::Format,
     location::Location,
@@ -50,11 +50,11 @@ impl Entry {
             .ok()?
             .flatten();
         Some(Entry {
+            metadata,
             pattern,
             location,
             format,
             row,
-            metadata,
         })
     }
 
@@ -124,7 +124,7 @@ impl Snapshot {
     pub(crate) fn load(keys: &KeyRing, tag: UserTag, stored: UserRows) -> Result<Snapshot, Error> {
         let root = keys.open_user_root(tag, &stored.root)?;
         let mut entries = Vec::with_capacity(stored.rows.len());
-        let (mut usage, mut rows) = (Usage::default(), crate::crypto::SetDigest::default());
+        let (mut usage, mut rows) = (Usage::default(), SetDigest::default());
         for (row_tag, row) in stored.rows {
             let entry = open_entry(keys, root.user, row_tag, row)?;
             usage = usage

@@ -144,6 +144,10 @@ impl Vault {
     ///
     /// `WrongKey` if no key slot opens with this key; `Corrupt` or `RolledBack` if what is stored was damaged
     /// meanwhile; `Unsupported` for a vault that has no key slots. The vault is then as it was.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
     pub fn unlock(&self, key: KeySource) -> Result<(), Error> {
         self.state.unlock(&key)
     }
@@ -315,7 +319,7 @@ impl UserVault {
             let defaults = snapshot.resolver().resolve(tool);
             Ok(crate::conceal::conceal(
                 input_schema,
-                defaults.iter().map(|default| default.location()),
+                defaults.iter().map(super::resolver::Match::location),
                 self.bounds().value().max,
             ))
         })

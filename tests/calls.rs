@@ -1,5 +1,7 @@
 //! What a call gets, as a table in `calls.toml`, and what must hold of every call.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use keyward::{
     ErrorKind, Injection, InjectionPolicy, NewSecret, Origin, Outcome, ToolCall, UserId, UserVault,
     Vault,

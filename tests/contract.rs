@@ -1,5 +1,7 @@
 //! The JSON forms are those of the REST contract, in both directions.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use jsonschema::Validator;
 use keyward::{Error, ErrorKind, NewSecret, SecretInfo, SecretPatch, UserId, Vault};
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! Usage is what a count over the secrets gives, after any sequence of operations and from several threads.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 
 use keyward::{NewSecret, Quota, SecretInfo, SecretPatch, Usage, UserId, UserVault, Vault};

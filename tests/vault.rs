@@ -1,5 +1,7 @@
 //! The life of secrets: every operation, every error, and what does not change when one fails.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use keyward::{
     Error, ErrorKind, FieldError, KeySource, NewSecret, Quota, QuotaResource, QuotaScope, SecretId,
     SecretInfo, SecretPatch, ToolCall, Usage, UserId, UserVault, Vault,
@@ -421,6 +423,8 @@ fn a_batch_is_judged_on_its_final_state() {
     vault.verify().unwrap();
 }
 
+type Collect<'a> = &'a dyn Fn(&mut keyward::Batch<'_>);
+
 #[test]
 fn a_batch_is_done_as_a_whole_or_not_at_all() {
     let vault = Vault::builder()
@@ -436,7 +440,6 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     .unwrap();
     user.create(NewSecret::new("b", "value-of-b")).unwrap();
     let before = (user.secrets().unwrap(), usage(&user));
-    type Collect<'a> = &'a dyn Fn(&mut keyward::Batch<'_>);
     let new = |name: &str| NewSecret::new(name, "value-of-c");
     let cases: [(Collect<'_>, ErrorKind); 8] = [
         (&|batch| batch.create(new("b")), ErrorKind::NameTaken),

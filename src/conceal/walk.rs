@@ -232,9 +232,7 @@ impl Walk {
                     .strip_prefix(pointer.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
-            if is_constraint(node, "unevaluatedProperties")
-                && !declaring.iter().any(|p| evaluates(p))
-            {
+            if is_constraint(node, "unevaluatedProperties") && !declaring.iter().any(evaluates) {
                 return Err(LeftReason::ConstrainedObject("unevaluatedProperties"));
             }
         }

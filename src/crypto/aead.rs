@@ -91,20 +91,16 @@ pub(super) fn seal(key: &Key, context: &Context, plaintext: &[u8]) -> Result<Sea
     body.copy_from_slice(plaintext);
     let nonce: &[u8; NONCE] = (&*nonce).try_into().expect("split at the nonce's length");
     let cipher = XChaCha20Poly1305::new(key.as_bytes().into());
-    match cipher.encrypt_inout_detached(
-        nonce.into(),
-        context.as_bytes(),
-        InOutBuf::from(&mut *body),
-    ) {
-        Ok(computed) => tag.copy_from_slice(&computed),
-        Err(_) => {
-            body.zeroize();
-            return Err(Error::new(
-                ErrorKind::Storage,
-                "the data is too long to be sealed",
-            ));
-        }
-    }
+    let Ok(computed) =
+        cipher.encrypt_inout_detached(nonce.into(), context.as_bytes(), InOutBuf::from(&mut *body))
+    else {
+        body.zeroize();
+        return Err(Error::new(
+            ErrorKind::Storage,
+            "the data is too long to be sealed",
+        ));
+    };
+    tag.copy_from_slice(&computed);
     Ok(Sealed::new(sealed))
 }
 

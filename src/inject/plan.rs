@@ -126,7 +126,7 @@ impl<'s> Plan<'s> {
             references,
             defaults: Vec::new(),
         };
-        for default in snapshot.resolver().resolve(call.tool()).iter() {
+        for default in &snapshot.resolver().resolve(call.tool()) {
             // The resolver is made of the snapshot's own entries.
             let Some(entry) = snapshot.by_id(default.id()) else {
                 continue;

@@ -213,7 +213,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             match &*key {
                 NAME => fields.name = members.next_value()?,
                 VALUE => {
-                    fields.value = members.next_value::<Given<String>>()?.map(SecretValue::new)
+                    fields.value = members.next_value::<Given<String>>()?.map(SecretValue::new);
                 }
                 TOOL => fields.tool_name = members.next_value()?,
                 ARG => fields.tool_arg = members.next_value()?,
@@ -331,6 +331,14 @@ mod tests {
 
     use super::*;
 
+    /// `\u` escapes with small hexadecimal digits.
+    fn units(c: char) -> String {
+        let units = c.encode_utf16(&mut [0; 2]).to_vec();
+        units
+            .into_iter()
+            .fold(String::new(), |text, unit| format!("{text}\\u{unit:04x}"))
+    }
+
     /// Any legal escape of a character, chosen by `choice`.
     fn escape(c: char, choice: u8) -> String {
         let short = match c {
@@ -346,16 +354,8 @@ mod tests {
         match (choice % 4, short) {
             (0, _) if !needed => c.to_string(),
             (1, Some(short)) => format!("\\{short}"),
-            (2, _) => c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .map(|unit| format!("\\u{unit:04X}"))
-                .collect(),
-            _ => c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .map(|unit| format!("\\u{unit:04x}"))
-                .collect(),
+            (2, _) => units(c).to_uppercase().replace("\\U", "\\u"),
+            _ => units(c),
         }
     }
 

@@ -128,6 +128,10 @@ impl VaultBuilder {
     /// # Errors
     ///
     /// As for [`in_memory`](VaultBuilder::in_memory); also if a raw key does not have 32 bytes, or a provider fails.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
     pub fn in_memory_with_key(self, key: KeySource) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let vault = VaultId::random()?;

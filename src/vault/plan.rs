@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::{Error, ErrorKind, FieldError},
+    location::Location,
     metadata::Metadata,
+    pattern::ToolPattern,
     quota::{Quota, Usage},
     request::{ValidPatch, ValidSecret, check_default},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId, mask},
@@ -34,7 +36,7 @@ pub(super) struct Rules<'a> {
 /// What becomes of one secret.
 pub(super) enum Change {
     Write {
-        metadata: Metadata,
+        metadata: Box<Metadata>,
         /// `None` keeps the stored value.
         value: Option<SecretValue>,
     },
@@ -98,10 +100,10 @@ impl<'a> Plan<'a> {
             updated_at: self.rules.now,
             revision: 1,
         };
-        let metadata = Metadata {
+        let metadata = Box::new(Metadata {
             info: info.clone(),
             value_bytes: length(&new.value),
-        };
+        });
         self.changes.insert(
             secret_id,
             Change::Write {
@@ -156,10 +158,10 @@ impl<'a> Plan<'a> {
             _ => None,
         };
         let change = Change::Write {
-            metadata: Metadata {
+            metadata: Box::new(Metadata {
                 info: info.clone(),
                 value_bytes,
-            },
+            }),
             value: patch.value.or(earlier_value),
         };
         self.changes.insert(info.secret_id, change);
@@ -198,7 +200,7 @@ impl<'a> Plan<'a> {
     /// The secrets that this write makes or changes.
     fn changed(&self) -> impl Iterator<Item = &Metadata> {
         self.changes.values().filter_map(|change| match change {
-            Change::Write { metadata, .. } => Some(metadata),
+            Change::Write { metadata, .. } => Some(&**metadata),
             Change::Delete => None,
         })
     }
@@ -301,16 +303,16 @@ impl<'a> Plan<'a> {
 /// Where a default goes, in canonical form.
 #[derive(PartialEq, Eq, Hash)]
 struct Place {
-    pattern: crate::pattern::ToolPattern,
-    location: crate::location::Location,
+    pattern: ToolPattern,
+    location: Location,
 }
 
 impl Place {
     fn of(info: &SecretInfo) -> Result<Place, Error> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Ok(Place {
-            pattern: crate::pattern::ToolPattern::new(&text(&info.tool_name))?,
-            location: crate::location::Location::new(&text(&info.tool_arg))?,
+            pattern: ToolPattern::new(&text(&info.tool_name))?,
+            location: Location::new(&text(&info.tool_arg))?,
         })
     }
 }

@@ -90,16 +90,14 @@ impl State {
     ) -> Result<T, Error> {
         let keys = self.keys.load();
         let keys = keys.as_deref().ok_or_else(locked)?;
-        match user.snapshot.load().as_deref() {
-            Some(snapshot) => work(keys, snapshot),
-            None => {
-                let snapshot = {
-                    let _writer = hold(&user.writer);
-                    self.load(user, &*self.keys()?)?
-                };
-                work(keys, &snapshot)
-            }
+        if let Some(snapshot) = user.snapshot.load().as_deref() {
+            return work(keys, snapshot);
         }
+        let snapshot = {
+            let _writer = hold(&user.writer);
+            self.load(user, &*self.keys()?)?
+        };
+        work(keys, &snapshot)
     }
 
     pub(super) fn keys(&self) -> Result<Arc<KeyRing>, Error> {

@@ -201,7 +201,7 @@ fn what_was_changed_in_the_store_is_found() {
     type Tamper = fn(&TestStorage, UserChange);
     let cases: [(&str, Tamper); 6] = [
         ("the whole user rolled back", |storage, old| {
-            storage.replace(old)
+            storage.replace(old);
         }),
         ("a row rolled back", |storage, old| {
             let mut now = storage.copy();
@@ -236,7 +236,7 @@ fn what_was_changed_in_the_store_is_found() {
                 root: None,
                 put: Vec::new(),
                 ..old
-            })
+            });
         }),
     ];
     for (what, tamper) in cases {

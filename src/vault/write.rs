@@ -80,7 +80,7 @@ impl State {
                     });
                     root.rows.add(&keys.row_member(&metadata.info, &row));
                     put.push((keys.row_tag(user.user, id), Arc::clone(&row)));
-                    let entry = Entry::new(metadata, row).ok_or_else(|| {
+                    let entry = Entry::new(*metadata, row).ok_or_else(|| {
                         Error::new(ErrorKind::Validation, "the secret's binding is not valid")
                     })?;
                     match old {
