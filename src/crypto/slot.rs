@@ -84,7 +84,7 @@ impl fmt::Debug for KeySource {
 ///
 /// # Security
 ///
-/// Errors end up as the source of an [`Error`](crate::Error), so they must not carry a key. Calls may block.
+/// Errors end up as the source of an [`Error`], so they must not carry a key. Calls may block.
 pub trait KeyProvider: Send + Sync {
     /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear.
     ///
