@@ -118,7 +118,9 @@ impl Walk {
         let node = match self.schema.pointer_mut(&pointer) {
             Some(Value::Object(node)) => node,
             Some(Value::Bool(true)) => return Ok(()),
-            Some(Value::Bool(false)) => return Err(LeftReason::NotAString),
+            Some(Value::Bool(false)) => {
+                return Err(LeftReason::ConditionalSchema("dependentSchemas"));
+            }
             _ => return Err(LeftReason::Malformed("properties")),
         };
         settle_dependencies(node, token)?;
@@ -232,9 +234,7 @@ impl Walk {
                     .strip_prefix(pointer.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
-            if is_constraint(node, "unevaluatedProperties")
-                && !declaring.iter().any(|p| evaluates(p))
-            {
+            if is_constraint(node, "unevaluatedProperties") && !declaring.iter().any(evaluates) {
                 return Err(LeftReason::ConstrainedObject("unevaluatedProperties"));
             }
         }
