@@ -30,5 +30,5 @@ pub(crate) use self::{
 };
 pub use self::{
     derive::KdfParams,
-    slot::{KeyProvider, KeySource},
+    slot::{KeyKind, KeyProvider, KeySlotInfo, KeySource},
 };

@@ -94,7 +94,8 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | making and locking a vault | [`Vault`], [`VaultBuilder`], [`KeySource`], [`KeyProvider`], [`KdfParams`] |
+//! | making and locking a vault | [`Vault`], [`VaultBuilder`] |
+//! | what opens a vault | [`KeySource`], [`KeyProvider`], [`KdfParams`], [`KeySlotInfo`], [`KeyKind`] |
 //! | limits | [`Quota`], [`Usage`], [`Bounds`] |
 //! | one user's secrets | [`UserVault`], [`Batch`], [`SecretRef`], [`SecretId`] |
 //! | a tool call | [`ToolCall`], [`Origin`], [`InjectionPolicy`], [`Injection`], [`Filled`], [`Skipped`] |
@@ -132,7 +133,7 @@ pub use crate::{
     bounds::Bounds,
     call::{InjectionPolicy, Origin, ToolCall},
     conceal::{Concealment, LeftLocation, LeftReason},
-    crypto::{KdfParams, KeyProvider, KeySource},
+    crypto::{KdfParams, KeyKind, KeyProvider, KeySlotInfo, KeySource},
     error::{Error, ErrorKind, FieldError, LocSegment, QuotaExceeded, QuotaResource, QuotaScope},
     explain::{Candidate, ExplainedLocation, ExplainedReference, Explanation, Outcome, Rank},
     inject::{Filled, Injection, Reason, SkipReason, Skipped, Verdict},

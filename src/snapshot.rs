@@ -58,6 +58,17 @@ impl Entry {
         })
     }
 
+    /// The same secret, sealed anew.
+    pub(crate) fn with_row(&self, row: Arc<SealedRow>) -> Entry {
+        Entry {
+            metadata: self.metadata.clone(),
+            pattern: self.pattern.clone(),
+            location: self.location.clone(),
+            format: self.format.clone(),
+            row,
+        }
+    }
+
     pub(crate) fn info(&self) -> &SecretInfo {
         &self.metadata.info
     }

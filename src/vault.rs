@@ -8,7 +8,7 @@ use crate::{
     bounds::Bounds,
     call::ToolCall,
     conceal::{self, Concealment},
-    crypto::KeySource,
+    crypto::{KeySlotInfo, KeySource},
     error::Error,
     explain::{self, Explanation},
     format::Format,
@@ -22,6 +22,7 @@ use crate::{
 mod batch;
 mod builder;
 mod ids;
+mod keys;
 mod plan;
 mod slots;
 mod state;
@@ -152,6 +153,113 @@ impl Vault {
     )]
     pub fn unlock(&self, key: KeySource) -> Result<(), Error> {
         self.state.unlock(&key)
+    }
+
+    /// The ways to open this vault; none for a vault in memory that was made without a key.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`, `Storage`, or `Corrupt`.
+    pub fn key_slots(&self) -> Result<Vec<KeySlotInfo>, Error> {
+        self.state.key_slots()
+    }
+
+    /// Adds a way to open this vault. `current` is a key that opens it now.
+    ///
+    /// ```
+    /// use keyward::{KeySource, Vault};
+    ///
+    /// let vault = Vault::builder().in_memory_with_key(KeySource::raw([1; 32]))?;
+    /// let recovery = vault.add_key(KeySource::raw([1; 32]), KeySource::raw([2; 32]))?;
+    /// vault.lock()?;
+    /// vault.unlock(KeySource::raw([2; 32]))?;
+    /// vault.remove_key(recovery.id)?;
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots or a raw key does not have 32 bytes,
+    /// `Unsupported` for a vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the sources are wiped when this returns"
+    )]
+    pub fn add_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
+        self.state.add_key(&current, &new)
+    }
+
+    /// Puts `new` in the place of `current`, for example another passphrase. Only the one key slot is written, whatever
+    /// the size of the vault.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_key`](Vault::add_key).
+    ///
+    /// # Security
+    ///
+    /// Copies of the vault from before can still be opened with the old key, and so can the vault itself by who used the
+    /// old key to learn the master key: see [`rotate_master_key`](Vault::rotate_master_key).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the sources are wiped when this returns"
+    )]
+    pub fn change_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
+        self.state.change_key(&current, &new)
+    }
+
+    /// Takes a way to open this vault away. The last one stays.
+    ///
+    /// # Errors
+    ///
+    /// `Validation` if there is no such slot or it is the last, `Unsupported` for a vault without key slots, `Locked`, or
+    /// `Storage`. Nothing has changed then.
+    ///
+    /// # Security
+    ///
+    /// As for [`change_key`](Vault::change_key).
+    pub fn remove_key(&self, slot: u32) -> Result<(), Error> {
+        self.state.remove_key(slot)
+    }
+
+    /// Makes a new master key. The vault can then be opened with the keys of `keep` alone, each of which must open it
+    /// now; every other key slot goes.
+    ///
+    /// To take the vault away from someone who had a key: remove the key slot, then call this and
+    /// [`rotate_data_key`](Vault::rotate_data_key). Copies of the vault from before stay readable with the old key.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if one of the keys opens no slot, `Validation` if there are none or more than 16, `Unsupported` for a
+    /// vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
+    pub fn rotate_master_key(
+        &self,
+        keep: impl IntoIterator<Item = KeySource>,
+    ) -> Result<(), Error> {
+        let keep: Vec<KeySource> = keep.into_iter().collect();
+        self.state.rotate_master_key(&keep)
+    }
+
+    /// Seals every secret again, under a new data key. `current` is a key that opens the vault; `progress` is told how
+    /// many secrets are done.
+    ///
+    /// Calls are resolved meanwhile, and writes go on in between. If it is interrupted at any point, nothing is lost:
+    /// call it again, and it goes on where it was.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if `current` opens no slot, `Unsupported` for a vault without key slots, `Locked` (also if the vault is
+    /// locked meanwhile), `Storage`, or `Corrupt`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn rotate_data_key(
+        &self,
+        current: KeySource,
+        progress: impl FnMut(u64),
+    ) -> Result<(), Error> {
+        self.state.rotate_data_key(&current, progress)
     }
 
     /// Checks everything that is stored: that no secret was changed, deleted, added or rolled back outside keyward, and

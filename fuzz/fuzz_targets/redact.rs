@@ -25,7 +25,11 @@ struct Input {
 #[derive(Debug, Arbitrary)]
 enum Piece {
     Plain(Vec<u8>),
-    Value { which: u8, form: Form, choices: Vec<bool> },
+    Value {
+        which: u8,
+        form: Form,
+        choices: Vec<bool>,
+    },
 }
 
 #[derive(Debug, Arbitrary)]
@@ -43,7 +47,12 @@ fuzz_target!(|input: Input| {
         .iter()
         .take(8)
         .filter(|bytes| bytes.len() >= 8)
-        .map(|bytes| bytes.iter().map(|byte| char::from(b'a' + byte % 26)).collect())
+        .map(|bytes| {
+            bytes
+                .iter()
+                .map(|byte| char::from(b'a' + byte % 26))
+                .collect()
+        })
         .collect();
     let mut redactor = Redactor::new();
     for (i, value) in values.iter().enumerate() {
@@ -61,12 +70,18 @@ fn known_text(redactor: &Redactor, values: &[String], input: &Input) {
         match piece {
             Piece::Plain(bytes) => {
                 const PLAIN: [char; 8] = ['!', ' ', '.', '{', 'é', '🔑', '~', '#'];
-                let plain: String =
-                    bytes.iter().map(|byte| PLAIN[usize::from(byte % 8)]).collect();
+                let plain: String = bytes
+                    .iter()
+                    .map(|byte| PLAIN[usize::from(byte % 8)])
+                    .collect();
                 text += &plain;
                 expected += &plain;
             }
-            Piece::Value { which, form, choices } if !values.is_empty() => {
+            Piece::Value {
+                which,
+                form,
+                choices,
+            } if !values.is_empty() => {
                 let which = usize::from(*which) % values.len();
                 if apart(&values[which]) {
                     write!(text, "|{}|", encode(&values[which], form, choices)).unwrap();
@@ -77,7 +92,10 @@ fn known_text(redactor: &Redactor, values: &[String], input: &Input) {
         }
     }
     assert_eq!(redactor.redact(&text), expected);
-    assert_eq!(in_chunks(redactor, text.as_bytes(), &input.cuts), expected.as_bytes());
+    assert_eq!(
+        in_chunks(redactor, text.as_bytes(), &input.cuts),
+        expected.as_bytes()
+    );
 }
 
 fn any_bytes(redactor: &Redactor, values: &[String], input: &Input) {
@@ -88,14 +106,19 @@ fn any_bytes(redactor: &Redactor, values: &[String], input: &Input) {
             1 => Form::Json,
             2 => Form::Percent,
             3 => Form::Hex,
-            _ => Form::Base64 { url_safe: i % 2 == 0, padded: false },
+            _ => Form::Base64 {
+                url_safe: i % 2 == 0,
+                padded: false,
+            },
         };
         let at = text.len() / (i + 1);
         text.splice(at..at, encode(value, &form, &[]).into_bytes());
     }
     let redacted = redactor.redact_bytes(&text);
     for value in values {
-        let raw = redacted.windows(value.len()).any(|part| part == value.as_bytes());
+        let raw = redacted
+            .windows(value.len())
+            .any(|part| part == value.as_bytes());
         // A value that was cut by the replacement of another cannot be put together again by it: the
         // references contain no letters.
         assert!(!raw, "{value} survives");
@@ -160,7 +183,9 @@ fn encode(value: &str, form: &Form, choices: &[bool]) -> String {
 
 fn base64(value: &str, url_safe: bool, padded: bool, encoded: &mut String) {
     for group in value.as_bytes().chunks(3) {
-        let number = group.iter().fold(0_u32, |number, &byte| number << 8 | u32::from(byte));
+        let number = group
+            .iter()
+            .fold(0_u32, |number, &byte| number << 8 | u32::from(byte));
         let number = number << (8 * (3 - group.len()));
         for i in 0..=group.len() {
             let sextet = (number >> (18 - 6 * i)) as u8 & 63;
@@ -168,8 +193,20 @@ fn base64(value: &str, url_safe: bool, padded: bool, encoded: &mut String) {
                 0..=25 => char::from(b'A' + sextet),
                 26..=51 => char::from(b'a' + sextet - 26),
                 52..=61 => char::from(b'0' + sextet - 52),
-                62 => if url_safe { '-' } else { '+' },
-                _ => if url_safe { '_' } else { '/' },
+                62 => {
+                    if url_safe {
+                        '-'
+                    } else {
+                        '+'
+                    }
+                }
+                _ => {
+                    if url_safe {
+                        '_'
+                    } else {
+                        '/'
+                    }
+                }
             });
         }
         if padded {

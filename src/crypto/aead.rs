@@ -40,6 +40,12 @@ impl Key {
         Some(key)
     }
 
+    pub(crate) fn copy(&self) -> Key {
+        let mut key = Key::zero();
+        key.0.copy_from_slice(&self.0[..]);
+        key
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; Key::LENGTH] {
         &self.0
     }

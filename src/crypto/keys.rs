@@ -77,6 +77,34 @@ impl KeyRing {
         }
     }
 
+    /// These keys, with a new data key that seals what is written from now on.
+    pub(crate) fn with_new_data_key(&self) -> Result<KeyRing, Error> {
+        let id = self.current().id().checked_add(1).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "the data key was rotated as often as can be: export and import",
+            )
+        })?;
+        let mut data: Vec<RecordKeys> = self.data.iter().map(RecordKeys::copy).collect();
+        data.push(RecordKeys::new(id, Key::random()?));
+        Ok(KeyRing::new(self.vault, self.index.copy(), data))
+    }
+
+    /// These keys, with the data key alone that seals what is written.
+    pub(crate) fn with_current_data_key_only(&self) -> KeyRing {
+        KeyRing::new(self.vault, self.index.copy(), vec![self.current().copy()])
+    }
+
+    /// The id of the data key that seals what is written.
+    pub(crate) fn current_id(&self) -> u32 {
+        self.current().id()
+    }
+
+    /// Whether there are rows of an older data key to be expected.
+    pub(crate) fn is_rotating(&self) -> bool {
+        self.data.len() > 1
+    }
+
     /// The data key that seals what is written.
     pub(super) fn current(&self) -> &RecordKeys {
         self.data.last().expect("a key ring has a data key")

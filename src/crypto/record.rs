@@ -37,6 +37,10 @@ impl RecordKeys {
         }
     }
 
+    pub(super) fn copy(&self) -> RecordKeys {
+        RecordKeys::new(self.id, self.data.copy())
+    }
+
     pub(super) fn id(&self) -> u32 {
         self.id
     }

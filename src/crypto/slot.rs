@@ -60,11 +60,11 @@ impl KeySource {
         KeySource(Source::Provider(Arc::new(provider)))
     }
 
-    fn kind(&self) -> SlotKind {
+    fn kind(&self) -> KeyKind {
         match &self.0 {
-            Source::Passphrase(_) => SlotKind::Passphrase,
-            Source::Raw(_) => SlotKind::Raw,
-            Source::Provider(_) => SlotKind::Provider,
+            Source::Passphrase(_) => KeyKind::Passphrase,
+            Source::Raw(_) => KeyKind::Raw,
+            Source::Provider(_) => KeyKind::Provider,
         }
     }
 }
@@ -111,12 +111,26 @@ pub trait KeyProvider: Send + Sync {
     ) -> Result<(), Box<dyn StdError + Send + Sync>>;
 }
 
-/// How a slot's key is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SlotKind {
+/// How a vault can be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyKind {
+    /// With a passphrase.
     Passphrase = 1,
+    /// With a raw key.
     Raw = 2,
+    /// With a key provider.
     Provider = 3,
+}
+
+/// One of the ways to open a vault: see [`Vault::key_slots`](crate::Vault::key_slots).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct KeySlotInfo {
+    /// The slot's number, by which it can be removed. Numbers are not used twice while a later slot is there.
+    pub id: u32,
+    /// How the slot's key is made.
+    pub kind: KeyKind,
 }
 
 /// One way to open a vault: the master key, sealed.
@@ -138,6 +152,13 @@ enum SlotParameters {
 }
 
 impl KeySlot {
+    pub(crate) fn info(&self) -> KeySlotInfo {
+        KeySlotInfo {
+            id: self.id,
+            kind: self.parameters.kind(),
+        }
+    }
+
     /// Seals the master key under a source of keys.
     pub(crate) fn seal(
         vault: VaultId,
@@ -266,11 +287,11 @@ impl KeySlot {
 }
 
 impl SlotParameters {
-    fn kind(&self) -> SlotKind {
+    fn kind(&self) -> KeyKind {
         match self {
-            SlotParameters::Passphrase { .. } => SlotKind::Passphrase,
-            SlotParameters::Raw => SlotKind::Raw,
-            SlotParameters::Provider { .. } => SlotKind::Provider,
+            SlotParameters::Passphrase { .. } => KeyKind::Passphrase,
+            SlotParameters::Raw => KeyKind::Raw,
+            SlotParameters::Provider { .. } => KeyKind::Provider,
         }
     }
 

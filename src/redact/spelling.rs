@@ -79,7 +79,11 @@ pub(super) fn padding(text: &[u8]) -> Step {
 pub(super) fn plain_run(value: &[u8], text: &[u8], escape: u8) -> usize {
     const STEP: usize = 64;
     let steps = value.chunks_exact(STEP).zip(text.chunks_exact(STEP));
-    let plain = |text: &[u8]| !text.iter().fold(false, |any, &byte| any | (byte == escape));
+    let plain = |text: &[u8]| {
+        text.iter()
+            .fold(0, |any, &byte| any | u8::from(byte == escape))
+            == 0
+    };
     STEP * steps
         .take_while(|(value, text)| value == text && plain(text))
         .count()

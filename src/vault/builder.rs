@@ -33,7 +33,6 @@ use crate::{
 #[must_use]
 pub struct VaultBuilder {
     settings: Settings,
-    kdf: KdfParams,
 }
 
 /// What a vault is made with and keeps.
@@ -43,6 +42,7 @@ pub(super) struct Settings {
     pub(super) bounds: Bounds,
     pub(super) policy: InjectionPolicy,
     pub(super) mask: bool,
+    pub(super) kdf: KdfParams,
     pub(super) clock: Clock,
 }
 
@@ -54,9 +54,9 @@ impl VaultBuilder {
                 bounds: Bounds::default(),
                 policy: InjectionPolicy::default(),
                 mask: true,
+                kdf: KdfParams::default(),
                 clock: Clock(Arc::new(Utc::now)),
             },
-            kdf: KdfParams::default(),
         }
     }
 
@@ -87,7 +87,7 @@ impl VaultBuilder {
 
     /// How hard it is to guess the passphrase of a key slot that is made from now on.
     pub fn kdf_params(mut self, params: KdfParams) -> VaultBuilder {
-        self.kdf = params;
+        self.settings.kdf = params;
         self
     }
 
@@ -137,7 +137,7 @@ impl VaultBuilder {
         let vault = VaultId::random()?;
         let master = MasterKey::random()?;
         let keys = KeyRing::random(vault)?;
-        let slots = KeySlots::new(vault, &key, self.kdf, &master, &keys)?;
+        let slots = KeySlots::new(vault, &key, self.settings.kdf, &master, &keys)?;
         let state = State::create(
             self.settings,
             keys,

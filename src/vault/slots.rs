@@ -2,8 +2,8 @@
 
 use crate::{
     bytes::{Reader, put_bytes},
-    crypto::{KdfParams, KeyRing, KeySlot, KeySource, MasterKey, VaultId, checksum},
-    error::{Error, ErrorKind},
+    crypto::{KdfParams, KeyRing, KeySlot, KeySlotInfo, KeySource, MasterKey, VaultId, checksum},
+    error::{Error, ErrorKind, FieldError},
     sealed::Sealed,
 };
 
@@ -36,14 +36,112 @@ impl KeySlots {
 
     /// Opens the keys with the first slot that the source fits.
     pub(super) fn open(&self, source: &KeySource) -> Result<KeyRing, Error> {
-        let mut failure = None;
-        for slot in &self.slots {
+        let (_, master) = self.find(source)?;
+        KeyRing::open(self.vault, &master, &self.ring)
+    }
+
+    /// The first slot that the source fits, by its place, and the master key in it.
+    fn find(&self, source: &KeySource) -> Result<(usize, MasterKey), Error> {
+        let mut failure: Option<Error> = None;
+        for (at, slot) in self.slots.iter().enumerate() {
             match slot.open(self.vault, source) {
-                Ok(master) => return KeyRing::open(self.vault, &master, &self.ring),
+                Ok(master) => return Ok((at, master)),
+                // Damage, or a provider that is out of order, says more than that the key is for another slot.
+                Err(error) if error.kind() != ErrorKind::WrongKey => failure = Some(error),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         Err(failure.unwrap_or_else(damaged))
+    }
+
+    pub(super) fn infos(&self) -> Vec<KeySlotInfo> {
+        self.slots.iter().map(KeySlot::info).collect()
+    }
+
+    /// Adds a slot, with `current` as the key that the vault is opened with.
+    pub(super) fn add(
+        &mut self,
+        current: &KeySource,
+        new: &KeySource,
+        kdf: KdfParams,
+    ) -> Result<KeySlotInfo, Error> {
+        if self.slots.len() >= usize::from(Self::MOST) {
+            let msg = "a vault has at most 16 key slots: remove one";
+            return Err(Error::validation(vec![FieldError::value_error(
+                "key_slot", msg,
+            )]));
+        }
+        let (_, master) = self.find(current)?;
+        let slot = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
+        self.slots.push(slot);
+        Ok(self.slots[self.slots.len() - 1].info())
+    }
+
+    /// Puts another slot in the place of the one that `current` opens.
+    pub(super) fn change(
+        &mut self,
+        current: &KeySource,
+        new: &KeySource,
+        kdf: KdfParams,
+    ) -> Result<KeySlotInfo, Error> {
+        let (at, master) = self.find(current)?;
+        self.slots[at] = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
+        Ok(self.slots[at].info())
+    }
+
+    pub(super) fn remove(&mut self, id: u32) -> Result<(), Error> {
+        let refuse = |msg: &str| Error::validation(vec![FieldError::value_error("key_slot", msg)]);
+        let at = self.slots.iter().position(|slot| slot.info().id == id);
+        let at = at.ok_or_else(|| refuse("the vault has no such key slot: list them"))?;
+        if self.slots.len() == 1 {
+            return Err(refuse(
+                "the last key slot stays: nothing could open the vault without it",
+            ));
+        }
+        self.slots.remove(at);
+        Ok(())
+    }
+
+    /// Seals other keys with the same master key.
+    pub(super) fn reseal(&mut self, current: &KeySource, keys: &KeyRing) -> Result<(), Error> {
+        let (_, master) = self.find(current)?;
+        self.ring = keys.seal(&master)?;
+        Ok(())
+    }
+
+    /// A new master key, and slots for these sources alone. Each of them must open a slot now.
+    pub(super) fn rotate(
+        &self,
+        keep: &[KeySource],
+        keys: &KeyRing,
+        kdf: KdfParams,
+    ) -> Result<KeySlots, Error> {
+        if keep.is_empty() || keep.len() > usize::from(Self::MOST) {
+            let msg = "a vault has 1 to 16 key slots: give the keys to keep";
+            return Err(Error::validation(vec![FieldError::value_error(
+                "key_slot", msg,
+            )]));
+        }
+        let master = MasterKey::random()?;
+        let mut slots = Vec::with_capacity(keep.len());
+        for (id, source) in (self.next_id()..).zip(keep) {
+            self.find(source)?;
+            slots.push(KeySlot::seal(self.vault, id, source, kdf, &master)?);
+        }
+        Ok(KeySlots {
+            vault: self.vault,
+            slots,
+            ring: keys.seal(&master)?,
+        })
+    }
+
+    fn next_id(&self) -> u32 {
+        self.slots
+            .iter()
+            .map(|slot| slot.info().id)
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1)
     }
 
     /// `vault id [16] | number of slots u8 | slots | key ring: length u32, sealed | checksum [32]`. The checksum tells

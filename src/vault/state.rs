@@ -27,8 +27,10 @@ pub(super) struct State {
     /// The vault's root. One writer at a time, so that quotas of the whole vault are exact.
     pub(super) ledger: Mutex<VaultRoot>,
     users: papaya::HashMap<UserId, Arc<UserState>>,
-    /// Held while the vault is locked or unlocked.
-    locking: Mutex<()>,
+    /// Held while the vault is locked or unlocked, or its key slots change.
+    pub(super) locking: Mutex<()>,
+    /// Held while the data key is rotated.
+    pub(super) rotating: Mutex<()>,
 }
 
 /// One user's secrets.
@@ -68,6 +70,7 @@ impl State {
             ledger: Mutex::new(ledger),
             users: papaya::HashMap::new(),
             locking: Mutex::new(()),
+            rotating: Mutex::new(()),
         })
     }
 
@@ -139,6 +142,21 @@ impl State {
         Ok(users)
     }
 
+    /// The users who have a root, in no order.
+    pub(super) fn stored_users(&self) -> Result<Vec<UserId>, Error> {
+        let keys = self.keys()?;
+        let roots = self.storage.user_roots().map_err(storage_error)?;
+        roots
+            .iter()
+            .map(|(tag, root)| Ok(keys.open_user_root(*tag, root)?.user))
+            .collect()
+    }
+
+    /// Puts other keys in the place of those in use. The caller keeps the vault from being locked meanwhile.
+    pub(super) fn publish_keys(&self, keys: KeyRing) {
+        self.keys.store(Some(Arc::new(keys)));
+    }
+
     /// Wipes the keys and drops the snapshots.
     pub(super) fn lock(&self) -> Result<(), Error> {
         if self.slots()?.is_none() {
@@ -152,11 +170,7 @@ impl State {
             let _writer = hold(&user.writer);
             user.snapshot.store(None);
         }
-        // Calls that began before hold on to the keys until they end, which is soon: wait, so that the keys are wiped
-        // when this returns.
-        while Arc::strong_count(&keys) > 1 {
-            std::thread::yield_now();
-        }
+        wait_until_unused(&keys);
         Ok(())
     }
 
@@ -177,9 +191,17 @@ impl State {
     }
 
     /// What the vault is opened with; `None` for a vault in memory that was made without a key.
-    fn slots(&self) -> Result<Option<KeySlots>, Error> {
+    pub(super) fn slots(&self) -> Result<Option<KeySlots>, Error> {
         let stored = self.storage.keys().map_err(storage_error)?;
         stored.map(|bytes| KeySlots::decode(&bytes)).transpose()
+    }
+}
+
+/// Waits for the calls that began with these keys, and still work with them. They hold on to nothing else that the
+/// caller may hold, other than a user's lock.
+pub(super) fn wait_until_unused(keys: &Arc<KeyRing>) {
+    while Arc::strong_count(keys) > 1 {
+        std::thread::yield_now();
     }
 }
 
@@ -192,7 +214,7 @@ fn locked() -> Error {
     Error::new(ErrorKind::Locked, "the vault is locked: unlock it")
 }
 
-fn no_key_slots(consequence: &str) -> Error {
+pub(super) fn no_key_slots(consequence: &str) -> Error {
     let message = format!("this vault in memory was made without a key, so {consequence}");
     Error::new(ErrorKind::Unsupported, message)
 }

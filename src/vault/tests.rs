@@ -8,19 +8,29 @@ use std::sync::{
 use chrono::DateTime;
 use serde_json::Map;
 
-use super::*;
+use super::{slots::KeySlots, *};
 use crate::{
     ErrorKind, SecretId,
-    crypto::{KeyRing, VaultId},
+    crypto::{KeyRing, MasterKey, VaultId},
     sealed::{SealedRoot, UserTag},
     storage::{MemoryStorage, Storage, StorageError, Transaction, UserChange, UserRows},
 };
 
 /// A store whose writes fail on demand, and that can be written to behind the vault's back.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct TestStorage {
     inner: Arc<MemoryStorage>,
-    broken: Arc<AtomicBool>,
+    /// How many writes still succeed.
+    left: Arc<AtomicI64>,
+}
+
+impl Default for TestStorage {
+    fn default() -> TestStorage {
+        TestStorage {
+            inner: Arc::default(),
+            left: Arc::new(AtomicI64::new(i64::MAX)),
+        }
+    }
 }
 
 impl Storage for TestStorage {
@@ -41,7 +51,7 @@ impl Storage for TestStorage {
     }
 
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
-        if self.broken.load(Ordering::Relaxed) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) <= 0 {
             return Err(StorageError::Failed("the disk is full".into()));
         }
         self.inner.commit(transaction)
@@ -53,6 +63,22 @@ impl TestStorage {
         let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
         let settings = Vault::builder().settings();
         Vault::new(State::create(settings, keys, None, Box::new(self.clone())).unwrap())
+    }
+
+    /// A vault that can be locked.
+    fn vault_with_key(&self, key: &KeySource) -> Vault {
+        let vault = VaultId::random().unwrap();
+        let (master, keys) = (
+            MasterKey::random().unwrap(),
+            KeyRing::random(vault).unwrap(),
+        );
+        let settings = Vault::builder().settings();
+        let slots = KeySlots::new(vault, key, settings.kdf, &master, &keys).unwrap();
+        Vault::new(State::create(settings, keys, Some(slots), Box::new(self.clone())).unwrap())
+    }
+
+    fn break_after(&self, writes: i64) {
+        self.left.store(writes, Ordering::Relaxed);
     }
 
     fn only_user(&self) -> UserTag {
@@ -146,7 +172,7 @@ fn a_write_that_the_store_fails_changes_nothing() {
     let before = user.secrets().unwrap();
     let usage = vault.usage().unwrap();
 
-    storage.broken.store(true, Ordering::Relaxed);
+    storage.break_after(0);
     let results = [
         user.create(secret("b")).err(),
         user.update("a", SecretPatch::new().value("value-of-b"))
@@ -174,7 +200,7 @@ fn a_write_that_the_store_fails_changes_nothing() {
     user.inject(&ToolCall::new("t"), &mut args).unwrap();
     assert_eq!(args["a"], "value-of-a");
 
-    storage.broken.store(false, Ordering::Relaxed);
+    storage.break_after(i64::MAX);
     user.create(secret("b")).unwrap();
     assert_eq!(user.usage().unwrap().secrets, 2);
     vault.verify().unwrap();
@@ -266,6 +292,73 @@ fn what_was_changed_in_the_store_is_found() {
         assert!(
             matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::RolledBack),
             "{what}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_change_of_keys_that_is_interrupted_anywhere_loses_nothing() {
+    let key = |byte: u8| KeySource::raw([byte; 32]);
+    type Change = fn(&Vault) -> Result<(), Error>;
+    let changes: [(&str, Change); 4] = [
+        ("rotate the data key", |vault| {
+            vault.rotate_data_key(KeySource::raw([1; 32]), |_| {})
+        }),
+        ("rotate the master key", |vault| {
+            vault.rotate_master_key([KeySource::raw([1; 32])])
+        }),
+        ("add", |vault| {
+            vault
+                .add_key(KeySource::raw([1; 32]), KeySource::raw([2; 32]))
+                .map(drop)
+        }),
+        ("remove", |vault| vault.remove_key(2)),
+    ];
+    for (what, change) in changes {
+        let mut writes = 0;
+        loop {
+            let storage = TestStorage::default();
+            let vault = storage.vault_with_key(&key(1));
+            vault.add_key(key(1), key(3)).unwrap();
+            for id in 1..4 {
+                let user = vault.user(UserId::new(uuid::Uuid::from_u128(id)));
+                user.batch(|batch| (0..10).for_each(|i| batch.create(secret(&i.to_string()))))
+                    .unwrap();
+            }
+            let usage = vault.usage().unwrap();
+            storage.break_after(writes);
+            let result = change(&vault);
+            storage.break_after(i64::MAX);
+            if let Err(error) = &result {
+                assert_eq!(
+                    error.kind(),
+                    ErrorKind::Storage,
+                    "{what}, after {writes} writes"
+                );
+            }
+            // In the process that was interrupted, and in the next one.
+            vault
+                .verify()
+                .unwrap_or_else(|error| panic!("{what}, after {writes} writes: {error}"));
+            vault.lock().unwrap();
+            vault.unlock(key(1)).unwrap();
+            vault.verify().unwrap();
+            assert_eq!(vault.usage().unwrap(), usage);
+            if result.is_ok() {
+                break;
+            }
+            change(&vault).unwrap();
+            vault.verify().unwrap();
+            let mut args = Map::new();
+            let user = vault.user(UserId::new(uuid::Uuid::from_u128(2)));
+            user.inject(&ToolCall::new("t"), &mut args).unwrap();
+            assert_eq!(args["7"], "value-of-7");
+            writes += 1;
+        }
+        let expected = if what == "rotate the data key" { 8 } else { 1 };
+        assert_eq!(
+            writes, expected,
+            "{what}: two for each user, and two for the keys"
         );
     }
 }

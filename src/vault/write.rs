@@ -159,7 +159,7 @@ impl State {
     }
 
     /// Stores a change of a user together with the vault's root.
-    fn commit(
+    pub(super) fn commit(
         &self,
         keys: &KeyRing,
         ledger: &mut VaultRoot,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 pub(crate) const VALUES: [&str; 10] = [
     "lin_api_Zq8wT3vN",
     "pa\"ss\\wo/rd\n\t\r\u{8}\u{c}\u{1} end",
-    "schlüssel-ключ-🔑🗝-鍵",
+    "鍵-schlüssel-ключ-🔑🗝",
     "aaaaaaaaaaaaaaaaaab",
     "-----BEGIN PRIVATE KEY-----\nMIIBVgIBADANBgkqhkiG9w0BAQEFAASCAUAw\nggE8AgEAAkEAq7BF\n-----END PRIVATE KEY-----\n",
     "~50% of a+b=c & d/e??>>~~",

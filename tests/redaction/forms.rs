@@ -124,12 +124,22 @@ fn what_is_missing_its_end_or_its_beginning_is_no_form() {
 /// value comes last.
 #[test]
 fn base64_is_found_at_every_alignment() {
+    const ESCAPES: [fn(&str) -> String; 3] = [
+        |encoded| encoded.to_owned(),
+        |encoded| encoded.replace('/', "\\/").replace('+', "\\u002B"),
+        |encoded| {
+            encoded
+                .replace('/', "%2F")
+                .replace('+', "%2b")
+                .replace('=', "%3D")
+        },
+    ];
     for value in VALUES {
         let redactor = redactor(value);
         for alphabet in [Alphabet::Standard, Alphabet::UrlSafe] {
             for padded in [false, true] {
-                for (before, after) in (0..=4).flat_map(|b| (0..=4).map(move |a| (b, a))) {
-                    for fill in [0x00, 0xff, b':', 0xa5] {
+                for (before, after) in (0..=3).flat_map(|b| (0..=3).map(move |a| (b, a))) {
+                    for fill in [0x00, 0xff, b':'] {
                         let data =
                             [&vec![fill; before], value.as_bytes(), &vec![fill; after]].concat();
                         let encoded = base64(&data, alphabet, padded);
@@ -139,9 +149,17 @@ fn base64_is_found_at_every_alignment() {
                         } else {
                             ((before + value.len()) * 8).div_ceil(6)
                         };
-                        let expected = [&encoded[..begin], REFERENCE, &encoded[end..]].concat();
                         let label = format!("{value:?}, {before} before, {after} after, {fill}");
-                        assert_redacts(&redactor, encoded.as_bytes(), expected.as_bytes(), &label);
+                        for escape in ESCAPES {
+                            let text = escape(&encoded);
+                            let expected = [
+                                &escape(&encoded[..begin]),
+                                REFERENCE,
+                                &escape(&encoded[end..]),
+                            ]
+                            .concat();
+                            assert_redacts(&redactor, text.as_bytes(), expected.as_bytes(), &label);
+                        }
                     }
                 }
             }

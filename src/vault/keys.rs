@@ -1,0 +1,191 @@
+//! Changing what a vault is opened with, and what its records are sealed with.
+
+use std::sync::Arc;
+
+use super::{
+    slots::KeySlots,
+    state::{State, UserState, hold, no_key_slots, storage_error, wait_until_unused},
+};
+use crate::{
+    crypto::{KeyRing, KeySlotInfo, KeySource, UserRoot, VaultRoot},
+    error::Error,
+    snapshot::{Entry, Snapshot},
+    storage::{Transaction, UserChange},
+};
+
+/// As many records are sealed again in one transaction. In the crate's own tests a few, so that a few records take
+/// several.
+const ROTATION_BATCH: usize = if cfg!(test) { 8 } else { 256 };
+
+impl State {
+    pub(super) fn key_slots(&self) -> Result<Vec<KeySlotInfo>, Error> {
+        self.keys()?;
+        Ok(self.slots()?.map(|slots| slots.infos()).unwrap_or_default())
+    }
+
+    pub(super) fn add_key(
+        &self,
+        current: &KeySource,
+        new: &KeySource,
+    ) -> Result<KeySlotInfo, Error> {
+        self.change_slots(|slots, _| slots.add(current, new, self.settings.kdf))
+    }
+
+    pub(super) fn change_key(
+        &self,
+        current: &KeySource,
+        new: &KeySource,
+    ) -> Result<KeySlotInfo, Error> {
+        self.change_slots(|slots, _| slots.change(current, new, self.settings.kdf))
+    }
+
+    pub(super) fn remove_key(&self, id: u32) -> Result<(), Error> {
+        self.change_slots(|slots, _| slots.remove(id))
+    }
+
+    pub(super) fn rotate_master_key(&self, keep: &[KeySource]) -> Result<(), Error> {
+        self.change_slots(|slots, keys| {
+            *slots = slots.rotate(keep, keys, self.settings.kdf)?;
+            Ok(())
+        })
+    }
+
+    /// Seals everything again under a new data key, and forgets the old ones. Goes on with a rotation that was
+    /// interrupted, if there is one.
+    pub(super) fn rotate_data_key(
+        &self,
+        current: &KeySource,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), Error> {
+        let _rotating = hold(&self.rotating);
+        if !self.keys()?.is_rotating() {
+            self.replace_keys(current, KeyRing::with_new_data_key)?;
+        }
+        let mut done = 0;
+        for user in self.stored_users()? {
+            let user = self.user(user);
+            loop {
+                let resealed = self.reseal_some(&user)?;
+                if resealed == 0 {
+                    break;
+                }
+                done += resealed as u64;
+                progress(done);
+            }
+        }
+        self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))
+    }
+
+    /// Seals up to a batch of the user's records again, and the root; the number of records. The user's root is of the
+    /// current data key in any case.
+    fn reseal_some(&self, user: &UserState) -> Result<usize, Error> {
+        let _writer = hold(&user.writer);
+        let keys = self.keys()?;
+        let base = self.load(user, &keys)?;
+        let Some(expected) = base.sealed_root.clone() else {
+            return Ok(0);
+        };
+        let old = |entry: &Entry| entry.row.key_id != keys.current_id();
+        let batch: Vec<usize> = (0..base.entries().len())
+            .filter(|&at| old(&base.entries()[at]))
+            .take(ROTATION_BATCH)
+            .collect();
+        if batch.is_empty() && expected.key_id == keys.current_id() {
+            return Ok(0);
+        }
+        let mut root = UserRoot {
+            counter: base.root.counter + 1,
+            ..base.root.clone()
+        };
+        let mut entries = base.entries().to_vec();
+        let mut put = Vec::with_capacity(batch.len());
+        for &at in &batch {
+            let entry = &entries[at];
+            let value = keys.open_value(entry.info(), &entry.row)?;
+            let row = Arc::new(keys.seal_row(&entry.metadata, &value)?);
+            root.rows.remove(&keys.row_member(entry.info(), &entry.row));
+            root.rows.add(&keys.row_member(entry.info(), &row));
+            put.push((keys.row_tag(user.user, entry.id()), Arc::clone(&row)));
+            entries[at] = Arc::new(entry.with_row(row));
+        }
+        let sealed_root = keys.seal_user_root(&root)?;
+        let mut ledger = hold(&self.ledger);
+        let vault_root = ledger.clone();
+        self.commit(
+            &keys,
+            &mut ledger,
+            vault_root,
+            UserChange {
+                user: keys.user_tag(user.user),
+                expected: Some(expected),
+                root: Some(sealed_root.clone()),
+                put,
+                delete: Vec::new(),
+            },
+        )
+        .inspect_err(|_| user.snapshot.store(None))?;
+        user.snapshot.store(Some(Arc::new(Snapshot::new(
+            root,
+            Some(sealed_root),
+            entries,
+        ))));
+        Ok(batch.len())
+    }
+
+    /// Puts other keys in the place of those in use, sealed with the same master key. When this returns, no call works
+    /// with the old ones any more: none writes a record that the new keys do not know, and none meets one that the old
+    /// keys do not know.
+    fn replace_keys(
+        &self,
+        current: &KeySource,
+        replace: impl FnOnce(&KeyRing) -> Result<KeyRing, Error>,
+    ) -> Result<(), Error> {
+        let _locking = hold(&self.locking);
+        let old = self.keys()?;
+        let new = replace(&old)?;
+        let mut slots = self
+            .slots()?
+            .ok_or_else(|| no_key_slots("its keys are not kept"))?;
+        slots.reseal(current, &new)?;
+        self.store_slots(&new, &slots)?;
+        self.publish_keys(new);
+        wait_until_unused(&old);
+        Ok(())
+    }
+
+    fn change_slots<T>(
+        &self,
+        change: impl FnOnce(&mut KeySlots, &KeyRing) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _locking = hold(&self.locking);
+        let keys = self.keys()?;
+        let mut slots = self
+            .slots()?
+            .ok_or_else(|| no_key_slots("it has no key slots"))?;
+        let changed = change(&mut slots, &keys)?;
+        self.store_slots(&keys, &slots)?;
+        Ok(changed)
+    }
+
+    /// Stores what the vault is opened with, together with the vault's root, which is sealed with the current data key
+    /// of `keys`.
+    fn store_slots(&self, keys: &KeyRing, slots: &KeySlots) -> Result<(), Error> {
+        let mut ledger = hold(&self.ledger);
+        let bytes = slots.encode();
+        let vault_root = VaultRoot {
+            counter: ledger.counter + 1,
+            keys: keys.keys_digest(Some(&bytes)),
+            ..ledger.clone()
+        };
+        let sealed = keys.seal_vault_root(&vault_root)?;
+        self.storage
+            .commit(Transaction {
+                keys: Some(bytes),
+                vault_root: Some(sealed),
+                user: None,
+            })
+            .map_err(storage_error)?;
+        *ledger = vault_root;
+        Ok(())
+    }
+}

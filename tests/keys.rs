@@ -1,0 +1,202 @@
+//! What opens a vault, and what its secrets are sealed with.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use keyward::{
+    Error, ErrorKind, KdfParams, KeyKind, KeySource, NewSecret, SecretPatch, ToolCall, UserId,
+    Vault,
+};
+use serde_json::Map;
+use uuid::Uuid;
+
+fn raw(byte: u8) -> KeySource {
+    KeySource::raw([byte; 32])
+}
+
+fn vault() -> Vault {
+    // The floor: tests need not be slow.
+    let kdf = KdfParams::new(19 * 1024, 2, 1).unwrap();
+    let vault = Vault::builder()
+        .kdf_params(kdf)
+        .in_memory_with_key(raw(1))
+        .unwrap();
+    let secret = NewSecret::new("a", "value-of-a")
+        .bind("t", "k")
+        .default_for_tool();
+    vault.user(UserId::LOCAL).create(secret).unwrap();
+    vault
+}
+
+fn value(vault: &Vault) -> Result<String, Error> {
+    let mut args = Map::new();
+    vault
+        .user(UserId::LOCAL)
+        .inject(&ToolCall::new("t"), &mut args)?;
+    Ok(args["k"].as_str().unwrap().to_owned())
+}
+
+#[track_caller]
+fn assert_opens(vault: &Vault, source: KeySource, opens: bool) {
+    vault.lock().unwrap();
+    let result = vault.unlock(source);
+    if opens {
+        result.unwrap();
+        assert_eq!(value(vault).unwrap(), "value-of-a");
+        vault.verify().unwrap();
+    } else {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::WrongKey);
+        vault.unlock(raw(1)).unwrap();
+    }
+}
+
+#[test]
+fn key_slots_come_and_go() {
+    let vault = vault();
+    let kinds = |vault: &Vault| -> Vec<_> {
+        vault
+            .key_slots()
+            .unwrap()
+            .into_iter()
+            .map(|slot| (slot.id, slot.kind))
+            .collect()
+    };
+    assert_eq!(kinds(&vault), [(1, KeyKind::Raw)]);
+    assert_opens(&vault, KeySource::passphrase("correct horse"), false);
+    let second = vault
+        .add_key(raw(1), KeySource::passphrase("correct horse"))
+        .unwrap();
+    assert_eq!(kinds(&vault), [(1, KeyKind::Raw), (2, KeyKind::Passphrase)]);
+    assert_opens(&vault, raw(1), true);
+    assert_opens(&vault, KeySource::passphrase("correct horse"), true);
+
+    vault
+        .change_key(
+            KeySource::passphrase("correct horse"),
+            KeySource::passphrase("battery staple"),
+        )
+        .unwrap();
+    assert_eq!(kinds(&vault), [(1, KeyKind::Raw), (3, KeyKind::Passphrase)]);
+    assert_opens(&vault, KeySource::passphrase("correct horse"), false);
+    assert_opens(&vault, KeySource::passphrase("battery staple"), true);
+
+    let unknown = vault.remove_key(second.id).unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::Validation);
+    vault.remove_key(3).unwrap();
+    assert_opens(&vault, KeySource::passphrase("battery staple"), false);
+    let last = vault.remove_key(1).unwrap_err();
+    assert_eq!(last.kind(), ErrorKind::Validation);
+    assert_opens(&vault, raw(1), true);
+}
+
+#[test]
+fn key_slots_need_a_key_that_opens_the_vault() {
+    let vault = vault();
+    for error in [
+        vault.add_key(raw(2), raw(3)).unwrap_err(),
+        vault.change_key(raw(2), raw(3)).unwrap_err(),
+        vault.rotate_master_key([raw(1), raw(2)]).unwrap_err(),
+        vault.rotate_data_key(raw(2), |_| {}).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::WrongKey);
+    }
+    for error in [
+        vault.add_key(raw(1), KeySource::raw([1; 31])).unwrap_err(),
+        vault.rotate_master_key([]).unwrap_err(),
+        vault
+            .rotate_master_key((0..17).map(|_| raw(1)))
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Validation);
+    }
+    assert_eq!(vault.key_slots().unwrap().len(), 1);
+    for n in 2..=16 {
+        vault.add_key(raw(1), raw(n)).unwrap();
+    }
+    assert_eq!(
+        vault.add_key(raw(1), raw(17)).unwrap_err().kind(),
+        ErrorKind::Validation
+    );
+    assert_opens(&vault, raw(16), true);
+
+    let keyless = Vault::in_memory().unwrap();
+    assert!(keyless.key_slots().unwrap().is_empty());
+    for error in [
+        keyless.add_key(raw(1), raw(2)).unwrap_err(),
+        keyless.remove_key(1).unwrap_err(),
+        keyless.rotate_master_key([raw(1)]).unwrap_err(),
+        keyless.rotate_data_key(raw(1), |_| {}).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+}
+
+#[test]
+fn a_new_master_key_leaves_the_keys_that_were_given() {
+    let vault = vault();
+    vault.add_key(raw(1), raw(2)).unwrap();
+    vault.add_key(raw(1), raw(3)).unwrap();
+    vault.rotate_master_key([raw(1), raw(3)]).unwrap();
+    assert_eq!(vault.key_slots().unwrap().len(), 2);
+    assert_opens(&vault, raw(1), true);
+    assert_opens(&vault, raw(2), false);
+    assert_opens(&vault, raw(3), true);
+}
+
+#[test]
+fn rotation_seals_everything_again_while_calls_and_writes_go_on() {
+    let vault = vault();
+    for n in 0..3_u128 {
+        vault
+            .user(UserId::new(Uuid::from_u128(n)))
+            .batch(|batch| {
+                for i in 0..300 {
+                    batch.create(NewSecret::new(
+                        format!("secret-{i}"),
+                        format!("value-{n}-{i}"),
+                    ));
+                }
+            })
+            .unwrap();
+    }
+    let usage = vault.usage().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                assert_eq!(value(&vault).unwrap(), "value-of-a");
+            }
+        });
+        scope.spawn(|| {
+            let mut n = 100;
+            while !done.load(Ordering::Acquire) {
+                // Users that are new to the vault, and one that is not.
+                let user = vault.user(UserId::new(Uuid::from_u128(n)));
+                user.create(NewSecret::new("new", "value-of-new")).unwrap();
+                vault.delete_user(user.id()).unwrap();
+                let patch = SecretPatch::new().value(format!("value-{n:06}"));
+                vault
+                    .user(UserId::new(Uuid::from_u128(1)))
+                    .update("secret-7", patch)
+                    .unwrap();
+                n += 1;
+            }
+        });
+        for _ in 0..3 {
+            let mut told = Vec::new();
+            vault
+                .rotate_data_key(raw(1), |records| told.push(records))
+                .unwrap();
+            assert!(told.is_sorted() && *told.last().unwrap() >= 900, "{told:?}");
+        }
+        done.store(true, Ordering::Release);
+    });
+    vault.verify().unwrap();
+    assert_opens(&vault, raw(1), true);
+    assert_eq!(vault.usage().unwrap().secrets, usage.secrets);
+    assert_eq!(
+        vault.user(UserId::LOCAL).secret("a").unwrap().revision,
+        1,
+        "no write of the user's"
+    );
+}
