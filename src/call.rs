@@ -86,7 +86,12 @@ pub enum Origin {
 /// A model that was talked into it can put an attacker's own key where yours belongs. The tool then works, for the
 /// attacker: the issue, the file, the message lands in the attacker's account. Where the model has no business
 /// supplying a credential, [replace](InjectionPolicy::replace_supplied) or [refuse](InjectionPolicy::refuse_supplied)
-/// what it supplies.
+/// what it supplies. That holds also where the tool's [schema](ToolCall::with_schema) does not declare the property:
+/// nothing can be put there then, so a supplied value fails the call under both policies. It does not hold where the
+/// schema declares something that is no text: the tool has another use for that argument.
+///
+/// Locations are exact. A tool that also takes `authorization` for `Authorization`, or a key in another argument, has
+/// more places to guard.
 ///
 /// ```
 /// use keyward::{InjectionPolicy, NewSecret, ToolCall, UserId, Vault};

@@ -9,7 +9,7 @@ use crate::{
     call::{InjectionPolicy, ToolCall},
     inject::{
         SkipReason, Verdict,
-        plan::{Decision, Plan, PlannedReference, denied_error},
+        plan::{DENIALS_EXPLAINED, Decision, Plan, PlannedReference, denied_error},
     },
     location::Location,
     pattern::ToolPattern,
@@ -42,7 +42,7 @@ pub struct Explanation {
     pub tool: String,
     /// Every location that a default which matches the tool is bound to, parents first.
     pub locations: Vec<ExplainedLocation>,
-    /// Every reference in the arguments, in their order.
+    /// The references in the arguments, in their order; of those that are not granted the first hundred.
     pub references: Vec<ExplainedReference>,
     /// What makes the call fail, in the words of the error; `None` if nothing does.
     pub failure: Option<String>,
@@ -124,7 +124,17 @@ pub(crate) fn explain(
     call: &ToolCall<'_>,
     args: &Map<String, Value>,
 ) -> Explanation {
-    let plan = Plan::new(snapshot, policy, call, args);
+    let plan = match Plan::new(snapshot, policy, call, args, DENIALS_EXPLAINED) {
+        Ok(plan) => plan,
+        Err(error) => {
+            return Explanation {
+                tool: call.tool().to_owned(),
+                locations: Vec::new(),
+                references: Vec::new(),
+                failure: Some(error.to_string()),
+            };
+        }
+    };
     let candidates = snapshot.resolver().candidates(call.tool());
     let denied = plan
         .references

@@ -21,6 +21,7 @@ use crate::{
 
 pub(crate) mod place;
 pub(crate) mod plan;
+mod references;
 
 pub use self::plan::{SkipReason, Verdict};
 use self::{
@@ -127,7 +128,8 @@ impl Injection {
         &self.skipped
     }
 
-    /// Finds the values that were put in, and nothing else, in what the tool says.
+    /// Finds the values that were put in, and nothing else, in what the tool says: each bare, and with its
+    /// [format](crate::NewSecret::format) around it.
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
@@ -139,12 +141,15 @@ impl Injection {
 
     /// Overwrites the values in the arguments and restores what stood there before, so that the arguments can be
     /// recorded. Of what was moved or copied elsewhere it knows nothing.
+    ///
+    /// Wipe before the same arguments are filled again, for example to try the tool once more: a second injection takes
+    /// what the first one put in for a value of the call's own.
     pub fn wipe(&self, args: &mut Map<String, Value>) {
         for undo in &self.undo {
             undo.wipe(args);
         }
         for undo in self.undo.iter().rev() {
-            undo.clone().restore(args);
+            undo.restore(args);
         }
     }
 }
@@ -173,7 +178,7 @@ pub(crate) fn inject(
         undo: Vec::new(),
     };
     let mut texts = Vec::new();
-    for (location, entry, outcome) in outcomes(Plan::new(snapshot, policy, call, args))? {
+    for (location, entry, outcome) in outcomes(Plan::new(snapshot, policy, call, args, 1)?)? {
         let info = entry.info();
         let reason = match outcome {
             Ok(reason) => reason,
@@ -188,12 +193,18 @@ pub(crate) fn inject(
             }
         };
         let value = keys.open_value(info, &entry.row)?;
-        injection
-            .redactor
-            .add(redact::reference(&info.secret_name, info.secret_id), &value);
+        let reference = redact::reference(&info.secret_name, info.secret_id);
         texts.push(match &entry.format {
-            Some(format) => format.apply(&value),
-            None => value,
+            Some(format) => {
+                let text = format.apply(&value);
+                injection.redactor.add(reference.clone(), &text);
+                injection.redactor.add(reference, &value);
+                text
+            }
+            None => {
+                injection.redactor.add(reference, &value);
+                value
+            }
         });
         injection.filled.push(Filled {
             location,

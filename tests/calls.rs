@@ -231,7 +231,17 @@ fn check_redaction(case: &Case, injection: &Injection, args: &Map<String, Value>
         })
         .map(|secret| secret.split_once('=').unwrap().1.split(' ').next().unwrap())
         .collect();
-    assert_eq!(injection.redactor().len(), put_in.len(), "{}", case.name);
+    let formats = case
+        .secrets
+        .iter()
+        .filter(|secret| secret.contains(" format "))
+        .count();
+    assert_eq!(
+        injection.redactor().len(),
+        put_in.len() + formats,
+        "{}",
+        case.name
+    );
     for secret in put_in
         .iter()
         .filter(|value| !value.starts_with("secret://"))
@@ -354,6 +364,80 @@ fn what_was_filled_names_the_secret_and_its_revision() {
         "x value-of-a y",
         "the old value was not put in"
     );
+}
+
+#[test]
+fn the_redactor_knows_a_value_bare_and_with_its_format() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let new = |name: &str, value: &str, format: &str| {
+        NewSecret::new(name, value)
+            .bind("t", name)
+            .default_for_tool()
+            .format(format)
+    };
+    user.create(new("pin", "hu4711", "tok_{}")).unwrap();
+    user.create(new("key", "value-of-key", "Bearer {}"))
+        .unwrap();
+    let injection = user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+    for (output, redacted) in [
+        ("bad tok_hu4711", "bad secret://pin"),
+        ("hu4711", "secret://pin"),
+        ("bad hu47110", "bad hu47110"),
+        (
+            "Authorization: Bearer value-of-key",
+            "Authorization: secret://key",
+        ),
+        ("Authorization: value-of-key", "Authorization: secret://key"),
+    ] {
+        assert_eq!(injection.redactor().redact(output), redacted);
+    }
+}
+
+#[test]
+fn an_injection_into_arguments_that_were_not_wiped_takes_them_as_they_are() {
+    let policy = InjectionPolicy::default().replace_supplied();
+    let user = Vault::builder()
+        .injection_policy(policy)
+        .in_memory()
+        .unwrap()
+        .user(UserId::LOCAL);
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    let mut args = Map::new();
+    let first = user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    let second = user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    second.wipe(&mut args);
+    assert_eq!(args["k"], "value-of-a");
+    first.wipe(&mut args);
+    assert!(args.is_empty());
+}
+
+#[test]
+fn what_the_model_wrote_cannot_forge_a_line_of_a_log() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let key = "x\n2026-01-01 granted\u{1b}[31m".repeat(50);
+    let mut args = Map::from_iter([(key, json!("secret://a"))]);
+    let text = user
+        .inject(&ToolCall::new("t"), &mut args)
+        .unwrap_err()
+        .to_string();
+    assert!(!text.contains(['\n', '\u{1b}']), "{text:?}");
+    assert!(text.chars().count() < 1_500, "{text}");
+}
+
+#[test]
+fn arguments_that_are_nested_too_deep_fail_the_call() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let deep = (0..200).fold(json!("x"), |inner, _| json!([inner]));
+    let mut args = Map::from_iter([("a".to_owned(), deep)]);
+    let error = user.inject(&ToolCall::new("t"), &mut args).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Validation);
+    let explanation = user.explain(&ToolCall::new("t"), &args).unwrap();
+    assert_eq!(explanation.failure, Some(error.to_string()));
 }
 
 #[test]

@@ -60,7 +60,6 @@ pub(crate) fn look<'a>(args: &'a Args, location: &Location) -> Spot<'a> {
 }
 
 /// How to take out again what was put in.
-#[derive(Clone)]
 pub(crate) struct Undo {
     location: Location,
     /// The number of tokens that lead to the outermost value that was replaced or made.
@@ -125,9 +124,9 @@ impl Undo {
     }
 
     /// Puts back what stood there before.
-    pub(crate) fn restore(self, args: &mut Args) {
+    pub(crate) fn restore(&self, args: &mut Args) {
         let (last, parents) = split_last(&self.location.tokens()[..self.depth]);
-        match (container(args, parents), self.previous) {
+        match (container(args, parents), self.previous.clone()) {
             (Some(Container::Object(members)), Some(previous)) => {
                 members.insert(last.to_string(), previous);
             }
@@ -140,6 +139,15 @@ impl Undo {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// What stood there may have been put in by an injection before, which was not wiped.
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(Value::String(previous)) = &mut self.previous {
+            previous.zeroize();
         }
     }
 }

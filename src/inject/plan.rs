@@ -1,11 +1,14 @@
 //! What a call gets: worked out before anything is opened or changed, for `inject` and `explain` alike.
 
-use std::fmt;
+use std::{fmt, ops::ControlFlow};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::place::{Found, Spot, look};
+use super::{
+    place::{Found, Spot, look},
+    references::{self, Path},
+};
 use crate::{
     call::{InjectionPolicy, Origin, Supplied, ToolCall},
     error::{Error, ErrorKind, FieldError, LocSegment},
@@ -15,8 +18,8 @@ use crate::{
     snapshot::{Entry, Snapshot},
 };
 
-/// What starts a reference; the rest of the string is the name.
-const REFERENCE: &str = "secret://";
+/// As many denied references does an explanation list. An injection ends at the first.
+pub(crate) const DENIALS_EXPLAINED: usize = 100;
 
 /// What becomes of every reference in the arguments and of every default that matches the tool.
 pub(crate) struct Plan<'s> {
@@ -89,7 +92,8 @@ pub enum SkipReason {
     Reference,
     /// The tool's schema does not declare the property, or its type allows no string.
     NotDeclared,
-    /// Something was put in at a location that contains this one.
+    /// A location that contains this one takes a string: something was put in there, or the call has a value there and
+    /// another default is bound to it.
     ParentFilled,
 }
 
@@ -99,29 +103,38 @@ impl fmt::Display for SkipReason {
             SkipReason::Supplied => "the call has a value there",
             SkipReason::Reference => "the call has a granted reference there",
             SkipReason::NotDeclared => "the tool's schema declares no text there",
-            SkipReason::ParentFilled => "something was put in at a location that contains this one",
+            SkipReason::ParentFilled => "a location that contains this one holds a string",
         })
     }
 }
 
 impl<'s> Plan<'s> {
+    /// References are looked for until `most_denials` of them, at least one, were denied.
     pub(crate) fn new(
         snapshot: &'s Snapshot,
         policy: &InjectionPolicy,
         call: &ToolCall<'_>,
         args: &Map<String, Value>,
-    ) -> Plan<'s> {
+        most_denials: usize,
+    ) -> Result<Plan<'s>, Error> {
         let mut references = Vec::new();
-        find_references(args, &mut |location, name| {
+        let mut denials_left = most_denials;
+        references::find(args, &mut |path, name| {
             let entry = snapshot.by_text(name).map(|entry| &**entry);
-            let verdict = grant(call, &location, entry);
+            let verdict = grant(call, path, entry);
             references.push(PlannedReference {
-                location,
+                location: path.location(),
                 entry,
                 verdict,
                 covered: false,
             });
-        });
+            denials_left -= usize::from(verdict != Verdict::Granted);
+            if denials_left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
         let mut plan = Plan {
             references,
             defaults: Vec::new(),
@@ -141,7 +154,7 @@ impl<'s> Plan<'s> {
                 decision,
             });
         }
-        plan
+        Ok(plan)
     }
 
     fn decide(
@@ -162,23 +175,19 @@ impl<'s> Plan<'s> {
         {
             return Decision::Skip(SkipReason::Reference);
         }
-        let declared = call
-            .schema()
-            .is_none_or(|schema| schema::declares(schema, location) == Declaration::String);
-        if !declared {
-            return Decision::Skip(SkipReason::NotDeclared);
-        }
+        let schema = call.schema();
+        let declared = schema.map_or(Declaration::String, |schema| {
+            schema::declares(schema, location)
+        });
         match look(args, location) {
-            Spot::Value(value) if call.origin() == Origin::Model => match policy.supplied() {
-                _ if policy.is_absent(value) => Decision::Fill,
-                Supplied::Keep => Decision::Skip(SkipReason::Supplied),
-                Supplied::Replace => Decision::Fill,
-                Supplied::Refuse => Decision::Fail(refused(location)),
-            },
-            Spot::Value(_) => Decision::Skip(SkipReason::Supplied),
+            Spot::Value(value) if !(call.origin() == Origin::Model && policy.is_absent(value)) => {
+                decide_supplied(policy, call, location, declared)
+            }
+            _ if declared != Declaration::String => Decision::Skip(SkipReason::NotDeclared),
+            Spot::Value(_) => Decision::Fill,
             Spot::Free { present } => {
                 let mut made = present + 1..tokens.len();
-                let allowed = call.schema().is_none_or(|schema| {
+                let allowed = schema.is_none_or(|schema| {
                     made.all(|depth| schema::allows_object(schema, &tokens[..depth]))
                 });
                 if allowed {
@@ -187,8 +196,18 @@ impl<'s> Plan<'s> {
                     Decision::Skip(SkipReason::NotDeclared)
                 }
             }
+            Spot::Misfit { depth, .. } if self.is_bound(&tokens[..depth]) => {
+                Decision::Skip(SkipReason::ParentFilled)
+            }
             Spot::Misfit { depth, found } => Decision::Fail(misfit(location, depth, found)),
         }
+    }
+
+    /// Whether another default that matches is bound to just this place.
+    fn is_bound(&self, tokens: &[Box<str>]) -> bool {
+        self.defaults
+            .iter()
+            .any(|planned| planned.default.location().tokens() == tokens)
     }
 
     /// Where something is put in, so far.
@@ -214,8 +233,30 @@ impl<'s> Plan<'s> {
     }
 }
 
+/// What becomes of a default where the call has a value. What the schema says decides over a replacement only: an
+/// argument that it does not declare may reach the tool all the same, as an additional property does, so a policy that
+/// keeps foreign values out is not to be passed by on that way.
+fn decide_supplied(
+    policy: &InjectionPolicy,
+    call: &ToolCall<'_>,
+    location: &Location,
+    declared: Declaration,
+) -> Decision {
+    let supplied = match call.origin() {
+        Origin::Model => policy.supplied(),
+        Origin::Workflow => Supplied::Keep,
+    };
+    match (supplied, declared) {
+        (Supplied::Keep, _) => Decision::Skip(SkipReason::Supplied),
+        // The tool has another use for this argument: it takes no text there.
+        (_, Declaration::NoString) => Decision::Skip(SkipReason::NotDeclared),
+        (Supplied::Replace, Declaration::String) => Decision::Fill,
+        (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(refused(location)),
+    }
+}
+
 /// A reference by the model needs a whole binding: otherwise a secret could leave through any argument of any tool.
-fn grant(call: &ToolCall<'_>, location: &Location, entry: Option<&Entry>) -> Verdict {
+fn grant(call: &ToolCall<'_>, path: &Path<'_>, entry: Option<&Entry>) -> Verdict {
     let Some(entry) = entry else {
         return Verdict::UnknownSecret;
     };
@@ -227,7 +268,7 @@ fn grant(call: &ToolCall<'_>, location: &Location, entry: Option<&Entry>) -> Ver
     }
     match &entry.location {
         None if needs_all => Verdict::NoLocation,
-        Some(bound) if bound != location => Verdict::OtherLocation,
+        Some(bound) if !path.is(bound) => Verdict::OtherLocation,
         _ => Verdict::Granted,
     }
 }
@@ -277,91 +318,17 @@ fn misfit(location: &Location, depth: usize, found: Found) -> Error {
     )])
 }
 
-/// Locations of references are made of the model's own keys, which have no bound.
+/// Locations of references are made of the model's own keys, which have no bound and may hold anything.
 fn clipped(location: &Location) -> String {
     const MOST: usize = 100;
     let mut chars = location.as_pointer().chars();
-    let mut text: String = chars.by_ref().take(MOST).collect();
+    let mut text: String = chars
+        .by_ref()
+        .take(MOST)
+        .flat_map(char::escape_debug)
+        .collect();
     if chars.next().is_some() {
         text.push('…');
     }
     text
-}
-
-/// One step on the way to a value.
-#[derive(Clone, Copy)]
-struct Path<'p> {
-    parent: Option<&'p Path<'p>>,
-    token: Token<'p>,
-}
-
-#[derive(Clone, Copy)]
-enum Token<'p> {
-    Name(&'p str),
-    Index(usize),
-}
-
-impl Path<'_> {
-    fn location(&self) -> Location {
-        let mut tokens: Vec<Box<str>> = Vec::new();
-        let mut next = Some(self);
-        while let Some(path) = next {
-            tokens.push(match path.token {
-                Token::Name(name) => name.into(),
-                Token::Index(index) => index.to_string().into(),
-            });
-            next = path.parent;
-        }
-        tokens.reverse();
-        Location::from_tokens(tokens)
-    }
-}
-
-/// Every string value that is a reference as a whole, with where it stands.
-fn find_references<'a>(args: &'a Map<String, Value>, found: &mut impl FnMut(Location, &'a str)) {
-    for (name, value) in args {
-        search(
-            value,
-            Path {
-                parent: None,
-                token: Token::Name(name),
-            },
-            found,
-        );
-    }
-}
-
-fn search<'a>(value: &'a Value, path: Path<'_>, found: &mut impl FnMut(Location, &'a str)) {
-    match value {
-        Value::String(text) => {
-            if let Some(name) = text.strip_prefix(REFERENCE) {
-                found(path.location(), name);
-            }
-        }
-        Value::Object(members) => {
-            for (name, value) in members {
-                search(
-                    value,
-                    Path {
-                        parent: Some(&path),
-                        token: Token::Name(name),
-                    },
-                    found,
-                );
-            }
-        }
-        Value::Array(elements) => {
-            for (i, value) in elements.iter().enumerate() {
-                search(
-                    value,
-                    Path {
-                        parent: Some(&path),
-                        token: Token::Index(i),
-                    },
-                    found,
-                );
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

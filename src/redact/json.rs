@@ -3,30 +3,29 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use serde_json::{Map, Value};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Redactor;
 
 pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
-    match value {
-        Value::Null | Value::Bool(_) => {}
-        Value::Number(number) => {
-            if let Cow::Owned(redacted) = redactor.redact(&number.to_string()) {
-                *value = Value::String(redacted);
+    // Not by recursion: a tool may answer with something that is nested without end.
+    let mut pending = vec![value];
+    while let Some(value) = pending.pop() {
+        match value {
+            Value::Null | Value::Bool(_) => {}
+            Value::Number(number) => {
+                let text = Zeroizing::new(number.to_string());
+                if let Cow::Owned(redacted) = redactor.redact(&text) {
+                    *value = Value::String(redacted);
+                }
             }
-        }
-        Value::String(text) => replace(redactor, text),
-        Value::Array(elements) => {
-            for element in elements {
-                redact(redactor, element);
-            }
-        }
-        Value::Object(members) => {
-            for member in members.values_mut() {
-                redact(redactor, member);
-            }
-            if members.keys().any(|key| redactor.finds(key)) {
-                redact_keys(redactor, members);
+            Value::String(text) => replace(redactor, text),
+            Value::Array(elements) => pending.extend(elements),
+            Value::Object(members) => {
+                if members.keys().any(|key| redactor.finds(key)) {
+                    redact_keys(redactor, members);
+                }
+                pending.extend(members.values_mut());
             }
         }
     }

@@ -1,8 +1,10 @@
 //! How the fields of a request are read from JSON.
 //!
 //! [`read`] leaves no copy of a value behind. A general JSON parser cannot promise that: it unescapes a string in
-//! scratch space that it does not wipe. So `serde_json` is asked for the extent of each member only, as a slice of the
-//! input, and the strings among them are unescaped here, each into a wiped buffer that never grows. The plain
+//! scratch space that it does not wipe. So `serde_json` checks the grammar, which needs no copies; then the extents of
+//! the members are found here, as slices of the input, and the strings among them are unescaped, each into a wiped
+//! buffer that never grows. (`serde_json`'s own `RawValue` would give the extents as well, but its feature changes how
+//! every program that links this crate reads JSON: a certain key then stands for nested JSON text.) The plain
 //! [`Deserialize`] of the requests works with any format, and cannot promise it.
 
 use std::{borrow::Cow, fmt};
@@ -11,7 +13,6 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, NewSecret, SecretPatch, TOOL, VALUE};
@@ -28,11 +29,26 @@ pub(super) fn read(json: &mut [u8]) -> Result<Fields, Error> {
 }
 
 fn read_unwiped(json: &[u8]) -> Result<Fields, Error> {
-    match serde_json::from_slice::<Members>(json) {
-        Ok(Members(Some(fields))) => Ok(fields),
-        Ok(Members(None)) => Err(not_an_object()),
-        Err(error) => Err(malformed(json, &error)),
+    let text = std::str::from_utf8(json).map_err(|error| malformed(error.valid_up_to()))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(offset(text, &error)))?;
+    let body = text.trim_matches(WHITESPACE);
+    if !body.starts_with('{') {
+        return Err(not_an_object());
     }
+    let mut fields = Fields::default();
+    let mut members = Members(&body[1..]);
+    while let Some((key, member)) = members.next() {
+        match key.as_str() {
+            NAME => fields.name = string(member, plain),
+            VALUE => fields.value = string(member, SecretValue::from),
+            TOOL => fields.tool_name = string(member, plain),
+            ARG => fields.tool_arg = string(member, plain),
+            IS_DEFAULT => fields.is_default = boolean(member),
+            FORMAT => fields.format = string(member, plain),
+            _ => {}
+        }
+    }
+    Ok(fields)
 }
 
 fn not_an_object() -> Error {
@@ -40,15 +56,9 @@ fn not_an_object() -> Error {
     Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
 }
 
-/// Where the text stops being JSON, in bytes from its start. The parser's own message is left out, since it may repeat
-/// what it found there.
-fn malformed(json: &[u8], error: &serde_json::Error) -> Error {
-    let line_start: usize = json
-        .split_inclusive(|&byte| byte == b'\n')
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
-    let offset = line_start + error.column().saturating_sub(1);
+/// At `offset`, in bytes from its start, the text stops being JSON. The parser's own message is left out, since it may
+/// repeat what it found there.
+fn malformed(offset: usize) -> Error {
     let loc = [LocSegment::Index(offset)];
     Error::validation(vec![FieldError::new(
         loc,
@@ -57,47 +67,68 @@ fn malformed(json: &[u8], error: &serde_json::Error) -> Error {
     )])
 }
 
-/// The known members of a JSON object; `None` for any other JSON value.
-struct Members(Option<Fields>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
-        let body = <&'de RawValue>::deserialize(deserializer)?.get();
-        if !body.starts_with('{') {
-            return Ok(Members(None));
-        }
-        let mut deserializer = serde_json::Deserializer::from_str(body);
-        let fields = (&mut deserializer)
-            .deserialize_map(MembersVisitor)
-            .map_err(de::Error::custom)?;
-        Ok(Members(Some(fields)))
-    }
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1));
+    lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1)
 }
 
-struct MembersVisitor;
+const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Fields;
+/// What is left of the inside of a JSON object whose grammar was checked.
+struct Members<'a>(&'a str);
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
+impl<'a> Members<'a> {
+    /// The next member: its name, and its value as it is written.
+    fn next(&mut self) -> Option<(Zeroizing<String>, &'a str)> {
+        let key = self.value()?;
+        let member = self.value()?;
+        // A name that is no Unicode text is none that is known.
+        let key = unescape(key.strip_prefix('"')?.strip_suffix('"')?).unwrap_or_default();
+        Some((key, member))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
-            let member = members.next_value::<&'de RawValue>()?.get();
-            match &*key {
-                NAME => fields.name = string(member, plain),
-                VALUE => fields.value = string(member, SecretValue::from),
-                TOOL => fields.tool_name = string(member, plain),
-                ARG => fields.tool_arg = string(member, plain),
-                IS_DEFAULT => fields.is_default = boolean(member),
-                FORMAT => fields.format = string(member, plain),
-                _ => {}
-            }
-        }
-        Ok(fields)
+    /// The next value as it is written, without the punctuation before it.
+    fn value(&mut self) -> Option<&'a str> {
+        let text = self
+            .0
+            .trim_start_matches(|c| WHITESPACE.contains(&c) || matches!(c, ',' | ':'));
+        let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+        let end = text.bytes().enumerate().find_map(|(at, byte)| {
+            let value_ends_here = match (in_string, byte) {
+                (true, _) if escaped => {
+                    escaped = false;
+                    false
+                }
+                (true, b'\\') => {
+                    escaped = true;
+                    false
+                }
+                (_, b'"') => {
+                    in_string = !in_string;
+                    !in_string && depth == 0
+                }
+                (true, _) => false,
+                (false, b'{' | b'[') => {
+                    depth += 1;
+                    false
+                }
+                (false, b'}' | b']') if depth > 0 => {
+                    depth -= 1;
+                    depth == 0
+                }
+                // A number or a word ends before what follows it.
+                (false, b',' | b'}' | b' ' | b'\t' | b'\n' | b'\r') if depth == 0 => {
+                    return Some(at);
+                }
+                (false, _) => false,
+            };
+            value_ends_here.then_some(at + 1)
+        })?;
+        let (value, rest) = text.split_at(end);
+        self.0 = rest;
+        (!value.is_empty()).then_some(value)
     }
 }
 
@@ -377,6 +408,41 @@ mod tests {
             let escaped: String = value.chars().zip(choices.iter().cycle()).map(|(c, &n)| escape(c, n)).collect();
             let text = unescape(&escaped).unwrap();
             prop_assert_eq!(text.capacity(), String::with_capacity(escaped.len()).capacity());
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        use serde_json::Value;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[ -~é😀]{0,12}".prop_map(Value::from),
+            Just(Value::from(r#"}],{["\,:"#)),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec(("[a-c\"\\\\:,{}]{0,3}", inner), 0..4)
+                    .prop_map(|members| Value::from_iter(members)),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_extents_of_members_are_those_of_the_parser(
+            members in prop::collection::vec(("[a-z\"\\\\:,{}]{0,5}", any_json()), 0..6),
+            pretty in any::<bool>(),
+        ) {
+            let object = serde_json::Value::from_iter(members);
+            let text = if pretty { format!("{object:#}") } else { object.to_string() };
+            let mut members = Members(&text[1..]);
+            let mut found = serde_json::Map::new();
+            while let Some((key, member)) = members.next() {
+                found.insert(key.to_string(), serde_json::from_str(member).unwrap());
+            }
+            prop_assert_eq!(serde_json::Value::Object(found), object);
         }
     }
 

@@ -1,0 +1,214 @@
+//! References in a call's arguments: strings that ask for a secret.
+
+use std::ops::ControlFlow;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{Error, FieldError},
+    location::Location,
+};
+
+/// What starts a reference; the rest of the string is the name.
+const REFERENCE: &str = "secret://";
+
+/// As deep may values lie in one another: what `serde_json` reads without being told otherwise. Deeper arguments could
+/// exhaust the stack, here or in the tool.
+const DEPTH: usize = 128;
+
+/// Visits every string value that is a reference as a whole, with where it stands and the name that it asks for, until
+/// `visit` breaks off.
+pub(super) fn find(
+    args: &Map<String, Value>,
+    visit: &mut impl FnMut(&Path<'_>, &str) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    match members(args, None, visit) {
+        ControlFlow::Break(Stop::TooDeep) => Err(too_deep()),
+        ControlFlow::Break(Stop::Visitor) | ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// One step on the way to a value, and the steps before it.
+pub(super) struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    token: Token<'p>,
+    depth: usize,
+}
+
+enum Token<'p> {
+    Name(&'p str),
+    Index(usize),
+}
+
+impl Path<'_> {
+    /// Whether this is where `location` leads. Copies nothing: the keys on the way are the model's, and may be long.
+    pub(super) fn is(&self, location: &Location) -> bool {
+        let mut next = Some(self);
+        for expected in location.tokens().iter().rev() {
+            let Some(path) = next else { return false };
+            let same = match path.token {
+                Token::Name(name) => *name == **expected,
+                Token::Index(index) => index.to_string() == **expected,
+            };
+            if !same {
+                return false;
+            }
+            next = path.parent;
+        }
+        next.is_none()
+    }
+
+    pub(super) fn location(&self) -> Location {
+        let mut tokens: Vec<Box<str>> = Vec::with_capacity(self.depth);
+        let mut next = Some(self);
+        while let Some(path) = next {
+            tokens.push(match path.token {
+                Token::Name(name) => name.into(),
+                Token::Index(index) => index.to_string().into(),
+            });
+            next = path.parent;
+        }
+        tokens.reverse();
+        Location::from_tokens(tokens)
+    }
+}
+
+enum Stop {
+    Visitor,
+    TooDeep,
+}
+
+type Visit<'v> = dyn FnMut(&Path<'_>, &str) -> ControlFlow<()> + 'v;
+
+fn members(
+    args: &Map<String, Value>,
+    parent: Option<&Path<'_>>,
+    visit: &mut Visit<'_>,
+) -> ControlFlow<Stop> {
+    let depth = 1 + parent.map_or(0, |parent| parent.depth);
+    for (name, value) in args {
+        search(
+            value,
+            &Path {
+                parent,
+                token: Token::Name(name),
+                depth,
+            },
+            visit,
+        )?;
+    }
+    ControlFlow::Continue(())
+}
+
+fn search(value: &Value, path: &Path<'_>, visit: &mut Visit<'_>) -> ControlFlow<Stop> {
+    if path.depth > DEPTH {
+        return ControlFlow::Break(Stop::TooDeep);
+    }
+    match value {
+        Value::String(text) => match text.strip_prefix(REFERENCE) {
+            Some(name) => visit(path, name).map_break(|()| Stop::Visitor),
+            None => ControlFlow::Continue(()),
+        },
+        Value::Object(inner) => members(inner, Some(path), visit),
+        Value::Array(elements) => {
+            for (index, value) in elements.iter().enumerate() {
+                let path = Path {
+                    parent: Some(path),
+                    token: Token::Index(index),
+                    depth: path.depth + 1,
+                };
+                search(value, &path, visit)?;
+            }
+            ControlFlow::Continue(())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => ControlFlow::Continue(()),
+    }
+}
+
+fn too_deep() -> Error {
+    let msg = format!(
+        "Value error, the arguments lie more than {DEPTH} deep in one another: make them flatter"
+    );
+    Error::validation(vec![FieldError::new([], "value_error", msg)])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_reference_is_found_where_it_stands() {
+        let args = json!({
+            "a": "secret://x",
+            "b": ["secret://", {"c~/d": "secret://y z", "secret://key": 1}, [["secret://deep"]]],
+            "c": "no secret://x",
+            "d": {"0": "secret://zero"},
+        });
+        let args = args.as_object().unwrap();
+        let mut found = Vec::new();
+        find(args, &mut |path, name| {
+            let location = path.location();
+            assert!(path.is(&location));
+            for other in [
+                "/a",
+                "/b/0",
+                "/b/1/c~0~1d",
+                "/b/2/0/0",
+                "/d/0",
+                "/b",
+                "/0",
+                "/b/0/0",
+            ] {
+                let other = Location::new(other).unwrap();
+                assert_eq!(path.is(&other), other == location, "{other} {location}");
+            }
+            found.push((location.to_string(), name.to_owned()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        let expected = [
+            ("/a", "x"),
+            ("/b/0", ""),
+            ("/b/1/c~0~1d", "y z"),
+            ("/b/2/0/0", "deep"),
+            ("/d/0", "zero"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(location, name)| (location.to_owned(), name.to_owned()))
+        );
+    }
+
+    #[test]
+    fn the_visitor_ends_the_search() {
+        let args = json!({"a": "secret://x", "b": ["secret://y"], "c": "secret://z"});
+        let mut seen = 0;
+        let result = find(args.as_object().unwrap(), &mut |_, _| {
+            seen += 1;
+            if seen == 2 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert!(result.is_ok());
+        assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth| {
+            let value = (0..depth).fold(json!("secret://x"), |inner, _| json!([inner]));
+            json!({ "a": value })
+        };
+        let search = |args: Value| {
+            find(args.as_object().unwrap(), &mut |_, _| {
+                ControlFlow::Continue(())
+            })
+        };
+        assert!(search(nested(127)).is_ok());
+        assert!(search(nested(128)).is_err());
+    }
+}
