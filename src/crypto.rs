@@ -25,7 +25,7 @@ pub(crate) use self::{
     aead::fill_random,
     derive::checksum,
     keys::{KeyRing, MasterKey, VaultId},
-    root::{SetDigest, UserRoot, VaultRoot},
+    root::{MemberDigest, SetDigest, UserRoot, VaultRoot},
     slot::KeySlot,
 };
 pub use self::{

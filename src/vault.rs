@@ -62,7 +62,7 @@ use self::{
 /// [`UserVault::inject`], [`conceal`](UserVault::conceal) and [`explain`](UserVault::explain) never wait, except for
 /// the store when a user is first used: call them where you are. Writes wait for other writes and for the store, and a
 /// passphrase takes its time: call those where blocking is allowed, such as `tokio::task::spawn_blocking`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Vault {
     state: Arc<State>,
 }
@@ -88,7 +88,8 @@ impl Vault {
         }
     }
 
-    /// The secrets of one user. Users need not be made: one without secrets is like any other.
+    /// The secrets of one user. Users need not be made: one without secrets is like any other. Of every user that it was
+    /// asked for, the vault remembers some hundred bytes until it is dropped: ask for users who were authenticated.
     pub fn user(&self, user: UserId) -> UserVault {
         UserVault {
             vault: Arc::clone(&self.state),
@@ -273,6 +274,12 @@ impl Vault {
     }
 }
 
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
+    }
+}
+
 /// The secrets of one user.
 ///
 /// Cheap to clone, and to keep: clones, and every other [`UserVault`] of this user, see the same secrets. No secret of
@@ -333,8 +340,9 @@ impl UserVault {
     ///
     /// `NotFound`, or `Locked`.
     pub fn secret(&self, secret: impl Into<SecretRef>) -> Result<SecretInfo, Error> {
+        let secret = secret.into();
         self.vault.read(&self.user, |_, snapshot| {
-            let entry = match secret.into() {
+            let entry = match secret {
                 SecretRef::Id(id) => snapshot.by_id(id),
                 SecretRef::Text(text) => snapshot.by_text(&text),
             };

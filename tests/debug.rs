@@ -123,6 +123,12 @@ fn no_debug_output_of_a_public_type_shows_a_value_or_a_key() {
 
     check("Vault", &vault);
     check("UserVault", &user);
+    for text in [format!("{vault:?}"), format!("{user:?}")] {
+        assert!(
+            !text.contains("secret_name") && !text.contains("t*"),
+            "no metadata in logs: {text}"
+        );
+    }
     check("KeySource", &KeySource::passphrase(PASSPHRASE));
     check("KeySource", &KeySource::raw(KEY));
     check(

@@ -102,6 +102,9 @@ fn key_slots_need_a_key_that_opens_the_vault() {
     }
     for error in [
         vault.add_key(raw(1), KeySource::raw([1; 31])).unwrap_err(),
+        vault
+            .add_key(raw(1), KeySource::passphrase(""))
+            .unwrap_err(),
         vault.rotate_master_key([]).unwrap_err(),
         vault
             .rotate_master_key((0..17).map(|_| raw(1)))

@@ -11,7 +11,6 @@
 //! key is secret. The nonce of the original hides equal sums from an observer; here the seal does.
 
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::{aead, keys::KeyRing, record::keyed_digest};
 use crate::{
@@ -54,7 +53,7 @@ impl SetDigest {
     }
 
     fn from_bytes(bytes: [u8; 32]) -> SetDigest {
-        let digest = MemberDigest(Zeroizing::new(bytes));
+        let digest = MemberDigest(bytes);
         let mut set = SetDigest::default();
         set.add(&digest);
         set
@@ -62,7 +61,8 @@ impl SetDigest {
 }
 
 /// The keyed digest of one member of a set.
-pub(crate) struct MemberDigest(Zeroizing<[u8; 32]>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemberDigest([u8; 32]);
 
 impl MemberDigest {
     fn limbs(&self) -> impl Iterator<Item = u64> + '_ {
@@ -115,7 +115,7 @@ pub(crate) struct VaultRoot {
 impl KeyRing {
     /// The digest of a row as a member of its user's root.
     pub(crate) fn row_member(&self, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
-        MemberDigest(self.row_digest(info, row))
+        MemberDigest(*self.row_digest(info, row))
     }
 
     /// The digest of a user's root as a member of the vault's.
@@ -126,7 +126,7 @@ impl KeyRing {
             .field(&user.0)
             .field(&root.key_id.to_le_bytes())
             .field(root.root.as_bytes());
-        MemberDigest(keyed_digest(&self.digests, &context))
+        MemberDigest(*keyed_digest(&self.digests, &context))
     }
 
     /// The digest of what the vault is opened with, for its root.
@@ -249,7 +249,7 @@ mod tests {
     use crate::crypto::keys::VaultId;
 
     fn member(byte: [u8; 32]) -> MemberDigest {
-        MemberDigest(Zeroizing::new(byte))
+        MemberDigest(byte)
     }
 
     proptest! {

@@ -31,8 +31,7 @@ use crate::{
 ///
 /// # Security
 ///
-/// What it holds is wiped when it is dropped, and shown by no `Debug`. What was passed in by reference stays the
-/// caller's to wipe.
+/// What it holds is wiped when it is dropped, and shown by no `Debug`.
 pub struct KeySource(Source);
 
 #[derive(ZeroizeOnDrop)]
@@ -43,7 +42,7 @@ enum Source {
 }
 
 impl KeySource {
-    /// A passphrase, in UTF-8. It is stretched with Argon2id under the vault's [`KdfParams`], which takes a
+    /// A passphrase, in UTF-8; an empty one is refused where the source is used. It is stretched with Argon2id under the vault's [`KdfParams`], which takes a
     /// noticeable part of a second.
     pub fn passphrase(passphrase: impl Into<SecretValue>) -> KeySource {
         KeySource(Source::Passphrase(passphrase.into()))
@@ -51,6 +50,11 @@ impl KeySource {
 
     /// A key of 32 uniformly random bytes; any other length is refused where the source is used. For a secret that a
     /// person chose, use [`passphrase`](KeySource::passphrase).
+    ///
+    /// # Security
+    ///
+    /// The key is copied, and the copy is wiped. What was passed in is not, also if it was passed by value: pass a
+    /// `Zeroizing` buffer, or a reference to what you wipe yourself.
     pub fn raw(key: impl AsRef<[u8]>) -> KeySource {
         KeySource(Source::Raw(Zeroizing::new(key.as_ref().to_vec())))
     }
@@ -85,7 +89,8 @@ impl fmt::Debug for KeySource {
 ///
 /// # Security
 ///
-/// Errors end up as the source of an [`Error`], so they must not carry a key. Calls may block.
+/// Errors end up as the source of an [`Error`], so they must not carry a key. Calls may block. They must not call the
+/// vault that they are to open: it waits for them.
 pub trait KeyProvider: Send + Sync {
     /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear.
     ///
@@ -168,6 +173,10 @@ impl KeySlot {
         master: &MasterKey,
     ) -> Result<KeySlot, Error> {
         let (parameters, key) = match &source.0 {
+            Source::Passphrase(passphrase) if passphrase.expose_secret().is_empty() => {
+                let msg = "a passphrase is not empty";
+                return Err(Error::validation(vec![FieldError::value_error("key", msg)]));
+            }
             Source::Passphrase(passphrase) => {
                 let mut salt = [0; 16];
                 aead::fill_random(&mut salt)?;

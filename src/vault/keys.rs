@@ -110,7 +110,7 @@ impl State {
         }
         let sealed_root = keys.seal_user_root(&root)?;
         let mut ledger = hold(&self.ledger);
-        let vault_root = ledger.clone();
+        let vault_root = ledger.root.clone();
         self.commit(
             &keys,
             &mut ledger,
@@ -173,9 +173,9 @@ impl State {
         let mut ledger = hold(&self.ledger);
         let bytes = slots.encode();
         let vault_root = VaultRoot {
-            counter: ledger.counter + 1,
+            counter: ledger.root.counter + 1,
             keys: keys.keys_digest(Some(&bytes)),
-            ..ledger.clone()
+            ..ledger.root.clone()
         };
         let sealed = keys.seal_vault_root(&vault_root)?;
         self.storage
@@ -185,7 +185,7 @@ impl State {
                 user: None,
             })
             .map_err(storage_error)?;
-        *ledger = vault_root;
+        ledger.root = vault_root;
         Ok(())
     }
 }

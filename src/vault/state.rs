@@ -4,33 +4,57 @@
 //! takes two: first the user's, which also orders the first loading of a snapshot, then the ledger's. Locking the vault
 //! takes the keys away first and then each user's lock, so that no snapshot is published after it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwapOption;
 
 use super::{builder::Settings, slots::KeySlots};
 use crate::{
-    crypto::{KeyRing, KeySource, VaultRoot},
+    crypto::{KeyRing, KeySource, MemberDigest, VaultRoot},
     error::{Error, ErrorKind},
     quota::Usage,
+    sealed::UserTag,
     secret::UserId,
     snapshot::Snapshot,
     storage::{Storage, StorageError, Transaction},
 };
 
-#[derive(Debug)]
 pub(super) struct State {
     pub(super) settings: Settings,
     /// `None` while the vault is locked.
     keys: ArcSwapOption<KeyRing>,
     pub(super) storage: Box<dyn Storage>,
-    /// The vault's root. One writer at a time, so that quotas of the whole vault are exact.
-    pub(super) ledger: Mutex<VaultRoot>,
+    /// Whether there is a key slot that could unlock the vault.
+    lockable: bool,
+    /// What the vault has. One writer at a time, so that quotas of the whole vault are exact.
+    pub(super) ledger: Mutex<Ledger>,
     users: papaya::HashMap<UserId, Arc<UserState>>,
     /// Held while the vault is locked or unlocked, or its key slots change.
     pub(super) locking: Mutex<()>,
     /// Held while the data key is rotated.
     pub(super) rotating: Mutex<()>,
+}
+
+/// Nothing of what is in it: a vault ends up in logs, and its users' names and bindings are no business of theirs.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("locked", &self.keys.load().is_none())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the vault had when it was last written or unlocked. Kept while it is locked, to know it again.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) root: VaultRoot,
+    /// The users' roots, as members of the vault's: a root that was rolled back, or that went away, is found when the
+    /// user is loaded.
+    pub(super) members: HashMap<UserTag, MemberDigest>,
 }
 
 /// One user's secrets.
@@ -51,11 +75,12 @@ impl State {
         storage: Box<dyn Storage>,
     ) -> Result<State, Error> {
         let slots = slots.map(|slots| slots.encode());
-        let ledger = VaultRoot {
+        let root = VaultRoot {
             keys: keys.keys_digest(slots.as_deref()),
             ..VaultRoot::default()
         };
-        let vault_root = Some(keys.seal_vault_root(&ledger)?);
+        let vault_root = Some(keys.seal_vault_root(&root)?);
+        let lockable = slots.is_some();
         storage
             .commit(Transaction {
                 keys: slots,
@@ -66,8 +91,12 @@ impl State {
         Ok(State {
             settings,
             keys: ArcSwapOption::from_pointee(keys),
+            lockable,
             storage,
-            ledger: Mutex::new(ledger),
+            ledger: Mutex::new(Ledger {
+                root,
+                members: HashMap::new(),
+            }),
             users: papaya::HashMap::new(),
             locking: Mutex::new(()),
             rotating: Mutex::new(()),
@@ -115,7 +144,14 @@ impl State {
             return Ok(snapshot);
         }
         let tag = keys.user_tag(user.user);
-        let snapshot = Arc::new(match self.storage.user(tag).map_err(storage_error)? {
+        let stored = self.storage.user(tag).map_err(storage_error)?;
+        let found = stored
+            .as_ref()
+            .map(|stored| keys.user_member(tag, &stored.root));
+        if found.as_ref() != hold(&self.ledger).members.get(&tag) {
+            return Err(rolled_back());
+        }
+        let snapshot = Arc::new(match stored {
             Some(stored) => Snapshot::load(keys, tag, stored)?,
             None => Snapshot::empty(user.user),
         });
@@ -125,7 +161,7 @@ impl State {
 
     pub(super) fn usage(&self) -> Result<Usage, Error> {
         self.keys()?;
-        Ok(hold(&self.ledger).usage)
+        Ok(hold(&self.ledger).root.usage)
     }
 
     /// The users who have a secret, in the order of their ids.
@@ -159,7 +195,7 @@ impl State {
 
     /// Wipes the keys and drops the snapshots.
     pub(super) fn lock(&self) -> Result<(), Error> {
-        if self.slots()?.is_none() {
+        if !self.lockable {
             return Err(no_key_slots("it could never be unlocked"));
         }
         let _locking = hold(&self.locking);
@@ -183,9 +219,13 @@ impl State {
         if self.keys.load().is_some() {
             return Ok(());
         }
-        let root = self.stored_root(&keys)?;
-        self.check_members(&keys, &root)?;
-        *hold(&self.ledger) = root;
+        // No other process writes to this store, so it holds what this one left.
+        let mut ledger = hold(&self.ledger);
+        if self.stored_root(&keys)? != ledger.root {
+            return Err(rolled_back());
+        }
+        ledger.members = self.check_members(&keys, &ledger.root)?;
+        drop(ledger);
         self.keys.store(Some(Arc::new(keys)));
         Ok(())
     }
@@ -228,10 +268,8 @@ pub(super) fn rolled_back() -> Error {
 
 pub(super) fn storage_error(error: StorageError) -> Error {
     match error {
-        StorageError::RootChanged => Error::new(
-            ErrorKind::Storage,
-            "another process changed the user's secrets meanwhile; nothing changed: try again",
-        ),
+        // This process alone writes to the store.
+        StorageError::RootChanged => rolled_back(),
         StorageError::Failed(source) => {
             Error::new(ErrorKind::Storage, "the store failed; nothing changed").with_source(source)
         }

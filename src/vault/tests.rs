@@ -207,24 +207,78 @@ fn a_write_that_the_store_fails_changes_nothing() {
 }
 
 #[test]
-fn a_write_over_a_root_that_another_writer_made_changes_nothing() {
+fn a_store_that_goes_back_under_a_running_vault_is_noticed() {
+    let key = || KeySource::raw([1; 32]);
     let storage = TestStorage::default();
-    let vault = storage.vault();
+    let vault = storage.vault_with_key(&key());
     let user = vault.user(UserId::LOCAL);
     user.create(secret("a")).unwrap();
-    let first = storage.copy();
-    user.create(secret("b")).unwrap();
-    storage.replace(first);
-    let error = user.create(secret("c")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Storage);
-    assert!(error.to_string().contains("try again"));
-    let names: Vec<_> = user
-        .secrets()
-        .unwrap()
-        .into_iter()
-        .map(|info| info.secret_name)
-        .collect();
-    assert_eq!(names, ["a"], "the snapshot is loaded anew");
+    let old = storage.copy();
+    let root = storage.vault_root().unwrap();
+    user.update("a", SecretPatch::new().value("newer-value"))
+        .unwrap();
+
+    // A user goes back: a write fails, and so does the next reading.
+    storage.replace(old);
+    assert_eq!(
+        user.create(secret("b")).unwrap_err().kind(),
+        ErrorKind::RolledBack
+    );
+    for _ in 0..2 {
+        assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::RolledBack);
+        assert_eq!(
+            user.create(secret("b")).unwrap_err().kind(),
+            ErrorKind::RolledBack
+        );
+    }
+    // The whole store goes back while the vault is locked, to a state that was once committed.
+    vault.lock().unwrap();
+    storage
+        .inner
+        .commit(Transaction {
+            keys: None,
+            vault_root: root,
+            user: None,
+        })
+        .unwrap();
+    assert_eq!(
+        vault.unlock(key()).unwrap_err().kind(),
+        ErrorKind::RolledBack
+    );
+    assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::Locked);
+}
+
+#[test]
+fn a_user_that_went_away_under_a_running_vault_is_noticed() {
+    let key = || KeySource::raw([1; 32]);
+    let storage = TestStorage::default();
+    let vault = storage.vault_with_key(&key());
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    vault.lock().unwrap();
+    vault.unlock(key()).unwrap();
+    let stored = storage.copy();
+    storage.replace(UserChange {
+        root: None,
+        put: Vec::new(),
+        ..stored
+    });
+    assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::RolledBack);
+}
+
+#[test]
+fn locking_does_not_depend_on_the_store() {
+    let storage = TestStorage::default();
+    let vault = storage.vault_with_key(&KeySource::raw([1; 32]));
+    let damaged = Transaction {
+        keys: Some(b"damaged".to_vec()),
+        ..Transaction::default()
+    };
+    storage.inner.commit(damaged).unwrap();
+    vault.lock().unwrap();
+    assert_eq!(vault.usage().unwrap_err().kind(), ErrorKind::Locked);
+    let error = vault.unlock(KeySource::raw([1; 32])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
 #[test]

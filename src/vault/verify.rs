@@ -1,10 +1,13 @@
 //! Checking that what is stored is what keyward stored last.
 
+use std::collections::HashMap;
+
 use super::state::{State, hold, rolled_back, storage_error};
 use crate::{
-    crypto::{KeyRing, VaultRoot},
+    crypto::{KeyRing, MemberDigest, VaultRoot},
     error::Error,
     quota::Usage,
+    sealed::UserTag,
     snapshot::Snapshot,
 };
 
@@ -13,10 +16,10 @@ impl State {
     pub(super) fn verify(&self) -> Result<(), Error> {
         let keys = self.keys()?;
         let ledger = hold(&self.ledger);
-        if self.stored_root(&keys)? != *ledger {
+        if self.stored_root(&keys)? != ledger.root {
             return Err(rolled_back());
         }
-        self.check_members(&keys, &ledger)?;
+        self.check_members(&keys, &ledger.root)?;
         for (tag, _) in self.storage.user_roots().map_err(storage_error)? {
             let rows = self
                 .storage
@@ -37,8 +40,12 @@ impl State {
         keys.open_vault_root(&sealed.ok_or_else(rolled_back)?)
     }
 
-    /// Whether the users and the key slots that are stored are those that the vault's root speaks of.
-    pub(super) fn check_members(&self, keys: &KeyRing, root: &VaultRoot) -> Result<(), Error> {
+    /// The users' roots that are stored, if they and the key slots are those that the vault's root speaks of.
+    pub(super) fn check_members(
+        &self,
+        keys: &KeyRing,
+        root: &VaultRoot,
+    ) -> Result<HashMap<UserTag, MemberDigest>, Error> {
         let slots = self.storage.keys().map_err(storage_error)?;
         let mut found = VaultRoot {
             counter: root.counter,
@@ -46,17 +53,20 @@ impl State {
             keys: keys.keys_digest(slots.as_deref()),
             ..VaultRoot::default()
         };
+        let mut members = HashMap::new();
         for (tag, user_root) in self.storage.user_roots().map_err(storage_error)? {
             let usage = keys.open_user_root(tag, &user_root)?.usage;
+            let member = keys.user_member(tag, &user_root);
             found.user_count += 1;
-            found.users.add(&keys.user_member(tag, &user_root));
+            found.users.add(&member);
             found.usage = found
                 .usage
                 .replace(Usage::default(), usage)
                 .ok_or_else(rolled_back)?;
+            members.insert(tag, member);
         }
         if found == *root {
-            Ok(())
+            Ok(members)
         } else {
             Err(rolled_back())
         }

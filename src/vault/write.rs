@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     ids::next_id,
     plan::{Change, Operation, Plan, Rules},
-    state::{State, UserState, hold, storage_error},
+    state::{Ledger, State, UserState, hold, storage_error},
 };
 use crate::{
     crypto::{KeyRing, UserRoot, VaultRoot},
@@ -30,7 +30,7 @@ impl State {
         let base = self.load(user, &keys)?;
         let mut ledger = hold(&self.ledger);
 
-        let mut vault_root = ledger.clone();
+        let mut vault_root = ledger.root.clone();
         let rules = Rules {
             user: user.user,
             now: self.settings.clock.now(),
@@ -127,7 +127,7 @@ impl State {
             return Ok(());
         }
         let mut ledger = hold(&self.ledger);
-        let mut vault_root = ledger.clone();
+        let mut vault_root = ledger.root.clone();
         vault_root.usage = self.vault_usage(&vault_root, base.root.usage, Usage::default())?;
         self.commit(
             &keys,
@@ -162,17 +162,19 @@ impl State {
     pub(super) fn commit(
         &self,
         keys: &KeyRing,
-        ledger: &mut VaultRoot,
+        ledger: &mut Ledger,
         mut vault_root: VaultRoot,
         change: UserChange,
     ) -> Result<(), Error> {
         vault_root.counter += 1;
+        let tag = change.user;
         if let Some(old) = &change.expected {
-            vault_root.users.remove(&keys.user_member(change.user, old));
+            vault_root.users.remove(&keys.user_member(tag, old));
             vault_root.user_count -= 1;
         }
-        if let Some(new) = &change.root {
-            vault_root.users.add(&keys.user_member(change.user, new));
+        let member = change.root.as_ref().map(|root| keys.user_member(tag, root));
+        if let Some(member) = &member {
+            vault_root.users.add(member);
             vault_root.user_count += 1;
         }
         let sealed = keys.seal_vault_root(&vault_root)?;
@@ -183,7 +185,11 @@ impl State {
                 user: Some(change),
             })
             .map_err(storage_error)?;
-        *ledger = vault_root;
+        ledger.root = vault_root;
+        match member {
+            Some(member) => ledger.members.insert(tag, member),
+            None => ledger.members.remove(&tag),
+        };
         Ok(())
     }
 }
