@@ -59,6 +59,7 @@ use crate::sealed::{SealedRoot, UserTag};
 mod backend;
 mod engine;
 mod header;
+mod pages;
 mod place;
 mod rows;
 

@@ -11,6 +11,8 @@ use std::{
 
 use redb::StorageBackend;
 
+use super::pages::Pages;
+
 /// What follows the first `start` bytes of a file. The file is closed, and so unlocked, with the database.
 #[derive(Debug)]
 pub(super) struct Region {
@@ -69,11 +71,12 @@ impl StorageBackend for Region {
     }
 }
 
-/// Keeps a database from what it stores on once it has failed: one that panicked would write what it has in memory when
-/// it is dropped.
+/// Keeps a database from references that it should not follow, and from what it stores on once it has failed: one that
+/// panicked would write what it has in memory when it is dropped.
 #[derive(Debug)]
 pub(super) struct Fence<B> {
     backend: B,
+    pages: Pages,
     stopped: Arc<AtomicBool>,
 }
 
@@ -82,6 +85,7 @@ impl<B> Fence<B> {
     pub(super) fn new(backend: B, stopped: &Arc<AtomicBool>) -> Fence<B> {
         Fence {
             backend,
+            pages: Pages::default(),
             stopped: Arc::clone(stopped),
         }
     }
@@ -101,7 +105,9 @@ impl<B: StorageBackend> StorageBackend for Fence<B> {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.open()?.read(offset, out)
+        let backend = self.open()?;
+        backend.read(offset, out)?;
+        self.pages.check(offset, out, backend.len()?)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -113,7 +119,9 @@ impl<B: StorageBackend> StorageBackend for Fence<B> {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.open()?.write(offset, data)
+        self.open()?.write(offset, data)?;
+        self.pages.written(offset);
+        Ok(())
     }
 
     fn close(&self) -> io::Result<()> {

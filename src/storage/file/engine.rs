@@ -244,7 +244,7 @@ fn change_user(tables: &WriteTransaction, change: &UserChange) -> Result<(), Ref
     let mut rows = tables.open_table(ROWS)?;
     let tag = &change.user.0;
     let expected = change.expected.as_ref().map(encode_root);
-    if users.get(tag)?.as_ref().map(|bytes| bytes.value()) != expected.as_deref() {
+    if users.get(tag)?.as_ref().map(redb::AccessGuard::value) != expected.as_deref() {
         return Err(Refused::RootChanged);
     }
     let Some(root) = &change.root else {

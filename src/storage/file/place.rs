@@ -1,6 +1,7 @@
 //! The place of a new file: under its own name only once it is whole.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ pub(super) struct Unfinished {
     path: PathBuf,
     folder: PathBuf,
     /// Never opened by this name: it goes when the file has its own.
-    unfinished: PathBuf,
+    temporary: PathBuf,
     file: File,
 }
 
@@ -36,17 +37,17 @@ impl Unfinished {
             _ => Path::new("."),
         };
         for i in 0..NAMES {
-            let mut unfinished = std::ffi::OsString::from(".");
-            unfinished.push(name);
-            unfinished.push(format!(".{}-{i}.unfinished", std::process::id()));
-            let unfinished = folder.join(unfinished);
-            match new_file(&unfinished) {
+            let mut temporary = OsString::from(".");
+            temporary.push(name);
+            temporary.push(format!(".{}-{i}.unfinished", std::process::id()));
+            let temporary = folder.join(temporary);
+            match new_file(&temporary) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => {
                     return Ok(Unfinished {
                         path: path.to_owned(),
                         folder: folder.to_owned(),
-                        unfinished,
+                        temporary,
                         file: file.map_err(failed)?,
                     });
                 }
@@ -64,7 +65,7 @@ impl Unfinished {
     pub(super) fn publish(self) -> Result<(), StorageError> {
         self.file.sync_all().map_err(failed)?;
         // A second name, since giving a file another name replaces what has it already.
-        match fs::hard_link(&self.unfinished, &self.path) {
+        match fs::hard_link(&self.temporary, &self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(StorageError::Exists);
@@ -88,7 +89,7 @@ impl Unfinished {
             }
             Err(error) => return Err(failed(error)),
         }
-        fs::rename(&self.unfinished, &self.path).map_err(|error| {
+        fs::rename(&self.temporary, &self.path).map_err(|error| {
             let _ = fs::remove_file(&self.path);
             failed(error)
         })
@@ -97,7 +98,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.unfinished);
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
