@@ -22,8 +22,14 @@ use std::{
 
 use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
 
+#[cfg(feature = "file")]
+#[cfg_attr(not(test), expect(dead_code, reason = "no vault is made over it yet"))]
+mod file;
 mod memory;
 
+#[cfg(feature = "file")]
+#[expect(unused_imports, reason = "no vault is made over it yet")]
+pub(crate) use file::FileStorage;
 pub(crate) use memory::MemoryStorage;
 
 /// What keeps a vault's sealed rows.
@@ -75,17 +81,31 @@ pub(crate) struct UserChange {
     pub(crate) delete: Vec<RowTag>,
 }
 
-/// Why a store did not do what it was asked. Nothing was changed.
+/// Why a store did not do what it was asked. Nothing was changed, unless it says otherwise.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(test, feature = "file")),
+    expect(dead_code, reason = "memory does not fail; a file does")
+)]
 pub(crate) enum StorageError {
     /// The user's root is not the one that the writer started from: someone else wrote in between.
     RootChanged,
+    /// A store was to be made where something is already.
+    Exists,
+    /// A store was to be opened where there is none.
+    Missing,
+    /// Someone else has the store open.
+    InUse,
+    /// The store is not as it was written, or never was one.
+    Damaged(Box<dyn StdError + Send + Sync>),
+    /// The store's format is of this version, which is newer than this code.
+    UnsupportedVersion(u32),
     /// The store failed.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "memory does not fail; a file does")
-    )]
     Failed(Box<dyn StdError + Send + Sync>),
+    /// The store failed while it kept a transaction: it kept all of it or nothing, which shows when it is opened again.
+    Uncertain(Box<dyn StdError + Send + Sync>),
+    /// The store failed before, and does nothing until it is opened again.
+    Stopped,
 }
 
 /// What every store has to do.

@@ -273,5 +273,35 @@ pub(super) fn storage_error(error: StorageError) -> Error {
         StorageError::Failed(source) => {
             Error::new(ErrorKind::Storage, "the store failed; nothing changed").with_source(source)
         }
+        StorageError::Uncertain(source) => Error::new(
+            ErrorKind::Storage,
+            "the store failed during a write, which is kept as a whole or not at all: open the vault again to see",
+        )
+        .with_source(source),
+        StorageError::Stopped => Error::new(
+            ErrorKind::Storage,
+            "the store failed before and was stopped; nothing changed: open the vault again",
+        ),
+        StorageError::Exists => Error::new(
+            ErrorKind::Storage,
+            "there is something at this path already: open it as a vault, or choose another path",
+        ),
+        StorageError::Missing => Error::new(
+            ErrorKind::Storage,
+            "there is no file at this path: create a vault, or check the path",
+        ),
+        StorageError::InUse => Error::new(
+            ErrorKind::InUse,
+            "the vault is open elsewhere, in this process or another: close it there, or wait for it when opening",
+        ),
+        StorageError::Damaged(source) => Error::new(
+            ErrorKind::Corrupt,
+            "this is no vault file, or it is damaged: check the path, or restore a backup",
+        )
+        .with_source(source),
+        StorageError::UnsupportedVersion(version) => Error::new(
+            ErrorKind::UnsupportedVersion,
+            format!("the vault file has version {version} of the format, which this keyward cannot read: use a newer one"),
+        ),
     }
 }

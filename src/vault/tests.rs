@@ -510,3 +510,49 @@ fn locking_amid_calls_ends_in_locked_or_in_a_whole_result() {
     });
     vault.verify().unwrap();
 }
+
+#[test]
+fn what_a_store_says_has_a_kind_of_its_own_and_says_what_to_do() {
+    let source = || "the store's own words".into();
+    let cases = [
+        (StorageError::RootChanged, ErrorKind::Storage, "try again"),
+        (StorageError::Exists, ErrorKind::Storage, "another path"),
+        (StorageError::Missing, ErrorKind::Storage, "create a vault"),
+        (StorageError::InUse, ErrorKind::InUse, "close it there"),
+        (
+            StorageError::Damaged(source()),
+            ErrorKind::Corrupt,
+            "restore a backup",
+        ),
+        (
+            StorageError::UnsupportedVersion(7),
+            ErrorKind::UnsupportedVersion,
+            "version 7",
+        ),
+        (
+            StorageError::Failed(source()),
+            ErrorKind::Storage,
+            "nothing changed",
+        ),
+        (
+            StorageError::Uncertain(source()),
+            ErrorKind::Storage,
+            "open the vault again",
+        ),
+        (
+            StorageError::Stopped,
+            ErrorKind::Storage,
+            "open the vault again",
+        ),
+    ];
+    for (error, kind, says) in cases {
+        let sourced = matches!(
+            error,
+            StorageError::Damaged(_) | StorageError::Failed(_) | StorageError::Uncertain(_)
+        );
+        let error = super::state::storage_error(error);
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(std::error::Error::source(&error).is_some(), sourced);
+    }
+}

@@ -1,0 +1,157 @@
+//! A store in one file.
+//!
+//! # The file, byte for byte
+//!
+//! All numbers are little-endian.
+//!
+//! | offset | length | what |
+//! |---|---|---|
+//! | 0 | 12 | `89 6B 65 79 77 61 72 64 0D 0A 1A 0A` (`\x89keyward\r\n\x1a\n`) |
+//! | 12 | 4 | version of this layout: 1 |
+//! | 16 | 4,048 | zeros |
+//! | 4,064 | 32 | SHA-256 of bytes 0 to 4,063 |
+//! | 4,096 | the rest | a database of redb's file format 3 |
+//!
+//! The header is written once and never changed. A later version of the layout may put something else in place of the
+//! zeros and behind the header, but keeps the rest, so that every version can tell a file that is too new from one that
+//! is damaged or foreign.
+//!
+//! The database has three tables:
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` (`&str` → `&[u8]`) | `keys` | what the vault is opened with, as it was given |
+//! | | `root` | the vault's root: id of its data key (`u32`), sealed root |
+//! | `users` (`[u8; 16]` → `&[u8]`) | the user's tag | the user's root: id of its data key (`u32`), sealed root |
+//! | `rows` (`[u8; 32]` → `&[u8]`) | the user's tag (16), the row's tag (16) | id of the data key (`u32`), length of the metadata (`u32`), sealed metadata, sealed value |
+//!
+//! All of it but `keys` is sealed or a keyed digest. What can be told without a key is how many users and rows there
+//! are, which rows belong to the same user, how long each of them is, and, by comparing two copies of the file, what
+//! changed in between.
+//!
+//! # What is promised
+//!
+//! * **Crashes.** Each [`Transaction`] is one of redb's, with two phases and immediate durability: when it is
+//!   acknowledged it is on the disk, as far as the disk tells the truth, and after a crash at any instant the file
+//!   opens and holds each transaction as a whole or not at all.
+//! * **One at a time.** Whoever has the store open holds an advisory lock of the operating system on the file, which
+//!   goes with the process, however it ends. Advisory means that it binds keyward, not other programs.
+//! * **Hostile files.** No error and no panic of redb's reaches the caller as anything but a [`StorageError`], in a
+//!   build that unwinds (`panic = "abort"` makes every panic the end of the process). A database that panicked is not
+//!   used again, nor written to, until it is opened anew. Lengths and page numbers are checked before anything is
+//!   allocated for them.
+//!
+//! What this does not do: notice that bytes within the database were changed. What redb returns is sealed, and whoever
+//! opens it finds that out.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use self::{backend::Region, engine::Engine};
+use super::{Storage, StorageError, Transaction, UserRows};
+use crate::sealed::{SealedRoot, UserTag};
+
+mod backend;
+mod engine;
+mod header;
+mod pages;
+mod place;
+mod rows;
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod tests;
+
+/// Keeps sealed rows in a file of its own.
+#[derive(Debug)]
+pub(crate) struct FileStorage(Engine);
+
+impl FileStorage {
+    /// A new store. There is a file at `path` only once the store is whole and on the disk; if there was one before,
+    /// it stays as it is and this is an error.
+    pub(crate) fn create(path: &Path) -> Result<FileStorage, StorageError> {
+        let place = place::Unfinished::new(path)?;
+        let file = place.file()?;
+        lock(&file, Duration::ZERO)?;
+        header::write(&file).map_err(failed)?;
+        let engine = Engine::create(Region::new(file, header::LENGTH))?;
+        place.publish()?;
+        Ok(FileStorage(engine))
+    }
+
+    /// The store at `path`. If another process has it open, or this one, waits for that long.
+    pub(crate) fn open(path: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
+        let file =
+            File::options()
+                .read(true)
+                .write(true)
+                .open(path)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => StorageError::Missing,
+                    _ => failed(error),
+                })?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(StorageError::Damaged("this is not a regular file".into()));
+        }
+        lock(&file, wait)?;
+        header::check(&file)?;
+        Ok(FileStorage(Engine::open(Region::new(
+            file,
+            header::LENGTH,
+        ))?))
+    }
+}
+
+impl Storage for FileStorage {
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.keys()
+    }
+
+    fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
+        self.0.vault_root()
+    }
+
+    fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
+        self.0.user_roots()
+    }
+
+    fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
+        self.0.user(user)
+    }
+
+    fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
+        self.0.commit(transaction)
+    }
+}
+
+/// How often a lock that someone else holds is asked for. An operating system offers waiting without asking, but not
+/// for a limited time.
+const LOCK_POLL: Duration = Duration::from_millis(10);
+
+/// Locks the file until it is closed.
+fn lock(file: &File, wait: Duration) -> Result<(), StorageError> {
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) => {
+                let left = wait.saturating_sub(start.elapsed());
+                if left.is_zero() {
+                    return Err(StorageError::InUse);
+                }
+                thread::sleep(left.min(LOCK_POLL));
+            }
+        }
+    }
+}
+
+fn failed(error: io::Error) -> StorageError {
+    StorageError::Failed(error.into())
+}

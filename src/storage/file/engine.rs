@@ -1,0 +1,334 @@
+//! The tables, in a database whose errors and panics are ours.
+
+use std::{
+    any::Any,
+    error::Error as StdError,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    WriteTransaction,
+};
+
+use super::{
+    backend::Fence,
+    rows::{decode_root, decode_row, encode_root, encode_row, row_key, row_tag},
+};
+use crate::{
+    sealed::{RowTag, SealedRoot, UserTag},
+    storage::{StorageError, Transaction, UserChange, UserRows},
+};
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const USERS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("users");
+const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
+
+const KEYS: &str = "keys";
+const ROOT: &str = "root";
+
+/// What the database may keep of the file in memory. A vault reads each user's rows once and keeps them itself, so
+/// this is for the inner pages of the tables, and for what a transaction has written so far: half of it is for that,
+/// and a larger transaction is written in between, which is slower and no less safe.
+const CACHE: usize = 8 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// `None` while it is dropped. A database that panicked is not used again.
+    database: AssertUnwindSafe<Option<Database>>,
+    /// Set by a panic and by a commit that failed: what the database has in memory may not be what the file has.
+    stopped: Arc<AtomicBool>,
+    /// One at a time, so that who waits for another's write sees how it went.
+    writer: Mutex<()>,
+}
+
+/// Why a write was not done.
+enum Refused {
+    RootChanged,
+    /// Before the file had anything to do with it.
+    Failed(redb::Error),
+    /// Too late to say.
+    Uncertain(redb::Error),
+}
+
+impl Engine {
+    /// A new database in what is empty so far.
+    pub(super) fn create(backend: impl StorageBackend) -> Result<Engine, StorageError> {
+        let engine = Engine::new(backend)?;
+        engine.write(|transaction| {
+            transaction.open_table(META)?;
+            transaction.open_table(USERS)?;
+            transaction.open_table(ROWS)?;
+            Ok(())
+        })?;
+        Ok(engine)
+    }
+
+    /// The database in what is not empty.
+    pub(super) fn open(backend: impl StorageBackend) -> Result<Engine, StorageError> {
+        let engine = Engine::new(backend)?;
+        engine.read(|database| {
+            let transaction = database.begin_read()?;
+            transaction.open_table(META)?;
+            transaction.open_table(USERS)?;
+            transaction.open_table(ROWS)?;
+            Ok(())
+        })?;
+        Ok(engine)
+    }
+
+    fn new(backend: impl StorageBackend) -> Result<Engine, StorageError> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let backend = Fence::new(backend, &stopped);
+        let opened = caught(|| {
+            Database::builder()
+                .set_cache_size(CACHE)
+                .create_with_backend(backend)
+        });
+        let database = match opened {
+            Ok(database) => database.map_err(|error| failed(error.into()))?,
+            Err(panicked) => return Err(StorageError::Damaged(panicked.into())),
+        };
+        Ok(Engine {
+            database: AssertUnwindSafe(Some(database)),
+            stopped,
+            writer: Mutex::new(()),
+        })
+    }
+
+    pub(super) fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read(|database| {
+            let transaction = database.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            Ok(meta.get(KEYS)?.map(|keys| keys.value().to_vec()))
+        })
+    }
+
+    pub(super) fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
+        self.read(|database| {
+            let transaction = database.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            meta.get(ROOT)?.map(|bytes| root(bytes.value())).transpose()
+        })
+    }
+
+    pub(super) fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
+        self.read(|database| {
+            let transaction = database.begin_read()?;
+            let users = transaction.open_table(USERS)?;
+            users
+                .iter()?
+                .map(|user| {
+                    let (tag, bytes) = user?;
+                    Ok((UserTag(*tag.value()), root(bytes.value())?))
+                })
+                .collect()
+        })
+    }
+
+    pub(super) fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
+        self.read(|database| {
+            let transaction = database.begin_read()?;
+            let Some(bytes) = transaction.open_table(USERS)?.get(&user.0)? else {
+                return Ok(None);
+            };
+            let root = root(bytes.value())?;
+            let (first, last) = keys_of(user);
+            let rows = transaction
+                .open_table(ROWS)?
+                .range::<&[u8; 32]>(&first..=&last)?
+                .map(|row| {
+                    let (key, bytes) = row?;
+                    let row = decode_row(bytes.value()).ok_or_else(|| malformed("row"))?;
+                    Ok((row_tag(key.value()), Arc::new(row)))
+                })
+                .collect::<Result<_, redb::Error>>()?;
+            Ok(Some(UserRows { root, rows }))
+        })
+    }
+
+    pub(super) fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
+        self.write(|tables| {
+            if let Some(change) = transaction.user {
+                change_user(tables, &change)?;
+            }
+            let mut meta = tables.open_table(META)?;
+            if let Some(keys) = transaction.keys {
+                meta.insert(KEYS, &*keys)?;
+            }
+            if let Some(root) = transaction.vault_root {
+                meta.insert(ROOT, &*encode_root(&root))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StorageError> {
+        let database = self.database()?;
+        match caught(|| work(database)) {
+            Ok(result) => result.map_err(failed),
+            Err(panicked) => {
+                self.stop();
+                Err(StorageError::Damaged(panicked.into()))
+            }
+        }
+    }
+
+    /// One transaction, durable when this returns.
+    fn write(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<(), Refused>,
+    ) -> Result<(), StorageError> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database()?;
+        let done = caught(|| {
+            let mut transaction = database.begin_write()?;
+            // The default, said here because everything depends on it.
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(redb::Error::from)?;
+            // Saves with each commit which pages are free, so that opening after a crash need not walk through all of
+            // them, and makes the commit one of two phases: which state is the last whole one is then read from the
+            // file, not guessed from checksums that a writer of the file could have made.
+            transaction.set_quick_repair(true);
+            work(&transaction)?;
+            transaction
+                .commit()
+                .map_err(|error| Refused::Uncertain(error.into()))
+        });
+        match done {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refused::RootChanged)) => Err(StorageError::RootChanged),
+            Ok(Err(Refused::Failed(error))) => Err(failed(error)),
+            Ok(Err(Refused::Uncertain(error))) => {
+                self.stop();
+                Err(StorageError::Uncertain(error.into()))
+            }
+            Err(panicked) => {
+                self.stop();
+                Err(StorageError::Uncertain(panicked.into()))
+            }
+        }
+    }
+
+    fn database(&self) -> Result<&Database, StorageError> {
+        match &*self.database {
+            Some(database) if !self.stopped.load(Ordering::Acquire) => Ok(database),
+            _ => Err(StorageError::Stopped),
+        }
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Engine {
+    /// Closing writes, so it can fail. What is lost is that the next opening need not look for free pages.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let _ = caught(|| drop(database));
+    }
+}
+
+fn change_user(tables: &WriteTransaction, change: &UserChange) -> Result<(), Refused> {
+    let mut users = tables.open_table(USERS)?;
+    let mut rows = tables.open_table(ROWS)?;
+    let tag = &change.user.0;
+    let expected = change.expected.as_ref().map(encode_root);
+    if users.get(tag)?.as_ref().map(redb::AccessGuard::value) != expected.as_deref() {
+        return Err(Refused::RootChanged);
+    }
+    let Some(root) = &change.root else {
+        users.remove(tag)?;
+        let (first, last) = keys_of(change.user);
+        rows.retain_in::<&[u8; 32], _>(&first..=&last, |_, _| false)?;
+        return Ok(());
+    };
+    users.insert(tag, &*encode_root(root))?;
+    for row in &change.delete {
+        rows.remove(&row_key(change.user, *row))?;
+    }
+    for (tag, row) in &change.put {
+        let bytes = encode_row(row)
+            .ok_or_else(|| redb::Error::ValueTooLarge(row.metadata.as_bytes().len()))?;
+        rows.insert(&row_key(change.user, *tag), &*bytes)?;
+    }
+    Ok(())
+}
+
+/// The first and the last that a row of the user can have.
+fn keys_of(user: UserTag) -> ([u8; 32], [u8; 32]) {
+    (
+        row_key(user, RowTag([0; 16])),
+        row_key(user, RowTag([0xFF; 16])),
+    )
+}
+
+fn root(bytes: &[u8]) -> Result<SealedRoot, redb::Error> {
+    decode_root(bytes).ok_or_else(|| malformed("root"))
+}
+
+fn malformed(what: &str) -> redb::Error {
+    redb::Error::Corrupted(format!("a stored {what} is shorter than it says"))
+}
+
+/// Damage, or a failure of something else?
+fn failed(error: redb::Error) -> StorageError {
+    match &error {
+        redb::Error::Io(io)
+            if !matches!(
+                io.kind(),
+                // A page beyond the end of the file, and a database that is none.
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            StorageError::Failed(error.into())
+        }
+        // After one of the above.
+        redb::Error::PreviousIo | redb::Error::DatabaseClosed => StorageError::Stopped,
+        redb::Error::ValueTooLarge(_) | redb::Error::LockPoisoned(_) => {
+            StorageError::Failed(error.into())
+        }
+        _ => StorageError::Damaged(error.into()),
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for Refused {
+    fn from(error: E) -> Refused {
+        Refused::Failed(error.into())
+    }
+}
+
+/// The message of a panic. Redb sees sealed bytes only, so it holds nothing that is secret.
+#[derive(Debug)]
+struct Panicked(String);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the database panicked: {}", self.0)
+    }
+}
+
+impl StdError for Panicked {}
+
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload: Box<dyn Any + Send>| {
+        let message = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("for no reason given");
+        Panicked(message.to_owned())
+    })
+}

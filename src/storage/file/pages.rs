@@ -1,0 +1,332 @@
+//! The sizes of pages, checked before redb follows a reference to one.
+//!
+//! A page of redb's is 4,096 bytes times a power of two, the *order*, and the order is in the reference: a number of
+//! 64 bits, of which the upper five are the order. Redb allocates and fills the memory for a page before it asks for
+//! its bytes, so a file of a few pages could make it take up 4 GiB. Here every page that is read is searched for
+//! references, and one to a page that is larger than the whole file makes it unreadable.
+//!
+//! References are in three places of redb's file format 3:
+//!
+//! | where | at |
+//! |---|---|
+//! | its header, in the slot (at 64 or 192) that byte 9 says, or in both | if byte 1 is not 0: at 8, the root of the tables' definitions; if byte 2 is not 0: at 40, of redb's own tables |
+//! | an inner page: byte 0 is 2, number of keys *n* at 2 (`u16`) | from 8 + 16 (*n* + 1) on, *n* + 1 of them |
+//! | a leaf with definitions: byte 0 is 1, number *n* at 2 (`u16`), then *n* ends of names (`u32`), *n* ends of definitions | in each definition, if byte 9 is not 0: at 10, the root of the table. Byte 0 is 3: there are tables of other kinds, which keyward does not use |
+//!
+//! Other leaves have none, as long as there are no savepoints, which keyward does not use either. Which leaves have
+//! definitions shows from where the references to them are.
+
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+const PAGE: u64 = 4096;
+/// A region has at most so many pages, since a reference has 20 bits for the index of one.
+const REGION: u32 = 1 << 20;
+const HEADER: usize = 320;
+const SLOTS: [usize; 2] = [64, 192];
+/// Of the header's byte 9: which slot, and how it was written.
+const PRIMARY: u8 = 1;
+const TWO_PHASES: u8 = 4;
+const LEAF: u8 = 1;
+const INNER: u8 = 2;
+/// A table that has one value for each key.
+const TABLE: u8 = 3;
+const SAVEPOINTS: &[u8] = b"persistent_savepoints";
+
+#[derive(Debug, Default)]
+pub(super) struct Pages(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The pages of a region that are in front of its data, and those of its data: the same for the whole file.
+    region: (u64, u64),
+    /// Where the pages are that lead to definitions, or have them. Not the ones that redb wrote since it was opened.
+    definitions: HashSet<u64>,
+}
+
+impl Pages {
+    /// Searches what was read at `offset` of a database of `length` bytes.
+    pub(super) fn check(&self, offset: u64, page: &[u8], length: u64) -> io::Result<()> {
+        let mut known = self.known();
+        let found = if offset == 0 {
+            // The first bytes are read on their own, to see whether this is a database at all.
+            page.len() < HEADER || known.header(page, length).is_some()
+        } else {
+            match page.first() {
+                Some(&INNER) => known.inner(offset, page, length).is_some(),
+                Some(&LEAF) if known.definitions.contains(&offset) => {
+                    definitions(page, length).is_some()
+                }
+                _ => true,
+            }
+        };
+        if found {
+            Ok(())
+        } else {
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a page of the database refers to one that cannot be there",
+            ))
+        }
+    }
+
+    /// What redb writes itself is not searched.
+    pub(super) fn written(&self, offset: u64) {
+        self.known().definitions.remove(&offset);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn header(&mut self, page: &[u8], length: u64) -> Option<()> {
+        let (before, data) = (u32_at(page, 16)?, u32_at(page, 20)?);
+        if before.max(data) > REGION {
+            return None;
+        }
+        self.region = (before.into(), data.into());
+        let flags = *page.get(9)?;
+        let primary = usize::from(flags & PRIMARY);
+        for (i, slot) in SLOTS.into_iter().enumerate() {
+            // Redb turns to the other slot only if the last commit had one phase. Until then that slot may be of the
+            // past, or half written.
+            if i != primary && flags & TWO_PHASES != 0 {
+                continue;
+            }
+            for (flag, root) in [(1, 8), (2, 40)] {
+                if *page.get(slot + flag)? != 0 {
+                    let at = self.follow(page, slot + root, length)?;
+                    self.definitions.insert(at);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn inner(&mut self, offset: u64, page: &[u8], length: u64) -> Option<()> {
+        let leads_to_definitions = self.definitions.contains(&offset);
+        let children = usize::from(u16_at(page, 2)?) + 1;
+        for child in 0..children {
+            let at = self.follow(page, 8 + 16 * children + 8 * child, length)?;
+            if leads_to_definitions {
+                self.definitions.insert(at);
+            }
+        }
+        Some(())
+    }
+
+    /// Where the page is to which the number at `at` refers; `None` if it is larger than the file.
+    fn follow(&self, page: &[u8], at: usize, length: u64) -> Option<u64> {
+        let number = u64_at(page, at)?;
+        let order = number >> 59;
+        let size = PAGE << order;
+        if size > length {
+            return None;
+        }
+        let index = number & (0xF_FFFF >> order);
+        let region = (number >> 20) & 0xF_FFFF;
+        let (before, data) = self.region;
+        // At most 2^20 regions of 2^21 pages of 2^12 bytes: none of this overflows.
+        Some(PAGE * (1 + region * (before + data) + before) + index * size)
+    }
+}
+
+fn definitions(page: &[u8], length: u64) -> Option<()> {
+    let number = usize::from(u16_at(page, 2)?);
+    let end = |i: usize| Some(u32_at(page, 4 + 4 * i)? as usize);
+    let mut name_from = 4 + 8 * number;
+    for i in 0..number {
+        let name = page.get(name_from..end(i)?)?;
+        name_from = end(i)?;
+        let before = if i == 0 { number - 1 } else { number + i - 1 };
+        let definition = page.get(end(before)?..end(number + i)?)?;
+        if *definition.first()? != TABLE {
+            return None;
+        }
+        if *definition.get(9)? != 0 {
+            let order = u64_at(definition, 10)? >> 59;
+            if PAGE << order > length || name == SAVEPOINTS {
+                return None;
+            }
+        }
+    }
+    Some(())
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use redb::{StorageBackend, backends::InMemoryBackend};
+
+    use super::*;
+    use crate::{
+        sealed::{RowTag, Sealed, SealedRoot, SealedRow, UserTag},
+        storage::{StorageError, Transaction, UserChange, file::engine::Engine},
+    };
+
+    /// Remembers the longest read, for which redb has allocated memory before it asks.
+    #[derive(Debug, Clone, Default)]
+    struct Measured(Arc<(InMemoryBackend, AtomicU64)>);
+
+    impl Measured {
+        fn holding(bytes: &[u8]) -> Measured {
+            let measured = Measured::default();
+            measured.set_len(bytes.len() as u64).unwrap();
+            measured.write(0, bytes).unwrap();
+            measured
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            let mut bytes = vec![0; usize::try_from(self.len().unwrap()).unwrap()];
+            self.read(0, &mut bytes).unwrap();
+            bytes
+        }
+    }
+
+    impl StorageBackend for Measured {
+        fn len(&self) -> io::Result<u64> {
+            self.0.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.1.fetch_max(out.len() as u64, Ordering::Relaxed);
+            self.0.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.0.write(offset, data)
+        }
+    }
+
+    const USER: UserTag = UserTag([1; 16]);
+
+    fn database() -> Vec<u8> {
+        let disk = Measured::default();
+        let engine = Engine::create(disk.clone()).unwrap();
+        let row = |i: u8| SealedRow {
+            key_id: 1,
+            metadata: Sealed::new([i; 120]),
+            // Some of them take pages of a higher order, which are no reason to complain.
+            value: Sealed::new(vec![i; if i % 50 == 7 { 9000 } else { 70 }]),
+        };
+        let user = UserChange {
+            user: USER,
+            expected: None,
+            root: Some(SealedRoot {
+                key_id: 1,
+                root: Sealed::new([1; 60]),
+            }),
+            put: (0..200)
+                .map(|i| (RowTag([i; 16]), Arc::new(row(i))))
+                .collect(),
+            delete: Vec::new(),
+        };
+        engine
+            .commit(Transaction {
+                user: Some(user),
+                ..Transaction::default()
+            })
+            .unwrap();
+        drop(engine);
+        disk.bytes()
+    }
+
+    fn use_all(bytes: &[u8]) -> Result<usize, StorageError> {
+        let disk = Measured::holding(bytes);
+        let result = Engine::open(disk.clone()).and_then(|engine| {
+            let rows = engine.user(USER)?.map_or(0, |user| user.rows.len());
+            engine.commit(Transaction::default())?;
+            Ok(rows)
+        });
+        let longest = disk.0.1.load(Ordering::Relaxed);
+        assert!(
+            longest <= bytes.len() as u64,
+            "{longest} bytes of {}",
+            bytes.len()
+        );
+        result
+    }
+
+    #[test]
+    fn a_reference_to_a_page_larger_than_the_file_is_not_followed() {
+        let whole = database();
+        assert_eq!(use_all(&whole).unwrap(), 200);
+        let (mut inner, mut definitions) = (0, 0);
+        for order in [8, 16, 20] {
+            let forged = order << 3;
+            let mut bytes = whole.clone();
+            for page in bytes.chunks_mut(4096).skip(1) {
+                if page[0] == INNER {
+                    let children = usize::from(page[2]) + 1;
+                    page[8 + 24 * children - 1] = forged;
+                    inner += 1;
+                }
+            }
+            let error = use_all(&bytes).unwrap_err();
+            assert!(matches!(error, StorageError::Damaged(_)), "{error:?}");
+
+            let mut bytes = whole.clone();
+            let key = b"[u8;32]";
+            for at in 64..whole.len() - key.len() {
+                // The type of its keys is 64 bytes into a definition, behind one byte of its own.
+                if whole[at..].starts_with(key) && whole[at - 65] == TABLE {
+                    bytes[at - 65 + 17] = forged;
+                    definitions += 1;
+                }
+            }
+            let error = use_all(&bytes).unwrap_err();
+            assert!(matches!(error, StorageError::Damaged(_)), "{error:?}");
+        }
+        assert!(inner > 0 && definitions > 0, "{inner}, {definitions}");
+    }
+
+    #[test]
+    fn the_roots_that_redb_may_follow_are_checked() {
+        let whole = database();
+        let check = |bytes: &[u8]| Pages::default().check(0, bytes, bytes.len() as u64);
+        check(&whole).unwrap();
+        assert_eq!(whole[9] & TWO_PHASES, TWO_PHASES);
+        for (i, slot) in SLOTS.into_iter().enumerate() {
+            for root in [8, 40] {
+                let mut bytes = whole.clone();
+                bytes[slot + root + 7] = 20 << 3;
+                let primary = i == usize::from(whole[9] & PRIMARY);
+                assert_eq!(check(&bytes).is_err(), primary, "slot {i}");
+                bytes[9] &= !TWO_PHASES;
+                check(&bytes).unwrap_err();
+            }
+        }
+        let mut bytes = whole.clone();
+        bytes[16..24].fill(0xFF);
+        check(&bytes).unwrap_err();
+    }
+}

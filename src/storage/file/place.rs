@@ -1,0 +1,178 @@
+//! The place of a new file: under its own name only once it is whole.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{StorageError, failed};
+
+/// How many names are tried for the unfinished file, if the ones before are taken.
+const NAMES: u32 = 1000;
+
+/// A file that is being made: in the folder where it will be, under another name. Dropped before it is published, it is
+/// gone; a process that is killed leaves it behind.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    path: PathBuf,
+    folder: PathBuf,
+    /// Never opened by this name: it goes when the file has its own.
+    temporary: PathBuf,
+    file: File,
+}
+
+impl Unfinished {
+    pub(super) fn new(path: &Path) -> Result<Unfinished, StorageError> {
+        let Some(name) = path.file_name() else {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+            return Err(failed(error));
+        };
+        if path.symlink_metadata().is_ok() {
+            return Err(StorageError::Exists);
+        }
+        let folder = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        for i in 0..NAMES {
+            let mut temporary = OsString::from(".");
+            temporary.push(name);
+            temporary.push(format!(".{}-{i}.unfinished", std::process::id()));
+            let temporary = folder.join(temporary);
+            match new_file(&temporary) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                file => {
+                    return Ok(Unfinished {
+                        path: path.to_owned(),
+                        folder: folder.to_owned(),
+                        temporary,
+                        file: file.map_err(failed)?,
+                    });
+                }
+            }
+        }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The same open file, so that a lock on it is a lock on the published file.
+    pub(super) fn file(&self) -> Result<File, StorageError> {
+        self.file.try_clone().map_err(failed)
+    }
+
+    /// Gives the file its name, unless something has it by now.
+    pub(super) fn publish(self) -> Result<(), StorageError> {
+        self.file.sync_all().map_err(failed)?;
+        // A second name, since giving a file another name replaces what has it already.
+        match fs::hard_link(&self.temporary, &self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(StorageError::Exists);
+            }
+            Err(_) => self.rename()?,
+        }
+        sync_folder(&self.folder).map_err(|error| {
+            // Not promised to be there after a crash, so it should not be there now.
+            let _ = fs::remove_file(&self.path);
+            failed(error)
+        })
+    }
+
+    /// For file systems where a file has one name only: an empty file takes the name, and is replaced. A process that
+    /// is killed in between leaves the empty file.
+    fn rename(&self) -> Result<(), StorageError> {
+        match new_file(&self.path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(StorageError::Exists);
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        fs::rename(&self.temporary, &self.path).map_err(|error| {
+            let _ = fs::remove_file(&self.path);
+            failed(error)
+        })
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// An empty file, which only its owner may read and write.
+fn new_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Makes the names in a folder durable. Windows has no such call, and does it by itself.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_has_its_name_once_it_is_published_and_no_other_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        let place = Unfinished::new(&path).unwrap();
+        assert_eq!(names(folder.path()).len(), 1);
+        assert!(!path.exists());
+        let second = Unfinished::new(&path).unwrap();
+        place.publish().unwrap();
+        assert!(matches!(second.publish(), Err(StorageError::Exists)));
+        assert_eq!(names(folder.path()), ["vault"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_published_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Unfinished::new(&folder.path().join("vault")).unwrap());
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn without_second_names_nothing_is_replaced_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        let place = Unfinished::new(&path).unwrap();
+        let second = Unfinished::new(&path).unwrap();
+        place.rename().unwrap();
+        assert!(matches!(second.rename(), Err(StorageError::Exists)));
+        drop((place, second));
+        assert_eq!(names(folder.path()), ["vault"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        Unfinished::new(&path).unwrap().publish().unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,381 @@
+//! The store over real files: what is in them, who may open them, and what damage does.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redb::{StorageBackend, backends::InMemoryBackend};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    sealed::{RowTag, Sealed, SealedRow},
+    storage::{UserChange, conformance},
+};
+
+const NOW: Duration = Duration::ZERO;
+
+/// A folder for one vault file.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("vault.keyward")
+    }
+
+    fn create(&self) -> FileStorage {
+        FileStorage::create(&self.path()).unwrap()
+    }
+
+    fn open(&self) -> Result<FileStorage, StorageError> {
+        FileStorage::open(&self.path(), NOW)
+    }
+
+    fn damaged(&self, what: &str) {
+        let error = self.open().map(|_| what).unwrap_err();
+        assert!(
+            matches!(error, StorageError::Damaged(_)),
+            "{what}: {error:?}"
+        );
+    }
+}
+
+fn root(byte: u8) -> SealedRoot {
+    SealedRoot {
+        key_id: 1,
+        root: Sealed::new([byte; 60]),
+    }
+}
+
+fn row(byte: u8) -> Arc<SealedRow> {
+    Arc::new(SealedRow {
+        key_id: 1,
+        metadata: Sealed::new([byte; 80]),
+        value: Sealed::new([byte; 50]),
+    })
+}
+
+/// A transaction of a user's first root and some rows.
+fn first_write() -> Transaction {
+    Transaction {
+        keys: Some(b"keys".to_vec()),
+        vault_root: Some(root(100)),
+        user: Some(UserChange {
+            user: UserTag([1; 16]),
+            expected: None,
+            root: Some(root(1)),
+            put: (0..20).map(|i| (RowTag([i; 16]), row(i))).collect(),
+            delete: Vec::new(),
+        }),
+    }
+}
+
+#[test]
+fn a_file_does_what_a_store_has_to_do() {
+    let folder = Folder::new();
+    let number = std::cell::Cell::new(0);
+    conformance::check(|| {
+        number.set(number.get() + 1);
+        Box::new(FileStorage::create(&folder.0.path().join(number.get().to_string())).unwrap())
+    });
+}
+
+/// Opens the file anew for every call.
+#[derive(Debug)]
+struct Reopened(TempDir);
+
+impl Reopened {
+    fn store(&self) -> FileStorage {
+        FileStorage::open(&self.0.path().join("vault"), NOW).unwrap()
+    }
+}
+
+impl Storage for Reopened {
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.store().keys()
+    }
+
+    fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
+        self.store().vault_root()
+    }
+
+    fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
+        self.store().user_roots()
+    }
+
+    fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
+        self.store().user(user)
+    }
+
+    fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
+        self.store().commit(transaction)
+    }
+}
+
+#[test]
+fn a_file_that_is_opened_anew_has_what_it_had() {
+    conformance::check(|| {
+        let folder = tempfile::tempdir().unwrap();
+        FileStorage::create(&folder.path().join("vault")).unwrap();
+        Box::new(Reopened(folder))
+    });
+}
+
+#[test]
+fn nothing_is_replaced_and_nothing_is_made_by_opening() {
+    let folder = Folder::new();
+    assert!(matches!(folder.open(), Err(StorageError::Missing)));
+    assert!(!folder.path().exists());
+
+    fs::write(folder.path(), "a file of someone's").unwrap();
+    let error = FileStorage::create(&folder.path()).unwrap_err();
+    assert!(matches!(error, StorageError::Exists), "{error:?}");
+    assert_eq!(fs::read(folder.path()).unwrap(), b"a file of someone's");
+    assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 1);
+
+    let nowhere = folder.path().join("no folder").join("vault");
+    let error = FileStorage::create(&nowhere).unwrap_err();
+    assert!(matches!(error, StorageError::Failed(_)), "{error:?}");
+    let error = FileStorage::open(folder.0.path(), NOW).unwrap_err();
+    assert!(
+        matches!(error, StorageError::Failed(_) | StorageError::Damaged(_)),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn the_store_is_in_use_until_it_is_dropped() {
+    let folder = Folder::new();
+    let store = folder.create();
+    assert!(matches!(folder.open(), Err(StorageError::InUse)));
+    drop(store);
+    let store = folder.open().unwrap();
+    assert!(matches!(folder.open(), Err(StorageError::InUse)));
+    let error = FileStorage::open(&folder.path(), Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(error, StorageError::InUse), "{error:?}");
+
+    // Whoever waits gets it when it is free.
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| FileStorage::open(&folder.path(), Duration::MAX).map(|_| ()));
+        drop(store);
+        waiting.join().unwrap().unwrap();
+    });
+    folder.open().unwrap();
+}
+
+/// Set for a run of this test program as another process.
+const CHILD: &str = "KEYWARD_TEST_OPENS";
+
+#[test]
+fn another_process_finds_the_store_in_use() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        let opened = FileStorage::open(Path::new(&path), NOW);
+        assert!(matches!(opened, Err(StorageError::InUse)), "{opened:?}");
+        // What the parent looks for: a filter that ran no test would end well, too.
+        println!("it was in use");
+        return;
+    }
+    let folder = Folder::new();
+    let store = folder.create();
+    store.commit(first_write()).unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["another_process_finds_the_store_in_use", "--nocapture"])
+        .env(CHILD, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{said}");
+    assert!(said.contains("it was in use"), "{said}");
+    assert_eq!(store.keys().unwrap().unwrap(), b"keys");
+}
+
+#[test]
+fn a_foreign_or_shortened_file_is_an_error() {
+    let folder = Folder::new();
+    folder.create().commit(first_write()).unwrap();
+    let whole = fs::read(folder.path()).unwrap();
+
+    // Every length of the header, where the database begins, its own header, and some in its pages.
+    let beyond = [
+        1, 2, 9, 63, 64, 319, 320, 321, 4095, 4096, 4097, 8192, 20000,
+    ];
+    let lengths = (0..=4096).chain(beyond.map(|more| 4096 + more));
+    let file = File::options().write(true).open(folder.path()).unwrap();
+    for length in lengths
+        .chain([whole.len() - 4096, whole.len() - 1])
+        .rev_sorted()
+    {
+        file.set_len(length as u64).unwrap();
+        folder.damaged(&format!("{length} bytes"));
+        assert_eq!(
+            fs::metadata(folder.path()).unwrap().len(),
+            length as u64,
+            "{length} bytes stay as they are"
+        );
+    }
+    for foreign in [
+        &b"#!/bin/sh\n"[..],
+        b"SQLite format 3\0",
+        &whole[4096..],
+        &[0; 9000],
+    ] {
+        fs::write(folder.path(), foreign).unwrap();
+        folder.damaged("a foreign file");
+    }
+    fs::write(folder.path(), &whole).unwrap();
+    assert_eq!(folder.open().unwrap().keys().unwrap().unwrap(), b"keys");
+}
+
+/// From the longest to the shortest, so that one file can be shortened step by step.
+trait RevSorted {
+    fn rev_sorted(self) -> Vec<usize>;
+}
+
+impl<I: Iterator<Item = usize>> RevSorted for I {
+    fn rev_sorted(self) -> Vec<usize> {
+        let mut all: Vec<_> = self.collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all
+    }
+}
+
+#[test]
+fn the_header_is_checked_before_the_database_is() {
+    let folder = Folder::new();
+    folder.create();
+    let whole = fs::read(folder.path()).unwrap();
+    assert_eq!(whole[..4096], header::encode(1));
+    for at in (0..16).chain([500, 4063, 4064, 4095]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(folder.path(), &bytes).unwrap();
+        folder.damaged(&format!("byte {at}"));
+        assert_eq!(fs::read(folder.path()).unwrap(), bytes, "byte {at}");
+    }
+    // A newer one, whatever follows its header.
+    for rest in [&[][..], b"something new", &whole[4096..]] {
+        fs::write(folder.path(), [&header::encode(2)[..], rest].concat()).unwrap();
+        let error = folder.open().unwrap_err();
+        assert!(
+            matches!(error, StorageError::UnsupportedVersion(2)),
+            "{error:?}"
+        );
+    }
+}
+
+/// A backend that panics while it is told to.
+#[derive(Debug)]
+struct Panicking {
+    inner: InMemoryBackend,
+    armed: Arc<AtomicBool>,
+    writes: Arc<AtomicBool>,
+}
+
+impl Panicking {
+    fn step(&self) {
+        assert!(!self.armed.load(Ordering::Relaxed), "the disk is on fire");
+    }
+}
+
+impl StorageBackend for Panicking {
+    fn len(&self) -> io::Result<u64> {
+        self.step();
+        self.inner.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.step();
+        self.inner.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.step();
+        self.writes.store(true, Ordering::Relaxed);
+        self.inner.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.step();
+        self.inner.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.step();
+        self.writes.store(true, Ordering::Relaxed);
+        self.inner.write(offset, data)
+    }
+}
+
+#[test]
+fn a_panic_below_is_an_error_and_the_last_thing_that_the_store_does() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let writes = Arc::new(AtomicBool::new(false));
+    let backend = || Panicking {
+        inner: InMemoryBackend::new(),
+        armed: Arc::clone(&armed),
+        writes: Arc::clone(&writes),
+    };
+    let engine = Engine::create(backend()).unwrap();
+    engine.commit(first_write()).unwrap();
+
+    armed.store(true, Ordering::Relaxed);
+    let error = Engine::create(backend()).unwrap_err();
+    assert!(matches!(error, StorageError::Damaged(_)), "{error:?}");
+    let error = engine.commit(Transaction::default()).unwrap_err();
+    let StorageError::Uncertain(source) = error else {
+        panic!("{error:?}")
+    };
+    assert!(
+        source.to_string().contains("the disk is on fire"),
+        "{source}"
+    );
+
+    armed.store(false, Ordering::Relaxed);
+    writes.store(false, Ordering::Relaxed);
+    assert!(matches!(engine.keys(), Err(StorageError::Stopped)));
+    assert!(matches!(engine.vault_root(), Err(StorageError::Stopped)));
+    assert!(matches!(engine.user_roots(), Err(StorageError::Stopped)));
+    let user = engine.user(UserTag([1; 16]));
+    assert!(matches!(user, Err(StorageError::Stopped)));
+    let commit = engine.commit(Transaction::default());
+    assert!(matches!(commit, Err(StorageError::Stopped)));
+    drop(engine);
+    assert!(
+        !writes.load(Ordering::Relaxed),
+        "nothing is written by closing"
+    );
+}
+
+#[test]
+fn damage_to_any_page_is_never_a_panic() {
+    let folder = Folder::new();
+    folder.create().commit(first_write()).unwrap();
+    let whole = fs::read(folder.path()).unwrap().split_off(4096);
+    for at in (0..whole.len()).step_by(if cfg!(debug_assertions) { 61 } else { 1 }) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xFF;
+        let backend = InMemoryBackend::new();
+        backend.set_len(bytes.len() as u64).unwrap();
+        backend.write(0, &bytes).unwrap();
+        let Ok(engine) = Engine::open(backend) else {
+            continue;
+        };
+        let _ = engine.keys();
+        let _ = engine.user_roots();
+        let _ = engine.user(UserTag([1; 16]));
+        let _ = engine.commit(Transaction {
+            vault_root: Some(root(7)),
+            ..Transaction::default()
+        });
+    }
+}
