@@ -94,7 +94,7 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | making and locking a vault | [`Vault`], [`VaultBuilder`] |
+//! | making, opening and locking a vault | [`Vault`], [`VaultBuilder`], [`Anchor`] |
 //! | what opens a vault | [`KeySource`], [`KeyProvider`], [`KdfParams`], [`KeySlotInfo`], [`KeyKind`] |
 //! | limits | [`Quota`], [`Usage`], [`Bounds`] |
 //! | one user's secrets | [`UserVault`], [`Batch`], [`SecretRef`], [`SecretId`] |
@@ -144,7 +144,7 @@ pub use crate::{
     request::{NewSecret, SecretPatch},
     resolver::{Match, Resolved, Resolver, ResolverBuilder},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId},
-    vault::{Batch, UserVault, Vault, VaultBuilder},
+    vault::{Anchor, Batch, UserVault, Vault, VaultBuilder},
 };
 
 // The README's code is run with the other examples.

@@ -23,12 +23,10 @@ use std::{
 use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
 
 #[cfg(feature = "file")]
-#[cfg_attr(not(test), expect(dead_code, reason = "no vault is made over it yet"))]
 mod file;
 mod memory;
 
 #[cfg(feature = "file")]
-#[expect(unused_imports, reason = "no vault is made over it yet")]
 pub(crate) use file::FileStorage;
 pub(crate) use memory::MemoryStorage;
 

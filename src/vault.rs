@@ -1,5 +1,7 @@
 //! The vault: it composes the rest of the crate, and holds no rules of its own.
 
+#[cfg(feature = "file")]
+use std::path::Path;
 use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
@@ -19,6 +21,7 @@ use crate::{
     secret::{SecretInfo, SecretRef, UserId},
 };
 
+mod anchor;
 mod batch;
 mod builder;
 mod ids;
@@ -31,7 +34,7 @@ mod tests;
 mod verify;
 mod write;
 
-pub use self::{batch::Batch, builder::VaultBuilder};
+pub use self::{anchor::Anchor, batch::Batch, builder::VaultBuilder};
 use self::{
     plan::{Operation, not_found},
     state::{State, UserState},
@@ -77,6 +80,47 @@ impl Vault {
         Vault::builder().in_memory()
     }
 
+    /// A new vault in a file, with the usual limits. The file is encrypted; `key` opens it.
+    ///
+    /// ```
+    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("secrets.keyward");
+    /// let vault = Vault::create(&path, KeySource::passphrase("correct horse battery staple"))?;
+    /// vault.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    /// drop(vault);
+    ///
+    /// let vault = Vault::open(&path, KeySource::passphrase("correct horse battery staple"))?;
+    /// assert_eq!(vault.user(UserId::LOCAL).secret("linear")?.revision, 1);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if there is something at the path already, or it cannot be written; `Validation` if a raw key does not
+    /// have 32 bytes. There is then no new file.
+    #[cfg(feature = "file")]
+    pub fn create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        Vault::builder().create(path, key)
+    }
+
+    /// The vault that is in a file, with the usual limits. While it is open, no other process can open it.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if no key slot opens with this key; `InUse` if the vault is open elsewhere; `Corrupt`, `RolledBack` or
+    /// `UnsupportedVersion` for a file that keyward did not leave like this; `Storage` if there is none, or it cannot be
+    /// read.
+    ///
+    /// # Security
+    ///
+    /// That the whole file was replaced by an older copy is noticed only against an [`Anchor`].
+    #[cfg(feature = "file")]
+    pub fn open(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        Vault::builder().open(path, key)
+    }
+
     /// For a vault that differs from the usual one.
     pub fn builder() -> VaultBuilder {
         VaultBuilder::new()
@@ -113,6 +157,15 @@ impl Vault {
     /// `Locked`.
     pub fn usage(&self) -> Result<Usage, Error> {
         self.state.usage()
+    }
+
+    /// The state that the vault is in, to be demanded when it is opened again.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`.
+    pub fn anchor(&self) -> Result<Anchor, Error> {
+        self.state.anchor()
     }
 
     /// What this vault accepts in a request.

@@ -112,6 +112,24 @@ pub(crate) struct VaultRoot {
     pub(crate) keys: [u8; 32],
 }
 
+impl VaultRoot {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(112);
+        for number in [
+            self.counter,
+            self.user_count,
+            self.usage.secrets,
+            self.usage.bytes,
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.users.to_bytes());
+        bytes.extend_from_slice(self.last_id.as_bytes());
+        bytes.extend_from_slice(&self.keys);
+        bytes
+    }
+}
+
 impl KeyRing {
     /// The digest of a row as a member of its user's root.
     pub(crate) fn row_member(&self, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
@@ -188,19 +206,15 @@ impl KeyRing {
             })
     }
 
+    /// A keyed digest of all that the vault has.
+    pub(crate) fn root_tag(&self, root: &VaultRoot) -> [u8; 32] {
+        *keyed_digest(
+            &self.digests,
+            &self.vault.context("keyward anchor").field(&root.encode()),
+        )
+    }
+
     pub(crate) fn seal_vault_root(&self, root: &VaultRoot) -> Result<SealedRoot, Error> {
-        let mut bytes = Vec::with_capacity(112);
-        for number in [
-            root.counter,
-            root.user_count,
-            root.usage.secrets,
-            root.usage.bytes,
-        ] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        bytes.extend_from_slice(&root.users.to_bytes());
-        bytes.extend_from_slice(root.last_id.as_bytes());
-        bytes.extend_from_slice(&root.keys);
         let key = self.current();
         let context = self
             .vault
@@ -208,7 +222,7 @@ impl KeyRing {
             .field(&key.id().to_le_bytes());
         Ok(SealedRoot {
             key_id: key.id(),
-            root: aead::seal(&key.root, &context, &bytes)?,
+            root: aead::seal(&key.root, &context, &root.encode())?,
         })
     }
 

@@ -73,14 +73,15 @@ mod tests;
 pub(crate) struct FileStorage(Engine);
 
 impl FileStorage {
-    /// A new store. There is a file at `path` only once the store is whole and on the disk; if there was one before,
-    /// it stays as it is and this is an error.
-    pub(crate) fn create(path: &Path) -> Result<FileStorage, StorageError> {
+    /// A new store that holds what its first transaction says. There is a file at `path` only once all of it is on the
+    /// disk; if there was one before, it stays as it is and this is an error.
+    pub(crate) fn create(path: &Path, first: Transaction) -> Result<FileStorage, StorageError> {
         let place = place::Unfinished::new(path)?;
         let file = place.file()?;
         lock(&file, Duration::ZERO)?;
         header::write(&file).map_err(failed)?;
         let engine = Engine::create(Region::new(file, header::LENGTH))?;
+        engine.commit(first)?;
         place.publish()?;
         Ok(FileStorage(engine))
     }

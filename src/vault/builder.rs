@@ -9,14 +9,18 @@ use std::{
 use chrono::{DateTime, SubsecRound, Utc};
 
 use super::{Vault, slots::KeySlots, state::State};
+#[cfg(feature = "file")]
+use super::{anchor::Anchor, state::storage_error};
 use crate::{
     bounds::Bounds,
     call::InjectionPolicy,
     crypto::{KdfParams, KeyRing, KeySource, MasterKey, VaultId},
     error::Error,
     quota::Quota,
-    storage::MemoryStorage,
+    storage::{MemoryStorage, Storage, StorageError, Transaction},
 };
+#[cfg(feature = "file")]
+use {crate::storage::FileStorage, std::path::Path};
 
 /// Makes a [`Vault`] that differs from the usual one.
 ///
@@ -33,6 +37,10 @@ use crate::{
 #[must_use]
 pub struct VaultBuilder {
     settings: Settings,
+    #[cfg(feature = "file")]
+    anchor: Option<Anchor>,
+    #[cfg(feature = "file")]
+    wait: std::time::Duration,
 }
 
 /// What a vault is made with and keeps.
@@ -57,6 +65,10 @@ impl VaultBuilder {
                 kdf: KdfParams::default(),
                 clock: Clock(Arc::new(Utc::now)),
             },
+            #[cfg(feature = "file")]
+            anchor: None,
+            #[cfg(feature = "file")]
+            wait: std::time::Duration::ZERO,
         }
     }
 
@@ -114,13 +126,7 @@ impl VaultBuilder {
     pub fn in_memory(self) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let keys = KeyRing::random(VaultId::random()?)?;
-        let state = State::create(
-            self.settings,
-            keys,
-            None,
-            Box::new(MemoryStorage::default()),
-        )?;
-        Ok(Vault::new(state))
+        State::create(self.settings, keys, None, memory).map(Vault::new)
     }
 
     /// A vault that lives in memory only, and that can be [locked](Vault::lock) and unlocked with this key.
@@ -133,19 +139,72 @@ impl VaultBuilder {
         reason = "the source is wiped when this returns"
     )]
     pub fn in_memory_with_key(self, key: KeySource) -> Result<Vault, Error> {
+        self.create_with(&key, memory)
+    }
+
+    /// Demands that a vault that is [opened](VaultBuilder::open) is in the state of this anchor, or a later one.
+    #[cfg(feature = "file")]
+    pub fn anchor(mut self, anchor: Anchor) -> VaultBuilder {
+        self.anchor = Some(anchor);
+        self
+    }
+
+    /// How long to wait for a vault that another process has open: not at all unless this is said. Then opening fails
+    /// with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
+    #[cfg(feature = "file")]
+    pub fn wait(mut self, wait: std::time::Duration) -> VaultBuilder {
+        self.wait = wait;
+        self
+    }
+
+    /// A new vault in a file: see [`Vault::create`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Vault::create`].
+    #[cfg(feature = "file")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn create(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        self.create_with(&key, |first| FileStorage::create(path.as_ref(), first))
+    }
+
+    /// The vault that is in a file: see [`Vault::open`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Vault::open`]; also `RolledBack` if the file is older than the [anchor](VaultBuilder::anchor).
+    #[cfg(feature = "file")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn open(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        self.settings.bounds.check()?;
+        let storage = FileStorage::open(path.as_ref(), self.wait).map_err(storage_error)?;
+        State::open(self.settings, &key, self.anchor.as_ref(), Box::new(storage)).map(Vault::new)
+    }
+
+    fn create_with<S: Storage + 'static>(
+        self,
+        key: &KeySource,
+        store: impl FnOnce(Transaction) -> Result<S, StorageError>,
+    ) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let vault = VaultId::random()?;
         let master = MasterKey::random()?;
         let keys = KeyRing::random(vault)?;
-        let slots = KeySlots::new(vault, &key, self.settings.kdf, &master, &keys)?;
-        let state = State::create(
-            self.settings,
-            keys,
-            Some(slots),
-            Box::new(MemoryStorage::default()),
-        )?;
-        Ok(Vault::new(state))
+        let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &keys)?;
+        State::create(self.settings, keys, Some(&slots), store).map(Vault::new)
     }
+}
+
+fn memory(first: Transaction) -> Result<MemoryStorage, StorageError> {
+    let storage = MemoryStorage::default();
+    storage.commit(first)?;
+    Ok(storage)
 }
 
 /// Where the time comes from.

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use super::{builder::Settings, slots::KeySlots};
+use super::{anchor::Anchor, builder::Settings, slots::KeySlots};
 use crate::{
     crypto::{KeyRing, KeySource, MemberDigest, VaultRoot},
     error::{Error, ErrorKind},
@@ -67,40 +67,86 @@ pub(super) struct UserState {
 }
 
 impl State {
-    /// A new vault over an empty store.
-    pub(super) fn create(
+    /// A new vault, over a store that is made with its first transaction.
+    pub(super) fn create<S: Storage + 'static>(
         settings: Settings,
         keys: KeyRing,
-        slots: Option<KeySlots>,
-        storage: Box<dyn Storage>,
+        slots: Option<&KeySlots>,
+        store: impl FnOnce(Transaction) -> Result<S, StorageError>,
     ) -> Result<State, Error> {
-        let slots = slots.map(|slots| slots.encode());
+        let slots = slots.map(KeySlots::encode);
         let root = VaultRoot {
             keys: keys.keys_digest(slots.as_deref()),
             ..VaultRoot::default()
         };
         let vault_root = Some(keys.seal_vault_root(&root)?);
         let lockable = slots.is_some();
-        storage
-            .commit(Transaction {
-                keys: slots,
-                vault_root,
-                user: None,
-            })
-            .map_err(storage_error)?;
-        Ok(State {
+        let storage = store(Transaction {
+            keys: slots,
+            vault_root,
+            user: None,
+        })
+        .map_err(storage_error)?;
+        let ledger = Ledger {
+            root,
+            members: HashMap::new(),
+        };
+        Ok(State::new(
+            settings,
+            keys,
+            lockable,
+            Box::new(storage),
+            ledger,
+        ))
+    }
+
+    /// The vault that is in a store.
+    #[cfg(feature = "file")]
+    pub(super) fn open(
+        settings: Settings,
+        source: &KeySource,
+        anchor: Option<&Anchor>,
+        storage: Box<dyn Storage>,
+    ) -> Result<State, Error> {
+        let stored = storage.keys().map_err(storage_error)?;
+        let keys = KeySlots::decode(&stored.unwrap_or_default())?.open(source)?;
+        let ledger = Ledger {
+            root: VaultRoot::default(),
+            members: HashMap::new(),
+        };
+        let state = State::new(settings, keys, true, storage, ledger);
+        let keys = state.keys()?;
+        let root = state.stored_root(&keys)?;
+        if anchor.is_some_and(|anchor| !anchor.admits(&keys, &root)) {
+            return Err(rolled_back());
+        }
+        let members = state.check_members(&keys, &root)?;
+        *hold(&state.ledger) = Ledger { root, members };
+        Ok(state)
+    }
+
+    fn new(
+        settings: Settings,
+        keys: KeyRing,
+        lockable: bool,
+        storage: Box<dyn Storage>,
+        ledger: Ledger,
+    ) -> State {
+        State {
             settings,
             keys: ArcSwapOption::from_pointee(keys),
             lockable,
             storage,
-            ledger: Mutex::new(Ledger {
-                root,
-                members: HashMap::new(),
-            }),
+            ledger: Mutex::new(ledger),
             users: papaya::HashMap::new(),
             locking: Mutex::new(()),
             rotating: Mutex::new(()),
-        })
+        }
+    }
+
+    pub(super) fn anchor(&self) -> Result<Anchor, Error> {
+        let keys = self.keys()?;
+        Ok(Anchor::of(&keys, &hold(&self.ledger).root))
     }
 
     /// What is known of a user; made if nothing is.

@@ -62,7 +62,12 @@ impl TestStorage {
     fn vault(&self) -> Vault {
         let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
         let settings = Vault::builder().settings();
-        Vault::new(State::create(settings, keys, None, Box::new(self.clone())).unwrap())
+        Vault::new(State::create(settings, keys, None, |first| self.with(first)).unwrap())
+    }
+
+    fn with(&self, first: Transaction) -> Result<TestStorage, StorageError> {
+        self.inner.commit(first)?;
+        Ok(self.clone())
     }
 
     /// A vault that can be locked.
@@ -74,7 +79,7 @@ impl TestStorage {
         );
         let settings = Vault::builder().settings();
         let slots = KeySlots::new(vault, key, settings.kdf, &master, &keys).unwrap();
-        Vault::new(State::create(settings, keys, Some(slots), Box::new(self.clone())).unwrap())
+        Vault::new(State::create(settings, keys, Some(&slots), |first| self.with(first)).unwrap())
     }
 
     fn break_after(&self, writes: i64) {
@@ -515,7 +520,11 @@ fn locking_amid_calls_ends_in_locked_or_in_a_whole_result() {
 fn what_a_store_says_has_a_kind_of_its_own_and_says_what_to_do() {
     let source = || "the store's own words".into();
     let cases = [
-        (StorageError::RootChanged, ErrorKind::Storage, "try again"),
+        (
+            StorageError::RootChanged,
+            ErrorKind::RolledBack,
+            "restore a backup",
+        ),
         (StorageError::Exists, ErrorKind::Storage, "another path"),
         (StorageError::Missing, ErrorKind::Storage, "create a vault"),
         (StorageError::InUse, ErrorKind::InUse, "close it there"),

@@ -34,7 +34,7 @@ impl Folder {
     }
 
     fn create(&self) -> FileStorage {
-        FileStorage::create(&self.path()).unwrap()
+        FileStorage::create(&self.path(), Transaction::default()).unwrap()
     }
 
     fn open(&self) -> Result<FileStorage, StorageError> {
@@ -86,7 +86,13 @@ fn a_file_does_what_a_store_has_to_do() {
     let number = std::cell::Cell::new(0);
     conformance::check(|| {
         number.set(number.get() + 1);
-        Box::new(FileStorage::create(&folder.0.path().join(number.get().to_string())).unwrap())
+        Box::new(
+            FileStorage::create(
+                &folder.0.path().join(number.get().to_string()),
+                Transaction::default(),
+            )
+            .unwrap(),
+        )
     });
 }
 
@@ -126,7 +132,7 @@ impl Storage for Reopened {
 fn a_file_that_is_opened_anew_has_what_it_had() {
     conformance::check(|| {
         let folder = tempfile::tempdir().unwrap();
-        FileStorage::create(&folder.path().join("vault")).unwrap();
+        FileStorage::create(&folder.path().join("vault"), Transaction::default()).unwrap();
         Box::new(Reopened(folder))
     });
 }
@@ -138,13 +144,13 @@ fn nothing_is_replaced_and_nothing_is_made_by_opening() {
     assert!(!folder.path().exists());
 
     fs::write(folder.path(), "a file of someone's").unwrap();
-    let error = FileStorage::create(&folder.path()).unwrap_err();
+    let error = FileStorage::create(&folder.path(), Transaction::default()).unwrap_err();
     assert!(matches!(error, StorageError::Exists), "{error:?}");
     assert_eq!(fs::read(folder.path()).unwrap(), b"a file of someone's");
     assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 1);
 
     let nowhere = folder.path().join("no folder").join("vault");
-    let error = FileStorage::create(&nowhere).unwrap_err();
+    let error = FileStorage::create(&nowhere, Transaction::default()).unwrap_err();
     assert!(matches!(error, StorageError::Failed(_)), "{error:?}");
     let error = FileStorage::open(folder.0.path(), NOW).unwrap_err();
     assert!(

@@ -1,0 +1,91 @@
+//! What tells a whole vault that went back from the one that was.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    crypto::{KeyRing, VaultRoot},
+    error::{Error, FieldError},
+};
+
+/// The state that a vault was in: how often it was written, and a keyed digest of all that it then had.
+///
+/// A vault notices by itself when something in its file was changed, taken away or rolled back. It cannot notice when the
+/// whole file is replaced by an older copy, since that copy was right once. A program that keeps the anchor elsewhere,
+/// where whoever can replace the file cannot write, can demand it: see [`VaultBuilder::anchor`](crate::VaultBuilder::anchor).
+///
+/// ```
+/// use keyward::{Anchor, NewSecret, UserId, Vault};
+///
+/// let vault = Vault::in_memory()?;
+/// vault.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+/// let text = vault.anchor()?.to_string();
+/// assert_eq!(text.parse::<Anchor>()?, vault.anchor()?);
+/// assert_eq!(vault.anchor()?.counter(), 1);
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchor {
+    counter: u64,
+    tag: [u8; 32],
+}
+
+impl Anchor {
+    /// The number of writes. It grows with each.
+    pub fn counter(&self) -> u64 {
+        self.counter
+    }
+
+    pub(super) fn of(keys: &KeyRing, root: &VaultRoot) -> Anchor {
+        Anchor {
+            counter: root.counter,
+            tag: keys.root_tag(root),
+        }
+    }
+
+    /// Whether a vault in this state is the one that the anchor was taken of, or a later one.
+    #[cfg(feature = "file")]
+    pub(super) fn admits(&self, keys: &KeyRing, root: &VaultRoot) -> bool {
+        use subtle::ConstantTimeEq;
+
+        let found = Anchor::of(keys, root);
+        let same: bool = found.tag.ct_eq(&self.tag).into();
+        found.counter > self.counter || (found.counter == self.counter && same)
+    }
+}
+
+impl fmt::Display for Anchor {
+    /// The counter, a colon, and the digest in hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.counter)?;
+        self.tag.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Anchor {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if this is not what `Display` writes.
+    fn from_str(text: &str) -> Result<Anchor, Error> {
+        parse(text).ok_or_else(|| {
+            let msg = "an anchor is a number, a colon and 64 hexadecimal digits";
+            Error::validation(vec![FieldError::value_error("anchor", msg)])
+        })
+    }
+}
+
+fn parse(text: &str) -> Option<Anchor> {
+    let (counter, digits) = text.split_once(':')?;
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut tag = [0; 32];
+    for (byte, at) in tag.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+    }
+    Some(Anchor {
+        counter: counter.parse().ok()?,
+        tag,
+    })
+}

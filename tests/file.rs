@@ -1,0 +1,218 @@
+//! A vault in a file: what is there after it was closed, and what a changed or foreign file is.
+#![cfg(feature = "file")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{fs, path::Path};
+
+use keyward::{
+    Anchor, ErrorKind, KdfParams, KeySource, NewSecret, SecretPatch, ToolCall, UserId, Vault,
+    VaultBuilder,
+};
+use serde_json::Map;
+use uuid::Uuid;
+
+fn raw() -> KeySource {
+    KeySource::raw([7; 32])
+}
+
+fn builder() -> VaultBuilder {
+    // The floor: tests need not be slow.
+    Vault::builder().kdf_params(KdfParams::new(19 * 1024, 2, 1).unwrap())
+}
+
+fn secret(name: &str) -> NewSecret {
+    NewSecret::new(name, format!("value-of-{name}"))
+        .bind("t", name)
+        .default_for_tool()
+}
+
+fn injected(vault: &Vault) -> Map<String, serde_json::Value> {
+    let mut args = Map::new();
+    vault
+        .user(UserId::LOCAL)
+        .inject(&ToolCall::new("t"), &mut args)
+        .unwrap();
+    args
+}
+
+#[track_caller]
+fn assert_kind(result: Result<Vault, keyward::Error>, kind: ErrorKind) {
+    let error = result.expect_err("an error");
+    assert_eq!(error.kind(), kind, "{error}");
+}
+
+#[test]
+fn what_was_written_is_there_when_the_vault_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    let vault = builder().create(&path, raw()).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.batch(|batch| {
+        ["a", "b", "c"]
+            .map(secret)
+            .into_iter()
+            .for_each(|new| batch.create(new))
+    })
+    .unwrap();
+    user.update("a", SecretPatch::new().value("newer-value").format("<{}>"))
+        .unwrap();
+    user.delete("b").unwrap();
+    let other = vault.user(UserId::new(Uuid::from_u128(9)));
+    other.create(secret("z")).unwrap();
+    vault
+        .add_key(raw(), KeySource::passphrase("correct horse"))
+        .unwrap();
+    vault.rotate_data_key(raw(), |_| {}).unwrap();
+    let (secrets, usage, anchor) = (
+        user.secrets().unwrap(),
+        vault.usage().unwrap(),
+        vault.anchor().unwrap(),
+    );
+    drop((vault, user, other));
+
+    for key in [raw(), KeySource::passphrase("correct horse")] {
+        let vault = builder().anchor(anchor).open(&path, key).unwrap();
+        let user = vault.user(UserId::LOCAL);
+        // The revision is no part of what compares as JSON, so compare the whole.
+        assert_eq!(user.secrets().unwrap(), secrets);
+        assert_eq!(vault.usage().unwrap(), usage);
+        assert_eq!(vault.users().unwrap().len(), 2);
+        assert_eq!(injected(&vault)["a"], "<newer-value>");
+        assert_eq!(injected(&vault)["c"], "value-of-c");
+        vault.verify().unwrap();
+        vault.lock().unwrap();
+        vault.unlock(raw()).unwrap();
+        assert_eq!(injected(&vault).len(), 2);
+    }
+    let vault = Vault::open(&path, raw()).unwrap();
+    let youngest = secrets.last().unwrap().secret_id;
+    assert!(
+        vault
+            .user(UserId::LOCAL)
+            .create(secret("d"))
+            .unwrap()
+            .secret_id
+            > youngest
+    );
+}
+
+#[test]
+fn opening_says_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    assert_kind(Vault::open(&path, raw()), ErrorKind::Storage);
+    let vault = builder().create(&path, raw()).unwrap();
+    vault.user(UserId::LOCAL).create(secret("a")).unwrap();
+    assert_kind(builder().create(&path, raw()), ErrorKind::Storage);
+    assert_kind(Vault::open(&path, raw()), ErrorKind::InUse);
+    drop(vault);
+    assert_kind(
+        Vault::open(&path, KeySource::raw([8; 32])),
+        ErrorKind::WrongKey,
+    );
+    assert_kind(
+        Vault::open(&path, KeySource::raw([7; 31])),
+        ErrorKind::Validation,
+    );
+    assert_kind(
+        Vault::open(&path, KeySource::passphrase("7")),
+        ErrorKind::WrongKey,
+    );
+    assert_eq!(
+        injected(&Vault::open(&path, raw()).unwrap())["a"],
+        "value-of-a"
+    );
+    fs::write(dir.path().join("foreign"), b"not a vault").unwrap();
+    assert_kind(
+        Vault::open(dir.path().join("foreign"), raw()),
+        ErrorKind::Corrupt,
+    );
+    let made: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(made.len(), 2, "nothing half-made is left: {made:?}");
+}
+
+#[test]
+fn an_older_copy_of_the_file_is_found_with_an_anchor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, copy) = (dir.path().join("v"), dir.path().join("copy"));
+    let vault = builder().create(&path, raw()).unwrap();
+    vault.user(UserId::LOCAL).create(secret("a")).unwrap();
+    let first = vault.anchor().unwrap();
+    drop(vault);
+    fs::copy(&path, &copy).unwrap();
+    let vault = Vault::open(&path, raw()).unwrap();
+    vault.user(UserId::LOCAL).delete("a").unwrap();
+    let second: Anchor = vault.anchor().unwrap().to_string().parse().unwrap();
+    assert!(second.counter() > first.counter());
+    drop(vault);
+
+    let open = |path: &Path, anchor| builder().anchor(anchor).open(path, raw());
+    assert!(open(&path, first).is_ok());
+    assert!(open(&path, second).is_ok());
+    assert!(open(&copy, first).is_ok());
+    assert_kind(open(&copy, second), ErrorKind::RolledBack);
+    assert!(
+        Vault::open(&copy, raw()).is_ok(),
+        "without an anchor it cannot be found"
+    );
+    // Another state with the same counter.
+    let vault = Vault::open(&copy, raw()).unwrap();
+    vault.user(UserId::LOCAL).create(secret("b")).unwrap();
+    assert_eq!(vault.anchor().unwrap().counter(), second.counter());
+    drop(vault);
+    assert_kind(open(&copy, second), ErrorKind::RolledBack);
+}
+
+#[test]
+fn no_text_is_an_anchor_but_its_own() {
+    for text in [
+        "",
+        "1",
+        "1:",
+        "x:00",
+        "-1:00",
+        &format!("1:{}", "0".repeat(63)),
+        &format!("1:{}", "é".repeat(32)),
+    ] {
+        assert_eq!(
+            text.parse::<Anchor>().unwrap_err().kind(),
+            ErrorKind::Validation,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn nothing_that_a_vault_keeps_can_be_read_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    let vault = builder().create(&path, raw()).unwrap();
+    let user = vault.user(UserId::new(Uuid::from_u128(
+        0x1234_5678_9abc_def0_1234_5678_9abc_def0,
+    )));
+    let new = NewSecret::new("the-name-of-it", "the-value-of-it")
+        .bind("the-tool-of-it", "the-place-of-it");
+    let info = user.create(new.format("the-format-of-it {}")).unwrap();
+    drop((vault, user));
+    let bytes = fs::read(&path).unwrap();
+    let finds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    assert!(finds(b"keyward"), "the search works");
+    for text in [
+        "the-name",
+        "the-value",
+        "the-tool",
+        "the-place",
+        "the-format",
+    ] {
+        assert!(!finds(text.as_bytes()), "{text}");
+    }
+    for id in [info.secret_id.as_uuid(), info.user_id.as_uuid()] {
+        assert!(
+            !finds(id.as_bytes()) && !finds(id.to_string().as_bytes()),
+            "{id}"
+        );
+    }
+}
