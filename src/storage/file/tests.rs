@@ -1,9 +1,10 @@
 //! The store over real files: what is in them, who may open them, and what damage does.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -203,6 +204,39 @@ fn another_process_finds_the_store_in_use() {
     assert!(child.status.success(), "{said}");
     assert!(said.contains("it was in use"), "{said}");
     assert_eq!(store.keys().unwrap().unwrap(), b"keys");
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_the_store_to_the_next() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        let store = FileStorage::open(Path::new(&path), NOW).unwrap();
+        store.commit(first_write()).unwrap();
+        println!("it was written");
+        // Until the parent goes, at the latest.
+        let _ = io::stdin().read_line(&mut String::new());
+        return;
+    }
+    let folder = Folder::new();
+    folder.create();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "a_process_that_is_killed_leaves_the_store_to_the_next",
+            "--nocapture",
+        ])
+        .env(CHILD, folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("it was written")));
+    assert!(matches!(folder.open(), Err(StorageError::InUse)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let store = folder.open().unwrap();
+    assert_eq!(store.keys().unwrap().unwrap(), b"keys");
+    let user = store.user(UserTag([1; 16])).unwrap().unwrap();
+    assert_eq!(user.rows.len(), 20);
 }
 
 #[test]
