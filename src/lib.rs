@@ -12,6 +12,7 @@ mod error;
 mod explain;
 mod format;
 mod inject;
+mod inline;
 mod location;
 mod metadata;
 mod pattern;

@@ -37,12 +37,10 @@
 
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
-use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
+use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
 
-use inline::InlineVec;
 use trie::Trie;
 
-mod inline;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]

@@ -1,0 +1,273 @@
+//! A name, seen from its places: what lets a pattern be followed at all of them at once.
+//!
+//! A name of n characters has n + 1 places: one before each character, and the end. Matching goes over the *pattern*,
+//! character by character, and keeps the set of all places that the pattern can have come to:
+//!
+//! * at first, the place 0;
+//! * after a literal, the places behind those of the set where this character stands;
+//! * after `?`, the places behind those of the set, but the end;
+//! * after `*`, all places from the first of the set on.
+//!
+//! The pattern matches if the end is in the set at last. This is the definition of the language and no more; a set is
+//! n + 1 bits, so a step takes n/64 + 1 words, whatever the pattern and the name.
+//!
+//! The sets of places where a character stands are made once for a name. To keep their memory proportional to n, only
+//! the ASCII characters, and others that are frequent, have theirs in words; of the rest the places are listed.
+
+use crate::inline::InlineVec;
+
+/// A set of places, one bit for each. Bits behind the end of the name mean nothing.
+pub(crate) type Set = InlineVec<u64, 2>;
+
+const BITS: usize = 64;
+
+/// Where each character of a name stands.
+pub(crate) struct Places {
+    chars: InlineVec<char, 64>,
+    /// How many words a set has.
+    words: usize,
+    /// Sets, one behind the other. The first is that of all characters.
+    sets: InlineVec<u64, 32>,
+    /// For each ASCII character the number of its set; 0 for one that does not occur.
+    ascii: [u8; 128],
+    /// For each frequent other character the number of its set, in the order of characters. Frequent is what occurs
+    /// once for each word of a set or more, so these are at most 64.
+    frequent: Vec<(char, usize)>,
+    /// The other characters and where they stand, in order.
+    others: Vec<(char, usize)>,
+}
+
+impl Places {
+    pub(crate) fn of(name: &str) -> Places {
+        let mut places = Places {
+            chars: InlineVec::new('\0'),
+            words: 0,
+            sets: InlineVec::new(0),
+            ascii: [0; 128],
+            frequent: Vec::new(),
+            others: Vec::new(),
+        };
+        for c in name.chars() {
+            places.chars.push(c);
+        }
+        places.words = places.chars.len() / BITS + 1;
+        let all = places.add_set();
+        for place in 0..places.chars.len() {
+            let c = places.chars[place];
+            places.insert(all, place);
+            if c.is_ascii() {
+                let mut set = usize::from(places.ascii[c as usize]);
+                if set == 0 {
+                    set = places.add_set();
+                    places.ascii[c as usize] =
+                        u8::try_from(set).expect("there are 128 ASCII characters");
+                }
+                places.insert(set, place);
+            } else {
+                places.others.push((c, place));
+            }
+        }
+        places.sort_others();
+        places
+    }
+
+    fn sort_others(&mut self) {
+        let mut others = std::mem::take(&mut self.others);
+        others.sort_unstable();
+        for group in others.chunk_by(|a, b| a.0 == b.0) {
+            if group.len() >= self.words {
+                let set = self.add_set();
+                self.frequent.push((group[0].0, set));
+                for &(_, place) in group {
+                    self.insert(set, place);
+                }
+            }
+        }
+        self.others = others;
+    }
+
+    fn add_set(&mut self) -> usize {
+        let number = self.sets.len() / self.words;
+        for _ in 0..self.words {
+            self.sets.push(0);
+        }
+        number
+    }
+
+    fn insert(&mut self, set: usize, place: usize) {
+        self.sets[set * self.words + place / BITS] |= 1 << (place % BITS);
+    }
+
+    /// The set of the first place.
+    pub(crate) fn first(&self) -> Set {
+        let mut set = Set::new(0);
+        set.push(1);
+        for _ in 1..self.words {
+            set.push(0);
+        }
+        set
+    }
+
+    /// Goes on by one character, `None` for any. Returns whether a place is left; if not, `set` means nothing.
+    pub(crate) fn advance(&self, set: &mut [u64], c: Option<char>) -> bool {
+        let (mut left, mut carry) = (0, 0);
+        self.with_set_of(c, set, |word, of_c| {
+            let stay = *word & of_c;
+            *word = stay << 1 | carry;
+            carry = stay >> (BITS - 1);
+            left |= *word;
+        });
+        left != 0
+    }
+
+    /// Takes the places where `c` stands out of `set`.
+    pub(crate) fn remove(&self, set: &mut [u64], c: char) {
+        self.with_set_of(Some(c), set, |word, of_c| *word &= !of_c);
+    }
+
+    /// Goes on by any run of characters. There has to be a place in the set.
+    #[expect(clippy::unused_self, reason = "a set is used with its name")]
+    pub(crate) fn go_anywhere(&self, set: &mut [u64]) {
+        let mut from = 0;
+        for word in set {
+            // From the lowest bit on: `x | -x`.
+            *word |= word.wrapping_neg() | from;
+            if *word != 0 {
+                from = u64::MAX;
+            }
+        }
+    }
+
+    pub(crate) fn is_at_end(&self, set: &[u64]) -> bool {
+        let end = self.chars.len();
+        set[end / BITS] >> (end % BITS) & 1 == 1
+    }
+
+    /// The character at the first place in the set; none if that is the end.
+    pub(crate) fn first_char(&self, set: &[u64]) -> Option<char> {
+        let word = set.iter().position(|word| *word != 0)?;
+        let place = word * BITS + set[word].trailing_zeros() as usize;
+        self.chars.get(place).copied()
+    }
+
+    /// Calls `f` with each word of `set` and that of the set of the places where `c` stands. Does not call it if there
+    /// are none.
+    fn with_set_of(&self, c: Option<char>, set: &mut [u64], mut f: impl FnMut(&mut u64, u64)) {
+        let number = match c {
+            None => Some(0),
+            Some(c) if c.is_ascii() => match self.ascii[c as usize] {
+                0 => return,
+                number => Some(usize::from(number)),
+            },
+            Some(c) => self
+                .frequent
+                .binary_search_by_key(&c, |frequent| frequent.0)
+                .ok()
+                .map(|at| self.frequent[at].1),
+        };
+        if let Some(number) = number {
+            let of_c = &self.sets[number * self.words..][..self.words];
+            for (word, of_c) in set.iter_mut().zip(of_c) {
+                f(word, *of_c);
+            }
+        } else if let Some(c) = c {
+            let start = self.others.partition_point(|other| other.0 < c);
+            let mut listed = self.others[start..]
+                .iter()
+                .take_while(|other| other.0 == c)
+                .map(|other| other.1)
+                .peekable();
+            if listed.peek().is_none() {
+                return;
+            }
+            for (i, word) in set.iter_mut().enumerate() {
+                let mut of_c = 0;
+                while let Some(place) = listed.next_if(|place| place / BITS == i) {
+                    of_c |= 1 << (place % BITS);
+                }
+                f(word, of_c);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn members(places: &Places, set: &[u64]) -> BTreeSet<usize> {
+        (0..=places.chars.len())
+            .filter(|place| set[place / BITS] >> (place % BITS) & 1 == 1)
+            .collect()
+    }
+
+    /// What is to be done with a set, by `op`, on a plain set.
+    fn model(name: &[char], set: &BTreeSet<usize>, op: Option<char>) -> BTreeSet<usize> {
+        set.iter()
+            .filter(|place| {
+                name.get(**place)
+                    .is_some_and(|found| op.is_none_or(|c| c == *found))
+            })
+            .map(|place| place + 1)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn sets_are_sets(
+            name in "[a-cé€]{0,70}|[aé]{120,300}|([aé€🔑]|\\PC){60,200}",
+            ops in prop::collection::vec((0u8..8, any::<prop::sample::Index>()), 0..40),
+        ) {
+            let chars: Vec<char> = name.chars().collect();
+            let places = Places::of(&name);
+            let mut set = places.first();
+            let mut expected = BTreeSet::from([0]);
+            for (op, at) in ops {
+                let c = match op {
+                    0 => {
+                        places.go_anywhere(&mut set);
+                        expected = (expected.first().copied().unwrap()..=chars.len()).collect();
+                        None
+                    }
+                    1 => Some('€'),
+                    2 => Some('x'),
+                    3 if !chars.is_empty() => Some(chars[at.index(chars.len())]),
+                    4.. => places.first_char(&set),
+                    _ => None,
+                };
+                prop_assert_eq!(members(&places, &set), expected.clone());
+                let mut without = set.clone();
+                if let Some(c) = c {
+                    places.remove(&mut without, c);
+                    let others = expected.iter().copied().filter(|place| chars.get(*place) != Some(&c));
+                    prop_assert_eq!(members(&places, &without), others.collect::<BTreeSet<_>>());
+                }
+                let first = expected.first().and_then(|place| chars.get(*place));
+                prop_assert_eq!(places.first_char(&set), first.copied());
+                prop_assert_eq!(places.is_at_end(&set), expected.contains(&chars.len()));
+                let next = model(&chars, &expected, c);
+                let mut advanced = set.clone();
+                prop_assert_eq!(places.advance(&mut advanced, c), !next.is_empty());
+                if next.is_empty() {
+                    continue;
+                }
+                (set, expected) = (advanced, next);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_proportional_to_the_name() {
+        let all_different: String = ('\0'..).take(60_000).filter(|c| *c != '\u{d7ff}').collect();
+        let all_frequent: String = ('\u{100}'..).take(60).cycle().take(60_000).collect();
+        for name in [all_different, all_frequent] {
+            let places = Places::of(&name);
+            assert!(places.sets.len() <= 3 * (places.chars.len() + BITS));
+            assert!(places.frequent.len() <= BITS);
+        }
+    }
+}
