@@ -50,19 +50,21 @@ impl Places {
         for c in name.chars() {
             places.chars.push(c);
         }
-        places.words = places.chars.len() / BITS + 1;
-        let all = places.add_set();
-        for place in 0..places.chars.len() {
+        let end = places.chars.len();
+        places.words = end / BITS + 1;
+        for _ in 0..end / BITS {
+            places.sets.push(u64::MAX);
+        }
+        places.sets.push((1 << (end % BITS)) - 1);
+        for place in 0..end {
             let c = places.chars[place];
-            places.insert(all, place);
             if c.is_ascii() {
-                let mut set = usize::from(places.ascii[c as usize]);
+                let mut set = places.ascii[c as usize];
                 if set == 0 {
-                    set = places.add_set();
-                    places.ascii[c as usize] =
-                        u8::try_from(set).expect("there are 128 ASCII characters");
+                    set = u8::try_from(places.add_set()).expect("one of 128 ASCII characters");
+                    places.ascii[c as usize] = set;
                 }
-                places.insert(set, place);
+                places.insert(usize::from(set), place);
             } else {
                 places.others.push((c, place));
             }
@@ -108,21 +110,20 @@ impl Places {
         set
     }
 
-    /// Goes on by one character, `None` for any. Returns whether a place is left; if not, `set` means nothing.
+    /// Goes on by one character, `None` for any. Returns whether a place is left.
     pub(crate) fn advance(&self, set: &mut [u64], c: Option<char>) -> bool {
-        let (mut left, mut carry) = (0, 0);
-        self.with_set_of(c, set, |word, of_c| {
-            let stay = *word & of_c;
-            *word = stay << 1 | carry;
-            carry = stay >> (BITS - 1);
-            left |= *word;
-        });
-        left != 0
+        match self.standing(c) {
+            Standing::Words(words) => advance(set, words.iter().copied()),
+            Standing::Listed(listed) => advance(set, words_of(listed)),
+        }
     }
 
     /// Takes the places where `c` stands out of `set`.
     pub(crate) fn remove(&self, set: &mut [u64], c: char) {
-        self.with_set_of(Some(c), set, |word, of_c| *word &= !of_c);
+        match self.standing(Some(c)) {
+            Standing::Words(words) => remove(set, words.iter().copied()),
+            Standing::Listed(listed) => remove(set, words_of(listed)),
+        }
     }
 
     /// Goes on by any run of characters. There has to be a place in the set.
@@ -150,44 +151,63 @@ impl Places {
         self.chars.get(place).copied()
     }
 
-    /// Calls `f` with each word of `set` and that of the set of the places where `c` stands. Does not call it if there
-    /// are none.
-    fn with_set_of(&self, c: Option<char>, set: &mut [u64], mut f: impl FnMut(&mut u64, u64)) {
+    /// Where `c` stands, `None` for any character.
+    fn standing(&self, c: Option<char>) -> Standing<'_> {
         let number = match c {
-            None => Some(0),
+            None => 0,
             Some(c) if c.is_ascii() => match self.ascii[c as usize] {
-                0 => return,
-                number => Some(usize::from(number)),
+                0 => return Standing::Listed(&[]),
+                number => usize::from(number),
             },
-            Some(c) => self
-                .frequent
-                .binary_search_by_key(&c, |frequent| frequent.0)
-                .ok()
-                .map(|at| self.frequent[at].1),
+            Some(c) => {
+                let Ok(at) = self
+                    .frequent
+                    .binary_search_by_key(&c, |frequent| frequent.0)
+                else {
+                    let from = &self.others[self.others.partition_point(|other| other.0 < c)..];
+                    return Standing::Listed(&from[..from.partition_point(|other| other.0 == c)]);
+                };
+                self.frequent[at].1
+            }
         };
-        if let Some(number) = number {
-            let of_c = &self.sets[number * self.words..][..self.words];
-            for (word, of_c) in set.iter_mut().zip(of_c) {
-                f(word, *of_c);
-            }
-        } else if let Some(c) = c {
-            let start = self.others.partition_point(|other| other.0 < c);
-            let mut listed = self.others[start..]
-                .iter()
-                .take_while(|other| other.0 == c)
-                .map(|other| other.1)
-                .peekable();
-            if listed.peek().is_none() {
-                return;
-            }
-            for (i, word) in set.iter_mut().enumerate() {
-                let mut of_c = 0;
-                while let Some(place) = listed.next_if(|place| place / BITS == i) {
-                    of_c |= 1 << (place % BITS);
-                }
-                f(word, of_c);
-            }
+        Standing::Words(&self.sets[number * self.words..][..self.words])
+    }
+}
+
+/// The set of places where a character stands, in one of two forms.
+enum Standing<'p> {
+    Words(&'p [u64]),
+    Listed(&'p [(char, usize)]),
+}
+
+/// The words of the set of the places in a list.
+fn words_of(mut listed: &[(char, usize)]) -> impl Iterator<Item = u64> {
+    (0..).map(move |i| {
+        let mut word = 0;
+        while let [(_, place), rest @ ..] = listed
+            && place / BITS == i
+        {
+            word |= 1 << (place % BITS);
+            listed = rest;
         }
+        word
+    })
+}
+
+fn advance(set: &mut [u64], standing: impl Iterator<Item = u64>) -> bool {
+    let (mut left, mut carry) = (0, 0);
+    for (word, standing) in set.iter_mut().zip(standing) {
+        let stay = *word & standing;
+        *word = stay << 1 | carry;
+        carry = stay >> (BITS - 1);
+        left |= stay;
+    }
+    left != 0
+}
+
+fn remove(set: &mut [u64], standing: impl Iterator<Item = u64>) {
+    for (word, standing) in set.iter_mut().zip(standing) {
+        *word &= !standing;
     }
 }
 

@@ -23,6 +23,7 @@ fn matches_by_definition(pattern: &[char], name: &[char]) -> bool {
 
 fn assert_agrees(text: &str, name: &str) {
     let found = pattern(text).matches(name);
+    assert_every_way_agrees(text, name, found);
     assert_eq!(
         found,
         WildMatch::new(text).matches(name),
@@ -35,6 +36,30 @@ fn assert_agrees(text: &str, name: &str) {
         matches_by_definition(&text_chars, &name_chars),
         "definition: {text:?} on {name:?}"
     );
+}
+
+/// The simple way, the bounded way, and giving up the one for the other after any number of steps.
+fn assert_every_way_agrees(text: &str, name: &str, expected: bool) {
+    let pattern = pattern(text);
+    let context = format!("{text:?} on {name:?}");
+    assert_eq!(pattern.matches(name), expected, "{context}");
+    assert_eq!(
+        pattern.matches_by_trying(name),
+        expected,
+        "trying: {context}"
+    );
+    assert_eq!(
+        pattern.matches_by_places(name),
+        expected,
+        "places: {context}"
+    );
+    for steps in [0, 1, 2, 5, 20] {
+        let given_up = pattern.matches_greedily(name, steps);
+        assert!(
+            given_up.is_none_or(|found| found == expected),
+            "{steps} steps: {context}"
+        );
+    }
 }
 
 /// Every text over `alphabet` of at most `max` characters, the empty one among them.
@@ -72,7 +97,7 @@ proptest! {
     #[test]
     fn agrees_on_long_names(text in "[ab?]{0,3}(\\*[ab?]{0,9}){0,4}", name in "[ab]{0,80}") {
         prop_assume!(!text.is_empty());
-        prop_assert_eq!(pattern(&text).matches(&name), WildMatch::new(&text).matches(&name));
+        assert_every_way_agrees(&text, &name, WildMatch::new(&text).matches(&name));
     }
 
     #[test]
@@ -180,7 +205,29 @@ fn specificity_is_decided_rule_by_rule() {
 #[test]
 fn almost_matching_takes_no_exponential_time() {
     let name = "a".repeat(1024);
-    assert!(!pattern(&format!("{}b", "*a".repeat(511))).matches(&name));
-    assert!(!pattern(&format!("*{}b*", "a".repeat(511))).matches(&name));
-    assert!(pattern(&"*a".repeat(512)).matches(&name));
+    let long = "a".repeat(510);
+    for (text, expected) in [
+        (format!("{}b", "*a".repeat(511)), false),
+        (format!("*{long}b*"), false),
+        (format!("*{long}b"), false),
+        (format!("*{long}*{long}b"), false),
+        (format!("*{long}*{long}"), true),
+        (format!("*{}", "a?".repeat(511)), true),
+        ("*a".repeat(512), true),
+    ] {
+        assert_every_way_agrees(&text, &name, expected);
+    }
+}
+
+#[test]
+fn trying_is_given_up_where_it_would_take_long() {
+    let (text, name) = (format!("*{}b", "a".repeat(500)), "a".repeat(1024));
+    let pattern = pattern(&text);
+    assert_eq!(
+        pattern.matches_greedily(&name, PATIENCE * (text.len() + name.len())),
+        None
+    );
+    assert!(!pattern.matches(&name));
+    // By trying, this would be a hundred million steps.
+    assert!(!pattern.matches(&"a".repeat(200_000)));
 }
