@@ -1,4 +1,4 @@
-//! Reading the byte forms of what is sealed: little-endian numbers, and texts led by their length.
+//! The byte forms of what is stored: little-endian numbers, and bytes and texts led by their length.
 
 /// What is left to be read. Every method gives `None` if it is not there.
 pub(crate) struct Reader<'a>(&'a [u8]);
@@ -35,16 +35,32 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A length in bytes (`u32`), then as many bytes.
-    pub(crate) fn text(&mut self) -> Option<String> {
+    /// A length (`u32`), then as many bytes.
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        Some(std::str::from_utf8(text).ok()?.to_owned())
+        Some(bytes)
+    }
+
+    /// The same, of UTF-8.
+    pub(crate) fn text(&mut self) -> Option<String> {
+        Some(std::str::from_utf8(self.bytes()?).ok()?.to_owned())
     }
 
     /// Nothing may be left.
     pub(crate) fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
+}
+
+/// A length (`u32`), then the bytes.
+///
+/// # Panics
+///
+/// If there are 4 GiB or more: no field of keyward's is that long.
+pub(crate) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("a field is shorter than 4 GiB");
+    to.extend_from_slice(&length.to_le_bytes());
+    to.extend_from_slice(bytes);
 }

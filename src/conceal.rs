@@ -233,12 +233,16 @@ pub(crate) fn conceal<'l>(
 
     let mut hidden = BTreeSet::new();
     let mut removed_parents = BTreeSet::new();
+    let mut reasons = BTreeMap::new();
     let mut concealed = schema.clone();
     // What was in the way of one location may be gone with another, so try again until nothing more can be hidden.
     while !pending.is_empty() {
         let batch = hide_most(&concealed, &pending, max_value_chars);
+        for (&location, &reason) in &batch.failures {
+            // The first reason is the one that speaks of the schema as it was given.
+            reasons.entry(location).or_insert(reason);
+        }
         if batch.hidden.is_empty() {
-            left.extend(batch.failures);
             break;
         }
         concealed = batch.concealed;
@@ -246,6 +250,11 @@ pub(crate) fn conceal<'l>(
         hidden.extend(batch.hidden);
         pending = batch.failures.into_keys().collect();
     }
+    left.extend(
+        pending
+            .into_iter()
+            .filter_map(|location| Some((location, *reasons.get(location)?))),
+    );
     if !hidden.is_empty() {
         references::drop_unused_definitions(schema, &mut concealed);
         *schema = concealed;

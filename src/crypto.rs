@@ -23,6 +23,7 @@ mod slot;
 
 pub(crate) use self::{
     aead::fill_random,
+    derive::checksum,
     keys::{KeyRing, MasterKey, VaultId},
     root::{SetDigest, UserRoot, VaultRoot},
     slot::KeySlot,

@@ -26,6 +26,11 @@ impl Format {
         &self.0
     }
 
+    /// The number of characters that it puts around a value.
+    pub(crate) fn added_chars(&self) -> usize {
+        self.0.chars().count() - PLACEHOLDER.len()
+    }
+
     /// The text with the value in its place.
     pub(crate) fn apply(&self, value: &SecretValue) -> SecretValue {
         let value = value.expose_secret();

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    bytes::Reader,
+    bytes::{Reader, put_bytes},
     quota::Usage,
     secret::{SecretId, SecretInfo, UserId},
 };
@@ -48,11 +48,11 @@ impl Metadata {
         bytes.extend_from_slice(&info.created_at.timestamp_micros().to_le_bytes());
         bytes.extend_from_slice(&info.updated_at.timestamp_micros().to_le_bytes());
         bytes.push(info.is_default_for_tool.into());
-        put_text(&mut bytes, &info.secret_name);
+        put_bytes(&mut bytes, info.secret_name.as_bytes());
         for text in [&info.display, &info.tool_name, &info.tool_arg, &info.format] {
             bytes.push(text.is_some().into());
             if let Some(text) = text {
-                put_text(&mut bytes, text);
+                put_bytes(&mut bytes, text.as_bytes());
             }
         }
         bytes
@@ -81,12 +81,6 @@ impl Metadata {
         reader.end()?;
         Some(Metadata { info, value_bytes })
     }
-}
-
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    let length = u32::try_from(text.len()).expect("a field is at most 4,096 bytes");
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(text.as_bytes());
 }
 
 fn time(reader: &mut Reader<'_>) -> Option<DateTime<Utc>> {

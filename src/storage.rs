@@ -2,6 +2,7 @@
 //!
 //! A store sees no plaintext: rows and roots are sealed, and their names are keyed digests. It holds
 //!
+//! * what the vault is opened with: its key slots and sealed keys,
 //! * the vault's root,
 //! * one root for each user,
 //! * rows, each under a user's and its own name.
@@ -27,6 +28,9 @@ pub(crate) use memory::MemoryStorage;
 
 /// What keeps a vault's sealed rows.
 pub(crate) trait Storage: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
+    /// What the vault is opened with; `None` if no transaction gave it.
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError>;
+
     /// The vault's root; `None` before the first transaction.
     fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError>;
 
@@ -50,6 +54,8 @@ pub(crate) struct UserRows {
 /// One write.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
+    /// What the vault is opened with from now on; `None` leaves it as it is.
+    pub(crate) keys: Option<Vec<u8>>,
     /// The vault's new root; `None` leaves it as it is.
     pub(crate) vault_root: Option<SealedRoot>,
     pub(crate) user: Option<UserChange>,
@@ -127,6 +133,7 @@ pub(crate) mod conformance {
 
     pub(crate) fn check(new_store: impl Fn() -> Box<dyn Storage>) {
         an_empty_store_has_nothing(&*new_store());
+        keys_are_kept_until_others_are_given(&*new_store());
         a_transaction_is_kept(&*new_store());
         a_changed_root_stops_the_whole_transaction(&*new_store());
         users_are_apart(&*new_store());
@@ -134,6 +141,7 @@ pub(crate) mod conformance {
     }
 
     fn an_empty_store_has_nothing(store: &dyn Storage) {
+        assert!(store.keys().unwrap().is_none());
         assert!(store.vault_root().unwrap().is_none());
         assert!(store.user_roots().unwrap().is_empty());
         assert!(store.user(ALICE).unwrap().is_none());
@@ -144,6 +152,7 @@ pub(crate) mod conformance {
         first.put = vec![(RowTag([1; 16]), row(1)), (RowTag([2; 16]), row(2))];
         store
             .commit(Transaction {
+                keys: None,
                 vault_root: Some(root(100)),
                 user: Some(first),
             })
@@ -153,6 +162,7 @@ pub(crate) mod conformance {
         second.delete = vec![RowTag([1; 16])];
         store
             .commit(Transaction {
+                keys: None,
                 vault_root: None,
                 user: Some(second),
             })
@@ -165,9 +175,30 @@ pub(crate) mod conformance {
         );
     }
 
+    fn keys_are_kept_until_others_are_given(store: &dyn Storage) {
+        for keys in [Some(&b"first"[..]), None, Some(b"second, and longer"), None] {
+            let before = store.keys().unwrap();
+            let transaction = Transaction {
+                keys: keys.map(<[u8]>::to_vec),
+                ..Transaction::default()
+            };
+            store.commit(transaction).unwrap();
+            assert_eq!(store.keys().unwrap(), keys.map(<[u8]>::to_vec).or(before));
+        }
+        let stopped = store.commit(Transaction {
+            keys: Some(b"third".to_vec()),
+            vault_root: Some(root(1)),
+            user: Some(write(ALICE, Some(1), Some(2))),
+        });
+        assert!(matches!(stopped, Err(StorageError::RootChanged)));
+        assert_eq!(store.keys().unwrap().unwrap(), b"second, and longer");
+        assert!(store.vault_root().unwrap().is_none());
+    }
+
     fn a_changed_root_stops_the_whole_transaction(store: &dyn Storage) {
         store
             .commit(Transaction {
+                keys: None,
                 vault_root: Some(root(100)),
                 user: Some(write(ALICE, None, Some(1))),
             })
@@ -177,6 +208,7 @@ pub(crate) mod conformance {
                 let mut change = write(ALICE, expected, new);
                 change.put = vec![(RowTag([1; 16]), row(1))];
                 let result = store.commit(Transaction {
+                    keys: None,
                     vault_root: Some(root(101)),
                     user: Some(change),
                 });
@@ -184,6 +216,7 @@ pub(crate) mod conformance {
             }
         }
         let absent = store.commit(Transaction {
+            keys: None,
             vault_root: None,
             user: Some(write(BOB, Some(1), Some(2))),
         });
@@ -199,6 +232,7 @@ pub(crate) mod conformance {
             change.put = vec![(RowTag([7; 16]), row(byte))];
             store
                 .commit(Transaction {
+                    keys: None,
                     vault_root: None,
                     user: Some(change),
                 })
@@ -208,6 +242,7 @@ pub(crate) mod conformance {
         change.delete = vec![RowTag([7; 16])];
         store
             .commit(Transaction {
+                keys: None,
                 vault_root: None,
                 user: Some(change),
             })
@@ -224,12 +259,14 @@ pub(crate) mod conformance {
         change.put = vec![(RowTag([7; 16]), row(1))];
         store
             .commit(Transaction {
+                keys: None,
                 vault_root: None,
                 user: Some(change),
             })
             .unwrap();
         store
             .commit(Transaction {
+                keys: None,
                 vault_root: None,
                 user: Some(write(ALICE, Some(1), None)),
             })
@@ -238,6 +275,7 @@ pub(crate) mod conformance {
         assert!(store.user_roots().unwrap().is_empty());
         store
             .commit(Transaction {
+                keys: None,
                 vault_root: None,
                 user: Some(write(ALICE, None, Some(2))),
             })

@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 use crate::{
     bounds::Bounds,
     call::ToolCall,
-    conceal::Concealment,
+    conceal::{self, Concealment},
     crypto::KeySource,
     error::Error,
-    explain::Explanation,
+    explain::{self, Explanation},
+    format::Format,
     inject::{self, Injection},
     quota::Usage,
     request::{NewSecret, SecretPatch},
+    resolver::Match,
     secret::{SecretInfo, SecretRef, UserId},
 };
 
@@ -317,10 +319,15 @@ impl UserVault {
     pub fn conceal(&self, tool: &str, input_schema: &mut Value) -> Result<Concealment, Error> {
         self.vault.read(&self.user, |_, snapshot| {
             let defaults = snapshot.resolver().resolve(tool);
-            Ok(crate::conceal::conceal(
+            let longest_format = defaults
+                .iter()
+                .filter_map(|default| snapshot.by_id(default.id())?.format.as_ref())
+                .map(Format::added_chars)
+                .max();
+            Ok(conceal::conceal(
                 input_schema,
-                defaults.iter().map(super::resolver::Match::location),
-                self.bounds().value().max,
+                defaults.iter().map(Match::location),
+                self.bounds().value().max + longest_format.unwrap_or(0),
             ))
         })
     }
@@ -336,7 +343,7 @@ impl UserVault {
         args: &Map<String, Value>,
     ) -> Result<Explanation, Error> {
         self.vault.read(&self.user, |_, snapshot| {
-            Ok(crate::explain::explain(
+            Ok(explain::explain(
                 snapshot,
                 &self.vault.settings.policy,
                 call,

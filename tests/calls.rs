@@ -404,3 +404,23 @@ fn wiping_copes_with_arguments_that_the_tool_changed() {
         assert!(!Value::Object(args).to_string().contains("value-of-a"));
     }
 }
+
+#[test]
+fn a_format_counts_for_what_the_schema_allows() {
+    let schema =
+        json!({"type": "object", "properties": {"k": {"type": "string", "maxLength": 1030}}});
+    for (format, hidden) in [("Bearer {}", false), ("123456{}", true), ("{}", true)] {
+        let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+        user.create(
+            NewSecret::new("a", "value-of-a")
+                .bind("t", "k")
+                .default_for_tool()
+                .format(format),
+        )
+        .unwrap();
+        let mut shown = schema.clone();
+        let concealed = user.conceal("t", &mut shown).unwrap();
+        assert_eq!(concealed.is_complete(), hidden, "{format}");
+        assert_eq!(shown == schema, !hidden, "{format}");
+    }
+}

@@ -33,7 +33,7 @@ impl Check<'_> {
     fn accepts(&self, schema: &Value, depth: usize) -> Result<(), LeftReason> {
         let node = match schema {
             Value::Bool(true) => return Ok(()),
-            Value::Bool(false) => return Err(LeftReason::NotAString),
+            Value::Bool(false) => return Err(LeftReason::ConstrainedValue("properties")),
             Value::Object(node) => node,
             _ => return Err(LeftReason::Malformed("properties")),
         };
@@ -86,7 +86,7 @@ impl Check<'_> {
                     Value::Array(types) => types.iter().any(|name| name == "string"),
                     name => name == "string",
                 };
-                return string.then_some(()).ok_or(LeftReason::NotAString);
+                ("type", string)
             }
             "enum" => ("enum", false),
             "const" => ("const", false),

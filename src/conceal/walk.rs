@@ -118,7 +118,9 @@ impl Walk {
         let node = match self.schema.pointer_mut(&pointer) {
             Some(Value::Object(node)) => node,
             Some(Value::Bool(true)) => return Ok(()),
-            Some(Value::Bool(false)) => return Err(LeftReason::NotAString),
+            Some(Value::Bool(false)) => {
+                return Err(LeftReason::ConditionalSchema("dependentSchemas"));
+            }
             _ => return Err(LeftReason::Malformed("properties")),
         };
         settle_dependencies(node, token)?;

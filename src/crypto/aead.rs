@@ -6,6 +6,7 @@ use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, aead::inout::InOut
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::{
+    bytes::put_bytes,
     error::{Error, ErrorKind},
     sealed::Sealed,
 };
@@ -64,13 +65,8 @@ impl Context {
         Context(Vec::with_capacity(160)).field(purpose.as_bytes())
     }
 
-    /// # Panics
-    ///
-    /// If the field has 4 GiB or more: no field of keyward's does.
     pub(crate) fn field(mut self, field: &[u8]) -> Context {
-        let length = u32::try_from(field.len()).expect("a field is shorter than 4 GiB");
-        self.0.extend_from_slice(&length.to_le_bytes());
-        self.0.extend_from_slice(field);
+        put_bytes(&mut self.0, field);
         self
     }
 

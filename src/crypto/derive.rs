@@ -5,7 +5,7 @@
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hkdf::Hkdf;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use super::aead::Key;
@@ -18,6 +18,11 @@ pub(super) fn derive(key: &Key, label: &'static str) -> Key {
         .expand(label.as_bytes(), derived.as_mut_bytes())
         .expect("32 bytes are not too many for HKDF-SHA-256");
     derived
+}
+
+/// SHA-256, to tell damage: anyone can compute it.
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// How hard a passphrase is to guess: the parameters of Argon2id.

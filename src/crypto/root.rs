@@ -108,6 +108,8 @@ pub(crate) struct VaultRoot {
     pub(crate) users: SetDigest,
     /// The id of the secret that was made last, or nil: new ids grow from it, also when the clock goes back.
     pub(crate) last_id: Uuid,
+    /// The keyed digest of what the vault is opened with; zero if it has no key slots.
+    pub(crate) keys: [u8; 32],
 }
 
 impl KeyRing {
@@ -125,6 +127,15 @@ impl KeyRing {
             .field(&root.key_id.to_le_bytes())
             .field(root.root.as_bytes());
         MemberDigest(keyed_digest(&self.digests, &context))
+    }
+
+    /// The digest of what the vault is opened with, for its root.
+    pub(crate) fn keys_digest(&self, keys: Option<&[u8]>) -> [u8; 32] {
+        let Some(keys) = keys else { return [0; 32] };
+        *keyed_digest(
+            &self.digests,
+            &self.vault.context("keyward keys digest").field(keys),
+        )
     }
 
     pub(crate) fn seal_user_root(&self, root: &UserRoot) -> Result<SealedRoot, Error> {
@@ -178,7 +189,7 @@ impl KeyRing {
     }
 
     pub(crate) fn seal_vault_root(&self, root: &VaultRoot) -> Result<SealedRoot, Error> {
-        let mut bytes = Vec::with_capacity(80);
+        let mut bytes = Vec::with_capacity(112);
         for number in [
             root.counter,
             root.user_count,
@@ -189,6 +200,7 @@ impl KeyRing {
         }
         bytes.extend_from_slice(&root.users.to_bytes());
         bytes.extend_from_slice(root.last_id.as_bytes());
+        bytes.extend_from_slice(&root.keys);
         let key = self.current();
         let context = self
             .vault
@@ -215,6 +227,7 @@ impl KeyRing {
                     usage: Usage::new(reader.u64()?, reader.u64()?),
                     users: SetDigest::from_bytes(reader.array()?),
                     last_id: Uuid::from_bytes(reader.array()?),
+                    keys: reader.array()?,
                 };
                 reader.end()?;
                 Some(root)
@@ -302,6 +315,7 @@ mod tests {
             usage: Usage::new(2, 99),
             users: SetDigest([5, 6, 7, 8]),
             last_id: Uuid::from_u128(77),
+            keys: [9; 32],
         };
         let sealed = ring.seal_vault_root(&root).unwrap();
         assert_eq!(ring.open_vault_root(&sealed).unwrap(), root);

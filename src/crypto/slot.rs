@@ -11,6 +11,7 @@ use super::{
     keys::{MasterKey, VaultId},
 };
 use crate::{
+    bytes::{Reader, put_bytes},
     error::{Error, ErrorKind, FieldError},
     sealed::Sealed,
     secret::SecretValue,
@@ -84,7 +85,7 @@ impl fmt::Debug for KeySource {
 ///
 /// # Security
 ///
-/// Errors end up as the source of an [`Error`](crate::Error), so they must not carry a key. Calls may block.
+/// Errors end up as the source of an [`Error`], so they must not carry a key. Calls may block.
 pub trait KeyProvider: Send + Sync {
     /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear.
     ///
@@ -110,6 +111,7 @@ pub trait KeyProvider: Send + Sync {
     ) -> Result<(), Box<dyn StdError + Send + Sync>>;
 }
 
+/// How a slot's key is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SlotKind {
     Passphrase = 1,
@@ -221,20 +223,68 @@ impl KeySlot {
     }
 }
 
+impl KeySlot {
+    /// `id u32 | kind u8 | parameters | commitment [32] | master key: length u32, sealed`, where the parameters are, of a
+    /// passphrase, `memory u32 (KiB) | passes u32 | lanes u32 | salt [16]`; of a raw key, nothing; of a provider,
+    /// `length u32 | wrapped key`.
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.push(self.parameters.kind() as u8);
+        match &self.parameters {
+            SlotParameters::Passphrase { kdf, salt } => {
+                bytes.extend_from_slice(&kdf.to_bytes());
+                bytes.extend_from_slice(salt);
+            }
+            SlotParameters::Raw => {}
+            SlotParameters::Provider { wrapped } => put_bytes(bytes, wrapped),
+        }
+        bytes.extend_from_slice(&self.commitment);
+        put_bytes(bytes, self.master.as_bytes());
+    }
+
+    /// `None` if these are not the bytes of a slot, or its parameters are beyond the floor or the cap.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<KeySlot> {
+        let id = reader.u32()?;
+        let parameters = match reader.array()? {
+            [1] => SlotParameters::Passphrase {
+                kdf: KdfParams::new(reader.u32()?, reader.u32()?, reader.u32()?).ok()?,
+                salt: reader.array()?,
+            },
+            [2] => SlotParameters::Raw,
+            [3] => SlotParameters::Provider {
+                wrapped: reader.bytes()?.to_vec(),
+            },
+            _ => return None,
+        };
+        Some(KeySlot {
+            id,
+            parameters,
+            commitment: reader.array()?,
+            master: Sealed::new(reader.bytes()?),
+        })
+    }
+}
+
 impl SlotParameters {
+    fn kind(&self) -> SlotKind {
+        match self {
+            SlotParameters::Passphrase { .. } => SlotKind::Passphrase,
+            SlotParameters::Raw => SlotKind::Raw,
+            SlotParameters::Provider { .. } => SlotKind::Provider,
+        }
+    }
+
     /// Binds the slot to its vault, its id, its kind and how its key is made.
     fn context(&self, vault: VaultId, id: u32) -> Context {
-        let (kind, parameters, blob): (_, &[u8], &[u8]) = match self {
-            SlotParameters::Passphrase { kdf, salt } => {
-                (SlotKind::Passphrase, &kdf.to_bytes(), salt)
-            }
-            SlotParameters::Raw => (SlotKind::Raw, &[], &[]),
-            SlotParameters::Provider { wrapped } => (SlotKind::Provider, &[], wrapped),
+        let (parameters, blob): (&[u8], &[u8]) = match self {
+            SlotParameters::Passphrase { kdf, salt } => (&kdf.to_bytes(), salt),
+            SlotParameters::Raw => (&[], &[]),
+            SlotParameters::Provider { wrapped } => (&[], wrapped),
         };
         vault
             .context("keyward key slot")
             .field(&id.to_le_bytes())
-            .field(&[kind as u8])
+            .field(&[self.kind() as u8])
             .field(parameters)
             .field(blob)
     }

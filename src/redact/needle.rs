@@ -7,8 +7,8 @@
 use zeroize::Zeroizing;
 
 use super::spelling::{
-    self, Sextet, Step, base64_character, hex_byte, json_character, percent_byte, word_begins_at,
-    word_ends_at,
+    self, Sextet, Step, base64_character, hex_byte, json_character, percent_byte, plain_run,
+    word_begins_at, word_ends_at,
 };
 
 /// Values of fewer bytes are found in their raw form only, and only between boundaries.
@@ -81,6 +81,11 @@ impl Progress {
         }
     }
 
+    fn pass(&mut self, bytes: usize) {
+        self.matched += bytes;
+        self.length += bytes;
+    }
+
     /// The length of the line break that may come before the next unit; `None` if the text ends inside of one.
     fn line_break(&self, text: &[u8]) -> Option<usize> {
         if self.matched == 0 {
@@ -143,8 +148,7 @@ impl Needle {
         if value[..common] != rest[..common] {
             return Step::Mismatch;
         }
-        progress.matched += common;
-        progress.length += common;
+        progress.pass(common);
         if common < value.len() {
             return Step::More;
         }
@@ -164,6 +168,12 @@ impl Needle {
     /// RFC 8259, section 7: any character may be escaped. A backslash that begins no escape of the next character
     /// of the value, and `"` and control characters, may stand for themselves: not every writer is strict.
     fn json(&self, progress: &mut Progress, text: &[u8]) -> Step {
+        let value = self.value.as_bytes();
+        let mut run = plain_run(&value[progress.matched..], &text[progress.length..], b'\\');
+        while !self.value.is_char_boundary(progress.matched + run) {
+            run -= 1;
+        }
+        progress.pass(run);
         while let Some(character) = self.value[progress.matched..].chars().next() {
             match json_character(character, &text[progress.length..]) {
                 Step::Match(length) => progress.length += length,
@@ -177,7 +187,10 @@ impl Needle {
     /// RFC 3986, section 2.1, with the `+` for a space of HTML forms. A percent sign that begins no escape of the
     /// next byte of the value may stand for itself.
     fn percent(&self, progress: &mut Progress, text: &[u8]) -> Step {
-        for &byte in &self.value.as_bytes()[progress.matched..] {
+        let value = &self.value.as_bytes()[progress.matched..];
+        let run = plain_run(value, &text[progress.length..], b'%');
+        progress.pass(run);
+        for &byte in &value[run..] {
             match percent_byte(byte, &text[progress.length..]) {
                 Step::Match(length) => progress.length += length,
                 other => return other,

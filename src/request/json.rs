@@ -3,7 +3,7 @@
 //! [`read`] leaves no copy of a value behind. A general JSON parser cannot promise that: it unescapes a string in
 //! scratch space that it does not wipe. So `serde_json` is asked for the extent of each member only, as a slice of the
 //! input, and the strings among them are unescaped here, each into a wiped buffer that never grows. The plain
-//! [`Deserialize`](serde::Deserialize) of the requests works with any format, and cannot promise it.
+//! [`Deserialize`] of the requests works with any format, and cannot promise it.
 
 use std::{borrow::Cow, fmt};
 

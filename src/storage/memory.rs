@@ -14,6 +14,7 @@ pub(crate) struct MemoryStorage(Mutex<Rows>);
 
 #[derive(Debug, Default)]
 struct Rows {
+    keys: Option<Vec<u8>>,
     vault_root: Option<SealedRoot>,
     users: HashMap<UserTag, User>,
 }
@@ -33,6 +34,10 @@ impl MemoryStorage {
 }
 
 impl Storage for MemoryStorage {
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.rows().keys.clone())
+    }
+
     fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
         Ok(self.rows().vault_root.clone())
     }
@@ -80,6 +85,9 @@ impl Storage for MemoryStorage {
                     rows.users.remove(&change.user);
                 }
             }
+        }
+        if transaction.keys.is_some() {
+            rows.keys = transaction.keys;
         }
         if transaction.vault_root.is_some() {
             rows.vault_root = transaction.vault_root;

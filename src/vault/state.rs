@@ -23,8 +23,6 @@ pub(super) struct State {
     pub(super) settings: Settings,
     /// `None` while the vault is locked.
     keys: ArcSwapOption<KeyRing>,
-    /// `None` for a vault in memory that was made without a key.
-    slots: Option<KeySlots>,
     pub(super) storage: Box<dyn Storage>,
     /// The vault's root. One writer at a time, so that quotas of the whole vault are exact.
     pub(super) ledger: Mutex<VaultRoot>,
@@ -50,10 +48,15 @@ impl State {
         slots: Option<KeySlots>,
         storage: Box<dyn Storage>,
     ) -> Result<State, Error> {
-        let ledger = VaultRoot::default();
+        let slots = slots.map(|slots| slots.encode());
+        let ledger = VaultRoot {
+            keys: keys.keys_digest(slots.as_deref()),
+            ..VaultRoot::default()
+        };
         let vault_root = Some(keys.seal_vault_root(&ledger)?);
         storage
             .commit(Transaction {
+                keys: slots,
                 vault_root,
                 user: None,
             })
@@ -61,7 +64,6 @@ impl State {
         Ok(State {
             settings,
             keys: ArcSwapOption::from_pointee(keys),
-            slots,
             storage,
             ledger: Mutex::new(ledger),
             users: papaya::HashMap::new(),
@@ -139,7 +141,7 @@ impl State {
 
     /// Wipes the keys and drops the snapshots.
     pub(super) fn lock(&self) -> Result<(), Error> {
-        if self.slots.is_none() {
+        if self.slots()?.is_none() {
             return Err(no_key_slots("it could never be unlocked"));
         }
         let _locking = hold(&self.locking);
@@ -159,28 +161,25 @@ impl State {
     }
 
     pub(super) fn unlock(&self, source: &KeySource) -> Result<(), Error> {
-        let Some(slots) = &self.slots else {
-            return Err(no_key_slots("it is never locked"));
-        };
+        let slots = self
+            .slots()?
+            .ok_or_else(|| no_key_slots("it is never locked"))?;
         let _locking = hold(&self.locking);
         let keys = slots.open(source)?;
         if self.keys.load().is_some() {
             return Ok(());
         }
-        let root = self
-            .storage
-            .vault_root()
-            .map_err(storage_error)?
-            .ok_or_else(rolled_back)?;
-        let root = keys.open_vault_root(&root)?;
-        State::check_user_roots(
-            &keys,
-            &root,
-            &self.storage.user_roots().map_err(storage_error)?,
-        )?;
+        let root = self.stored_root(&keys)?;
+        self.check_members(&keys, &root)?;
         *hold(&self.ledger) = root;
         self.keys.store(Some(Arc::new(keys)));
         Ok(())
+    }
+
+    /// What the vault is opened with; `None` for a vault in memory that was made without a key.
+    fn slots(&self) -> Result<Option<KeySlots>, Error> {
+        let stored = self.storage.keys().map_err(storage_error)?;
+        stored.map(|bytes| KeySlots::decode(&bytes)).transpose()
     }
 }
 

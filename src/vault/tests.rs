@@ -24,6 +24,10 @@ struct TestStorage {
 }
 
 impl Storage for TestStorage {
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.inner.keys()
+    }
+
     fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
         self.inner.vault_root()
     }
@@ -84,6 +88,7 @@ impl TestStorage {
         }
         self.inner
             .commit(Transaction {
+                keys: None,
                 vault_root: None,
                 user: Some(change),
             })

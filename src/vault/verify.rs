@@ -5,7 +5,6 @@ use crate::{
     crypto::{KeyRing, VaultRoot},
     error::Error,
     quota::Usage,
-    sealed::{SealedRoot, UserTag},
     snapshot::Snapshot,
 };
 
@@ -14,14 +13,11 @@ impl State {
     pub(super) fn verify(&self) -> Result<(), Error> {
         let keys = self.keys()?;
         let ledger = hold(&self.ledger);
-        let stored = self.storage.vault_root().map_err(storage_error)?;
-        let stored = stored.map(|root| keys.open_vault_root(&root)).transpose()?;
-        if stored.as_ref() != Some(&*ledger) {
+        if self.stored_root(&keys)? != *ledger {
             return Err(rolled_back());
         }
-        let roots = self.storage.user_roots().map_err(storage_error)?;
-        State::check_user_roots(&keys, &ledger, &roots)?;
-        for (tag, _) in roots {
+        self.check_members(&keys, &ledger)?;
+        for (tag, _) in self.storage.user_roots().map_err(storage_error)? {
             let rows = self
                 .storage
                 .user(tag)
@@ -35,27 +31,31 @@ impl State {
         Ok(())
     }
 
-    /// Whether the vault's root is that of these users.
-    pub(super) fn check_user_roots(
-        keys: &KeyRing,
-        vault_root: &VaultRoot,
-        roots: &[(UserTag, SealedRoot)],
-    ) -> Result<(), Error> {
+    /// The vault's root as it is stored.
+    pub(super) fn stored_root(&self, keys: &KeyRing) -> Result<VaultRoot, Error> {
+        let sealed = self.storage.vault_root().map_err(storage_error)?;
+        keys.open_vault_root(&sealed.ok_or_else(rolled_back)?)
+    }
+
+    /// Whether the users and the key slots that are stored are those that the vault's root speaks of.
+    pub(super) fn check_members(&self, keys: &KeyRing, root: &VaultRoot) -> Result<(), Error> {
+        let slots = self.storage.keys().map_err(storage_error)?;
         let mut found = VaultRoot {
-            counter: vault_root.counter,
-            last_id: vault_root.last_id,
+            counter: root.counter,
+            last_id: root.last_id,
+            keys: keys.keys_digest(slots.as_deref()),
             ..VaultRoot::default()
         };
-        for (tag, root) in roots {
-            let usage = keys.open_user_root(*tag, root)?.usage;
+        for (tag, user_root) in self.storage.user_roots().map_err(storage_error)? {
+            let usage = keys.open_user_root(tag, &user_root)?.usage;
             found.user_count += 1;
-            found.users.add(&keys.user_member(*tag, root));
+            found.users.add(&keys.user_member(tag, &user_root));
             found.usage = found
                 .usage
                 .replace(Usage::default(), usage)
                 .ok_or_else(rolled_back)?;
         }
-        if found == *vault_root {
+        if found == *root {
             Ok(())
         } else {
             Err(rolled_back())

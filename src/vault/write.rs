@@ -178,6 +178,7 @@ impl State {
         let sealed = keys.seal_vault_root(&vault_root)?;
         self.storage
             .commit(Transaction {
+                keys: None,
                 vault_root: Some(sealed),
                 user: Some(change),
             })
