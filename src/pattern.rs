@@ -168,20 +168,7 @@ impl ToolPattern {
     fn matches_by_places(&self, name: &str) -> bool {
         let name = Places::of(name);
         let mut set = name.first();
-        for c in self.text.chars() {
-            let step = match c {
-                ANY_RUN => {
-                    name.go_anywhere(&mut set);
-                    continue;
-                }
-                ANY_CHAR => None,
-                c => Some(c),
-            };
-            if !name.advance(&mut set, step) {
-                return false;
-            }
-        }
-        name.is_at_end(&set)
+        self.text.chars().all(|c| name.follow(&mut set, c)) && name.is_at_end(&set)
     }
 
     /// What [`matches`](ToolPattern::matches) is tested against: the simple way to its end.

@@ -14,6 +14,7 @@
 //! The sets of places where a character stands are made once for a name. To keep their memory proportional to n, only
 //! the ASCII characters, and others that are frequent, have theirs in words; of the rest the places are listed.
 
+use super::{ANY_CHAR, ANY_RUN};
 use crate::inline::InlineVec;
 
 /// A set of places, one bit for each. Bits behind the end of the name mean nothing.
@@ -110,6 +111,18 @@ impl Places {
         set
     }
 
+    /// Goes on by one character of a pattern, be it a wildcard or not. Returns whether a place is left.
+    pub(crate) fn follow(&self, set: &mut [u64], c: char) -> bool {
+        match c {
+            ANY_RUN => {
+                self.go_anywhere(set);
+                true
+            }
+            ANY_CHAR => self.advance(set, None),
+            c => self.advance(set, Some(c)),
+        }
+    }
+
     /// Goes on by one character, `None` for any. Returns whether a place is left.
     pub(crate) fn advance(&self, set: &mut [u64], c: Option<char>) -> bool {
         match self.standing(c) {
@@ -129,13 +142,10 @@ impl Places {
     /// Goes on by any run of characters. There has to be a place in the set.
     #[expect(clippy::unused_self, reason = "a set is used with its name")]
     pub(crate) fn go_anywhere(&self, set: &mut [u64]) {
-        let mut from = 0;
-        for word in set {
-            // From the lowest bit on: `x | -x`.
-            *word |= word.wrapping_neg() | from;
-            if *word != 0 {
-                from = u64::MAX;
-            }
+        if let Some(first) = set.iter().position(|word| *word != 0) {
+            // From the lowest bit on.
+            set[first] |= set[first].wrapping_neg();
+            set[first + 1..].fill(u64::MAX);
         }
     }
 
