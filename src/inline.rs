@@ -51,6 +51,13 @@ impl<T: Copy, const N: usize> InlineVec<T, N> {
         }
     }
 
+    /// Adds `item` so many times.
+    pub(crate) fn extend_with(&mut self, item: T, times: usize) {
+        for _ in 0..times {
+            self.push(item);
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<T> {
         let last = *self.last()?;
         self.truncate(self.len() - 1);

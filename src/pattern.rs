@@ -21,8 +21,8 @@ pub(crate) mod places;
 #[cfg(test)]
 mod tests;
 
-const ANY_RUN: char = '*';
-const ANY_CHAR: char = '?';
+pub(crate) const ANY_RUN: char = '*';
+pub(crate) const ANY_CHAR: char = '?';
 
 /// How many steps for each byte the simple matcher gets. It needs one or two unless the parts of a pattern almost match
 /// almost everywhere.

@@ -48,27 +48,25 @@ impl Places {
             frequent: Vec::new(),
             others: Vec::new(),
         };
-        for c in name.chars() {
-            places.chars.push(c);
-        }
-        let end = places.chars.len();
+        let end = name.chars().count();
         places.words = end / BITS + 1;
         for _ in 0..end / BITS {
             places.sets.push(u64::MAX);
         }
         places.sets.push((1 << (end % BITS)) - 1);
-        for place in 0..end {
-            let c = places.chars[place];
-            if c.is_ascii() {
-                let mut set = places.ascii[c as usize];
-                if set == 0 {
-                    set = u8::try_from(places.add_set()).expect("one of 128 ASCII characters");
-                    places.ascii[c as usize] = set;
-                }
-                places.insert(usize::from(set), place);
-            } else {
+        for (place, c) in name.chars().enumerate() {
+            places.chars.push(c);
+            let Some(number) = places.ascii.get_mut(c as usize) else {
                 places.others.push((c, place));
+                continue;
+            };
+            if *number == 0 {
+                let next = places.sets.len() / places.words;
+                *number = u8::try_from(next).expect("one of 128 ASCII characters");
+                places.sets.extend_with(0, places.words);
             }
+            let number = usize::from(*number);
+            places.insert(number, place);
         }
         places.sort_others();
         places
@@ -91,9 +89,7 @@ impl Places {
 
     fn add_set(&mut self) -> usize {
         let number = self.sets.len() / self.words;
-        for _ in 0..self.words {
-            self.sets.push(0);
-        }
+        self.sets.extend_with(0, self.words);
         number
     }
 

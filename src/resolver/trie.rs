@@ -3,7 +3,10 @@
 use super::narrow;
 use crate::{
     inline::InlineVec,
-    pattern::places::{Places, Set},
+    pattern::{
+        ANY_CHAR, ANY_RUN,
+        places::{Places, Set},
+    },
 };
 
 /// No child, no pattern.
@@ -87,8 +90,34 @@ impl Trie {
 
     /// Calls `found` with the number of every pattern that matches `name`, once for each, in no order.
     pub(super) fn for_each_match(&self, name: &str, found: impl FnMut(u32)) {
-        if !self.nodes.is_empty() {
-            Walk::new(self, &Places::of(name), found).run();
+        if let Some((node, rest)) = self.descend(name) {
+            Walk::new(self, node, &Places::of(rest), found).run();
+        }
+    }
+
+    /// Goes down as long as there is one way to go, by literals only: to the node that all patterns that can match are
+    /// at or below, and what its label and the rest are to match. `None` if there are no such patterns.
+    ///
+    /// Most names need not be turned into [`Places`] then, or only a part of them.
+    fn descend<'n>(&self, name: &'n str) -> Option<(u32, &'n str)> {
+        let (mut id, mut rest) = (ROOT, name);
+        loop {
+            let node = self.nodes.get(id as usize)?;
+            let mut chars = rest.chars();
+            for &c in self.label(node) {
+                if c == ANY_RUN || c == ANY_CHAR {
+                    return Some((id, rest));
+                }
+                if chars.next() != Some(c) {
+                    return None;
+                }
+            }
+            if node.any_run != NONE || node.any_char != NONE {
+                return Some((id, rest));
+            }
+            // No pattern ends here: there is a wildcard in each.
+            id = child(self.edges(node), chars.next()?)?;
+            rest = chars.as_str();
         }
     }
 
@@ -128,6 +157,12 @@ fn char_at(text: &str, depth: usize) -> char {
         .expect("a longer pattern comes after its own beginning")
 }
 
+/// The child among `edges` behind `c`.
+fn child(edges: &[(char, u32)], c: char) -> Option<u32> {
+    let at = edges.binary_search_by_key(&c, |edge| edge.0).ok()?;
+    Some(edges[at].1)
+}
+
 /// One lookup: every node whose beginning fits the name somewhere, each with the places it leads to.
 struct Walk<'t, 'n, F> {
     trie: &'t Trie,
@@ -145,7 +180,8 @@ struct Walk<'t, 'n, F> {
 }
 
 impl<'t, 'n, F: FnMut(u32)> Walk<'t, 'n, F> {
-    fn new(trie: &'t Trie, name: &'n Places, found: F) -> Walk<'t, 'n, F> {
+    /// From the node `start` on, which has to match all of `name`.
+    fn new(trie: &'t Trie, start: u32, name: &'n Places, found: F) -> Walk<'t, 'n, F> {
         let set = name.first();
         let mut walk = Walk {
             trie,
@@ -158,7 +194,7 @@ impl<'t, 'n, F: FnMut(u32)> Walk<'t, 'n, F> {
             visited: 0,
         };
         walk.sets.extend_from_slice(&walk.set);
-        walk.todo.push(ROOT);
+        walk.todo.push(start);
         walk
     }
 
@@ -209,8 +245,8 @@ impl<'t, 'n, F: FnMut(u32)> Walk<'t, 'n, F> {
         let mut set = self.set.clone();
         while let Some(c) = self.name.first_char(&set) {
             self.name.remove(&mut set, c);
-            if let Ok(at) = edges.binary_search_by_key(&c, |edge| edge.0) {
-                self.enter(edges[at].1, Some(c));
+            if let Some(child) = child(edges, c) {
+                self.enter(child, Some(c));
             }
         }
     }
@@ -254,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn literal_beginnings_are_followed_without_places() {
+        let texts = ["ab_c*", "ab_cd?e", "ab_x?", "ab_x?y*"].map(String::from);
+        let trie = trie(texts.to_vec());
+        let rest = |name: &'static str| trie.descend(name).map(|(_, rest)| rest);
+        for miss in ["", "a", "b", "ab_", "ab_d", "éab_c"] {
+            assert_eq!(rest(miss), None, "{miss}");
+        }
+        assert_eq!(rest("ab_c"), Some(""));
+        assert_eq!(rest("ab_cde"), Some("de"));
+        assert_eq!(rest("ab_xé"), Some("é"), "a label is matched as a whole");
+        assert_eq!(
+            self::trie(vec!["*a".into(), "ab*".into()]).descend("x"),
+            Some((ROOT, "x"))
+        );
+        assert_eq!(Trie::default().descend("a"), None);
+    }
+
+    #[test]
     fn nodes_are_visited_once_and_only_where_they_fit() {
         // Every choice of `a` and `?` matches every other, so all of them are visited, once.
         let trie = trie(
@@ -268,7 +322,7 @@ mod tests {
         );
         let visited = |name: &str| {
             let places = Places::of(name);
-            let mut walk = Walk::new(&trie, &places, |_| panic!("there is no `b`"));
+            let mut walk = Walk::new(&trie, ROOT, &places, |_| panic!("there is no `b`"));
             walk.run();
             walk.visited
         };
