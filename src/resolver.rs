@@ -9,11 +9,11 @@
 //!   order of their locations. Looking up never compares patterns, locations or ids.
 //! * **Exact names** are keys of a hash map (`SipHash` with a random seed: who chooses tool names cannot choose
 //!   collisions). One lookup, whatever the number of bindings.
-//! * **Wildcard patterns** are a compressed trie over their characters (`trie.rs`), in which `?` and `*` are edges of
-//!   their own. A lookup goes down the trie, not along the name: with each node it has the set of *all* places in the
+//! * **Wildcard patterns** are a compressed trie over their characters (`trie.rs`), in which `?` and `*` count as two
+//!   more. A lookup goes down the trie, not along the name: with each node it has the set of *all* places in the
 //!   name that the beginning of the patterns can have come to, one bit for each (`pattern/places.rs`), and it leaves a
-//!   branch when the set is empty. Patterns share the nodes of their common beginning. A literal beginning that all
-//!   patterns share that can match at all is followed first, without sets.
+//!   branch when the set is empty. Patterns share the nodes of their common beginning. As long as
+//!   literals leave only one way down, it is followed without sets.
 //! * **What was found** is kept in place up to eight locations, and the sets are one word for a name of up to 63
 //!   characters: the usual call does not touch the heap.
 //!
