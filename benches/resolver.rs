@@ -151,16 +151,25 @@ fn hostile(c: &mut Criterion) {
     const LENGTH: usize = 1024;
     const PATTERNS: usize = 1_000;
     let name = "a".repeat(LENGTH);
+    let choice =
+        |i: usize, chars: [char; 2]| -> String { (0..10).map(|bit| chars[i >> bit & 1]).collect() };
     let stars = |i: usize| format!("{}*b", "*a".repeat(LENGTH / 2 - 1 - i % 500));
-    let fits_twice = |i: usize| {
-        let head: String = (0..10)
-            .map(|bit| if i >> bit & 1 == 0 { 'a' } else { '?' })
-            .collect();
-        format!("*{head}{}b", "a".repeat(LENGTH / 2))
+    let fits_twice = |i: usize| format!("*{}{}b", choice(i, ['a', '?']), "a".repeat(LENGTH / 2));
+    let long = |i: usize| format!("*{}{}b", choice(i, ['a', '?']), "a".repeat(LENGTH - 12));
+    let mixed = |i: usize| {
+        format!(
+            "*{}{}b",
+            choice(i, ['*', '?']),
+            "?*a".repeat(LENGTH / 3 - 4)
+        )
     };
     let mut group = c.benchmark_group("hostile");
-    let kinds: [(&str, &dyn Fn(usize) -> String); 2] =
-        [("stars", &stars), ("fits twice", &fits_twice)];
+    let kinds: [(&str, &dyn Fn(usize) -> String); 4] = [
+        ("stars", &stars),
+        ("fits twice", &fits_twice),
+        ("fits twice, long", &long),
+        ("mixed", &mixed),
+    ];
     for (kind, pattern) in kinds {
         let bindings: Vec<Binding> = (0..PATTERNS)
             .map(|i| binding(&pattern(i), "token", i))

@@ -115,6 +115,7 @@ mod error;
 mod explain;
 mod format;
 mod inject;
+mod inline;
 mod location;
 mod metadata;
 mod pattern;

@@ -9,40 +9,49 @@
 //!   order of their locations. Looking up never compares patterns, locations or ids.
 //! * **Exact names** are keys of a hash map (`SipHash` with a random seed: who chooses tool names cannot choose
 //!   collisions). One lookup, whatever the number of bindings.
-//! * **Wildcard patterns** are a compressed trie over their characters (`trie.rs`), in which `?` and `*` are edges of
-//!   their own. A name is read once, from left to right, with the set of all places in the trie that fit what was
-//!   read. A place behind a `*` stays in the set for good. Bindings with one pattern share a place, and patterns
-//!   share the places of their common beginning; the usual set has one or two members.
-//! * **What was found** is kept in place up to eight locations, and so are the sets up to sixteen members: the usual
-//!   call does not touch the heap.
+//! * **Wildcard patterns** are a compressed trie over their characters (`trie.rs`), in which `?` and `*` count as two
+//!   more. A lookup goes down the trie, not along the name: with each node it has the set of *all* places in the
+//!   name that the beginning of the patterns can have come to, one bit for each (`pattern/places.rs`), and it leaves a
+//!   branch when the set is empty. Patterns share the nodes of their common beginning. As long as
+//!   literals leave only one way down, it is followed without sets.
+//! * **What was found** is kept in place up to eight locations, and the sets are one word for a name of up to 63
+//!   characters: the usual call does not touch the heap.
 //!
 //! # Worst case
 //!
 //! For a name of n characters, and wildcard patterns that have P distinct beginnings (at most the sum of their
-//! lengths), a lookup takes O(n · P · log F + k · log k) steps, where F is the greatest number of characters that can
-//! follow one beginning, and k is the number of bindings that match.
+//! lengths), a lookup takes at most
 //!
-//! The reason: a place in the trie is one beginning of a pattern. It is entered only from its only parent, by one
-//! character of the name, hence at most once for each character as long as the parent is in the set at most once. The
-//! parent behind a `*` is the one that could be entered again while it is still there; it is marked when it is first
-//! reached, and not entered again. So the set never has more than P members, each takes one step for a character, and
-//! a step is a comparison, or at a fork a binary search among F edges. Nothing is tried twice, so a name that almost
-//! matches costs no more than one that does. The memory is at most proportional to P, and is given back after the call.
+//! > O(P · (n/64 + log n + log F) + n · log n + k · log k)
 //!
-//! Trying each pattern by itself (`ToolPattern::matches`) was the alternative. It needs no set, but it costs a try for
-//! every pattern that begins with a wildcard, where the trie only pays for those whose next part is under way. It is
-//! the better one where thousands of places fit at once, which takes patterns made for it: the set then goes through
-//! the cache for every character, and a `*` that is passed by a later one keeps its places alive although nothing
-//! depends on them any more. `benches/resolver.rs` measures both, on patterns of the worst kind too.
+//! steps, where F is the greatest number of characters that can follow one beginning, and k is the number of bindings
+//! that match. For 1,000 patterns of 1,024 characters and a name of 1,024 that is 2²⁰ beginnings of 17 words each, about
+//! 18 million operations on words.
+//!
+//! The reason: each character in the trie, in a label or at an edge, is one distinct beginning of a pattern. A node has
+//! one parent and is put on the list when that is visited, so no node is visited twice, whatever the patterns and the
+//! name. A character of a label is one step of a set: n/64 + 1 words, and finding where the character stands, which is
+//! a table for ASCII and a binary search for the rest. The literal children of a node are either tried one by one, a
+//! step for each, or looked up by the characters that stand at the places in the set; the latter only if there are
+//! fewer places than children, so it takes no more steps than there are children, each with a binary search among them.
+//! At last, n · log n is for collecting where each character of the name stands.
+//!
+//! Nothing is tried twice, there is no budget to run out of, and a name that almost matches costs no more than one that
+//! does. Every node that waits to be visited has a set of its own, and a pattern below it that no other has: with N
+//! wildcard patterns, the memory is at most N · (n/64 + 1) words and O(n) for the name. It is given back after the call.
+//!
+//! There were two alternatives. Going along the name with the set of all places in the trie takes n · P steps: where
+//! the patterns are made for it, a place for every beginning is alive at every character, and it is the patterns that
+//! are many, not the characters of a name. Trying each pattern by itself (`ToolPattern::matches`) has the same bound as
+//! the trie with N · m for P, but pays for each pattern in every lookup, where the trie leaves most of them at once.
+//! `benches/resolver.rs` measures the trie and the latter, on patterns of the worst kind too.
 
 use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
 
-use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
+use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
 
-use inline::InlineVec;
 use trie::Trie;
 
-mod inline;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
@@ -88,10 +97,11 @@ const USUAL_LOCATIONS: usize = 8;
 ///
 /// # Cost
 ///
-/// A lookup takes one hash of the name, and one pass over its n characters. With P for the number of distinct
-/// beginnings of the wildcard patterns (at most the sum of their lengths in characters), F for the greatest number of
-/// characters that follow one beginning, and k for the number of bindings that match, it takes at most
-/// O(n · P · log F + k · log k) steps, whatever the patterns and the name, and usually O(n + k).
+/// A lookup takes one hash of the name, and one walk through an index of the wildcard patterns. With n for the number
+/// of characters in the name, P for that of distinct beginnings of the wildcard patterns (at most the sum of their
+/// lengths in characters), F for the greatest number of characters that follow one beginning, and k for the number of
+/// bindings that match, it takes at most O(P · (n/64 + log n + log F) + n · log n + k · log k) steps, whatever the
+/// patterns and the name, and usually O(n + k).
 #[derive(Clone)]
 pub struct Resolver(Arc<Index>);
 
@@ -127,7 +137,8 @@ impl Resolver {
 
     /// The best binding for each location at which one matches, in the order of locations: parents first.
     ///
-    /// Does not allocate for up to eight locations, unless very many patterns match the beginning of the name.
+    /// Does not allocate for up to eight locations and a name of up to 63 ASCII characters, unless many patterns match
+    /// a beginning of the name.
     ///
     /// ```
     /// use keyward::{Location, Resolver, SecretId, ToolPattern};

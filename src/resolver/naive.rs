@@ -24,7 +24,7 @@ impl Naive {
         let mut found: Vec<Binding> = self
             .bindings
             .iter()
-            .filter(|(_, pattern, _)| pattern.matches(tool))
+            .filter(|(_, pattern, _)| pattern.matches_by_trying(tool))
             .cloned()
             .collect();
         found.sort_by_key(|(location, pattern, id)| {

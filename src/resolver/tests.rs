@@ -201,6 +201,14 @@ proptest! {
     }
 
     #[test]
+    fn agrees_on_long_names_with_many_different_characters(
+        bindings in bindings_of("\\*?([一-亐?]{0,2}\\*){1,6}[一-亐?]{0,2}", 2, 30),
+        names in prop::collection::vec("[一-亐]{0,200}", 4),
+    ) {
+        assert_agree(&bindings, &names);
+    }
+
+    #[test]
     fn agrees_on_long_and_deep_patterns(
         bindings in bindings_of("([ab?]{0,12}\\*){1,12}[ab?]{0,12}", 2, 12),
         names in prop::collection::vec("[ab]{0,120}", 4),
@@ -296,26 +304,79 @@ fn a_builder_can_go_on() {
     assert!(first.resolve("b").is_empty());
 }
 
+/// Patterns that keep as much as possible in play, on a name of `a`s that they match or almost match.
+fn hostile_families(length: usize) -> Vec<Vec<String>> {
+    let choice = |i: usize, length: usize, chars: [char; 2]| -> String {
+        (0..length).map(|bit| chars[i >> (bit % 6) & 1]).collect()
+    };
+    let each = |pattern: &dyn Fn(usize) -> String| (0..24).map(pattern).collect();
+    vec![
+        // Every place behind a star stays reached.
+        each(&|i| format!("{}*b", "*a".repeat(length / 4 + i))),
+        each(&|i| format!("{}*", "*a".repeat(length / 4 + i))),
+        // Every choice of `a` and `?` fits, at the beginning or all along.
+        each(&|i| format!("*{}{}b", choice(i, 6, ['a', '?']), "a".repeat(length / 2))),
+        each(&|i| format!("*{}b", choice(i, length / 2, ['a', '?']))),
+        each(&|i| format!("*{}*", choice(i, length - 20 + i, ['a', '?']))),
+        // Stars and `?` in every mixture.
+        each(&|i| format!("{}a", choice(i, length, ['*', '?']))),
+        each(&|i| format!("{}b", choice(i, length, ['*', '?']))),
+        each(&|i| format!("{}*a", "?".repeat(length - 20 + i))),
+        // As long as the name, and one more or less.
+        each(&|i| format!("*{}", "a".repeat(length - 20 + i))),
+    ]
+}
+
 #[test]
-fn hostile_patterns_agree_in_bounded_time() {
-    // Every place behind a star stays reached, every choice of `a` and `?` fits, and nothing ends with `b`.
-    let mut bindings: Vec<Binding> = (0..40)
+fn hostile_patterns_agree() {
+    for length in [63, 64, 150] {
+        let almost = "a".repeat(length - 1);
+        let names = [
+            format!("{almost}a"),
+            format!("{almost}b"),
+            format!("{almost}é"),
+            format!("b{almost}"),
+            format!("{}b{}", "a".repeat(length / 2), "a".repeat(length / 2)),
+            format!("{}b", "é".repeat(length)),
+        ];
+        let families = hostile_families(length);
+        for family in families.iter().chain([&families.concat()]) {
+            let bindings: Vec<Binding> = family
+                .iter()
+                .zip(0..)
+                .map(|(text, age)| binding(text, LOCATIONS[age % 3], age as u128))
+                .collect();
+            let (naive, resolver) = (Naive::new(&bindings), resolver(&bindings));
+            for name in &names {
+                assert_eq!(
+                    found(&resolver.candidates(name)),
+                    naive.candidates(name),
+                    "{name:?} among {family:?}"
+                );
+                assert_eq!(found(&resolver.resolve(name)), naive.resolve(name));
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_patterns_of_full_length_take_bounded_time() {
+    // Trying each place for each beginning would be 10¹¹ steps.
+    let bindings: Vec<Binding> = (0..200)
         .map(|i: usize| {
-            let text = format!("{}*b", "*a".repeat(100 + i));
+            let head: String = (0..10)
+                .map(|bit| if i >> bit & 1 == 0 { 'a' } else { '?' })
+                .collect();
+            let text = format!("*{head}{}b", "a".repeat(1012));
             binding(&text, "token", i as u128)
         })
         .collect();
-    bindings.extend((0..40).map(|i: usize| {
-        let part: String = (0..60)
-            .map(|bit| if i >> (bit % 6) & 1 == 0 { 'a' } else { '?' })
-            .collect();
-        binding(&format!("*{part}b"), "token", i as u128)
-    }));
-    let almost = "a".repeat(1024);
-    let (naive, resolver) = (Naive::new(&bindings), resolver(&bindings));
-    for name in [format!("{almost}b"), almost] {
-        assert_eq!(found(&resolver.resolve(&name)), naive.resolve(&name));
-    }
+    let resolver = resolver(&bindings);
+    assert!(resolver.candidates(&"a".repeat(100_000)).is_empty());
+    assert_eq!(
+        resolver.candidates(&format!("{}b", "a".repeat(1023))).len(),
+        200
+    );
 }
 
 #[test]

@@ -1,18 +1,25 @@
 //! The compiled index of wildcard patterns. Its design and worst case are in the parent module's note.
 
-use super::{inline::InlineVec, narrow};
+use super::narrow;
+use crate::{
+    inline::InlineVec,
+    pattern::{
+        ANY_CHAR, ANY_RUN,
+        places::{Places, Set},
+    },
+};
 
 /// No child, no pattern.
 const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
 
-/// Wildcard patterns, compiled to find all of those that match a name in one pass over it.
+/// Wildcard patterns, compiled to find all of those that match a name with no beginning of them looked at twice.
 #[derive(Debug, Default)]
 pub(super) struct Trie {
     /// The root is the first; empty if there are no patterns.
     nodes: Box<[Node]>,
-    /// The labels of all nodes. `None` stands for `?`.
-    labels: Box<[Option<char>]>,
+    /// The labels of all nodes, with wildcards as they are written in a pattern.
+    labels: Box<[char]>,
     /// The literal children of all nodes; those of one node lie together, in the order of their characters.
     edges: Box<[(char, u32)]>,
 }
@@ -24,12 +31,10 @@ struct Node {
     edges: (u32, u32),
     /// The child behind a `?`.
     any_char: u32,
-    /// The child behind a `*`. Its label is empty, and it has no such child itself.
+    /// The child behind a `*`.
     any_run: u32,
     /// The pattern that ends at the end of this node.
     pattern: u32,
-    /// For a node behind a `*` that has another `*` above: its number among these.
-    inner_run: u32,
 }
 
 impl Node {
@@ -39,13 +44,7 @@ impl Node {
         any_char: NONE,
         any_run: NONE,
         pattern: NONE,
-        inner_run: NONE,
     };
-
-    /// Whether one more character can lead on from the end of this node.
-    fn has_children(&self) -> bool {
-        self.edges.0 < self.edges.1 || self.any_char != NONE
-    }
 }
 
 impl Trie {
@@ -56,34 +55,13 @@ impl Trie {
             return Trie::default();
         }
         let (mut nodes, mut labels, mut edges) = (vec![Node::NEW], Vec::new(), Vec::new());
-        let mut inner_runs = 0;
-        let mut todo = vec![Todo {
-            node: ROOT,
-            patterns,
-            depth: 0,
-            below: Below::Start,
-        }];
-        while let Some(Todo {
-            node: id,
-            mut patterns,
-            mut depth,
-            below,
-        }) = todo.pop()
-        {
+        // Nodes still to be filled, each from these patterns, which are equal up to the byte at `depth`.
+        let mut todo = vec![(ROOT, patterns, 0)];
+        while let Some((id, mut patterns, mut depth)) = todo.pop() {
             let mut node = Node::NEW;
-            match below {
-                Below::Start | Below::Run => {
-                    node.label.0 = narrow(labels.len());
-                    depth += push_common_label(patterns, depth, &mut labels);
-                    node.label.1 = narrow(labels.len());
-                }
-                Below::FirstRunItself => {}
-                Below::InnerRunItself => {
-                    node.inner_run = inner_runs;
-                    inner_runs += 1;
-                }
-            }
-            let under_run = !matches!(below, Below::Start);
+            node.label.0 = narrow(labels.len());
+            depth += push_common_label(patterns, depth, &mut labels);
+            node.label.1 = narrow(labels.len());
             if patterns[0].0.len() == depth {
                 node.pattern = patterns[0].1;
                 patterns = &patterns[1..];
@@ -93,23 +71,12 @@ impl Trie {
                 let child = narrow(nodes.len());
                 nodes.push(Node::NEW);
                 let c = char_at(group[0].0, depth);
-                let below = match c {
-                    '*' if under_run => Below::InnerRunItself,
-                    '*' => Below::FirstRunItself,
-                    _ if under_run => Below::Run,
-                    _ => Below::Start,
-                };
                 match c {
                     '*' => node.any_run = child,
                     '?' => node.any_char = child,
                     c => edges.push((c, child)),
                 }
-                todo.push(Todo {
-                    node: child,
-                    patterns: group,
-                    depth: depth + c.len_utf8(),
-                    below,
-                });
+                todo.push((child, group, depth + c.len_utf8()));
             }
             node.edges.1 = narrow(edges.len());
             nodes[id as usize] = node;
@@ -123,8 +90,34 @@ impl Trie {
 
     /// Calls `found` with the number of every pattern that matches `name`, once for each, in no order.
     pub(super) fn for_each_match(&self, name: &str, found: impl FnMut(u32)) {
-        if !self.nodes.is_empty() {
-            Run::new(self, found).over(name);
+        if let Some((node, rest)) = self.descend(name) {
+            Walk::new(self, node, &Places::of(rest), found).run();
+        }
+    }
+
+    /// Goes down as long as there is one way to go, by literals only: to the node that all patterns that can match are
+    /// at or below, and what its label and the rest are to match. `None` if there are no such patterns.
+    ///
+    /// Most names need not be turned into [`Places`] then, or only a part of them.
+    fn descend<'n>(&self, name: &'n str) -> Option<(u32, &'n str)> {
+        let (mut id, mut rest) = (ROOT, name);
+        loop {
+            let node = self.nodes.get(id as usize)?;
+            let mut chars = rest.chars();
+            for &c in self.label(node) {
+                if c == ANY_RUN || c == ANY_CHAR {
+                    return Some((id, rest));
+                }
+                if chars.next() != Some(c) {
+                    return None;
+                }
+            }
+            if node.any_run != NONE || node.any_char != NONE {
+                return Some((id, rest));
+            }
+            // No pattern ends here: there is a wildcard in each.
+            id = child(self.edges(node), chars.next()?)?;
+            rest = chars.as_str();
         }
     }
 
@@ -132,49 +125,25 @@ impl Trie {
         &self.nodes[id as usize]
     }
 
-    /// The child of `node` behind the character itself.
-    fn literal_child(&self, node: &Node, c: char) -> Option<u32> {
-        let edges = &self.edges[node.edges.0 as usize..node.edges.1 as usize];
-        let at = edges.binary_search_by_key(&c, |edge| edge.0).ok()?;
-        Some(edges[at].1)
+    fn label(&self, node: &Node) -> &[char] {
+        &self.labels[node.label.0 as usize..node.label.1 as usize]
+    }
+
+    fn edges(&self, node: &Node) -> &[(char, u32)] {
+        &self.edges[node.edges.0 as usize..node.edges.1 as usize]
     }
 }
 
-/// A node that is still to be filled: from these patterns, which are equal up to the byte `depth`.
-struct Todo<'a> {
-    node: u32,
-    patterns: &'a [(&'a str, u32)],
-    depth: usize,
-    below: Below,
-}
-
-/// What a node stands behind.
-#[derive(Clone, Copy)]
-enum Below {
-    /// No `*`.
-    Start,
-    /// A `*` that is not its own edge.
-    Run,
-    /// A `*` as its own edge, the first on the way from the root.
-    FirstRunItself,
-    /// A `*` as its own edge, not the first.
-    InnerRunItself,
-}
-
-/// Appends what all patterns have in common from `depth` on, up to a `*`; returns its length in bytes.
-fn push_common_label(
-    patterns: &[(&str, u32)],
-    depth: usize,
-    labels: &mut Vec<Option<char>>,
-) -> usize {
+/// Appends what all patterns have in common from `depth` on; returns its length in bytes.
+fn push_common_label(patterns: &[(&str, u32)], depth: usize, labels: &mut Vec<char>) -> usize {
     // They are sorted, so what the first and the last have in common is common to all.
     let (first, last) = (patterns[0].0, patterns[patterns.len() - 1].0);
     first[depth..]
         .chars()
         .zip(last[depth..].chars())
-        .take_while(|(a, b)| a == b && *a != '*')
+        .take_while(|(a, b)| a == b)
         .map(|(c, _)| {
-            labels.push((c != '?').then_some(c));
+            labels.push(c);
             c.len_utf8()
         })
         .sum()
@@ -188,143 +157,122 @@ fn char_at(text: &str, depth: usize) -> char {
         .expect("a longer pattern comes after its own beginning")
 }
 
-/// A way down the trie that fits the name so far: what is left of a node's label.
-#[derive(Debug, Clone, Copy)]
-struct Thread {
-    node: u32,
-    at: u32,
-    end: u32,
+/// The child among `edges` behind `c`.
+fn child(edges: &[(char, u32)], c: char) -> Option<u32> {
+    let at = edges.binary_search_by_key(&c, |edge| edge.0).ok()?;
+    Some(edges[at].1)
 }
 
-impl Thread {
-    const NONE: Thread = Thread {
-        node: NONE,
-        at: 0,
-        end: 0,
-    };
-}
-
-/// One pass over a name.
-struct Run<'t, F> {
+/// One lookup: every node whose beginning fits the name somewhere, each with the places it leads to.
+struct Walk<'t, 'n, F> {
     trie: &'t Trie,
+    name: &'n Places,
     found: F,
-    threads: InlineVec<Thread, 16>,
-    /// The threads behind the character at hand, while it is looked at.
-    next: InlineVec<Thread, 16>,
-    /// The nodes behind a `*` that was reached. They stay reached for the rest of the name.
-    runs: InlineVec<u32, 8>,
-    /// Which of the nodes with an `inner_run` were reached, as a bit set that is grown when needed.
-    inner_runs: InlineVec<u64, 4>,
+    /// The places that were come to at the node at hand.
+    set: Set,
+    /// The nodes that are still to be visited.
+    todo: InlineVec<u32, 16>,
+    /// For each of these the places behind the edge to it, one set behind the other.
+    sets: InlineVec<u64, 16>,
+    /// How many nodes were visited.
+    #[cfg(test)]
+    visited: usize,
 }
 
-impl<'t, F: FnMut(u32)> Run<'t, F> {
-    fn new(trie: &'t Trie, found: F) -> Run<'t, F> {
-        Run {
+impl<'t, 'n, F: FnMut(u32)> Walk<'t, 'n, F> {
+    /// From the node `start` on, which has to match all of `name`.
+    fn new(trie: &'t Trie, start: u32, name: &'n Places, found: F) -> Walk<'t, 'n, F> {
+        let set = name.first();
+        let mut walk = Walk {
             trie,
+            name,
             found,
-            threads: InlineVec::new(Thread::NONE),
-            next: InlineVec::new(Thread::NONE),
-            runs: InlineVec::new(NONE),
-            inner_runs: InlineVec::new(0),
+            set,
+            todo: InlineVec::new(NONE),
+            sets: InlineVec::new(0),
+            #[cfg(test)]
+            visited: 0,
+        };
+        walk.sets.extend_from_slice(&walk.set);
+        walk.todo.push(start);
+        walk
+    }
+
+    fn run(&mut self) {
+        while let Some(id) = self.todo.pop() {
+            self.visit(self.trie.node(id));
         }
     }
 
-    fn over(mut self, name: &str) {
-        self.enter(ROOT);
-        std::mem::swap(&mut self.threads, &mut self.next);
-        for c in name.chars() {
-            if self.threads.is_empty() && self.runs.is_empty() {
-                return;
-            }
-            self.step(c);
+    fn visit(&mut self, node: &'t Node) {
+        #[cfg(test)]
+        {
+            self.visited += 1;
         }
-        for thread in &*self.threads {
-            let pattern = self.trie.node(thread.node).pattern;
-            if thread.at == thread.end && pattern != NONE {
-                (self.found)(pattern);
-            }
-        }
-    }
-
-    fn step(&mut self, c: char) {
-        // A `*` that is reached by `c` leads on from the next character.
-        let runs = self.runs.len();
-        for i in 0..self.threads.len() {
-            let Thread { node, at, end } = self.threads[i];
-            if at == end {
-                self.branch(node, c);
-            } else if self.trie.labels[at as usize].is_none_or(|expected| expected == c) {
-                self.advance(Thread {
-                    node,
-                    at: at + 1,
-                    end,
-                });
-            }
-        }
-        for i in 0..runs {
-            self.branch(self.runs[i], c);
-        }
-        std::mem::swap(&mut self.threads, &mut self.next);
-        self.next.clear();
-    }
-
-    /// Goes on from the end of a node with `c`.
-    fn branch(&mut self, node: u32, c: char) {
-        let node = self.trie.node(node);
-        if let Some(child) = self.trie.literal_child(node, c) {
-            self.enter(child);
-        }
-        if node.any_char != NONE {
-            self.enter(node.any_char);
-        }
-    }
-
-    fn enter(&mut self, id: u32) {
-        let (at, end) = self.trie.node(id).label;
-        self.advance(Thread { node: id, at, end });
-    }
-
-    fn advance(&mut self, thread: Thread) {
-        if thread.at == thread.end {
-            let node = self.trie.node(thread.node);
-            if node.any_run != NONE {
-                self.enter_run(node.any_run);
-            }
-            if node.pattern == NONE && !node.has_children() {
+        let rest = self.sets.len() - self.set.len();
+        self.set.copy_from_slice(&self.sets[rest..]);
+        self.sets.truncate(rest);
+        for &c in self.trie.label(node) {
+            if !self.name.follow(&mut self.set, c) {
                 return;
             }
         }
-        self.next.push(thread);
-    }
-
-    fn enter_run(&mut self, id: u32) {
-        let node = self.trie.node(id);
-        if node.inner_run != NONE && !self.mark(node.inner_run) {
-            return;
-        }
-        if node.pattern != NONE {
+        if node.pattern != NONE && self.name.is_at_end(&self.set) {
             (self.found)(node.pattern);
         }
-        if node.has_children() {
-            self.runs.push(id);
+        if node.any_run != NONE {
+            let rest = self.sets.len();
+            self.sets.extend_from_slice(&self.set);
+            self.name.go_anywhere(&mut self.sets[rest..]);
+            self.todo.push(node.any_run);
+        }
+        if node.any_char != NONE {
+            self.enter(node.any_char, None);
+        }
+        self.enter_by_literals(self.trie.edges(node));
+    }
+
+    /// Enters those of the children behind literals that fit at a place in the set.
+    fn enter_by_literals(&mut self, edges: &[(char, u32)]) {
+        let places: u32 = self.set.iter().map(|word| word.count_ones()).sum();
+        if edges.len() <= places as usize {
+            for &(c, child) in edges {
+                self.enter(child, Some(c));
+            }
+            return;
+        }
+        // Few places and many children: look for the children by what stands at the places.
+        let mut set = self.set.clone();
+        while let Some(c) = self.name.first_char(&set) {
+            self.name.remove(&mut set, c);
+            if let Some(child) = child(edges, c) {
+                self.enter(child, Some(c));
+            }
         }
     }
 
-    /// Whether this is the first time.
-    fn mark(&mut self, inner_run: u32) -> bool {
-        let (word, bit) = ((inner_run / 64) as usize, 1 << (inner_run % 64));
-        while self.inner_runs.len() <= word {
-            self.inner_runs.push(0);
+    /// Enters a child by a character, `None` for `?`, if there is a place in the set where it fits.
+    fn enter(&mut self, child: u32, c: Option<char>) {
+        let rest = self.sets.len();
+        self.sets.extend_from_slice(&self.set);
+        if self.name.advance(&mut self.sets[rest..], c) {
+            self.todo.push(child);
+        } else {
+            self.sets.truncate(rest);
         }
-        let first = self.inner_runs[word] & bit == 0;
-        self.inner_runs[word] |= bit;
-        first
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn trie(mut texts: Vec<String>) -> Trie {
+        texts.sort();
+        texts.dedup();
+        let patterns: Vec<(&str, u32)> = texts.iter().map(String::as_str).zip(0..).collect();
+        Trie::new(&patterns)
+    }
 
     #[test]
     fn common_beginnings_are_kept_once() {
@@ -334,39 +282,53 @@ mod tests {
             "agno__jira__get_?",
             "agno__linear__*",
         ];
-        let patterns: Vec<(&str, u32)> = texts.into_iter().zip(0..).collect();
-        let trie = Trie::new(&patterns);
-        let label: String = trie.labels[..trie.node(ROOT).label.1 as usize]
-            .iter()
-            .map(|c| c.unwrap_or('?'))
-            .collect();
+        let trie = trie(texts.map(String::from).to_vec());
+        let label: String = trie.label(trie.node(ROOT)).iter().collect();
         assert_eq!(label, "agno__");
         assert!(trie.labels.len() < "agno__jira__get_linear__".len());
-        assert_eq!(size_of::<Node>(), 32);
-        assert_eq!(size_of::<Option<char>>(), 4);
+        assert_eq!(size_of::<Node>(), 28);
     }
 
     #[test]
-    fn threads_never_outnumber_the_distinct_beginnings_of_patterns() {
-        // Every choice of `a` and `?` matches every other, and behind the stars all of it stays alive.
-        let mut texts: Vec<String> = (0..64)
-            .map(|bits: u32| {
-                let part: String = (0..6)
-                    .map(|i| if bits >> i & 1 == 0 { 'a' } else { '?' })
-                    .collect();
-                format!("*{part}*{part}b")
-            })
-            .collect();
-        texts.sort();
-        let patterns: Vec<(&str, u32)> = texts.iter().map(String::as_str).zip(0..).collect();
-        let trie = Trie::new(&patterns);
-        let limit = trie.labels.len() + trie.nodes.len();
-        let mut run = Run::new(&trie, |_| panic!("there is no `b`"));
-        run.enter(ROOT);
-        for _ in 0..200 {
-            run.step('a');
-            assert!(run.threads.len() + run.runs.len() <= limit);
+    fn literal_beginnings_are_followed_without_places() {
+        let texts = ["ab_c*", "ab_cd?e", "ab_x?", "ab_x?y*"].map(String::from);
+        let trie = trie(texts.to_vec());
+        let rest = |name: &'static str| trie.descend(name).map(|(_, rest)| rest);
+        for miss in ["", "a", "b", "ab_", "ab_d", "éab_c"] {
+            assert_eq!(rest(miss), None, "{miss}");
         }
-        assert_eq!(run.runs.len(), 65, "each star is reached once");
+        assert_eq!(rest("ab_c"), Some(""));
+        assert_eq!(rest("ab_cde"), Some("de"));
+        assert_eq!(rest("ab_xé"), Some("é"), "a label is matched as a whole");
+        assert_eq!(
+            self::trie(vec!["*a".into(), "ab*".into()]).descend("x"),
+            Some((ROOT, "x"))
+        );
+        assert_eq!(Trie::default().descend("a"), None);
+    }
+
+    #[test]
+    fn nodes_are_visited_once_and_only_where_they_fit() {
+        // Every choice of `a` and `?` matches every other, so all of them are visited, once.
+        let trie = trie(
+            (0..64)
+                .map(|bits: u32| {
+                    let part: String = (0..6)
+                        .map(|i| if bits >> i & 1 == 0 { 'a' } else { '?' })
+                        .collect();
+                    format!("*{part}*{part}b")
+                })
+                .collect(),
+        );
+        let visited = |name: &str| {
+            let places = Places::of(name);
+            let mut walk = Walk::new(&trie, ROOT, &places, |_| panic!("there is no `b`"));
+            walk.run();
+            walk.visited
+        };
+        let nodes = trie.nodes.len();
+        assert_eq!(visited(&"a".repeat(200)), nodes);
+        assert!(visited(&"c".repeat(200)) < nodes / 10);
+        assert_eq!(visited(""), 1, "the root, which begins with the star");
     }
 }

@@ -1,0 +1,299 @@
+//! A name, seen from its places: what lets a pattern be followed at all of them at once.
+//!
+//! A name of n characters has n + 1 places: one before each character, and the end. Matching goes over the *pattern*,
+//! character by character, and keeps the set of all places that the pattern can have come to:
+//!
+//! * at first, the place 0;
+//! * after a literal, the places behind those of the set where this character stands;
+//! * after `?`, the places behind those of the set, but the end;
+//! * after `*`, all places from the first of the set on.
+//!
+//! The pattern matches if the end is in the set at last. This is the definition of the language and no more; a set is
+//! n + 1 bits, so a step takes n/64 + 1 words, whatever the pattern and the name.
+//!
+//! The sets of places where a character stands are made once for a name. To keep their memory proportional to n, only
+//! the ASCII characters, and others that are frequent, have theirs in words; of the rest the places are listed.
+
+use super::{ANY_CHAR, ANY_RUN};
+use crate::inline::InlineVec;
+
+/// A set of places, one bit for each. Bits behind the end of the name mean nothing.
+pub(crate) type Set = InlineVec<u64, 2>;
+
+const BITS: usize = 64;
+
+/// Where each character of a name stands.
+pub(crate) struct Places {
+    chars: InlineVec<char, 64>,
+    /// How many words a set has.
+    words: usize,
+    /// Sets, one behind the other. The first is that of all characters.
+    sets: InlineVec<u64, 32>,
+    /// For each ASCII character the number of its set; 0 for one that does not occur.
+    ascii: [u8; 128],
+    /// For each frequent other character the number of its set, in the order of characters. Frequent is what occurs
+    /// once for each word of a set or more, so these are at most 64.
+    frequent: Vec<(char, usize)>,
+    /// The other characters and where they stand, in order.
+    others: Vec<(char, usize)>,
+}
+
+impl Places {
+    pub(crate) fn of(name: &str) -> Places {
+        let mut places = Places {
+            chars: InlineVec::new('\0'),
+            words: 0,
+            sets: InlineVec::new(0),
+            ascii: [0; 128],
+            frequent: Vec::new(),
+            others: Vec::new(),
+        };
+        let end = name.chars().count();
+        places.words = end / BITS + 1;
+        for _ in 0..end / BITS {
+            places.sets.push(u64::MAX);
+        }
+        places.sets.push((1 << (end % BITS)) - 1);
+        for (place, c) in name.chars().enumerate() {
+            places.chars.push(c);
+            let Some(number) = places.ascii.get_mut(c as usize) else {
+                places.others.push((c, place));
+                continue;
+            };
+            if *number == 0 {
+                let next = places.sets.len() / places.words;
+                *number = u8::try_from(next).expect("one of 128 ASCII characters");
+                places.sets.extend_with(0, places.words);
+            }
+            let number = usize::from(*number);
+            places.insert(number, place);
+        }
+        places.sort_others();
+        places
+    }
+
+    fn sort_others(&mut self) {
+        let mut others = std::mem::take(&mut self.others);
+        others.sort_unstable();
+        for group in others.chunk_by(|a, b| a.0 == b.0) {
+            if group.len() >= self.words {
+                let set = self.add_set();
+                self.frequent.push((group[0].0, set));
+                for &(_, place) in group {
+                    self.insert(set, place);
+                }
+            }
+        }
+        self.others = others;
+    }
+
+    fn add_set(&mut self) -> usize {
+        let number = self.sets.len() / self.words;
+        self.sets.extend_with(0, self.words);
+        number
+    }
+
+    fn insert(&mut self, set: usize, place: usize) {
+        self.sets[set * self.words + place / BITS] |= 1 << (place % BITS);
+    }
+
+    /// The set of the first place.
+    pub(crate) fn first(&self) -> Set {
+        let mut set = Set::new(0);
+        set.push(1);
+        for _ in 1..self.words {
+            set.push(0);
+        }
+        set
+    }
+
+    /// Goes on by one character of a pattern, be it a wildcard or not. Returns whether a place is left.
+    pub(crate) fn follow(&self, set: &mut [u64], c: char) -> bool {
+        match c {
+            ANY_RUN => {
+                self.go_anywhere(set);
+                true
+            }
+            ANY_CHAR => self.advance(set, None),
+            c => self.advance(set, Some(c)),
+        }
+    }
+
+    /// Goes on by one character, `None` for any. Returns whether a place is left.
+    pub(crate) fn advance(&self, set: &mut [u64], c: Option<char>) -> bool {
+        match self.standing(c) {
+            Standing::Words(words) => advance(set, words.iter().copied()),
+            Standing::Listed(listed) => advance(set, words_of(listed)),
+        }
+    }
+
+    /// Takes the places where `c` stands out of `set`.
+    pub(crate) fn remove(&self, set: &mut [u64], c: char) {
+        match self.standing(Some(c)) {
+            Standing::Words(words) => remove(set, words.iter().copied()),
+            Standing::Listed(listed) => remove(set, words_of(listed)),
+        }
+    }
+
+    /// Goes on by any run of characters. There has to be a place in the set.
+    #[expect(clippy::unused_self, reason = "a set is used with its name")]
+    pub(crate) fn go_anywhere(&self, set: &mut [u64]) {
+        if let Some(first) = set.iter().position(|word| *word != 0) {
+            // From the lowest bit on.
+            set[first] |= set[first].wrapping_neg();
+            set[first + 1..].fill(u64::MAX);
+        }
+    }
+
+    pub(crate) fn is_at_end(&self, set: &[u64]) -> bool {
+        let end = self.chars.len();
+        set[end / BITS] >> (end % BITS) & 1 == 1
+    }
+
+    /// The character at the first place in the set; none if that is the end.
+    pub(crate) fn first_char(&self, set: &[u64]) -> Option<char> {
+        let word = set.iter().position(|word| *word != 0)?;
+        let place = word * BITS + set[word].trailing_zeros() as usize;
+        self.chars.get(place).copied()
+    }
+
+    /// Where `c` stands, `None` for any character.
+    fn standing(&self, c: Option<char>) -> Standing<'_> {
+        let number = match c {
+            None => 0,
+            Some(c) if c.is_ascii() => match self.ascii[c as usize] {
+                0 => return Standing::Listed(&[]),
+                number => usize::from(number),
+            },
+            Some(c) => {
+                let Ok(at) = self
+                    .frequent
+                    .binary_search_by_key(&c, |frequent| frequent.0)
+                else {
+                    let from = &self.others[self.others.partition_point(|other| other.0 < c)..];
+                    return Standing::Listed(&from[..from.partition_point(|other| other.0 == c)]);
+                };
+                self.frequent[at].1
+            }
+        };
+        Standing::Words(&self.sets[number * self.words..][..self.words])
+    }
+}
+
+/// The set of places where a character stands, in one of two forms.
+enum Standing<'p> {
+    Words(&'p [u64]),
+    Listed(&'p [(char, usize)]),
+}
+
+/// The words of the set of the places in a list.
+fn words_of(mut listed: &[(char, usize)]) -> impl Iterator<Item = u64> {
+    (0..).map(move |i| {
+        let mut word = 0;
+        while let [(_, place), rest @ ..] = listed
+            && place / BITS == i
+        {
+            word |= 1 << (place % BITS);
+            listed = rest;
+        }
+        word
+    })
+}
+
+fn advance(set: &mut [u64], standing: impl Iterator<Item = u64>) -> bool {
+    let (mut left, mut carry) = (0, 0);
+    for (word, standing) in set.iter_mut().zip(standing) {
+        let stay = *word & standing;
+        *word = stay << 1 | carry;
+        carry = stay >> (BITS - 1);
+        left |= stay;
+    }
+    left != 0
+}
+
+fn remove(set: &mut [u64], standing: impl Iterator<Item = u64>) {
+    for (word, standing) in set.iter_mut().zip(standing) {
+        *word &= !standing;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn members(places: &Places, set: &[u64]) -> BTreeSet<usize> {
+        (0..=places.chars.len())
+            .filter(|place| set[place / BITS] >> (place % BITS) & 1 == 1)
+            .collect()
+    }
+
+    /// What is to be done with a set, by `op`, on a plain set.
+    fn model(name: &[char], set: &BTreeSet<usize>, op: Option<char>) -> BTreeSet<usize> {
+        set.iter()
+            .filter(|place| {
+                name.get(**place)
+                    .is_some_and(|found| op.is_none_or(|c| c == *found))
+            })
+            .map(|place| place + 1)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn sets_are_sets(
+            name in "[a-cé€]{0,70}|[aé]{120,300}|([aé€🔑]|\\PC){60,200}",
+            ops in prop::collection::vec((0u8..8, any::<prop::sample::Index>()), 0..40),
+        ) {
+            let chars: Vec<char> = name.chars().collect();
+            let places = Places::of(&name);
+            let mut set = places.first();
+            let mut expected = BTreeSet::from([0]);
+            for (op, at) in ops {
+                let c = match op {
+                    0 => {
+                        places.go_anywhere(&mut set);
+                        expected = (expected.first().copied().unwrap()..=chars.len()).collect();
+                        None
+                    }
+                    1 => Some('€'),
+                    2 => Some('x'),
+                    3 if !chars.is_empty() => Some(chars[at.index(chars.len())]),
+                    4.. => places.first_char(&set),
+                    _ => None,
+                };
+                prop_assert_eq!(members(&places, &set), expected.clone());
+                let mut without = set.clone();
+                if let Some(c) = c {
+                    places.remove(&mut without, c);
+                    let others = expected.iter().copied().filter(|place| chars.get(*place) != Some(&c));
+                    prop_assert_eq!(members(&places, &without), others.collect::<BTreeSet<_>>());
+                }
+                let first = expected.first().and_then(|place| chars.get(*place));
+                prop_assert_eq!(places.first_char(&set), first.copied());
+                prop_assert_eq!(places.is_at_end(&set), expected.contains(&chars.len()));
+                let next = model(&chars, &expected, c);
+                let mut advanced = set.clone();
+                prop_assert_eq!(places.advance(&mut advanced, c), !next.is_empty());
+                if next.is_empty() {
+                    continue;
+                }
+                (set, expected) = (advanced, next);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_proportional_to_the_name() {
+        let all_different: String = ('\0'..).take(60_000).filter(|c| *c != '\u{d7ff}').collect();
+        let all_frequent: String = ('\u{100}'..).take(60).cycle().take(60_000).collect();
+        for name in [all_different, all_frequent] {
+            let places = Places::of(&name);
+            assert!(places.sets.len() <= 3 * (places.chars.len() + BITS));
+            assert!(places.frequent.len() <= BITS);
+        }
+    }
+}
