@@ -194,18 +194,12 @@ pub(crate) fn inject(
         };
         let value = keys.open_value(info, &entry.row)?;
         let reference = redact::reference(&info.secret_name, info.secret_id);
-        texts.push(match &entry.format {
-            Some(format) => {
-                let text = format.apply(&value);
-                injection.redactor.add(reference.clone(), &text);
-                injection.redactor.add(reference, &value);
-                text
-            }
-            None => {
-                injection.redactor.add(reference, &value);
-                value
-            }
-        });
+        let text = entry.format.as_ref().map(|format| format.apply(&value));
+        if let Some(text) = &text {
+            injection.redactor.add(reference.clone(), text);
+        }
+        injection.redactor.add(reference, &value);
+        texts.push(text.unwrap_or(value));
         injection.filled.push(Filled {
             location,
             secret_id: info.secret_id,

@@ -51,7 +51,7 @@ fn what_was_written_is_there_when_the_vault_is_opened_again() {
         ["a", "b", "c"]
             .map(secret)
             .into_iter()
-            .for_each(|new| batch.create(new))
+            .for_each(|new| batch.create(new));
     })
     .unwrap();
     user.update("a", SecretPatch::new().value("newer-value").format("<{}>"))

@@ -94,41 +94,47 @@ impl<'a> Members<'a> {
         let text = self
             .0
             .trim_start_matches(|c| WHITESPACE.contains(&c) || matches!(c, ',' | ':'));
-        let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-        let end = text.bytes().enumerate().find_map(|(at, byte)| {
-            let value_ends_here = match (in_string, byte) {
-                (true, _) if escaped => {
-                    escaped = false;
-                    false
-                }
-                (true, b'\\') => {
-                    escaped = true;
-                    false
-                }
-                (_, b'"') => {
-                    in_string = !in_string;
-                    !in_string && depth == 0
-                }
-                (true, _) => false,
-                (false, b'{' | b'[') => {
-                    depth += 1;
-                    false
-                }
-                (false, b'}' | b']') if depth > 0 => {
-                    depth -= 1;
-                    depth == 0
-                }
-                // A number or a word ends before what follows it.
-                (false, b',' | b'}' | b' ' | b'\t' | b'\n' | b'\r') if depth == 0 => {
-                    return Some(at);
-                }
-                (false, _) => false,
-            };
-            value_ends_here.then_some(at + 1)
-        })?;
-        let (value, rest) = text.split_at(end);
+        let length = match text.bytes().next()? {
+            b'"' => string_length(text)?,
+            b'{' | b'[' => container_length(text)?,
+            _ => text.find(|c| WHITESPACE.contains(&c) || matches!(c, ',' | '}'))?,
+        };
+        let (value, rest) = text.split_at(length);
         self.0 = rest;
         (!value.is_empty()).then_some(value)
+    }
+}
+
+/// The length of the string that the text begins with, quotes included.
+fn string_length(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    let end = text.bytes().enumerate().skip(1).find(|&(_, byte)| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map(|(at, _)| at + 1)
+}
+
+/// The length of the object or array that the text begins with, brackets included.
+fn container_length(text: &str) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0_usize);
+    loop {
+        at += match text.as_bytes().get(at)? {
+            b'"' => string_length(&text[at..])?,
+            b'{' | b'[' => {
+                depth += 1;
+                1
+            }
+            b'}' | b']' => {
+                depth -= 1;
+                1
+            }
+            _ => 1,
+        };
+        if depth == 0 {
+            return Some(at);
+        }
     }
 }
 
@@ -424,7 +430,7 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
                 prop::collection::vec(("[a-c\"\\\\:,{}]{0,3}", inner), 0..4)
-                    .prop_map(|members| Value::from_iter(members)),
+                    .prop_map(Value::from_iter),
             ]
         })
     }

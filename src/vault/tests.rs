@@ -286,9 +286,10 @@ fn locking_does_not_depend_on_the_store() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
+type Tamper = fn(&TestStorage, UserChange);
+
 #[test]
 fn what_was_changed_in_the_store_is_found() {
-    type Tamper = fn(&TestStorage, UserChange);
     let cases: [(&str, Tamper); 6] = [
         ("the whole user rolled back", |storage, old| {
             storage.replace(old);
@@ -355,10 +356,11 @@ fn what_was_changed_in_the_store_is_found() {
     }
 }
 
+type Change = fn(&Vault) -> Result<(), Error>;
+
 #[test]
 fn a_change_of_keys_that_is_interrupted_anywhere_loses_nothing() {
     let key = |byte: u8| KeySource::raw([byte; 32]);
-    type Change = fn(&Vault) -> Result<(), Error>;
     let changes: [(&str, Change); 4] = [
         ("rotate the data key", |vault| {
             vault.rotate_data_key(KeySource::raw([1; 32]), |_| {})
