@@ -246,6 +246,7 @@ pub(crate) fn conceal<'l>(
             break;
         }
         concealed = batch.concealed;
+        references::drop_unused_definitions(schema, &mut concealed);
         removed_parents.extend(batch.removed_parents);
         hidden.extend(batch.hidden);
         pending = batch.failures.into_keys().collect();
@@ -256,7 +257,6 @@ pub(crate) fn conceal<'l>(
             .filter_map(|location| Some((location, *reasons.get(location)?))),
     );
     if !hidden.is_empty() {
-        references::drop_unused_definitions(schema, &mut concealed);
         *schema = concealed;
     }
 
