@@ -1,18 +1,152 @@
 //! Secrets that fit one tool and one argument.
 //!
-//! (front page to be written)
+//! An agent calls tools, and tools want keys. Keyward is a library that an agent runtime links into its own process: an
+//! encrypted vault whose secrets are bound to a tool and an argument, and a resolver that puts the right secret into a
+//! tool call at the last moment, so that neither the model, nor the transcript, nor the logs ever hold it. In a lock,
+//! the *wards* are the shapes that keep every other key out.
+//!
+//! ```
+//! use keyward::{NewSecret, ToolCall, UserId, Vault};
+//! use serde_json::json;
+//!
+//! let user = Vault::in_memory()?.user(UserId::LOCAL);
+//! user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("agno__linear__*", "api_key").default_for_tool())?;
+//!
+//! // Before the model is asked: it sees no argument that it cannot know.
+//! let schema = json!({
+//!     "type": "object",
+//!     "properties": {"title": {"type": "string"}, "api_key": {"type": "string"}},
+//!     "required": ["title", "api_key"],
+//! });
+//! let mut shown = schema.clone();
+//! user.conceal("agno__linear__create_issue", &mut shown)?;
+//! assert_eq!(shown["required"], json!(["title"]));
+//! assert!(shown["properties"].get("api_key").is_none());
+//!
+//! // When the model calls the tool: the key goes in.
+//! let mut args = json!({"title": "Login fails"}).as_object().unwrap().clone();
+//! let call = ToolCall::new("agno__linear__create_issue").with_schema(&schema);
+//! let injection = user.inject(&call, &mut args)?;
+//! assert_eq!(args["api_key"], "lin_api_Zq8wT3vN");
+//!
+//! // When the tool has answered: the key does not come back, and the arguments can be logged.
+//! let output = injection.redactor().redact("401: no such key: lin_api_Zq8wT3vN").into_owned();
+//! injection.wipe(&mut args);
+//! assert_eq!(output, "401: no such key: secret://linear");
+//! assert_eq!(json!(args), json!({"title": "Login fails"}));
+//! # Ok::<(), keyward::Error>(())
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning | type |
+//! |---|---|---|
+//! | user | the tenant that owns secrets; a program with one user has [`UserId::LOCAL`] | [`UserId`], [`UserVault`] |
+//! | secret | a named value with at most one binding; it can be written, replaced and used, never read back | [`NewSecret`], [`SecretPatch`], [`SecretInfo`] |
+//! | binding | (tool pattern, location): where the secret may go | [`ToolPattern`], [`Location`] |
+//! | default | a secret that is put in by itself when the call has no value at its location | [`NewSecret::default_for_tool`] |
+//! | reference | the string `secret://NAME` as the whole value of an argument: asks for a secret by name | [`Origin`] |
+//! | injection | filling one call's arguments, and what is left of it | [`UserVault::inject`], [`Injection`] |
+//!
+//! # What a call gets
+//!
+//! 1. **References.** Every string value in the arguments that is `secret://NAME` as a whole, at any depth, asks for a
+//!    secret: by its id, or by its name. The model gets it only if the secret has both a tool pattern that matches and
+//!    exactly this location; otherwise a secret could leave through `send_email(body = "secret://…")`. A workflow that
+//!    the program's owner wrote ([`Origin::Workflow`]) gets it also if the secret leaves the tool, the location or both
+//!    open. A reference that is not granted fails the call with [`ErrorKind::Denied`], in the same words whether the
+//!    secret exists or not.
+//! 2. **Defaults.** For each location to which a matching default is bound, the best of them goes in where the call has
+//!    no value: the key is absent or null. Parents that are absent or null are made. With the tool's
+//!    [schema](ToolCall::with_schema), a default goes in only where the schema declares the property and allows a
+//!    string.
+//! 3. **A value that the model supplied** where a default is bound is kept. An [`InjectionPolicy`] can replace or refuse
+//!    it, and says why one would.
+//! 4. **One pass, all or nothing.** What was put in is never looked at again. On any error the arguments are as they
+//!    were.
+//!
+//! [`UserVault::explain`] shows all of this for one call, without doing it.
+//!
+//! # Which default is the best
+//!
+//! Defaults compete with defaults only, location by location. Of those whose pattern matches the tool, best first:
+//!
+//! 1. exact before wildcard;
+//! 2. more literal characters before fewer;
+//! 3. fewer `*` before more; then fewer `?` before more;
+//! 4. the older secret.
+//!
+//! So for `agno__linear__create_issue` the order is `agno__linear__create_issue`, `agno__linear__*`, `agno__*`, `*`. Two
+//! secrets of one user cannot both be the default for the same pattern and location: that is an error when it is
+//! written, not a silent winner. [`Resolver`] is this order as a data structure of its own.
+//!
+//! # What is promised of values
+//!
+//! * A value is sealed with XChaCha20-Poly1305 as soon as it arrives, and opened only for an injection, or to be sealed
+//!   again. Nothing returns it but [`UserVault::inject`], into the arguments.
+//! * No `Debug`, `Display`, error or serialized form of any type shows a value or a key. [`SecretValue::expose_secret`]
+//!   is the one way to the text of a value.
+//! * What held a value or a key is wiped when it is dropped, as far as safe Rust can: see `SECURITY.md` for what that
+//!   does not cover.
+//! * [`Redactor`] takes injected values out of what tools say, in every common encoding and across chunks.
+//!
+//! # Finding your way
+//!
+//! | for | see |
+//! |---|---|
+//! | making and locking a vault | [`Vault`], [`VaultBuilder`], [`KeySource`], [`KeyProvider`], [`KdfParams`] |
+//! | limits | [`Quota`], [`Usage`], [`Bounds`] |
+//! | one user's secrets | [`UserVault`], [`Batch`], [`SecretRef`], [`SecretId`] |
+//! | a tool call | [`ToolCall`], [`Origin`], [`InjectionPolicy`], [`Injection`], [`Filled`], [`Skipped`] |
+//! | the model's schema | [`UserVault::conceal`], [`Concealment`] |
+//! | a tool's output | [`Redactor`], [`RedactStream`], [`RedactTextStream`] |
+//! | why | [`UserVault::explain`], [`Explanation`] |
+//! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
+//! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod bytes;
+mod call;
 mod conceal;
+mod crypto;
 mod error;
+mod explain;
+mod format;
+mod inject;
 mod location;
+mod metadata;
+mod pattern;
+mod quota;
+mod redact;
+mod request;
+mod resolver;
 mod schema;
+mod sealed;
 mod secret;
+mod snapshot;
+mod storage;
+mod vault;
 
 pub use crate::{
+    bounds::Bounds,
+    call::{InjectionPolicy, Origin, ToolCall},
     conceal::{Concealment, LeftLocation, LeftReason},
+    crypto::{KdfParams, KeyProvider, KeySource},
     error::{Error, ErrorKind, FieldError, LocSegment, QuotaExceeded, QuotaResource, QuotaScope},
+    explain::{Candidate, ExplainedLocation, ExplainedReference, Explanation, Outcome, Rank},
+    inject::{Filled, Injection, Reason, SkipReason, Skipped, Verdict},
     location::Location,
-    secret::{SecretId, SecretInfo, SecretValue, UserId},
+    pattern::ToolPattern,
+    quota::{Quota, Usage},
+    redact::{RedactStream, RedactTextStream, Redactor},
+    request::{NewSecret, SecretPatch},
+    resolver::{Match, Resolved, Resolver, ResolverBuilder},
+    secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId},
+    vault::{Batch, UserVault, Vault, VaultBuilder},
 };
+
+// The README's code is run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

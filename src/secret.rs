@@ -123,6 +123,56 @@ mod uuid_text {
     }
 }
 
+/// A secret of a user, by its id or by a text.
+///
+/// A text means what it means in a reference: if it is the id of one of the user's secrets, in the hyphenated form,
+/// that secret; else the secret with that name.
+///
+/// ```
+/// use keyward::SecretRef;
+///
+/// let by_name = SecretRef::from("github-token");
+/// assert!(matches!(by_name, SecretRef::Text(_)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecretRef {
+    /// The secret with this id.
+    Id(SecretId),
+    /// The secret whose id or name this is.
+    Text(String),
+}
+
+impl From<SecretId> for SecretRef {
+    fn from(id: SecretId) -> SecretRef {
+        SecretRef::Id(id)
+    }
+}
+
+impl From<&SecretInfo> for SecretRef {
+    fn from(info: &SecretInfo) -> SecretRef {
+        SecretRef::Id(info.secret_id)
+    }
+}
+
+impl From<String> for SecretRef {
+    fn from(text: String) -> SecretRef {
+        SecretRef::Text(text)
+    }
+}
+
+impl From<&str> for SecretRef {
+    fn from(text: &str) -> SecretRef {
+        SecretRef::Text(text.to_owned())
+    }
+}
+
+impl From<&String> for SecretRef {
+    fn from(text: &String) -> SecretRef {
+        SecretRef::Text(text.clone())
+    }
+}
+
 /// All that can ever be read of a secret. Its value is not part of it.
 ///
 /// The JSON form is that of the REST contract's `SecretInfo`.
@@ -192,6 +242,11 @@ impl SecretValue {
     /// The value itself. This is the only way to it, so that uses can be found by name.
     pub fn expose_secret(&self) -> &str {
         &self.0
+    }
+
+    /// Hands the value out, unwiped from here on.
+    pub(crate) fn into_string(mut self) -> String {
+        std::mem::take(&mut *self.0)
     }
 }
 

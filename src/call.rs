@@ -1,0 +1,154 @@
+//! A tool call, where its arguments come from, and what a vault does with supplied values.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// One call of a tool, without its arguments.
+///
+/// ```
+/// use keyward::{Origin, ToolCall};
+/// use serde_json::json;
+///
+/// let schema = json!({"type": "object", "properties": {"api_key": {"type": "string"}}});
+/// let call = ToolCall::new("agno__linear__create_issue").with_schema(&schema);
+/// let step = ToolCall::new("agno__linear__create_issue").with_origin(Origin::Workflow);
+/// ```
+#[derive(Debug, Clone)]
+pub struct ToolCall<'a> {
+    tool: Cow<'a, str>,
+    schema: Option<&'a Value>,
+    origin: Origin,
+}
+
+impl<'a> ToolCall<'a> {
+    /// A call of the tool with this name, its arguments written by the model.
+    pub fn new(tool: impl Into<Cow<'a, str>>) -> ToolCall<'a> {
+        ToolCall {
+            tool: tool.into(),
+            schema: None,
+            origin: Origin::Model,
+        }
+    }
+
+    /// Gives the tool's input schema, in JSON Schema as in MCP's `inputSchema`: the original, not the concealed one. A
+    /// default then goes in only where the schema declares the property and its type allows a string.
+    #[must_use]
+    pub fn with_schema(mut self, schema: &'a Value) -> ToolCall<'a> {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// Says who wrote the arguments.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> ToolCall<'a> {
+        self.origin = origin;
+        self
+    }
+
+    /// The tool's name.
+    pub fn tool(&self) -> &str {
+        &self.tool
+    }
+
+    /// The tool's input schema, if it was given.
+    pub fn schema(&self) -> Option<&'a Value> {
+        self.schema
+    }
+
+    /// Who wrote the arguments.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+/// Who wrote the arguments of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The model, which may have been talked into anything. A reference is granted only to a secret that has a tool
+    /// pattern, which matches, and exactly this location.
+    #[default]
+    Model,
+    /// The program's owner, for example in the steps of a workflow file. A reference is granted also to a secret that
+    /// has no location, no tool pattern, or neither; what it has must still match.
+    Workflow,
+}
+
+/// What happens to a value that the model supplies where a default is bound.
+///
+/// The default is to keep it: that is what the REST contract's platforms do, and a tool that is called with another
+/// account's key on purpose goes on working. A granted reference is not such a value, and what an
+/// [`Origin::Workflow`] call supplies is always kept.
+///
+/// # Security
+///
+/// A model that was talked into it can put an attacker's own key where yours belongs. The tool then works, for the
+/// attacker: the issue, the file, the message lands in the attacker's account. Where the model has no business
+/// supplying a credential, [replace](InjectionPolicy::replace_supplied) or [refuse](InjectionPolicy::refuse_supplied)
+/// what it supplies.
+///
+/// ```
+/// use keyward::{InjectionPolicy, NewSecret, ToolCall, UserId, Vault};
+/// use serde_json::json;
+///
+/// let policy = InjectionPolicy::default().replace_supplied();
+/// let user = Vault::builder().injection_policy(policy).in_memory()?.user(UserId::LOCAL);
+/// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("agno__linear__*", "api_key").default_for_tool())?;
+///
+/// let mut args = json!({"api_key": "lin_api_of_someone_else"}).as_object().unwrap().clone();
+/// user.inject(&ToolCall::new("agno__linear__create_issue"), &mut args)?;
+/// assert_eq!(args["api_key"], "lin_api_Zq8wT3vN");
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InjectionPolicy {
+    supplied: Supplied,
+    empty_is_absent: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Supplied {
+    #[default]
+    Keep,
+    Replace,
+    Refuse,
+}
+
+impl InjectionPolicy {
+    /// Keeps what the model supplies. This is the default.
+    #[must_use]
+    pub fn keep_supplied(mut self) -> InjectionPolicy {
+        self.supplied = Supplied::Keep;
+        self
+    }
+
+    /// Replaces what the model supplies with the secret.
+    #[must_use]
+    pub fn replace_supplied(mut self) -> InjectionPolicy {
+        self.supplied = Supplied::Replace;
+        self
+    }
+
+    /// Refuses the call, with [`ErrorKind::Denied`](crate::ErrorKind::Denied).
+    #[must_use]
+    pub fn refuse_supplied(mut self) -> InjectionPolicy {
+        self.supplied = Supplied::Refuse;
+        self
+    }
+
+    /// Counts `""` as no value: some models fill in every argument that they see.
+    #[must_use]
+    pub fn empty_is_absent(mut self) -> InjectionPolicy {
+        self.empty_is_absent = true;
+        self
+    }
+
+    pub(crate) fn supplied(&self) -> Supplied {
+        self.supplied
+    }
+
+    pub(crate) fn is_absent(&self, value: &Value) -> bool {
+        self.empty_is_absent && value.as_str() == Some("")
+    }
+}

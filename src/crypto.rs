@@ -1,0 +1,34 @@
+//! The key hierarchy and what is sealed with it. Nothing outside this module touches a cipher.
+//!
+//! ```text
+//! key slots      passphrase (Argon2id) | raw 32 bytes | provider
+//!                    │ each seals
+//! master key         ▼      random, 256 bits
+//!                    │ seals
+//! key ring           ▼      index key, data keys: random, 256 bits each
+//!                    │ HKDF-SHA-256, one label for each purpose
+//! purpose keys       ▼      metadata, value, root of a data key; tags, row digests of the index key
+//! ```
+//!
+//! Everything is sealed with XChaCha20-Poly1305 under a random nonce of 192 bits, which is long enough to be random
+//! for any number of records. The associated data says what a sealed thing is and where it belongs, so that it cannot
+//! be opened as anything else or anywhere else.
+
+mod aead;
+mod derive;
+mod keys;
+mod record;
+mod root;
+mod slot;
+
+pub(crate) use self::{
+    aead::fill_random,
+    derive::checksum,
+    keys::{KeyRing, MasterKey, VaultId},
+    root::{SetDigest, UserRoot, VaultRoot},
+    slot::KeySlot,
+};
+pub use self::{
+    derive::KdfParams,
+    slot::{KeyProvider, KeySource},
+};

@@ -1,0 +1,161 @@
+//! Keys from other keys (HKDF, [RFC 5869]) and from passphrases (Argon2id, [RFC 9106]).
+//!
+//! [RFC 5869]: https://www.rfc-editor.org/rfc/rfc5869
+//! [RFC 9106]: https://www.rfc-editor.org/rfc/rfc9106
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
+
+use super::aead::Key;
+use crate::error::{Error, ErrorKind, FieldError};
+
+/// The key for one purpose: HKDF-SHA-256 of the key, without salt (the key is uniform), with the label as `info`.
+pub(super) fn derive(key: &Key, label: &'static str) -> Key {
+    let mut derived = Key::zero();
+    Hkdf::<Sha256>::new(None, key.as_bytes())
+        .expand(label.as_bytes(), derived.as_mut_bytes())
+        .expect("32 bytes are not too many for HKDF-SHA-256");
+    derived
+}
+
+/// SHA-256, to tell damage: anyone can compute it.
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// How hard a passphrase is to guess: the parameters of Argon2id.
+///
+/// The default is the second recommendation of [RFC 9106], section 4: 64 MiB, 3 passes, 4 lanes. The floor, 19 MiB and
+/// 2 passes, is OWASP's; the cap, 1 GiB, 16 passes and 16 lanes, keeps a forged file from using up the machine.
+///
+/// ```
+/// use keyward::KdfParams;
+///
+/// assert_eq!(KdfParams::default(), KdfParams::new(64 * 1024, 3, 4)?);
+/// assert!(KdfParams::new(1024, 3, 4).is_err());
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// [RFC 9106]: https://www.rfc-editor.org/rfc/rfc9106
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KdfParams {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+impl KdfParams {
+    /// Parameters within the floor and the cap: memory in KiB (19,456 to 1,048,576), passes over it (2 to 16), and
+    /// lanes (1 to 16).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`] with every parameter that is out of range.
+    pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<KdfParams, Error> {
+        let mut errors = Vec::new();
+        for (field, value, range) in [
+            ("memory_kib", memory_kib, 19 * 1024..=1024 * 1024),
+            ("passes", passes, 2..=16),
+            ("lanes", lanes, 1..=16),
+        ] {
+            if !range.contains(&value) {
+                let msg = format!("Argon2id is used with {} to {}", range.start(), range.end());
+                errors.push(FieldError::value_error(field, msg));
+            }
+        }
+        if errors.is_empty() {
+            Ok(KdfParams {
+                memory_kib,
+                passes,
+                lanes,
+            })
+        } else {
+            Err(Error::validation(errors))
+        }
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        for (to, from) in bytes
+            .chunks_exact_mut(4)
+            .zip([self.memory_kib, self.passes, self.lanes])
+        {
+            to.copy_from_slice(&from.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+impl Default for KdfParams {
+    fn default() -> KdfParams {
+        KdfParams {
+            memory_kib: 64 * 1024,
+            passes: 3,
+            lanes: 4,
+        }
+    }
+}
+
+/// The key of a passphrase. The memory that Argon2id filled is wiped.
+pub(super) fn stretch(passphrase: &[u8], salt: &[u8; 16], params: KdfParams) -> Result<Key, Error> {
+    let failed = |source: argon2::Error| {
+        Error::new(
+            ErrorKind::Storage,
+            "Argon2id refused the passphrase or its parameters",
+        )
+        .with_source(source)
+    };
+    let KdfParams {
+        memory_kib,
+        passes,
+        lanes,
+    } = params;
+    let params = Params::new(memory_kib, passes, lanes, Some(Key::LENGTH)).map_err(failed)?;
+    let mut blocks: Vec<Block> = Vec::new();
+    blocks
+        .try_reserve_exact(params.block_count())
+        .map_err(|source| {
+            Error::new(
+                ErrorKind::Storage,
+                "there is not enough memory for Argon2id: free some, or lower its parameters",
+            )
+            .with_source(source)
+        })?;
+    blocks.resize(params.block_count(), Block::default());
+    let mut key = Key::zero();
+    let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(passphrase, salt, key.as_mut_bytes(), &mut blocks);
+    blocks.zeroize();
+    result.map_err(failed)?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_keep_purposes_apart() {
+        let key = Key::random().unwrap();
+        let value = derive(&key, "value");
+        assert_eq!(value.as_bytes(), derive(&key, "value").as_bytes());
+        assert_ne!(value.as_bytes(), derive(&key, "metadata").as_bytes());
+        assert_ne!(value.as_bytes(), key.as_bytes());
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_named_together() {
+        let error = KdfParams::new(1024, 1, 17).unwrap_err();
+        let fields: Vec<_> = error
+            .field_errors()
+            .iter()
+            .map(|field| field.loc()[1].to_string())
+            .collect();
+        assert_eq!(fields, ["memory_kib", "passes", "lanes"]);
+        assert!(KdfParams::new(19 * 1024, 2, 1).is_ok());
+        assert!(KdfParams::new(1024 * 1024, 16, 16).is_ok());
+        assert!(KdfParams::new(1024 * 1024 + 1, 16, 16).is_err());
+    }
+}

@@ -1,0 +1,290 @@
+//! Sealed records: a secret's metadata and its value, and what binds them to their place.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{
+    aead::{self, Context, Key},
+    derive::derive,
+    keys::KeyRing,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    metadata::Metadata,
+    sealed::{RowTag, SealedRow, UserTag},
+    secret::{SecretId, SecretInfo, SecretValue, UserId},
+};
+
+/// The keys that one data key stands for.
+#[derive(Debug)]
+pub(super) struct RecordKeys {
+    id: u32,
+    data: Key,
+    metadata: Key,
+    value: Key,
+    pub(super) root: Key,
+}
+
+impl RecordKeys {
+    pub(super) fn new(id: u32, data: Key) -> RecordKeys {
+        RecordKeys {
+            id,
+            metadata: derive(&data, "keyward record metadata"),
+            value: derive(&data, "keyward record value"),
+            root: derive(&data, "keyward root"),
+            data,
+        }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(super) fn data_key(&self) -> &Key {
+        &self.data
+    }
+}
+
+impl KeyRing {
+    /// The name of a user's rows in a store.
+    pub(crate) fn user_tag(&self, user: UserId) -> UserTag {
+        let context = self
+            .vault
+            .context("keyward user tag")
+            .field(user.as_uuid().as_bytes());
+        UserTag(truncate(&keyed_digest(&self.tags, &context)))
+    }
+
+    /// The name of a secret's row in a store.
+    pub(crate) fn row_tag(&self, user: UserId, secret: SecretId) -> RowTag {
+        let context = self
+            .vault
+            .context("keyward row tag")
+            .field(user.as_uuid().as_bytes())
+            .field(secret.as_uuid().as_bytes());
+        RowTag(truncate(&keyed_digest(&self.tags, &context)))
+    }
+
+    /// Seals a secret under the current data key.
+    pub(crate) fn seal_row(
+        &self,
+        metadata: &Metadata,
+        value: &SecretValue,
+    ) -> Result<SealedRow, Error> {
+        let key = self.current();
+        let row = self.row_tag(metadata.info.user_id, metadata.info.secret_id);
+        let context = self.metadata_context(metadata.info.user_id, row, key.id);
+        Ok(SealedRow {
+            key_id: key.id,
+            metadata: aead::seal(&key.metadata, &context, &metadata.encode())?,
+            value: aead::seal(
+                &key.value,
+                &self.value_context(&metadata.info, key.id),
+                value.expose_secret().as_bytes(),
+            )?,
+        })
+    }
+
+    /// Opens the metadata of the row that is stored under this user's and this row's name.
+    pub(crate) fn open_metadata(
+        &self,
+        user: UserId,
+        tag: RowTag,
+        row: &SealedRow,
+    ) -> Result<Metadata, Error> {
+        let corrupt = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "a secret's record is damaged: restore a backup",
+            )
+        };
+        let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
+        let context = self.metadata_context(user, tag, row.key_id);
+        let bytes = aead::open(&key.metadata, &context, &row.metadata).ok_or_else(corrupt)?;
+        let metadata = Metadata::decode(&bytes).ok_or_else(corrupt)?;
+        let secret_id = metadata.info.secret_id;
+        if metadata.info.user_id != user || self.row_tag(user, secret_id) != tag {
+            return Err(corrupt());
+        }
+        Ok(metadata)
+    }
+
+    /// Opens a value that belongs to this metadata.
+    pub(crate) fn open_value(
+        &self,
+        info: &SecretInfo,
+        row: &SealedRow,
+    ) -> Result<SecretValue, Error> {
+        let corrupt = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "a secret's value is damaged: write it again",
+            )
+        };
+        let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
+        let context = self.value_context(info, row.key_id);
+        let mut bytes = aead::open(&key.value, &context, &row.value).ok_or_else(corrupt)?;
+        match String::from_utf8(std::mem::take(&mut *bytes)) {
+            Ok(text) => Ok(Zeroizing::new(text).into()),
+            Err(error) => {
+                drop(Zeroizing::new(error.into_bytes()));
+                Err(corrupt())
+            }
+        }
+    }
+
+    /// The digest of a row for its user's root.
+    pub(super) fn row_digest(&self, info: &SecretInfo, row: &SealedRow) -> Zeroizing<[u8; 32]> {
+        let context = self
+            .vault
+            .context("keyward row digest")
+            .field(info.user_id.as_uuid().as_bytes())
+            .field(info.secret_id.as_uuid().as_bytes())
+            .field(&info.revision.to_le_bytes())
+            .field(row.metadata.as_bytes())
+            .field(row.value.as_bytes());
+        keyed_digest(&self.digests, &context)
+    }
+
+    /// The secret's id and revision are sealed themselves, so they cannot be part of the context; the name of the row
+    /// stands for the id, and the user's root for the revision.
+    fn metadata_context(&self, user: UserId, row: RowTag, key_id: u32) -> Context {
+        self.vault
+            .context("keyward metadata")
+            .field(user.as_uuid().as_bytes())
+            .field(&row.0)
+            .field(&key_id.to_le_bytes())
+    }
+
+    fn value_context(&self, info: &SecretInfo, key_id: u32) -> Context {
+        self.vault
+            .context("keyward value")
+            .field(info.user_id.as_uuid().as_bytes())
+            .field(info.secret_id.as_uuid().as_bytes())
+            .field(&info.revision.to_le_bytes())
+            .field(&key_id.to_le_bytes())
+            .field(&binding_digest(info))
+    }
+}
+
+/// A digest of where a value may go: whoever changes the one cannot open the other.
+fn binding_digest(info: &SecretInfo) -> [u8; 32] {
+    let optional = |context: Context, text: &Option<String>| match text {
+        Some(text) => context.field(&[1]).field(text.as_bytes()),
+        None => context.field(&[0]),
+    };
+    let mut context = Context::new("keyward binding").field(info.secret_name.as_bytes());
+    context = optional(context, &info.tool_name);
+    context = optional(context, &info.tool_arg);
+    context = context.field(&[info.is_default_for_tool.into()]);
+    context = optional(context, &info.format);
+    Sha256::digest(context.as_bytes()).into()
+}
+
+/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)).
+pub(super) fn keyed_digest(key: &Key, context: &Context) -> Zeroizing<[u8; 32]> {
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_bytes()).expect("HMAC takes any key");
+    mac.update(context.as_bytes());
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+fn truncate(digest: &[u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    half
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::VaultId;
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    fn metadata() -> Metadata {
+        Metadata {
+            info: SecretInfo {
+                secret_id: SecretId::new(Uuid::from_u128(7)),
+                user_id: UserId::new(Uuid::from_u128(9)),
+                secret_name: "linear".to_owned(),
+                display: None,
+                tool_name: Some("agno__linear__*".to_owned()),
+                tool_arg: Some("api_key".to_owned()),
+                is_default_for_tool: true,
+                format: None,
+                created_at: DateTime::UNIX_EPOCH,
+                updated_at: DateTime::UNIX_EPOCH,
+                revision: 3,
+            },
+            value_bytes: 8,
+        }
+    }
+
+    fn ring() -> KeyRing {
+        KeyRing::random(VaultId::random().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_row_opens_in_its_place() {
+        let (ring, metadata) = (ring(), metadata());
+        let row = ring.seal_row(&metadata, &"4QvT9sLm".into()).unwrap();
+        let user = metadata.info.user_id;
+        let tag = ring.row_tag(user, metadata.info.secret_id);
+        assert_eq!(ring.open_metadata(user, tag, &row).unwrap(), metadata);
+        assert_eq!(
+            ring.open_value(&metadata.info, &row)
+                .unwrap()
+                .expose_secret(),
+            "4QvT9sLm"
+        );
+    }
+
+    #[test]
+    fn metadata_does_not_open_in_another_place() {
+        let (ring, metadata) = (ring(), metadata());
+        let row = ring.seal_row(&metadata, &"4QvT9sLm".into()).unwrap();
+        let user = metadata.info.user_id;
+        let tag = ring.row_tag(user, metadata.info.secret_id);
+        let other_tag = ring.row_tag(user, SecretId::new(Uuid::from_u128(8)));
+        let other_key = SealedRow {
+            key_id: 2,
+            ..row.clone()
+        };
+        for (user, tag, row) in [
+            (UserId::LOCAL, tag, &row),
+            (user, other_tag, &row),
+            (user, tag, &other_key),
+        ] {
+            let error = ring.open_metadata(user, tag, row).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn a_value_does_not_open_under_another_binding() {
+        let (ring, metadata) = (ring(), metadata());
+        let row = ring.seal_row(&metadata, &"4QvT9sLm".into()).unwrap();
+        let changes: [fn(&mut SecretInfo); 9] = [
+            |info| info.user_id = UserId::LOCAL,
+            |info| info.secret_id = SecretId::new(Uuid::from_u128(8)),
+            |info| info.revision = 2,
+            |info| info.secret_name = "linear2".to_owned(),
+            |info| info.tool_name = Some("*".to_owned()),
+            |info| info.tool_name = None,
+            |info| info.tool_arg = Some("body".to_owned()),
+            |info| info.is_default_for_tool = false,
+            |info| info.format = Some("Bearer {}".to_owned()),
+        ];
+        for (i, change) in changes.iter().enumerate() {
+            let mut info = metadata.info.clone();
+            change(&mut info);
+            assert!(ring.open_value(&info, &row).is_err(), "change {i}");
+        }
+        // What is no part of the binding may change without a new value: only the mask and the times.
+        let mut info = metadata.info.clone();
+        info.display = Some("********".to_owned());
+        assert!(ring.open_value(&info, &row).is_ok());
+    }
+}

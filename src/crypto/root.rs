@@ -1,0 +1,323 @@
+//! Roots: what says which rows there are.
+//!
+//! A record says by itself that it was not changed; a root says that none was taken away, added or rolled back. Each
+//! user has one, over the user's rows, and the vault has one, over the users' roots. Both are sealed, so that a root
+//! cannot be made without the key.
+//!
+//! A root holds the sum, modulo 2²⁵⁶, of a keyed digest of each of its members: a write takes the old digest away and
+//! adds the new one, whatever the number of members. This is the multiset hash `MSet-Add-Hash` of Clarke, Devadas,
+//! van Dijk, Gassend and Suh, *Incremental Multiset Hash Functions and Their Application to Memory Integrity Checking*
+//! (ASIACRYPT 2003), which is collision resistant if the digest is a pseudorandom function (HMAC-SHA-256 here) and its
+//! key is secret. The nonce of the original hides equal sums from an observer; here the seal does.
+
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{aead, keys::KeyRing, record::keyed_digest};
+use crate::{
+    bytes::Reader,
+    error::{Error, ErrorKind},
+    quota::Usage,
+    sealed::{SealedRoot, SealedRow, UserTag},
+    secret::{SecretInfo, UserId},
+};
+
+/// The sum of the digests of a set's members, modulo 2²⁵⁶.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SetDigest([u64; 4]);
+
+impl SetDigest {
+    pub(crate) fn add(&mut self, member: &MemberDigest) {
+        let mut carry = false;
+        for (limb, other) in self.0.iter_mut().zip(member.limbs()) {
+            let (sum, first) = limb.overflowing_add(other);
+            let (sum, second) = sum.overflowing_add(carry.into());
+            (*limb, carry) = (sum, first || second);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, member: &MemberDigest) {
+        let mut borrow = false;
+        for (limb, other) in self.0.iter_mut().zip(member.limbs()) {
+            let (difference, first) = limb.overflowing_sub(other);
+            let (difference, second) = difference.overflowing_sub(borrow.into());
+            (*limb, borrow) = (difference, first || second);
+        }
+    }
+
+    fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (to, limb) in bytes.chunks_exact_mut(8).zip(self.0) {
+            to.copy_from_slice(&limb.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; 32]) -> SetDigest {
+        let digest = MemberDigest(Zeroizing::new(bytes));
+        let mut set = SetDigest::default();
+        set.add(&digest);
+        set
+    }
+}
+
+/// The keyed digest of one member of a set.
+pub(crate) struct MemberDigest(Zeroizing<[u8; 32]>);
+
+impl MemberDigest {
+    fn limbs(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.chunks_exact(8).map(|limb| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(limb);
+            u64::from_le_bytes(bytes)
+        })
+    }
+}
+
+/// What a user has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserRoot {
+    pub(crate) user: UserId,
+    /// The number of writes, from 1.
+    pub(crate) counter: u64,
+    /// The number of rows is that of the secrets.
+    pub(crate) usage: Usage,
+    pub(crate) rows: SetDigest,
+}
+
+impl UserRoot {
+    /// The root of a user who has nothing, and never had.
+    pub(crate) fn new(user: UserId) -> UserRoot {
+        UserRoot {
+            user,
+            counter: 0,
+            usage: Usage::default(),
+            rows: SetDigest::default(),
+        }
+    }
+}
+
+/// What the vault has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct VaultRoot {
+    /// The number of writes.
+    pub(crate) counter: u64,
+    /// The number of users that have a root.
+    pub(crate) user_count: u64,
+    pub(crate) usage: Usage,
+    pub(crate) users: SetDigest,
+    /// The id of the secret that was made last, or nil: new ids grow from it, also when the clock goes back.
+    pub(crate) last_id: Uuid,
+    /// The keyed digest of what the vault is opened with; zero if it has no key slots.
+    pub(crate) keys: [u8; 32],
+}
+
+impl KeyRing {
+    /// The digest of a row as a member of its user's root.
+    pub(crate) fn row_member(&self, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
+        MemberDigest(self.row_digest(info, row))
+    }
+
+    /// The digest of a user's root as a member of the vault's.
+    pub(crate) fn user_member(&self, user: UserTag, root: &SealedRoot) -> MemberDigest {
+        let context = self
+            .vault
+            .context("keyward user digest")
+            .field(&user.0)
+            .field(&root.key_id.to_le_bytes())
+            .field(root.root.as_bytes());
+        MemberDigest(keyed_digest(&self.digests, &context))
+    }
+
+    /// The digest of what the vault is opened with, for its root.
+    pub(crate) fn keys_digest(&self, keys: Option<&[u8]>) -> [u8; 32] {
+        let Some(keys) = keys else { return [0; 32] };
+        *keyed_digest(
+            &self.digests,
+            &self.vault.context("keyward keys digest").field(keys),
+        )
+    }
+
+    pub(crate) fn seal_user_root(&self, root: &UserRoot) -> Result<SealedRoot, Error> {
+        let mut bytes = Vec::with_capacity(72);
+        bytes.extend_from_slice(root.user.as_uuid().as_bytes());
+        for number in [root.counter, root.usage.secrets, root.usage.bytes] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&root.rows.to_bytes());
+        let key = self.current();
+        let context = self
+            .vault
+            .context("keyward user root")
+            .field(&self.user_tag(root.user).0)
+            .field(&key.id().to_le_bytes());
+        Ok(SealedRoot {
+            key_id: key.id(),
+            root: aead::seal(&key.root, &context, &bytes)?,
+        })
+    }
+
+    pub(crate) fn open_user_root(
+        &self,
+        user: UserTag,
+        sealed: &SealedRoot,
+    ) -> Result<UserRoot, Error> {
+        let context = self
+            .vault
+            .context("keyward user root")
+            .field(&user.0)
+            .field(&sealed.key_id.to_le_bytes());
+        self.data_key(sealed.key_id)
+            .and_then(|key| aead::open(&key.root, &context, &sealed.root))
+            .and_then(|bytes| {
+                let mut reader = Reader::new(&bytes);
+                let root = UserRoot {
+                    user: UserId::new(Uuid::from_bytes(reader.array()?)),
+                    counter: reader.u64()?,
+                    usage: Usage::new(reader.u64()?, reader.u64()?),
+                    rows: SetDigest::from_bytes(reader.array()?),
+                };
+                reader.end()?;
+                (self.user_tag(root.user) == user).then_some(root)
+            })
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    "a user's root is damaged: restore a backup",
+                )
+            })
+    }
+
+    pub(crate) fn seal_vault_root(&self, root: &VaultRoot) -> Result<SealedRoot, Error> {
+        let mut bytes = Vec::with_capacity(112);
+        for number in [
+            root.counter,
+            root.user_count,
+            root.usage.secrets,
+            root.usage.bytes,
+        ] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&root.users.to_bytes());
+        bytes.extend_from_slice(root.last_id.as_bytes());
+        bytes.extend_from_slice(&root.keys);
+        let key = self.current();
+        let context = self
+            .vault
+            .context("keyward vault root")
+            .field(&key.id().to_le_bytes());
+        Ok(SealedRoot {
+            key_id: key.id(),
+            root: aead::seal(&key.root, &context, &bytes)?,
+        })
+    }
+
+    pub(crate) fn open_vault_root(&self, sealed: &SealedRoot) -> Result<VaultRoot, Error> {
+        let context = self
+            .vault
+            .context("keyward vault root")
+            .field(&sealed.key_id.to_le_bytes());
+        self.data_key(sealed.key_id)
+            .and_then(|key| aead::open(&key.root, &context, &sealed.root))
+            .and_then(|bytes| {
+                let mut reader = Reader::new(&bytes);
+                let root = VaultRoot {
+                    counter: reader.u64()?,
+                    user_count: reader.u64()?,
+                    usage: Usage::new(reader.u64()?, reader.u64()?),
+                    users: SetDigest::from_bytes(reader.array()?),
+                    last_id: Uuid::from_bytes(reader.array()?),
+                    keys: reader.array()?,
+                };
+                reader.end()?;
+                Some(root)
+            })
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    "the vault's root is damaged: restore a backup",
+                )
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::crypto::keys::VaultId;
+
+    fn member(byte: [u8; 32]) -> MemberDigest {
+        MemberDigest(Zeroizing::new(byte))
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_changes_does_not_matter(
+            mut members in prop::collection::vec(any::<[u8; 32]>(), 1..8),
+            gone in any::<[u8; 32]>(),
+        ) {
+            let mut forward = SetDigest::default();
+            forward.add(&member(gone));
+            for bytes in &members {
+                forward.add(&member(*bytes));
+            }
+            forward.remove(&member(gone));
+            members.reverse();
+            let mut backward = SetDigest::default();
+            for bytes in &members {
+                backward.add(&member(*bytes));
+            }
+            prop_assert_eq!(forward, backward);
+            backward.add(&member(members[0]));
+            prop_assert!(members[0] == [0; 32] || forward != backward, "a repeated member counts");
+        }
+    }
+
+    #[test]
+    fn carries_run_through_all_limbs() {
+        let mut set = SetDigest::default();
+        set.add(&member([0xff; 32]));
+        let mut one = [0; 32];
+        one[0] = 1;
+        set.add(&member(one));
+        assert_eq!(set, SetDigest::default());
+        set.remove(&member(one));
+        assert_eq!(set.to_bytes(), [0xff; 32]);
+        assert_eq!(SetDigest::from_bytes([0xff; 32]), set);
+    }
+
+    #[test]
+    fn a_root_opens_in_its_place() {
+        let ring = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        let (alice, bob) = (
+            UserId::new(Uuid::from_u128(1)),
+            UserId::new(Uuid::from_u128(2)),
+        );
+        let root = UserRoot {
+            counter: 3,
+            usage: Usage::new(2, 99),
+            rows: SetDigest([1, 2, 3, 4]),
+            ..UserRoot::new(alice)
+        };
+        let sealed = ring.seal_user_root(&root).unwrap();
+        assert_eq!(
+            ring.open_user_root(ring.user_tag(alice), &sealed).unwrap(),
+            root
+        );
+        assert!(ring.open_user_root(ring.user_tag(bob), &sealed).is_err());
+        assert!(ring.open_vault_root(&sealed).is_err());
+
+        let root = VaultRoot {
+            counter: 9,
+            user_count: 1,
+            usage: Usage::new(2, 99),
+            users: SetDigest([5, 6, 7, 8]),
+            last_id: Uuid::from_u128(77),
+            keys: [9; 32],
+        };
+        let sealed = ring.seal_vault_root(&root).unwrap();
+        assert_eq!(ring.open_vault_root(&sealed).unwrap(), root);
+    }
+}

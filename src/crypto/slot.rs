@@ -1,0 +1,449 @@
+//! Key slots: ways to open a vault, each of which seals the same master key.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use subtle::ConstantTimeEq;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+use super::{
+    aead::{self, Context, Key},
+    derive::{KdfParams, derive, stretch},
+    keys::{MasterKey, VaultId},
+};
+use crate::{
+    bytes::{Reader, put_bytes},
+    error::{Error, ErrorKind, FieldError},
+    sealed::Sealed,
+    secret::SecretValue,
+};
+
+/// What opens a vault: a passphrase, a raw key, or a provider of the program's own.
+///
+/// ```
+/// use keyward::{KeySource, Vault};
+///
+/// let key = [0x4b; 32]; // from a place that is safer than this
+/// let vault = Vault::builder().in_memory_with_key(KeySource::raw(key))?;
+/// vault.lock()?;
+/// vault.unlock(KeySource::raw(key))?;
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// # Security
+///
+/// What it holds is wiped when it is dropped, and shown by no `Debug`. What was passed in by reference stays the
+/// caller's to wipe.
+pub struct KeySource(Source);
+
+#[derive(ZeroizeOnDrop)]
+enum Source {
+    Passphrase(#[zeroize(skip)] SecretValue),
+    Raw(Zeroizing<Vec<u8>>),
+    Provider(#[zeroize(skip)] Arc<dyn KeyProvider>),
+}
+
+impl KeySource {
+    /// A passphrase, in UTF-8. It is stretched with Argon2id under the vault's [`KdfParams`], which takes a
+    /// noticeable part of a second.
+    pub fn passphrase(passphrase: impl Into<SecretValue>) -> KeySource {
+        KeySource(Source::Passphrase(passphrase.into()))
+    }
+
+    /// A key of 32 uniformly random bytes; any other length is refused where the source is used. For a secret that a
+    /// person chose, use [`passphrase`](KeySource::passphrase).
+    pub fn raw(key: impl AsRef<[u8]>) -> KeySource {
+        KeySource(Source::Raw(Zeroizing::new(key.as_ref().to_vec())))
+    }
+
+    /// A provider of the program's own: an operating system's keyring, a KMS, an HSM.
+    pub fn provider(provider: impl KeyProvider + 'static) -> KeySource {
+        KeySource(Source::Provider(Arc::new(provider)))
+    }
+
+    fn kind(&self) -> SlotKind {
+        match &self.0 {
+            Source::Passphrase(_) => SlotKind::Passphrase,
+            Source::Raw(_) => SlotKind::Raw,
+            Source::Provider(_) => SlotKind::Provider,
+        }
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeySource::{:?}([redacted])", self.kind())
+    }
+}
+
+/// A place that can keep a vault's key: an operating system's keyring, a KMS, an HSM.
+///
+/// Keyward makes a random key of 32 bytes for each key slot and asks the provider to wrap it; the wrapped form is
+/// stored with the vault, and handed back to be unwrapped when the vault is opened. A KMS encrypts and decrypts; a
+/// keyring may keep the key itself and give the name of its entry as the wrapped form.
+///
+/// The context names the vault and the slot. A provider that can, should bind the wrapped form to it.
+///
+/// # Security
+///
+/// Errors end up as the source of an [`Error`], so they must not carry a key. Calls may block.
+pub trait KeyProvider: Send + Sync {
+    /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the provider from it: the vault, or the slot, is then not made.
+    fn wrap(
+        &self,
+        key: &[u8; 32],
+        context: &[u8],
+    ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>>;
+
+    /// Unwraps what [`wrap`](KeyProvider::wrap) returned, into `key`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the provider from it: the vault then stays closed, with [`ErrorKind::WrongKey`].
+    fn unwrap(
+        &self,
+        wrapped: &[u8],
+        context: &[u8],
+        key: &mut [u8; 32],
+    ) -> Result<(), Box<dyn StdError + Send + Sync>>;
+}
+
+/// How a slot's key is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SlotKind {
+    Passphrase = 1,
+    Raw = 2,
+    Provider = 3,
+}
+
+/// One way to open a vault: the master key, sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct KeySlot {
+    id: u32,
+    parameters: SlotParameters,
+    /// A digest of the slot's key. XChaCha20-Poly1305 does not commit to its key: without this, a forged slot could
+    /// open under two keys, and a wrong key could not be told from damage.
+    commitment: [u8; 32],
+    master: Sealed,
+}
+
+#[derive(Debug, Clone)]
+enum SlotParameters {
+    Passphrase { kdf: KdfParams, salt: [u8; 16] },
+    Raw,
+    Provider { wrapped: Vec<u8> },
+}
+
+impl KeySlot {
+    /// Seals the master key under a source of keys.
+    pub(crate) fn seal(
+        vault: VaultId,
+        id: u32,
+        source: &KeySource,
+        kdf: KdfParams,
+        master: &MasterKey,
+    ) -> Result<KeySlot, Error> {
+        let (parameters, key) = match &source.0 {
+            Source::Passphrase(passphrase) => {
+                let mut salt = [0; 16];
+                aead::fill_random(&mut salt)?;
+                let key = stretch(passphrase.expose_secret().as_bytes(), &salt, kdf)?;
+                (SlotParameters::Passphrase { kdf, salt }, key)
+            }
+            Source::Raw(key) => (SlotParameters::Raw, raw_key(key)?),
+            Source::Provider(provider) => {
+                let key = Key::random()?;
+                let context = provider_context(vault, id);
+                let wrapped =
+                    provider
+                        .wrap(key.as_bytes(), context.as_bytes())
+                        .map_err(|source| {
+                            Error::new(
+                                ErrorKind::Storage,
+                                "the key provider could not wrap a key; nothing changed",
+                            )
+                            .with_source(source)
+                        })?;
+                (SlotParameters::Provider { wrapped }, key)
+            }
+        };
+        let context = parameters.context(vault, id);
+        Ok(KeySlot {
+            id,
+            commitment: commit(&key, &context),
+            master: aead::seal(&derive(&key, SEAL_LABEL), &context, master.0.as_bytes())?,
+            parameters,
+        })
+    }
+
+    /// Opens the master key.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if the source is of another kind or holds another key; `Corrupt` if the key is the right one and the
+    /// slot is damaged.
+    pub(crate) fn open(&self, vault: VaultId, source: &KeySource) -> Result<MasterKey, Error> {
+        let key = match (&self.parameters, &source.0) {
+            (SlotParameters::Passphrase { kdf, salt }, Source::Passphrase(passphrase)) => {
+                stretch(passphrase.expose_secret().as_bytes(), salt, *kdf)?
+            }
+            (SlotParameters::Raw, Source::Raw(key)) => raw_key(key)?,
+            (SlotParameters::Provider { wrapped }, Source::Provider(provider)) => {
+                let mut key = Key::zero();
+                let context = provider_context(vault, self.id);
+                provider
+                    .unwrap(wrapped, context.as_bytes(), key.as_mut_bytes())
+                    .map_err(|source| {
+                        Error::new(
+                            ErrorKind::WrongKey,
+                            "the key provider does not open this vault",
+                        )
+                        .with_source(source)
+                    })?;
+                key
+            }
+            _ => return Err(wrong_key()),
+        };
+        let context = self.parameters.context(vault, self.id);
+        if !bool::from(commit(&key, &context).ct_eq(&self.commitment)) {
+            return Err(wrong_key());
+        }
+        aead::open(&derive(&key, SEAL_LABEL), &context, &self.master)
+            .and_then(|master| Key::from_slice(&master))
+            .map(MasterKey)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    "a key slot is damaged: use another one, or restore a backup",
+                )
+            })
+    }
+}
+
+impl KeySlot {
+    /// `id u32 | kind u8 | parameters | commitment [32] | master key: length u32, sealed`, where the parameters are, of a
+    /// passphrase, `memory u32 (KiB) | passes u32 | lanes u32 | salt [16]`; of a raw key, nothing; of a provider,
+    /// `length u32 | wrapped key`.
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.push(self.parameters.kind() as u8);
+        match &self.parameters {
+            SlotParameters::Passphrase { kdf, salt } => {
+                bytes.extend_from_slice(&kdf.to_bytes());
+                bytes.extend_from_slice(salt);
+            }
+            SlotParameters::Raw => {}
+            SlotParameters::Provider { wrapped } => put_bytes(bytes, wrapped),
+        }
+        bytes.extend_from_slice(&self.commitment);
+        put_bytes(bytes, self.master.as_bytes());
+    }
+
+    /// `None` if these are not the bytes of a slot, or its parameters are beyond the floor or the cap.
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<KeySlot> {
+        let id = reader.u32()?;
+        let parameters = match reader.array()? {
+            [1] => SlotParameters::Passphrase {
+                kdf: KdfParams::new(reader.u32()?, reader.u32()?, reader.u32()?).ok()?,
+                salt: reader.array()?,
+            },
+            [2] => SlotParameters::Raw,
+            [3] => SlotParameters::Provider {
+                wrapped: reader.bytes()?.to_vec(),
+            },
+            _ => return None,
+        };
+        Some(KeySlot {
+            id,
+            parameters,
+            commitment: reader.array()?,
+            master: Sealed::new(reader.bytes()?),
+        })
+    }
+}
+
+impl SlotParameters {
+    fn kind(&self) -> SlotKind {
+        match self {
+            SlotParameters::Passphrase { .. } => SlotKind::Passphrase,
+            SlotParameters::Raw => SlotKind::Raw,
+            SlotParameters::Provider { .. } => SlotKind::Provider,
+        }
+    }
+
+    /// Binds the slot to its vault, its id, its kind and how its key is made.
+    fn context(&self, vault: VaultId, id: u32) -> Context {
+        let (parameters, blob): (&[u8], &[u8]) = match self {
+            SlotParameters::Passphrase { kdf, salt } => (&kdf.to_bytes(), salt),
+            SlotParameters::Raw => (&[], &[]),
+            SlotParameters::Provider { wrapped } => (&[], wrapped),
+        };
+        vault
+            .context("keyward key slot")
+            .field(&id.to_le_bytes())
+            .field(&[self.kind() as u8])
+            .field(parameters)
+            .field(blob)
+    }
+}
+
+const SEAL_LABEL: &str = "keyward key slot seal";
+
+/// HMAC-SHA-256 under a key of its own: two keys with one commitment are a collision of HKDF or HMAC.
+fn commit(key: &Key, context: &Context) -> [u8; 32] {
+    *super::record::keyed_digest(&derive(key, "keyward key slot commitment"), context)
+}
+
+fn provider_context(vault: VaultId, id: u32) -> Context {
+    vault
+        .context("keyward key provider")
+        .field(&id.to_le_bytes())
+}
+
+fn raw_key(key: &[u8]) -> Result<Key, Error> {
+    Key::from_slice(key).ok_or_else(|| {
+        Error::validation(vec![FieldError::value_error(
+            "key",
+            "a raw key has exactly 32 bytes",
+        )])
+    })
+}
+
+fn wrong_key() -> Error {
+    Error::new(
+        ErrorKind::WrongKey,
+        "this key does not open the vault: check the passphrase, or use another key slot",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wraps by xor, and refuses what it did not wrap itself.
+    struct Xor(u8);
+
+    impl KeyProvider for Xor {
+        fn wrap(
+            &self,
+            key: &[u8; 32],
+            context: &[u8],
+        ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+            let wrapped = key.iter().map(|byte| byte ^ self.0);
+            Ok([self.0]
+                .into_iter()
+                .chain(wrapped)
+                .chain(context.iter().copied())
+                .collect())
+        }
+
+        fn unwrap(
+            &self,
+            wrapped: &[u8],
+            context: &[u8],
+            key: &mut [u8; 32],
+        ) -> Result<(), Box<dyn StdError + Send + Sync>> {
+            if wrapped[0] != self.0 || wrapped[33..] != *context {
+                return Err("not mine".into());
+            }
+            for (to, from) in key.iter_mut().zip(&wrapped[1..33]) {
+                *to = from ^ self.0;
+            }
+            Ok(())
+        }
+    }
+
+    /// The floor: tests need not be slow.
+    fn kdf() -> KdfParams {
+        KdfParams::new(19 * 1024, 2, 1).unwrap()
+    }
+
+    #[test]
+    fn a_slot_opens_with_its_own_key_only() {
+        let vault = VaultId::random().unwrap();
+        let master = MasterKey::random().unwrap();
+        let sources: [fn() -> KeySource; 3] = [
+            || KeySource::passphrase("correct horse"),
+            || KeySource::raw([7; 32]),
+            || KeySource::provider(Xor(9)),
+        ];
+        let wrong: [fn() -> KeySource; 3] = [
+            || KeySource::passphrase("correct horse "),
+            || KeySource::raw([8; 32]),
+            || KeySource::provider(Xor(8)),
+        ];
+        for (i, source) in sources.iter().enumerate() {
+            let slot = KeySlot::seal(vault, 3, &source(), kdf(), &master).unwrap();
+            assert_eq!(
+                slot.open(vault, &source()).unwrap().0.as_bytes(),
+                master.0.as_bytes()
+            );
+            let others = sources
+                .iter()
+                .enumerate()
+                .filter(|&(j, _)| j != i)
+                .map(|(_, other)| other);
+            for other in others.chain([&wrong[i]]) {
+                assert_eq!(
+                    slot.open(vault, &other()).unwrap_err().kind(),
+                    ErrorKind::WrongKey
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_bound_to_its_vault_and_its_parameters() {
+        let vault = VaultId::random().unwrap();
+        let master = MasterKey::random().unwrap();
+        let source = KeySource::raw([7; 32]);
+        let slot = KeySlot::seal(vault, 3, &source, kdf(), &master).unwrap();
+        assert!(slot.open(VaultId::random().unwrap(), &source).is_err());
+        assert!(
+            KeySlot {
+                id: 4,
+                ..slot.clone()
+            }
+            .open(vault, &source)
+            .is_err()
+        );
+
+        let passphrase = KeySource::passphrase("correct horse");
+        let mut slot = KeySlot::seal(vault, 3, &passphrase, kdf(), &master).unwrap();
+        if let SlotParameters::Passphrase { kdf, .. } = &mut slot.parameters {
+            *kdf = KdfParams::new(19 * 1024, 3, 1).unwrap();
+        }
+        assert_eq!(
+            slot.open(vault, &passphrase).unwrap_err().kind(),
+            ErrorKind::WrongKey
+        );
+    }
+
+    #[test]
+    fn damage_to_the_sealed_master_key_is_no_wrong_key() {
+        let vault = VaultId::random().unwrap();
+        let source = KeySource::raw([7; 32]);
+        let mut slot =
+            KeySlot::seal(vault, 1, &source, kdf(), &MasterKey::random().unwrap()).unwrap();
+        let mut bytes = slot.master.as_bytes().to_vec();
+        bytes[30] ^= 1;
+        slot.master = Sealed::new(bytes);
+        assert_eq!(
+            slot.open(vault, &source).unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
+    }
+
+    #[test]
+    fn a_raw_key_has_32_bytes() {
+        let vault = VaultId::random().unwrap();
+        let short = KeySource::raw([7; 31]);
+        let error =
+            KeySlot::seal(vault, 1, &short, kdf(), &MasterKey::random().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Validation);
+        assert!(!format!("{short:?}").contains('7'));
+    }
+}

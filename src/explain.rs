@@ -1,0 +1,270 @@
+//! Why a call gets what it gets, without a value.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    call::{InjectionPolicy, ToolCall},
+    inject::{
+        SkipReason, Verdict,
+        plan::{Decision, Plan, PlannedReference, denied_error},
+    },
+    location::Location,
+    pattern::ToolPattern,
+    resolver::Match,
+    secret::SecretId,
+    snapshot::Snapshot,
+};
+
+/// What [`inject`](crate::UserVault::inject) would do with a call, and why.
+///
+/// For the program's owner: it tells which secrets exist, so it is not for the model. It holds no value.
+///
+/// ```
+/// use keyward::{NewSecret, ToolCall, UserId, Vault};
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// user.create(NewSecret::new("any", "4QvT9sLm").bind("*", "api_key").default_for_tool())?;
+/// user.create(NewSecret::new("linear", "Zc81bKxE").bind("agno__linear__*", "api_key").default_for_tool())?;
+///
+/// let explanation = user.explain(&ToolCall::new("agno__linear__get_user_details"), &Default::default())?;
+/// let names: Vec<_> = explanation.locations[0].candidates.iter().map(|c| &*c.secret_name).collect();
+/// assert_eq!(names, ["linear", "any"]);
+/// print!("{explanation}");
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The tool that is called.
+    pub tool: String,
+    /// Every location that a default which matches the tool is bound to, parents first.
+    pub locations: Vec<ExplainedLocation>,
+    /// Every reference in the arguments, in their order.
+    pub references: Vec<ExplainedReference>,
+    /// What makes the call fail, in the words of the error; `None` if nothing does.
+    pub failure: Option<String>,
+}
+
+/// The defaults that compete for one location.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExplainedLocation {
+    /// Where they go.
+    pub location: Location,
+    /// What becomes of the best of them.
+    pub outcome: Outcome,
+    /// Every default that matches the tool, best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What becomes of the best default for a location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It goes in.
+    Filled,
+    /// It does not go in.
+    Skipped(SkipReason),
+    /// The call fails there.
+    Fails,
+}
+
+/// A default that matches the tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// Its name.
+    pub secret_name: String,
+    /// Its tool pattern.
+    pub pattern: ToolPattern,
+    /// How it stands to the best.
+    pub rank: Rank,
+}
+
+/// Why a default is the best for its location, or what it loses to the best by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Rank {
+    /// It is the best.
+    Best,
+    /// It has a wildcard; the best is exact.
+    Wildcard,
+    /// It has fewer literal characters.
+    FewerLiterals,
+    /// It has more `*`.
+    MoreStars,
+    /// It has more `?`.
+    MoreQuestionMarks,
+    /// It is the younger secret.
+    Younger,
+}
+
+/// A reference in the arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExplainedReference {
+    /// Where it stands.
+    pub location: Location,
+    /// What it names: the secret's id and name, if there is one.
+    pub secret: Option<(SecretId, String)>,
+    /// Whether it is granted.
+    pub verdict: Verdict,
+}
+
+pub(crate) fn explain(
+    snapshot: &Snapshot,
+    policy: &InjectionPolicy,
+    call: &ToolCall<'_>,
+    args: &Map<String, Value>,
+) -> Explanation {
+    let plan = Plan::new(snapshot, policy, call, args);
+    let candidates = snapshot.resolver().candidates(call.tool());
+    let denied = plan
+        .references
+        .iter()
+        .find(|reference| reference.verdict != Verdict::Granted);
+    let mut failure = denied.map(|reference| denied_error(&reference.location).to_string());
+    let locations = plan
+        .defaults
+        .iter()
+        .map(|planned| {
+            let location = planned.default.location();
+            let outcome = match &planned.decision {
+                Decision::Fill => Outcome::Filled,
+                Decision::Skip(reason) => Outcome::Skipped(*reason),
+                Decision::Fail(error) => {
+                    failure.get_or_insert_with(|| error.to_string());
+                    Outcome::Fails
+                }
+            };
+            let competing = candidates
+                .iter()
+                .filter(|candidate| candidate.location() == location);
+            ExplainedLocation {
+                location: location.clone(),
+                outcome,
+                candidates: competing
+                    .map(|candidate| explain_candidate(snapshot, candidate, &planned.default))
+                    .collect(),
+            }
+        })
+        .collect();
+    Explanation {
+        tool: call.tool().to_owned(),
+        locations,
+        references: plan.references.iter().map(explain_reference).collect(),
+        failure,
+    }
+}
+
+fn explain_candidate(snapshot: &Snapshot, candidate: &Match<'_>, best: &Match<'_>) -> Candidate {
+    let name = snapshot
+        .by_id(candidate.id())
+        .map(|entry| entry.info().secret_name.clone());
+    Candidate {
+        secret_id: candidate.id(),
+        secret_name: name.unwrap_or_default(),
+        pattern: candidate.pattern().clone(),
+        rank: rank(candidate, best),
+    }
+}
+
+/// The first rule of precedence by which the candidate loses to the best.
+fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
+    let count = |pattern: &ToolPattern, wanted: char| pattern.as_str().matches(wanted).count();
+    let literals = |pattern: &ToolPattern| {
+        pattern
+            .as_str()
+            .chars()
+            .filter(|c| !matches!(c, '*' | '?'))
+            .count()
+    };
+    let (this, best_pattern) = (candidate.pattern(), best.pattern());
+    if candidate.id() == best.id() {
+        Rank::Best
+    } else if this.is_exact() != best_pattern.is_exact() {
+        Rank::Wildcard
+    } else if literals(this) != literals(best_pattern) {
+        Rank::FewerLiterals
+    } else if count(this, '*') != count(best_pattern, '*') {
+        Rank::MoreStars
+    } else if count(this, '?') != count(best_pattern, '?') {
+        Rank::MoreQuestionMarks
+    } else {
+        Rank::Younger
+    }
+}
+
+fn explain_reference(reference: &PlannedReference<'_>) -> ExplainedReference {
+    ExplainedReference {
+        location: reference.location.clone(),
+        secret: reference
+            .entry
+            .map(|entry| (entry.id(), entry.info().secret_name.clone())),
+        verdict: reference.verdict,
+    }
+}
+
+impl fmt::Display for Explanation {
+    /// One line for each location, candidate and reference.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.tool)?;
+        if self.locations.is_empty() && self.references.is_empty() {
+            writeln!(f, "  no default matches, and there is no reference")?;
+        }
+        for reference in &self.references {
+            let name = reference.secret.as_ref().map_or("", |(_, name)| name);
+            writeln!(
+                f,
+                "  {}: reference {name:?}: {}",
+                reference.location, reference.verdict
+            )?;
+        }
+        for explained in &self.locations {
+            writeln!(f, "  {}: {}", explained.location, explained.outcome)?;
+            for candidate in &explained.candidates {
+                let Candidate {
+                    secret_name,
+                    pattern,
+                    rank,
+                    ..
+                } = candidate;
+                writeln!(f, "    {secret_name} ({pattern}): {rank}")?;
+            }
+        }
+        if let Some(failure) = &self.failure {
+            writeln!(f, "  the call fails: {failure}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Filled => f.write_str("filled"),
+            Outcome::Skipped(reason) => write!(f, "skipped: {reason}"),
+            Outcome::Fails => f.write_str("fails"),
+        }
+    }
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rank::Best => "best",
+            Rank::Wildcard => "a wildcard, and the best is exact",
+            Rank::FewerLiterals => "fewer literal characters than the best",
+            Rank::MoreStars => "more `*` than the best",
+            Rank::MoreQuestionMarks => "more `?` than the best",
+            Rank::Younger => "younger than the best",
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! Places in a call's arguments: looking at one, putting something there, and taking it out again.
+
+use serde_json::{Map, Value};
+use zeroize::Zeroize;
+
+use crate::location::Location;
+
+type Args = Map<String, Value>;
+
+/// What stands at a location.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Spot<'a> {
+    /// A value other than null.
+    Value(&'a Value),
+    /// Nothing, or null; `missing` tokens of the location lead to what is there, from the outermost that is not.
+    Free {
+        /// The number of tokens that lead to a container that is there.
+        present: usize,
+    },
+    /// The first `depth` tokens lead to something that cannot hold the next one.
+    Misfit { depth: usize, found: Found },
+}
+
+/// What cannot hold the next token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    String,
+    Number,
+    Bool,
+    /// An array, and the next token is not the index of one of its elements.
+    Array,
+}
+
+/// What stands at a location in the arguments.
+pub(crate) fn look<'a>(args: &'a Args, location: &Location) -> Spot<'a> {
+    let tokens = location.tokens();
+    let mut current = match args.get(&*tokens[0]) {
+        None | Some(Value::Null) => return Spot::Free { present: 0 },
+        Some(value) => value,
+    };
+    for (depth, token) in tokens.iter().enumerate().skip(1) {
+        let misfit = |found| Spot::Misfit { depth, found };
+        let next = match current {
+            Value::Object(members) => members.get(&**token),
+            Value::Array(elements) => match index(token).and_then(|i| elements.get(i)) {
+                None => return misfit(Found::Array),
+                element => element,
+            },
+            Value::String(_) => return misfit(Found::String),
+            Value::Number(_) => return misfit(Found::Number),
+            Value::Bool(_) => return misfit(Found::Bool),
+            Value::Null => None,
+        };
+        current = match next {
+            None | Some(Value::Null) => return Spot::Free { present: depth },
+            Some(value) => value,
+        };
+    }
+    Spot::Value(current)
+}
+
+/// How to take out again what was put in.
+#[derive(Clone)]
+pub(crate) struct Undo {
+    location: Location,
+    /// The number of tokens that lead to the outermost value that was replaced or made.
+    depth: usize,
+    /// What stood there; `None` if nothing did.
+    previous: Option<Value>,
+}
+
+/// Puts a string at a location and makes the parents that are absent or null.
+///
+/// # Errors
+///
+/// Gives the string back if it does not fit; the arguments are then as they were.
+pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<Undo, String> {
+    let tokens = location.tokens();
+    let present = match look(args, location) {
+        Spot::Misfit { .. } => return Err(text),
+        Spot::Value(_) => tokens.len() - 1,
+        Spot::Free { present } => present,
+    };
+    let made = tokens[present + 1..]
+        .iter()
+        .rev()
+        .fold(Value::String(text), |inner, token| {
+            Value::Object(Map::from_iter([(token.to_string(), inner)]))
+        });
+    let token = &tokens[present];
+    let previous = match container(args, &tokens[..present]) {
+        Some(Container::Object(members)) => members.insert(token.to_string(), made),
+        Some(Container::Array(elements)) => match index(token).and_then(|i| elements.get_mut(i)) {
+            Some(element) => Some(std::mem::replace(element, made)),
+            None => unreachable!("looked at before"),
+        },
+        None => unreachable!("looked at before"),
+    };
+    Ok(Undo {
+        location: location.clone(),
+        depth: present + 1,
+        previous,
+    })
+}
+
+impl Undo {
+    /// Whether there was a value, other than null.
+    pub(super) fn replaced_a_value(&self) -> bool {
+        self.previous
+            .as_ref()
+            .is_some_and(|previous| !previous.is_null())
+    }
+
+    /// Overwrites the string that was put in, wherever the parents of its location still are.
+    pub(crate) fn wipe(&self, args: &mut Args) {
+        let (last, parents) = split_last(self.location.tokens());
+        let value = match container(args, parents) {
+            Some(Container::Object(members)) => members.get_mut(last),
+            Some(Container::Array(elements)) => index(last).and_then(|i| elements.get_mut(i)),
+            None => None,
+        };
+        if let Some(Value::String(text)) = value {
+            text.zeroize();
+        }
+    }
+
+    /// Puts back what stood there before.
+    pub(crate) fn restore(self, args: &mut Args) {
+        let (last, parents) = split_last(&self.location.tokens()[..self.depth]);
+        match (container(args, parents), self.previous) {
+            (Some(Container::Object(members)), Some(previous)) => {
+                members.insert(last.to_string(), previous);
+            }
+            (Some(Container::Object(members)), None) => {
+                members.remove(last);
+            }
+            (Some(Container::Array(elements)), Some(previous)) => {
+                if let Some(element) = index(last).and_then(|i| elements.get_mut(i)) {
+                    *element = previous;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+enum Container<'a> {
+    Object(&'a mut Args),
+    Array(&'a mut Vec<Value>),
+}
+
+fn container<'a>(args: &'a mut Args, tokens: &[Box<str>]) -> Option<Container<'a>> {
+    let Some((first, rest)) = tokens.split_first() else {
+        return Some(Container::Object(args));
+    };
+    let mut current = args.get_mut(&**first)?;
+    for token in rest {
+        current = match current {
+            Value::Object(members) => members.get_mut(&**token)?,
+            Value::Array(elements) => elements.get_mut(index(token)?)?,
+            _ => return None,
+        };
+    }
+    match current {
+        Value::Object(members) => Some(Container::Object(members)),
+        Value::Array(elements) => Some(Container::Array(elements)),
+        _ => None,
+    }
+}
+
+fn split_last(tokens: &[Box<str>]) -> (&str, &[Box<str>]) {
+    match tokens.split_last() {
+        Some((last, parents)) => (last, parents),
+        None => unreachable!("a location has a token"),
+    }
+}
+
+/// The array index that a token is: no sign, no leading zero (RFC 6901, section 4).
+fn index(token: &str) -> Option<usize> {
+    let canonical = token == "0" || !token.starts_with(['0', '+']);
+    if canonical { token.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn args(value: Value) -> Args {
+        let Value::Object(args) = value else {
+            panic!("no object")
+        };
+        args
+    }
+
+    #[test]
+    fn what_stands_where() {
+        let args = args(json!({
+            "a": {"b": "v", "n": null, "t": true},
+            "items": [{"k": "w"}, null, 7],
+            "null": null,
+            "01": {"x": "y"},
+        }));
+        let value = json!("v");
+        let element = json!("w");
+        for (location, expected) in [
+            ("/a/b", Spot::Value(&value)),
+            ("/a/n", Spot::Free { present: 1 }),
+            ("/a/x", Spot::Free { present: 1 }),
+            ("/a/x/y", Spot::Free { present: 1 }),
+            ("/x", Spot::Free { present: 0 }),
+            ("/x/y/z", Spot::Free { present: 0 }),
+            ("/null/y", Spot::Free { present: 0 }),
+            (
+                "/a/b/c",
+                Spot::Misfit {
+                    depth: 2,
+                    found: Found::String,
+                },
+            ),
+            (
+                "/a/t/c",
+                Spot::Misfit {
+                    depth: 2,
+                    found: Found::Bool,
+                },
+            ),
+            ("/items/0/k", Spot::Value(&element)),
+            ("/items/1", Spot::Free { present: 1 }),
+            ("/items/1/k", Spot::Free { present: 1 }),
+            (
+                "/items/2/k",
+                Spot::Misfit {
+                    depth: 2,
+                    found: Found::Number,
+                },
+            ),
+            (
+                "/items/3",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
+            (
+                "/items/00",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
+            (
+                "/items/+1",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
+            (
+                "/items/k",
+                Spot::Misfit {
+                    depth: 1,
+                    found: Found::Array,
+                },
+            ),
+            ("/01/x", Spot::Value(&json!("y"))),
+        ] {
+            assert_eq!(
+                look(&args, &Location::new(location).unwrap()),
+                expected,
+                "{location}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_put_in_is_taken_out_again() {
+        for (before, location, after) in [
+            (json!({}), "/k", json!({"k": "S"})),
+            (json!({"k": null}), "/k", json!({"k": "S"})),
+            (json!({"k": 7}), "/k", json!({"k": "S"})),
+            (json!({}), "/a/b/c", json!({"a": {"b": {"c": "S"}}})),
+            (
+                json!({"a": null, "z": 1}),
+                "/a/b",
+                json!({"a": {"b": "S"}, "z": 1}),
+            ),
+            (
+                json!({"a": {"x": 1}}),
+                "/a/b",
+                json!({"a": {"x": 1, "b": "S"}}),
+            ),
+            (
+                json!({"a": [null, {"x": 1}]}),
+                "/a/0",
+                json!({"a": ["S", {"x": 1}]}),
+            ),
+            (
+                json!({"a": [null, {"x": 1}]}),
+                "/a/0/b",
+                json!({"a": [{"b": "S"}, {"x": 1}]}),
+            ),
+            (
+                json!({"a": [null, {"x": 1}]}),
+                "/a/1/b",
+                json!({"a": [null, {"x": 1, "b": "S"}]}),
+            ),
+        ] {
+            let mut found = args(before.clone());
+            let undo = put(
+                &mut found,
+                &Location::new(location).unwrap(),
+                "S".to_owned(),
+            );
+            let undo = undo.unwrap_or_else(|_| panic!("{location} fits into {before}"));
+            assert_eq!(Value::Object(found.clone()), after);
+            undo.wipe(&mut found);
+            assert!(
+                !Value::Object(found.clone()).to_string().contains('S'),
+                "{location} of {before}"
+            );
+            undo.restore(&mut found);
+            assert_eq!(Value::Object(found), before);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_changes_nothing() {
+        for (before, location) in [(json!({"a": "x"}), "/a/b"), (json!({"a": []}), "/a/0")] {
+            let mut found = args(before.clone());
+            assert!(
+                put(
+                    &mut found,
+                    &Location::new(location).unwrap(),
+                    "S".to_owned()
+                )
+                .is_err()
+            );
+            assert_eq!(Value::Object(found), before);
+        }
+    }
+}

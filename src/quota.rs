@@ -1,0 +1,216 @@
+//! Limits and usage.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, QuotaExceeded, QuotaResource, QuotaScope};
+
+/// What is stored: a number of secrets and their size.
+///
+/// A secret's size is the UTF-8 bytes of its value, name, tool pattern and argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The number of secrets.
+    pub secrets: u64,
+    /// The bytes of all secrets together.
+    pub bytes: u64,
+}
+
+impl Usage {
+    pub(crate) fn new(secrets: u64, bytes: u64) -> Usage {
+        Usage { secrets, bytes }
+    }
+
+    /// This usage with `before` taken away and `after` put in its place; `None` if `before` is no part of it.
+    pub(crate) fn replace(self, before: Usage, after: Usage) -> Option<Usage> {
+        let replace = |all: u64, before, after| all.checked_sub(before)?.checked_add(after);
+        Some(Usage {
+            secrets: replace(self.secrets, before.secrets, after.secrets)?,
+            bytes: replace(self.bytes, before.bytes, after.bytes)?,
+        })
+    }
+}
+
+/// How much may be stored: per user, and in the whole vault.
+///
+/// The default is 1,000 secrets and 1 MiB per user, and no limit for the vault. What a user has beyond a limit that
+/// was lowered later stays, and can shrink; only growth is refused.
+///
+/// ```
+/// use keyward::{ErrorKind, NewSecret, Quota, UserId, Vault};
+///
+/// let vault = Vault::builder().quota(Quota::default().user_secrets(1)).in_memory()?;
+/// let user = vault.user(UserId::LOCAL);
+/// user.create(NewSecret::new("first", "4QvT9sLm"))?;
+/// let error = user.create(NewSecret::new("second", "Zc81bKxE")).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+/// assert_eq!(error.quota().unwrap().used, 1);
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    user: Limits,
+    vault: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    secrets: Option<u64>,
+    bytes: Option<u64>,
+}
+
+impl Limits {
+    const NONE: Limits = Limits {
+        secrets: None,
+        bytes: None,
+    };
+}
+
+impl Default for Quota {
+    fn default() -> Quota {
+        Quota {
+            user: Limits {
+                secrets: Some(1_000),
+                bytes: Some(1024 * 1024),
+            },
+            vault: Limits::NONE,
+        }
+    }
+}
+
+impl Quota {
+    /// No limit at all.
+    pub fn unlimited() -> Quota {
+        Quota {
+            user: Limits::NONE,
+            vault: Limits::NONE,
+        }
+    }
+
+    /// The greatest number of secrets of one user.
+    #[must_use]
+    pub fn user_secrets(mut self, secrets: u64) -> Quota {
+        self.user.secrets = Some(secrets);
+        self
+    }
+
+    /// The greatest size of all secrets of one user together, in bytes.
+    #[must_use]
+    pub fn user_bytes(mut self, bytes: u64) -> Quota {
+        self.user.bytes = Some(bytes);
+        self
+    }
+
+    /// The greatest number of secrets in the vault.
+    #[must_use]
+    pub fn vault_secrets(mut self, secrets: u64) -> Quota {
+        self.vault.secrets = Some(secrets);
+        self
+    }
+
+    /// The greatest size of all secrets in the vault together, in bytes.
+    #[must_use]
+    pub fn vault_bytes(mut self, bytes: u64) -> Quota {
+        self.vault.bytes = Some(bytes);
+        self
+    }
+
+    /// Whether one user's usage may become `after`.
+    pub(crate) fn check_user(&self, before: Usage, after: Usage) -> Result<(), Error> {
+        check(self.user, QuotaScope::User, before, after)
+    }
+
+    /// Whether the vault's usage may become `after`.
+    pub(crate) fn check_vault(&self, before: Usage, after: Usage) -> Result<(), Error> {
+        check(self.vault, QuotaScope::Vault, before, after)
+    }
+}
+
+fn check(limits: Limits, scope: QuotaScope, before: Usage, after: Usage) -> Result<(), Error> {
+    let resources = [
+        (
+            QuotaResource::Secrets,
+            limits.secrets,
+            before.secrets,
+            after.secrets,
+        ),
+        (
+            QuotaResource::Bytes,
+            limits.bytes,
+            before.bytes,
+            after.bytes,
+        ),
+    ];
+    for (resource, limit, used, wanted) in resources {
+        match limit {
+            Some(limit) if wanted > limit && wanted > used => {
+                return Err(Error::quota_exceeded(QuotaExceeded {
+                    scope,
+                    resource,
+                    limit,
+                    used,
+                    requested: wanted - used,
+                }));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_growth_beyond_a_limit_is_refused() {
+        let quota = Quota::unlimited()
+            .user_secrets(3)
+            .user_bytes(100)
+            .vault_bytes(150);
+        for (before, after, ok) in [
+            ((0, 0), (3, 100), true),
+            ((2, 50), (4, 60), false),
+            ((2, 50), (3, 101), false),
+            // The limits were lowered since: shrinking and staying are allowed, growing is not.
+            ((9, 900), (8, 899), true),
+            ((9, 900), (9, 900), true),
+            ((9, 900), (9, 901), false),
+            ((9, 90), (10, 80), false),
+        ] {
+            let result =
+                quota.check_user(Usage::new(before.0, before.1), Usage::new(after.0, after.1));
+            assert_eq!(result.is_ok(), ok, "{before:?} -> {after:?}");
+        }
+        assert!(
+            quota
+                .check_vault(Usage::new(1, 150), Usage::new(10_000, 150))
+                .is_ok()
+        );
+        let error = quota
+            .check_vault(Usage::new(1, 140), Usage::new(2, 151))
+            .unwrap_err();
+        let quota = error.quota().unwrap();
+        assert_eq!(
+            (
+                quota.scope,
+                quota.resource,
+                quota.limit,
+                quota.used,
+                quota.requested
+            ),
+            (QuotaScope::Vault, QuotaResource::Bytes, 150, 140, 11)
+        );
+    }
+
+    #[test]
+    fn usage_cannot_become_less_than_nothing() {
+        let used = Usage::new(2, 20);
+        assert_eq!(
+            used.replace(Usage::new(1, 5), Usage::new(1, 9)),
+            Some(Usage::new(2, 24))
+        );
+        assert_eq!(used.replace(Usage::new(3, 5), Usage::new(0, 0)), None);
+        assert_eq!(used.replace(Usage::new(1, 21), Usage::new(0, 0)), None);
+    }
+}

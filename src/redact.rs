@@ -1,0 +1,377 @@
+//! Finding injected values in a tool's output, and putting their references there instead.
+//!
+//! # Design
+//!
+//! The values are few, long and random, the text is long, and hardly any of it is a value. So everything is done to
+//! pass quickly over text that cannot be the beginning of a match, and what remains is compared by walking value
+//! and text side by side ([`needle`]):
+//!
+//! * A form of a value has many spellings (JSON and percent escapes mix freely), but they begin with few pairs of
+//!   bytes: about fifty of 65,536 for a value, most of them base64 characters that hold bits of a neighbour. One
+//!   lookup in a bitmap of 8 KiB ([`index`]) passes over the others. Where a pair is in it, a sorted list says which
+//!   forms of which values to try, so that the cost grows with the values only where they can be meant. The index is
+//!   built when the first text comes, and shared by clones.
+//! * At a place all forms of all values are tried, and the longest match wins ([`scan`]). Each walk is a small
+//!   state that can be continued. So a stream that comes byte by byte costs no more than one in large chunks: only
+//!   the walks which are undecided go on.
+//! * An automaton over all spellings (Aho-Corasick) would have one pass and no backtracking. But its
+//!   tables are many times the size of the values, spell them out, and must be built for each call.
+//!
+//! The worst case is the length of the text times the length of the longest beginning of a value that repeats within
+//! itself: after a mismatch the scan goes on one byte further. For that, a value has to begin with a long
+//! repetition, such as a thousand times the same letter, and the text has to consist of just that. For keys, tokens,
+//! PEM and JSON files the walk ends within a few bytes unless it is a match, and the cost is linear.
+//!
+//! What decides is the text as it came in: a reference that was put in is not scanned, and is not what a short
+//! value is next to.
+
+mod index;
+mod json;
+mod needle;
+mod scan;
+mod spelling;
+mod stream;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use uuid::Uuid;
+
+pub use self::stream::{RedactStream, RedactTextStream};
+use self::{
+    index::Index,
+    needle::Needle,
+    scan::{Scan, View},
+};
+use crate::secret::{SecretId, SecretValue};
+
+/// Replaces secret values in a tool's output by their references.
+///
+/// [`Injection`](crate::Injection) has one for exactly the values that were put in. A program that shows a model more
+/// than one output merges them, and keeps one redactor for the whole conversation. A redactor is independent of the
+/// vault: it works when the vault is locked or dropped.
+///
+/// ```
+/// use keyward::{Redactor, SecretValue};
+///
+/// let mut redactor = Redactor::new();
+/// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+///
+/// // HTTP Basic authentication is base64 of `user:lin_api_Zq8wT3vN`. The character that holds the end of
+/// // the colon and the beginning of the value goes with the value.
+/// let output = "GET /?key=lin%5Fapi%5FZq8wT3vN\nAuthorization: Basic dXNlcjpsaW5fYXBpX1pxOHdUM3ZO";
+/// assert_eq!(
+///     redactor.redact(output),
+///     "GET /?key=secret://linear\nAuthorization: Basic dXNlcjsecret://linear",
+/// );
+/// ```
+///
+/// # What is found
+///
+/// A value of 8 bytes (of UTF-8) or more, wherever it stands, as
+///
+/// * itself;
+/// * the content of a JSON string (RFC 8259), with any legal escapes: each character may be itself, `\uXXXX`
+///   with hex digits in either case (twice for a character beyond U+FFFF), or one of `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`,
+///   `\t`. `"`, `\` and control characters may also be themselves, since not every writer is strict. Only one
+///   level is undone: not JSON in a string in JSON;
+/// * percent-encoded (RFC 3986): each byte may be itself or `%XX` in either case, a space also `+`;
+/// * hex (RFC 4648, section 8), each digit in either case;
+/// * base64, standard and URL-safe (RFC 4648, sections 4 and 5), padded or not, also within longer data that was encoded as a
+///   whole. A character that holds bits of the value and of its neighbour is replaced with the value, so that none of its
+///   bits is left, and is compared in the value's bits only. The padding is replaced where the value is the end of the
+///   data. `+`, `/` and `=` may be escaped as in JSON or percent-encoded. Of two values that were encoded without
+///   anything between them, both are found, although they share a character.
+///
+/// Hex and base64 may be wrapped into lines, as tools do by default: between two bytes of hex, or two characters of base64, there
+/// may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`). None may come before the
+/// padding: lines are multiples of four characters.
+///
+/// A value under 8 bytes is found only as itself, and only between characters that are not letters or digits (of
+/// any script), `_` or `-`; the beginning and the end of the text are as good, and so is what is no UTF-8. Otherwise a
+/// PIN of 4 digits would mutilate ordinary text. Nothing is found of an empty value.
+///
+/// Where matches overlap, the one that begins first is replaced, of those the longest, of those the value that was
+/// added first. Nothing else is changed.
+///
+/// # Security
+///
+/// Values are held in buffers of exactly their size and wiped when the last clone is dropped, and so is the index made
+/// from them. `Debug` shows only how many there are.
+///
+/// A redactor is for accidents, not for a tool that means to leak a value: there are more encodings than anyone can list. Bind a secret only to tools that
+/// you trust with it.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    needles: Vec<Arc<Needle>>,
+    index: OnceLock<Arc<Index>>,
+}
+
+impl Redactor {
+    /// A redactor that replaces nothing.
+    ///
+    /// ```
+    /// assert!(keyward::Redactor::new().is_empty());
+    /// ```
+    pub fn new() -> Redactor {
+        Redactor::default()
+    }
+
+    /// From now on, replaces `value` by `reference`. If the same value was added before, nothing changes.
+    ///
+    /// The value is meant to be one that a vault accepts, of at least 4 characters. An empty one is ignored.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://pin", &SecretValue::new("4711"));
+    /// redactor.add("secret://other-name", &SecretValue::new("4711"));
+    /// assert_eq!(redactor.len(), 1);
+    /// assert_eq!(redactor.redact("pin 4711, order 47110815"), "pin secret://pin, order 47110815");
+    /// ```
+    pub fn add(&mut self, reference: impl Into<String>, value: &SecretValue) {
+        let value = value.expose_secret();
+        if !value.is_empty() && !self.has(value) {
+            self.push(Arc::new(Needle::new(reference.into(), value)));
+        }
+    }
+
+    /// Adds all values of `other`. A value that both have keeps the reference it has here.
+    ///
+    /// The values are shared, not copied.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut conversation = Redactor::new();
+    /// for (name, value) in [("linear", "lin_api_Zq8wT3vN"), ("github", "ghp_R7mKq2xW9c")] {
+    ///     let mut call = Redactor::new();
+    ///     call.add(format!("secret://{name}"), &SecretValue::new(value));
+    ///     conversation.merge(&call);
+    /// }
+    /// assert_eq!(conversation.redact("ghp_R7mKq2xW9c lin_api_Zq8wT3vN"), "secret://github secret://linear");
+    /// ```
+    pub fn merge(&mut self, other: &Redactor) {
+        for needle in &other.needles {
+            if !self.has(needle.value()) {
+                self.push(Arc::clone(needle));
+            }
+        }
+    }
+
+    /// Whether there is no value to replace.
+    ///
+    /// ```
+    /// assert!(keyward::Redactor::default().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.needles.is_empty()
+    }
+
+    /// How many different values are replaced.
+    ///
+    /// ```
+    /// assert_eq!(keyward::Redactor::new().len(), 0);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.needles.len()
+    }
+
+    /// The text with each value replaced by its reference; the text itself if there is none in it.
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    /// assert_eq!(redactor.redact(r"lin\u005fapi\u005fZq8wT3vN"), "secret://linear");
+    /// assert!(matches!(redactor.redact("nothing to see"), Cow::Borrowed("nothing to see")));
+    /// ```
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut output = String::new();
+        let mut done = 0;
+        self.each_match(text.as_bytes(), |start, end, reference| {
+            output.push_str(&text[done..start]);
+            output.push_str(reference);
+            done = end;
+        });
+        if done == 0 {
+            return Cow::Borrowed(text);
+        }
+        output.push_str(&text[done..]);
+        Cow::Owned(output)
+    }
+
+    /// The same for bytes, which need not be UTF-8.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    /// assert_eq!(*redactor.redact_bytes(b"\xff\0lin_api_Zq8wT3vN\xfe"), *b"\xff\0secret://linear\xfe");
+    /// ```
+    pub fn redact_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut output = Vec::new();
+        let mut done = 0;
+        self.each_match(bytes, |start, end, reference| {
+            output.extend_from_slice(&bytes[done..start]);
+            output.extend_from_slice(reference.as_bytes());
+            done = end;
+        });
+        if done == 0 {
+            return Cow::Borrowed(bytes);
+        }
+        output.extend_from_slice(&bytes[done..]);
+        Cow::Owned(output)
+    }
+
+    /// Replaces values in all strings and keys of a JSON value, and numbers whose text contains a value.
+    ///
+    /// Each string is a text of its own. A key that would be the same as another after this gets a number
+    /// behind it, so that no member is lost; keys without a value keep their names. A number becomes a string. What
+    /// is replaced is wiped.
+    ///
+    /// A number's text is the one `serde_json` writes: a value of more than 19 digits that was parsed as a number is rounded, and not found.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    /// use serde_json::json;
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://account", &SecretValue::new("12345678"));
+    ///
+    /// let mut output = json!({"account": 12345678, "by_account": {"12345678": [1, "no 12345678"]}});
+    /// redactor.redact_json(&mut output);
+    /// assert_eq!(
+    ///     output,
+    ///     json!({"account": "secret://account", "by_account": {"secret://account": [1, "no secret://account"]}}),
+    /// );
+    /// ```
+    pub fn redact_json(&self, value: &mut serde_json::Value) {
+        if !self.is_empty() {
+            json::redact(self, value);
+        }
+    }
+
+    /// A stream that redacts output which comes in chunks of bytes. It shares the values of this redactor, as they
+    /// are now.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    /// let mut stream = redactor.stream();
+    /// let mut output = stream.push(b"key: lin_");
+    /// output.extend(stream.push(b"api_Zq8wT3vN\n"));
+    /// output.extend(stream.finish());
+    /// assert_eq!(output, b"key: secret://linear\n");
+    /// ```
+    pub fn stream(&self) -> RedactStream {
+        RedactStream::new(self.clone())
+    }
+
+    /// A stream that redacts text which comes in chunks of whole characters.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    /// let mut stream = redactor.text_stream();
+    /// let mut output = stream.push("Schlüssel: lin_");
+    /// output += &stream.push("api_Zq8wT3vN");
+    /// output += &stream.finish();
+    /// assert_eq!(output, "Schlüssel: secret://linear");
+    /// ```
+    pub fn text_stream(&self) -> RedactTextStream {
+        RedactTextStream::new(self.clone())
+    }
+
+    fn push(&mut self, needle: Arc<Needle>) {
+        self.needles.push(needle);
+        self.index = OnceLock::new();
+    }
+
+    fn has(&self, value: &str) -> bool {
+        self.needles.iter().any(|needle| needle.value() == value)
+    }
+
+    fn index(&self) -> Arc<Index> {
+        let index = || Arc::new(Index::new(|| self.needles.iter().map(|needle| &**needle)));
+        Arc::clone(self.index.get_or_init(index))
+    }
+
+    fn finds(&self, text: &str) -> bool {
+        let mut found = false;
+        self.each_match(text.as_bytes(), |_, _, _| found = true);
+        found
+    }
+
+    /// Calls `on_match` with beginning, end and reference of each match, in order.
+    fn each_match<'a>(&'a self, text: &[u8], mut on_match: impl FnMut(usize, usize, &'a str)) {
+        if self.is_empty() {
+            return;
+        }
+        let view = View {
+            needles: &self.needles,
+            index: &self.index(),
+            text,
+            last: true,
+        };
+        let mut scan = Scan::new();
+        while let Some(found) = scan.next(view) {
+            let reference = self.needles[found.needle].reference();
+            on_match(found.start, found.end, reference);
+        }
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor")
+            .field("values", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The reference that stands for a secret in what a model sees: by name where the name can be nothing else, else by
+/// id.
+pub(crate) fn reference(name: &str, id: SecretId) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !name.is_empty() && name.chars().all(plain) && Uuid::try_parse(name).is_err() {
+        format!("secret://{name}")
+    } else {
+        format!("secret://{id}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_the_name_only_where_it_reads_back_as_the_name() {
+        let id = SecretId::new(Uuid::from_u128(0x0192_7000_0000_7000_8000_0000_0000_00ab));
+        for name in ["linear", "Git.Hub_2-x", "-", "0192700000007000800000000000"] {
+            assert_eq!(reference(name, id), format!("secret://{name}"));
+        }
+        let uuids = [
+            id.to_string(),
+            id.to_string().to_uppercase(),
+            id.as_uuid().simple().to_string(),
+            id.as_uuid().braced().to_string(),
+            id.as_uuid().urn().to_string(),
+        ];
+        let others = ["", "my key", "a/b", "naïve", "a\nb", "a\"b", "secret://x"];
+        for name in uuids.iter().map(String::as_str).chain(others) {
+            assert_eq!(reference(name, id), format!("secret://{id}"), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Where in a text a match can begin at all.
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{
+    needle::{Form, Lead, Needle},
+    spelling::{Sextet, short_escape},
+};
+
+/// Stands for every byte that may begin an escape or a line break after the first unit of a form.
+const ESCAPES: [u8; 4] = [b'\\', b'%', b'\r', b'\n'];
+
+/// The pairs of bytes that forms can begin with, and which forms of which needles begin with each.
+pub(super) struct Index {
+    /// One bit for each pair, for the loop that looks at every byte.
+    pairs: Zeroizing<Vec<u64>>,
+    /// Sorted.
+    entries: Zeroizing<Vec<Entry>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Zeroize)]
+struct Entry {
+    pair: u16,
+    #[zeroize(skip)]
+    needle: usize,
+    #[zeroize(skip)]
+    form: Form,
+}
+
+/// Where to go on in a text.
+pub(super) enum Start {
+    /// A match may begin here.
+    At(usize),
+    /// None begins before this place, and there is not enough text to tell about this place.
+    NotBefore(usize),
+}
+
+impl Index {
+    pub(super) fn new<'a, I>(needles: impl Fn() -> I) -> Index
+    where
+        I: Iterator<Item = &'a Needle>,
+    {
+        // Counted first, since a buffer that grows leaves copies behind.
+        let mut count = 0;
+        for needle in needles() {
+            begin(needle, |_, _, _| count += 1);
+        }
+        let mut pairs = Zeroizing::new(vec![0; (1 << 16) / 64]);
+        let mut entries = Zeroizing::new(Vec::with_capacity(count));
+        for (i, needle) in needles().enumerate() {
+            begin(needle, |form, first, second| {
+                let pair = pair(first, second);
+                entries.push(Entry {
+                    pair,
+                    needle: i,
+                    form,
+                });
+                let seconds = if is_escape(second) {
+                    &ESCAPES[..]
+                } else {
+                    &[second]
+                };
+                for &second in seconds {
+                    let (word, bit) = place(first, second);
+                    pairs[word] |= bit;
+                }
+            });
+        }
+        entries.sort_unstable();
+        entries.dedup();
+        Index { pairs, entries }
+    }
+
+    /// The first place from `from` on where a match may begin. Unless `last`, more text may follow.
+    pub(super) fn start(&self, text: &[u8], from: usize, last: bool) -> Start {
+        let rest = &text[from..];
+        let found = rest.windows(2).position(|two| self.has(two[0], two[1]));
+        if let Some(offset) = found {
+            return Start::At(from + offset);
+        }
+        match rest.last() {
+            Some(&end) if last && self.has(end, 0) => Start::At(text.len() - 1),
+            Some(&end) if !last && self.has_first(end) => Start::NotBefore(text.len() - 1),
+            _ => Start::NotBefore(text.len()),
+        }
+    }
+
+    /// The needles and forms that may begin with the first two bytes of the text.
+    pub(super) fn candidates(&self, text: &[u8]) -> impl Iterator<Item = (usize, Form)> {
+        let first = text.first().copied().unwrap_or(0);
+        let second = text.get(1).copied().unwrap_or(0);
+        let pair = pair(first, second);
+        let begin = self.entries.partition_point(|entry| entry.pair < pair);
+        self.entries[begin..]
+            .iter()
+            .take_while(move |entry| entry.pair == pair)
+            .map(|entry| (entry.needle, entry.form))
+    }
+
+    fn has(&self, first: u8, second: u8) -> bool {
+        let (word, bit) = place(first, second);
+        self.pairs[word] & bit != 0
+    }
+
+    fn has_first(&self, first: u8) -> bool {
+        let (word, _) = place(first, 0);
+        self.pairs[word..word + 4].iter().any(|&bits| bits != 0)
+    }
+}
+
+fn place(first: u8, second: u8) -> (usize, u64) {
+    let word = usize::from(first) << 2 | usize::from(second >> 6);
+    (word, 1 << (second & 63))
+}
+
+fn pair(first: u8, second: u8) -> u16 {
+    let second = if is_escape(second) {
+        ESCAPES[0]
+    } else {
+        second
+    };
+    u16::from_be_bytes([first, second])
+}
+
+fn is_escape(byte: u8) -> bool {
+    ESCAPES.contains(&byte)
+}
+
+/// Every pair of bytes that a form of the needle can begin with; some more than once.
+fn begin(needle: &Needle, mut emit: impl FnMut(Form, u8, u8)) {
+    let value = needle.value().as_bytes();
+    let (first, second) = match *value {
+        [] => return,
+        [only] => {
+            for second in 0..=u8::MAX {
+                emit(Form::Raw, only, second);
+            }
+            return;
+        }
+        [first, second, ..] => (first, second),
+    };
+    emit(Form::Raw, first, second);
+    if needle.is_short() {
+        return;
+    }
+
+    emit(Form::Json, first, second);
+    emit(Form::Json, b'\\', b'u');
+    if let Some(character) = needle.value().chars().next() {
+        if character.is_ascii() {
+            emit(Form::Json, first, ESCAPES[0]);
+        }
+        if let Some(letter) = short_escape(character) {
+            emit(Form::Json, b'\\', letter);
+        }
+    }
+
+    for digit in hex_digits(first >> 4) {
+        emit(Form::Percent, b'%', digit);
+        for low in hex_digits(first & 15) {
+            emit(Form::Hex, digit, low);
+        }
+    }
+    for first in plain_or_plus(first) {
+        emit(Form::Percent, first, ESCAPES[0]);
+        for second in plain_or_plus(second) {
+            emit(Form::Percent, first, second);
+        }
+    }
+
+    for lead in Lead::ALL {
+        let form = Form::Base64(lead);
+        let (head, next) = (needle.sextet(lead, 0), needle.sextet(lead, 1));
+        for first in base64_characters(head) {
+            emit(form, first, ESCAPES[0]);
+            for second in base64_characters(next) {
+                emit(form, first, second);
+            }
+        }
+        if head.allows(62) || head.allows(63) {
+            emit(form, b'\\', b'u');
+            emit(form, b'%', b'2');
+        }
+        if head.allows(63) {
+            emit(form, b'\\', b'/');
+        }
+    }
+}
+
+fn hex_digits(nibble: u8) -> impl Iterator<Item = u8> {
+    let of = |digits: &[u8; 16]| digits[usize::from(nibble)];
+    let (lower, upper) = (of(b"0123456789abcdef"), of(b"0123456789ABCDEF"));
+    [lower, upper]
+        .into_iter()
+        .take(if lower == upper { 1 } else { 2 })
+}
+
+fn plain_or_plus(byte: u8) -> impl Iterator<Item = u8> {
+    [byte, b'+']
+        .into_iter()
+        .take(if byte == b' ' { 2 } else { 1 })
+}
+
+/// The characters of both alphabets for the sextets that `expected` allows.
+fn base64_characters(expected: Sextet) -> impl Iterator<Item = u8> {
+    const ALPHABETS: &[u8; 66] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_";
+    let sextets = (0..64).chain([62, 63]);
+    let characters = ALPHABETS.iter().zip(sextets);
+    characters.filter_map(move |(&character, sextet)| expected.allows(sextet).then_some(character))
+}

@@ -1,0 +1,305 @@
+//! One value, and how each form of it is recognised at a place in a text.
+//!
+//! No form is ever written out: a form is recognised by walking the value and the text side by side. So nothing but
+//! the value itself has to be wiped, whatever the number of its spellings, and a walk that runs out of text can go on
+//! where it stopped when there is more.
+
+use zeroize::Zeroizing;
+
+use super::spelling::{
+    self, Sextet, Step, base64_character, hex_byte, json_character, percent_byte, plain_run,
+    word_begins_at, word_ends_at,
+};
+
+/// Values of fewer bytes are found in their raw form only, and only between boundaries.
+const SHORT: usize = 8;
+
+/// A value to find, and what to put in its place.
+pub(super) struct Needle {
+    value: Zeroizing<Box<str>>,
+    reference: Box<str>,
+}
+
+/// The forms in which a value is found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    Raw,
+    Json,
+    Percent,
+    Hex,
+    Base64(Lead),
+}
+
+/// Where in a base64 character a value begins: how many of its six bits come before the value. A byte begins
+/// at the first, the third or the fifth bit of a character, so there is no other place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lead {
+    Bits0,
+    Bits2,
+    Bits4,
+}
+
+impl Lead {
+    pub(super) const ALL: [Lead; 3] = [Lead::Bits0, Lead::Bits2, Lead::Bits4];
+
+    fn bits(self) -> usize {
+        match self {
+            Lead::Bits0 => 0,
+            Lead::Bits2 => 2,
+            Lead::Bits4 => 4,
+        }
+    }
+}
+
+/// What is left of a base64 match whose last character holds bits of its neighbour as well: another value may begin
+/// in that same character.
+#[derive(Clone, Copy)]
+pub(super) struct Carry {
+    lead: Lead,
+    sextet: u8,
+}
+
+/// How far the walk for one form has come. Holds no part of the value, apart from the last base64 character.
+#[derive(Clone, Copy)]
+pub(super) struct Progress {
+    form: Form,
+    /// How much of the value has been matched: base64 characters in base64, else bytes of the value.
+    matched: usize,
+    /// How many bytes of the text that took.
+    length: usize,
+    /// The base64 character matched last, unless padding follows it.
+    tail: Option<u8>,
+}
+
+impl Progress {
+    pub(super) fn new(form: Form) -> Progress {
+        Progress {
+            form,
+            matched: 0,
+            length: 0,
+            tail: None,
+        }
+    }
+
+    fn pass(&mut self, bytes: usize) {
+        self.matched += bytes;
+        self.length += bytes;
+    }
+
+    /// The length of the line break that may come before the next unit; `None` if the text ends inside of one.
+    fn line_break(&self, text: &[u8]) -> Option<usize> {
+        if self.matched == 0 {
+            return Some(0);
+        }
+        match spelling::line_break(text) {
+            Step::Match(length) => Some(length),
+            Step::Mismatch => Some(0),
+            Step::More => None,
+        }
+    }
+}
+
+impl Needle {
+    /// A needle with its own copy of the value, in a buffer of exactly its size.
+    pub(super) fn new(reference: String, value: &str) -> Needle {
+        Needle {
+            value: Zeroizing::new(Box::from(value)),
+            reference: reference.into_boxed_str(),
+        }
+    }
+
+    pub(super) fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    pub(super) fn value(&self) -> &str {
+        &self.value
+    }
+
+    pub(super) fn is_short(&self) -> bool {
+        self.value.len() < SHORT
+    }
+
+    /// Goes on with a walk that began at `start`. Unless `last`, more text may follow `text`.
+    pub(super) fn advance(
+        &self,
+        progress: &mut Progress,
+        text: &[u8],
+        start: usize,
+        last: bool,
+    ) -> Step {
+        let step = match progress.form {
+            Form::Raw => self.raw(progress, text, start, last),
+            Form::Json => self.json(progress, &text[start..]),
+            Form::Percent => self.percent(progress, &text[start..]),
+            Form::Hex => self.hex(progress, &text[start..]),
+            Form::Base64(lead) => self.base64(lead, progress, &text[start..], last),
+        };
+        match step {
+            Step::More if last => Step::Mismatch,
+            step => step,
+        }
+    }
+
+    fn raw(&self, progress: &mut Progress, text: &[u8], start: usize, last: bool) -> Step {
+        let value = &self.value.as_bytes()[progress.matched..];
+        let rest = &text[start + progress.length..];
+        let common = value.len().min(rest.len());
+        if value[..common] != rest[..common] {
+            return Step::Mismatch;
+        }
+        progress.pass(common);
+        if common < value.len() {
+            return Step::More;
+        }
+        if !self.is_short() {
+            return Step::Match(progress.length);
+        }
+        if word_ends_at(&text[..start]) {
+            return Step::Mismatch;
+        }
+        match word_begins_at(&text[start + progress.length..]) {
+            Some(word) => Step::matching(!word, progress.length),
+            None if last => Step::Match(progress.length),
+            None => Step::More,
+        }
+    }
+
+    /// RFC 8259, section 7: any character may be escaped. A backslash that begins no escape of the next character
+    /// of the value, and `"` and control characters, may stand for themselves: not every writer is strict.
+    fn json(&self, progress: &mut Progress, text: &[u8]) -> Step {
+        let value = self.value.as_bytes();
+        let mut run = plain_run(&value[progress.matched..], &text[progress.length..], b'\\');
+        while !self.value.is_char_boundary(progress.matched + run) {
+            run -= 1;
+        }
+        progress.pass(run);
+        while let Some(character) = self.value[progress.matched..].chars().next() {
+            match json_character(character, &text[progress.length..]) {
+                Step::Match(length) => progress.length += length,
+                other => return other,
+            }
+            progress.matched += character.len_utf8();
+        }
+        Step::Match(progress.length)
+    }
+
+    /// RFC 3986, section 2.1, with the `+` for a space of HTML forms. A percent sign that begins no escape of the
+    /// next byte of the value may stand for itself.
+    fn percent(&self, progress: &mut Progress, text: &[u8]) -> Step {
+        let value = &self.value.as_bytes()[progress.matched..];
+        let run = plain_run(value, &text[progress.length..], b'%');
+        progress.pass(run);
+        for &byte in &value[run..] {
+            match percent_byte(byte, &text[progress.length..]) {
+                Step::Match(length) => progress.length += length,
+                other => return other,
+            }
+            progress.matched += 1;
+        }
+        Step::Match(progress.length)
+    }
+
+    /// RFC 4648, section 8, in either case, perhaps wrapped into lines between two bytes.
+    fn hex(&self, progress: &mut Progress, text: &[u8]) -> Step {
+        for &byte in &self.value.as_bytes()[progress.matched..] {
+            let rest = &text[progress.length..];
+            let Some(skipped) = progress.line_break(rest) else {
+                return Step::More;
+            };
+            match hex_byte(byte, &rest[skipped..]) {
+                Step::Match(length) => progress.length += skipped + length,
+                other => return other,
+            }
+            progress.matched += 1;
+        }
+        Step::Match(progress.length)
+    }
+
+    /// RFC 4648, sections 4 and 5, perhaps wrapped into lines between two characters. The padding is part of the
+    /// match if all of it is there.
+    fn base64(&self, lead: Lead, progress: &mut Progress, text: &[u8], last: bool) -> Step {
+        let characters = self.characters(lead);
+        while progress.matched < characters {
+            let rest = &text[progress.length..];
+            let Some(skipped) = progress.line_break(rest) else {
+                return Step::More;
+            };
+            let (step, sextet) =
+                base64_character(self.sextet(lead, progress.matched), &rest[skipped..]);
+            match step {
+                Step::Match(length) => progress.length += skipped + length,
+                other => return other,
+            }
+            progress.tail = Some(sextet);
+            progress.matched += 1;
+        }
+        let mut padded = progress.length;
+        for _ in 0..self.free_bits(lead) / 2 {
+            match spelling::padding(&text[padded..]) {
+                Step::Match(length) => padded += length,
+                Step::More if !last => return Step::More,
+                Step::More | Step::Mismatch => return Step::Match(progress.length),
+            }
+        }
+        if padded > progress.length {
+            progress.tail = None;
+        }
+        Step::Match(padded)
+    }
+
+    /// How many base64 characters hold bits of the value.
+    fn characters(&self, lead: Lead) -> usize {
+        (lead.bits() + 8 * self.value.len()).div_ceil(6)
+    }
+
+    /// How many bits of the last base64 character do not belong to the value: two for each `=` of the padding, if
+    /// the value is the end of what was encoded.
+    fn free_bits(&self, lead: Lead) -> usize {
+        6 * self.characters(lead) - (lead.bits() + 8 * self.value.len())
+    }
+
+    /// The bits of the value in one of its base64 characters.
+    pub(super) fn sextet(&self, lead: Lead, index: usize) -> Sextet {
+        // Counted from one byte before the value, so that no number is negative.
+        let bit = 6 * index + 8 - lead.bits();
+        let byte = |i: usize| Some(*self.value.as_bytes().get(i.checked_sub(1)?)?);
+        let pair = [byte(bit / 8), byte(bit / 8 + 1)];
+        Sextet {
+            bits: six_bits(pair.map(Option::unwrap_or_default), bit % 8),
+            mask: six_bits(
+                pair.map(|byte| if byte.is_some() { 0xff } else { 0 }),
+                bit % 8,
+            ),
+        }
+    }
+
+    /// What a base64 match of this needle leaves in its last character for a value that follows at once.
+    pub(super) fn carry(&self, progress: &Progress) -> Option<Carry> {
+        let Form::Base64(lead) = progress.form else {
+            return None;
+        };
+        let lead = match self.free_bits(lead) {
+            2 => Lead::Bits4,
+            4 => Lead::Bits2,
+            _ => return None,
+        };
+        let sextet = progress.tail?;
+        Some(Carry { lead, sextet })
+    }
+
+    /// A walk through base64 whose first character is the one that the match before ended with.
+    pub(super) fn carried(&self, carry: Carry) -> Option<Progress> {
+        let fits = !self.is_short() && self.sextet(carry.lead, 0).allows(carry.sextet);
+        fits.then_some(Progress {
+            form: Form::Base64(carry.lead),
+            matched: 1,
+            length: 0,
+            tail: Some(carry.sextet),
+        })
+    }
+}
+
+fn six_bits(pair: [u8; 2], skip: usize) -> u8 {
+    (u16::from_be_bytes(pair) << skip).to_be_bytes()[0] >> 2
+}

@@ -1,0 +1,154 @@
+//! Goes through a text from match to match, also when the text comes in parts.
+
+use std::sync::Arc;
+
+use super::{
+    index::{Index, Start},
+    needle::{Carry, Needle, Progress},
+    spelling::Step,
+};
+
+/// A match: where it is, and of which needle.
+pub(super) struct Found {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) needle: usize,
+}
+
+/// A scan, between two looks at the text. It holds no text: the caller gives it the same text at every look, with
+/// more at the end, and tells it by [`discard`](Scan::discard) what was taken away at the beginning.
+pub(super) struct Scan {
+    /// Everything before this place is decided.
+    position: usize,
+    trying: Trying,
+    /// The walks from `position` that ran out of text.
+    undecided: Vec<Walk>,
+    /// The best match at `position` so far.
+    best: Option<Best>,
+}
+
+/// What is tried at the position.
+#[derive(Clone, Copy)]
+enum Trying {
+    /// Nothing yet; first a value that shares a base64 character with the match before, if there is such a character.
+    Nothing(Option<Carry>),
+    /// That value.
+    Carried,
+    /// Everything else.
+    Anything,
+}
+
+struct Walk {
+    needle: usize,
+    progress: Progress,
+}
+
+struct Best {
+    length: usize,
+    needle: usize,
+    carry: Option<Carry>,
+}
+
+/// What a scan looks at, and for what.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) needles: &'a [Arc<Needle>],
+    pub(super) index: &'a Index,
+    pub(super) text: &'a [u8],
+    /// Whether the text ends here.
+    pub(super) last: bool,
+}
+
+impl Scan {
+    pub(super) fn new() -> Scan {
+        Scan {
+            position: 0,
+            trying: Trying::Nothing(None),
+            undecided: Vec::new(),
+            best: None,
+        }
+    }
+
+    /// Everything before this place is decided: it is in a match that was returned, or in none.
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The first `length` bytes of the text will be missing from now on; they are before the position.
+    pub(super) fn discard(&mut self, length: usize) {
+        self.position -= length;
+    }
+
+    /// The next match; `None` if there is none before the end of the text or before a place where more text is
+    /// needed to tell.
+    pub(super) fn next(&mut self, view: View<'_>) -> Option<Found> {
+        loop {
+            match self.trying {
+                Trying::Nothing(Some(carry)) => {
+                    self.trying = Trying::Carried;
+                    for (needle, each) in view.needles.iter().enumerate() {
+                        if let Some(progress) = each.carried(carry) {
+                            self.walk(Walk { needle, progress }, view);
+                        }
+                    }
+                }
+                Trying::Nothing(None) => {
+                    match view.index.start(view.text, self.position, view.last) {
+                        Start::At(position) => self.position = position,
+                        Start::NotBefore(position) => {
+                            self.position = position;
+                            return None;
+                        }
+                    }
+                    self.trying = Trying::Anything;
+                    for (needle, form) in view.index.candidates(&view.text[self.position..]) {
+                        let progress = Progress::new(form);
+                        self.walk(Walk { needle, progress }, view);
+                    }
+                }
+                Trying::Carried | Trying::Anything => {
+                    for walk in std::mem::take(&mut self.undecided) {
+                        self.walk(walk, view);
+                    }
+                }
+            }
+            if !self.undecided.is_empty() {
+                return None;
+            }
+            if let Some(best) = self.best.take() {
+                let start = self.position;
+                self.position += best.length;
+                self.trying = Trying::Nothing(best.carry);
+                return Some(Found {
+                    start,
+                    end: self.position,
+                    needle: best.needle,
+                });
+            }
+            if let Trying::Anything = self.trying {
+                self.position += 1;
+            }
+            self.trying = Trying::Nothing(None);
+        }
+    }
+
+    fn walk(&mut self, mut walk: Walk, view: View<'_>) {
+        let needle = &view.needles[walk.needle];
+        match needle.advance(&mut walk.progress, view.text, self.position, view.last) {
+            Step::Mismatch => {}
+            Step::More => self.undecided.push(walk),
+            Step::Match(length) => {
+                let better = self.best.as_ref().is_none_or(|best| {
+                    length > best.length || length == best.length && walk.needle < best.needle
+                });
+                if better {
+                    self.best = Some(Best {
+                        length,
+                        needle: walk.needle,
+                        carry: needle.carry(&walk.progress),
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Redaction of output that comes in chunks.
+
+use std::{fmt, sync::Arc};
+
+use zeroize::Zeroizing;
+
+use super::{
+    Redactor,
+    index::Index,
+    scan::{Scan, View},
+};
+
+/// How much of a chunk is looked at in one go, in bytes, so that a large chunk needs no large buffer.
+const PIECE: usize = 16 * 1024;
+
+/// How many bytes before the undecided ones are kept: a character, which a short value may not follow directly.
+const CONTEXT: usize = 4;
+
+/// Redacts output that comes in chunks, as [`Redactor::redact_bytes`] redacts it in one piece.
+///
+/// However the output is cut into chunks, also inside of a character, what [`push`](RedactStream::push) and
+/// [`finish`](RedactStream::finish) return is, put together, what `redact_bytes` returns for the whole.
+///
+/// What may be the beginning of a value is held back until that is certain. That is never more than 16 times the
+/// bytes of the longest value, plus 64, and for ordinary text a few bytes.
+///
+/// ```
+/// use keyward::{Redactor, SecretValue};
+///
+/// let mut redactor = Redactor::new();
+/// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+///
+/// let mut stream = redactor.stream();
+/// assert_eq!(stream.push(b"the key is lin_api"), b"the key is ");
+/// assert_eq!(stream.push(b"_Zq8wT3vN, it se"), b"secret://linear, it se");
+/// assert_eq!(stream.finish(), b"");
+/// ```
+///
+/// # Security
+///
+/// What is held back is wiped when the stream is finished or dropped. A stream that is dropped without
+/// `finish` loses it.
+pub struct RedactStream {
+    redactor: Redactor,
+    index: Arc<Index>,
+    scan: Scan,
+    /// The text from a little before what is undecided; its buffer grows by hand, so that the old one is wiped.
+    held: Zeroizing<Vec<u8>>,
+    /// How much of `held` has been given out, or replaced.
+    done: usize,
+}
+
+impl RedactStream {
+    pub(super) fn new(redactor: Redactor) -> RedactStream {
+        RedactStream {
+            index: redactor.index(),
+            redactor,
+            scan: Scan::new(),
+            held: Zeroizing::new(Vec::new()),
+            done: 0,
+        }
+    }
+
+    /// Takes the next chunk, and returns what has become certain: perhaps nothing, perhaps more than the chunk.
+    #[must_use = "what is returned is not returned again"]
+    pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
+        let mut output = Vec::with_capacity(chunk.len());
+        for piece in chunk.chunks(PIECE) {
+            self.hold(piece);
+            self.release(&mut output, false);
+        }
+        output
+    }
+
+    /// Ends the output, and returns what was held back.
+    #[must_use = "what is returned is the end of the output"]
+    pub fn finish(mut self) -> Vec<u8> {
+        let mut output = Vec::new();
+        self.release(&mut output, true);
+        output
+    }
+
+    fn hold(&mut self, piece: &[u8]) {
+        // Moving what is held only when half of it is done with keeps the cost of all moves linear.
+        let stale = self.done.saturating_sub(CONTEXT);
+        if stale > self.held.len() / 2 {
+            self.held.copy_within(stale.., 0);
+            let left = self.held.len() - stale;
+            self.held.truncate(left);
+            self.scan.discard(stale);
+            self.done -= stale;
+        }
+        let needed = self.held.len() + piece.len();
+        if needed > self.held.capacity() {
+            let capacity = needed.max(2 * self.held.capacity());
+            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
+            larger.extend_from_slice(&self.held);
+            self.held = larger;
+        }
+        self.held.extend_from_slice(piece);
+    }
+
+    fn release(&mut self, output: &mut Vec<u8>, last: bool) {
+        let view = View {
+            needles: &self.redactor.needles,
+            index: &self.index,
+            text: &self.held,
+            last,
+        };
+        while let Some(found) = self.scan.next(view) {
+            output.extend_from_slice(&self.held[self.done..found.start]);
+            output.extend_from_slice(self.redactor.needles[found.needle].reference().as_bytes());
+            self.done = found.end;
+        }
+        let decided = self.scan.position();
+        output.extend_from_slice(&self.held[self.done..decided]);
+        self.done = decided;
+    }
+}
+
+impl fmt::Debug for RedactStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedactStream")
+            .field("values", &self.redactor.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Redacts text that comes in chunks of whole characters, as [`Redactor::redact`] redacts it in one piece.
+///
+/// This is [`RedactStream`] for text: what is said there holds here as well.
+///
+/// ```
+/// use keyward::{Redactor, SecretValue};
+///
+/// let mut redactor = Redactor::new();
+/// redactor.add("secret://bank", &SecretValue::new("pa\"ss\nwörd"));
+///
+/// let mut stream = redactor.text_stream();
+/// let mut shown = stream.push(r#"{"error": "no user has pa\"ss"#);
+/// shown += &stream.push(r#"\nw\u00F6rd"}"#);
+/// shown += &stream.finish();
+/// assert_eq!(shown, r#"{"error": "no user has secret://bank"}"#);
+/// ```
+#[derive(Debug)]
+pub struct RedactTextStream(RedactStream);
+
+impl RedactTextStream {
+    pub(super) fn new(redactor: Redactor) -> RedactTextStream {
+        RedactTextStream(RedactStream::new(redactor))
+    }
+
+    /// Takes the next chunk, and returns what has become certain: perhaps nothing, perhaps more than the chunk.
+    #[must_use = "what is returned is not returned again"]
+    pub fn push(&mut self, chunk: &str) -> String {
+        text(self.0.push(chunk.as_bytes()))
+    }
+
+    /// Ends the text, and returns what was held back.
+    #[must_use = "what is returned is the end of the text"]
+    pub fn finish(self) -> String {
+        text(self.0.finish())
+    }
+}
+
+/// Whole characters went in, and matches begin and end between characters: a form begins with the first byte of a
+/// character, and nothing is held back from within one.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

@@ -1,0 +1,550 @@
+//! Requests: a new secret and a change to one, parsed into valid forms with all errors at once.
+
+use crate::{
+    bounds::{Bounds, TEXT},
+    error::{Error, FieldError},
+    format::Format,
+    location::Location,
+    pattern::ToolPattern,
+    secret::SecretValue,
+};
+
+mod json;
+
+/// A secret to be created.
+///
+/// Nothing is checked before [`UserVault::create`](crate::UserVault::create), which reports every invalid field at
+/// once.
+///
+/// ```
+/// use keyward::NewSecret;
+///
+/// let secret = NewSecret::new("github-token", "ghp_hV5cX2mQ")
+///     .bind("agno__github__*", "/headers/Authorization")
+///     .default_for_tool()
+///     .format("Bearer {}");
+/// assert!(!format!("{secret:?}").contains("ghp_"));
+/// ```
+#[derive(Debug, Clone)]
+pub struct NewSecret {
+    fields: Fields,
+}
+
+impl NewSecret {
+    /// A secret without a binding. The name has 1 to 1,024 characters; the value 4 to 1,024, or more where the vault
+    /// [allows it](Bounds::max_value_chars).
+    pub fn new(name: impl Into<String>, value: impl Into<SecretValue>) -> NewSecret {
+        NewSecret {
+            fields: Fields {
+                name: Given::Value(name.into()),
+                value: Given::Value(value.into()),
+                ..Fields::default()
+            },
+        }
+    }
+
+    /// Binds the secret to the tools that match a pattern and to one location in their arguments, in the languages of
+    /// [`ToolPattern`] and [`Location`].
+    #[must_use]
+    pub fn bind(self, tool_pattern: impl Into<String>, location: impl Into<String>) -> NewSecret {
+        self.tool_pattern(tool_pattern).location(location)
+    }
+
+    /// Binds the secret to the tools that match a pattern, without a location. Such a secret can be asked for by
+    /// [`Origin::Workflow`](crate::Origin::Workflow) references only.
+    #[must_use]
+    pub fn tool_pattern(mut self, pattern: impl Into<String>) -> NewSecret {
+        self.fields.tool_name = Given::Value(pattern.into());
+        self
+    }
+
+    /// Binds the secret to one location, whatever the tool. Such a secret can be asked for by
+    /// [`Origin::Workflow`](crate::Origin::Workflow) references only.
+    #[must_use]
+    pub fn location(mut self, location: impl Into<String>) -> NewSecret {
+        self.fields.tool_arg = Given::Value(location.into());
+        self
+    }
+
+    /// Makes the secret a default: it is put in by itself where a call of a matching tool has no value at the
+    /// location. Needs a tool pattern and a location.
+    #[must_use]
+    pub fn default_for_tool(self) -> NewSecret {
+        self.is_default_for_tool(true)
+    }
+
+    /// Says whether the secret is a default. A vault can [demand](Bounds::require_explicit_default) that this is said.
+    #[must_use]
+    pub fn is_default_for_tool(mut self, is_default: bool) -> NewSecret {
+        self.fields.is_default = Given::Value(is_default);
+        self
+    }
+
+    /// Puts a text around the value where it is injected, with `{}` for the value: `Bearer {}`. The value itself stays
+    /// bare, so that the redactor finds it bare as well. The format `{}` is none.
+    #[must_use]
+    pub fn format(mut self, format: impl Into<String>) -> NewSecret {
+        self.fields.format = Given::Value(format.into());
+        self
+    }
+
+    /// Reads the REST contract's `NewSecret` from JSON text and wipes the text, whether it was valid or not.
+    ///
+    /// Fields that the contract does not know are ignored; of a repeated field the last counts. The fields are checked
+    /// within the contract's bounds; see [`from_json_within`](NewSecret::from_json_within) for a vault with other ones.
+    ///
+    /// ```
+    /// use keyward::NewSecret;
+    ///
+    /// let mut body = br#"{"secret_name": "github-token", "secret_value": "ghp_hV5cX2mQ"}"#.to_vec();
+    /// let secret = NewSecret::from_json(&mut body)?;
+    /// assert!(body.iter().all(|&byte| byte == 0));
+    ///
+    /// let errors = NewSecret::from_json(&mut br#"{"secret_name": 7}"#.to_vec()).unwrap_err();
+    /// assert_eq!(errors.field_errors().len(), 2);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) with every invalid field.
+    ///
+    /// # Security
+    ///
+    /// Leaves no copy of the value behind, other than in the returned request, which wipes it when dropped.
+    pub fn from_json(json: &mut [u8]) -> Result<NewSecret, Error> {
+        NewSecret::from_json_within(json, &Bounds::default())
+    }
+
+    /// [`from_json`](NewSecret::from_json) within the bounds of a vault: see [`Vault::bounds`](crate::Vault::bounds).
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_json`](NewSecret::from_json).
+    pub fn from_json_within(json: &mut [u8], bounds: &Bounds) -> Result<NewSecret, Error> {
+        let fields = json::read(json)?;
+        fields.check_new(bounds)?;
+        Ok(NewSecret { fields })
+    }
+
+    pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidSecret, Error> {
+        self.fields.check_new(bounds)?;
+        let Fields {
+            name,
+            value,
+            tool_name,
+            tool_arg,
+            is_default,
+            format,
+        } = self.fields;
+        let (Some(name), Some(value)) = (name.value(), value.value()) else {
+            unreachable!("both were checked");
+        };
+        Ok(ValidSecret {
+            name,
+            value,
+            tool: tool_name.value(),
+            arg: tool_arg.value(),
+            is_default: is_default.value().unwrap_or(false),
+            format: format
+                .value()
+                .and_then(|text| Format::parse(&text).ok().flatten()),
+        })
+    }
+}
+
+/// A change to a secret. A field that is not named stays as it is.
+///
+/// ```
+/// use keyward::{NewSecret, SecretPatch, UserId, Vault};
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// let info = user.create(NewSecret::new("github-token", "ghp_hV5cX2mQ"))?;
+/// let rotated = SecretPatch::new().value("ghp_Yr7Kd0bW").if_revision(info.revision);
+/// assert_eq!(user.update("github-token", rotated)?.revision, 2);
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SecretPatch {
+    fields: Fields,
+    if_revision: Option<u64>,
+}
+
+impl SecretPatch {
+    /// Changes nothing.
+    pub fn new() -> SecretPatch {
+        SecretPatch::default()
+    }
+
+    /// Gives the secret another name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> SecretPatch {
+        self.fields.name = Given::Value(name.into());
+        self
+    }
+
+    /// Replaces the value. This is always a write, also with the value that the secret has: otherwise updates would
+    /// tell whether a guess is right.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<SecretValue>) -> SecretPatch {
+        self.fields.value = Given::Value(value.into());
+        self
+    }
+
+    /// Binds the secret to other tools and another location.
+    #[must_use]
+    pub fn bind(self, tool_pattern: impl Into<String>, location: impl Into<String>) -> SecretPatch {
+        self.tool_pattern(tool_pattern).location(location)
+    }
+
+    /// Binds the secret to other tools.
+    #[must_use]
+    pub fn tool_pattern(mut self, pattern: impl Into<String>) -> SecretPatch {
+        self.fields.tool_name = Given::Value(pattern.into());
+        self
+    }
+
+    /// Binds the secret to another location.
+    #[must_use]
+    pub fn location(mut self, location: impl Into<String>) -> SecretPatch {
+        self.fields.tool_arg = Given::Value(location.into());
+        self
+    }
+
+    /// Takes the tool pattern away. A default needs one: make the secret none in the same patch.
+    #[must_use]
+    pub fn clear_tool_pattern(mut self) -> SecretPatch {
+        self.fields.tool_name = Given::Null;
+        self
+    }
+
+    /// Takes the location away. A default needs one: make the secret none in the same patch.
+    #[must_use]
+    pub fn clear_location(mut self) -> SecretPatch {
+        self.fields.tool_arg = Given::Null;
+        self
+    }
+
+    /// Takes the whole binding away, and makes the secret no default.
+    #[must_use]
+    pub fn unbind(self) -> SecretPatch {
+        self.clear_tool_pattern()
+            .clear_location()
+            .is_default_for_tool(false)
+    }
+
+    /// Makes the secret a default, or none.
+    #[must_use]
+    pub fn is_default_for_tool(mut self, is_default: bool) -> SecretPatch {
+        self.fields.is_default = Given::Value(is_default);
+        self
+    }
+
+    /// Replaces what is put around the value where it is injected; `{}` takes it away.
+    #[must_use]
+    pub fn format(mut self, format: impl Into<String>) -> SecretPatch {
+        self.fields.format = Given::Value(format.into());
+        self
+    }
+
+    /// Demands that the secret is at this revision: else the update fails with
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and changes nothing.
+    #[must_use]
+    pub fn if_revision(mut self, revision: u64) -> SecretPatch {
+        self.if_revision = Some(revision);
+        self
+    }
+
+    /// Reads the REST contract's `SecretPatch` from JSON text and wipes the text, whether it was valid or not.
+    ///
+    /// `null` takes `tool_name` and `tool_arg` away, and leaves every other field as it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`NewSecret::from_json`].
+    ///
+    /// # Security
+    ///
+    /// As for [`NewSecret::from_json`].
+    pub fn from_json(json: &mut [u8]) -> Result<SecretPatch, Error> {
+        SecretPatch::from_json_within(json, &Bounds::default())
+    }
+
+    /// [`from_json`](SecretPatch::from_json) within the bounds of a vault: see [`Vault::bounds`](crate::Vault::bounds).
+    ///
+    /// # Errors
+    ///
+    /// As for [`NewSecret::from_json`].
+    pub fn from_json_within(json: &mut [u8], bounds: &Bounds) -> Result<SecretPatch, Error> {
+        let fields = json::read(json)?;
+        fields.check_patch(bounds)?;
+        Ok(SecretPatch {
+            fields,
+            if_revision: None,
+        })
+    }
+
+    pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidPatch, Error> {
+        self.fields.check_patch(bounds)?;
+        let Fields {
+            name,
+            value,
+            tool_name,
+            tool_arg,
+            is_default,
+            format,
+        } = self.fields;
+        Ok(ValidPatch {
+            name: name.value(),
+            value: value.value(),
+            tool: tool_name.change(),
+            arg: tool_arg.change(),
+            is_default: is_default.value(),
+            format: format
+                .value()
+                .map(|text| Format::parse(&text).ok().flatten()),
+            if_revision: self.if_revision,
+        })
+    }
+}
+
+/// A new secret whose every field is valid by itself and with the others.
+#[derive(Debug)]
+pub(crate) struct ValidSecret {
+    pub(crate) name: String,
+    pub(crate) value: SecretValue,
+    /// The text of a valid [`ToolPattern`], as it was given.
+    pub(crate) tool: Option<String>,
+    /// The text of a valid [`Location`], as it was given.
+    pub(crate) arg: Option<String>,
+    pub(crate) is_default: bool,
+    pub(crate) format: Option<Format>,
+}
+
+/// A patch whose every field is valid by itself: `None` leaves a field as it is, `Some(None)` takes it away.
+#[derive(Debug)]
+#[expect(clippy::option_option, reason = "outer: not named; inner: taken away")]
+pub(crate) struct ValidPatch {
+    pub(crate) name: Option<String>,
+    pub(crate) value: Option<SecretValue>,
+    pub(crate) tool: Option<Option<String>>,
+    pub(crate) arg: Option<Option<String>>,
+    pub(crate) is_default: Option<bool>,
+    pub(crate) format: Option<Option<Format>>,
+    pub(crate) if_revision: Option<u64>,
+}
+
+/// A default needs somewhere to go.
+pub(crate) fn check_default(
+    is_default: bool,
+    has_tool: bool,
+    has_arg: bool,
+) -> Result<(), FieldError> {
+    let missing = match (is_default, has_tool, has_arg) {
+        (false, _, _) | (true, true, true) => return Ok(()),
+        (true, false, true) => "tool_name",
+        (true, true, false) => "tool_arg",
+        (true, false, false) => "tool_name and tool_arg",
+    };
+    Err(FieldError::value_error(
+        IS_DEFAULT,
+        format_args!("a default needs {missing}: give it, or set is_default_for_tool to false"),
+    ))
+}
+
+const NAME: &str = "secret_name";
+const VALUE: &str = "secret_value";
+const TOOL: &str = "tool_name";
+const ARG: &str = "tool_arg";
+const IS_DEFAULT: &str = "is_default_for_tool";
+const FORMAT: &str = "format";
+
+/// The fields of a request as they were given.
+#[derive(Debug, Clone, Default)]
+struct Fields {
+    name: Given<String>,
+    value: Given<SecretValue>,
+    tool_name: Given<String>,
+    tool_arg: Given<String>,
+    is_default: Given<bool>,
+    format: Given<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Given<T> {
+    #[default]
+    Absent,
+    Null,
+    Value(T),
+    /// Of a JSON type that the field cannot have.
+    WrongType,
+    /// A string of JSON that is no Unicode text: it has an unpaired surrogate.
+    NotUnicode,
+}
+
+impl<T> Given<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Given<U> {
+        match self {
+            Given::Absent => Given::Absent,
+            Given::Null => Given::Null,
+            Given::Value(value) => Given::Value(f(value)),
+            Given::WrongType => Given::WrongType,
+            Given::NotUnicode => Given::NotUnicode,
+        }
+    }
+
+    fn value(self) -> Option<T> {
+        match self {
+            Given::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// `Some(None)` for null.
+    #[expect(clippy::option_option, reason = "outer: not named; inner: taken away")]
+    fn change(self) -> Option<Option<T>> {
+        match self {
+            Given::Value(value) => Some(Some(value)),
+            Given::Null => Some(None),
+            _ => None,
+        }
+    }
+}
+
+impl Fields {
+    fn type_errors(&self) -> Vec<FieldError> {
+        let mut errors = Errors::default();
+        errors.string(NAME, &self.name, |_| Ok(()));
+        errors.string(VALUE, &self.value, |_| Ok(()));
+        errors.string(TOOL, &self.tool_name, |_| Ok(()));
+        errors.string(ARG, &self.tool_arg, |_| Ok(()));
+        errors.bool(&self.is_default);
+        errors.string(FORMAT, &self.format, |_| Ok(()));
+        errors.0
+    }
+
+    fn check_new(&self, bounds: &Bounds) -> Result<(), Error> {
+        let mut errors = Errors::default();
+        errors.required(NAME, &self.name);
+        self.check_name(&mut errors);
+        errors.required(VALUE, &self.value);
+        self.check_value(bounds, &mut errors);
+        self.check_binding(&mut errors);
+        if bounds.demands_explicit_default() {
+            errors.required(IS_DEFAULT, &self.is_default);
+        }
+        self.check_options(&mut errors);
+        let is_default = matches!(self.is_default, Given::Value(true));
+        // A field of a wrong type was given all the same: saying that it is missing would mislead.
+        let given = |field: &Given<String>| !matches!(field, Given::Absent | Given::Null);
+        errors.note(check_default(
+            is_default,
+            given(&self.tool_name),
+            given(&self.tool_arg),
+        ));
+        errors.finish()
+    }
+
+    fn check_patch(&self, bounds: &Bounds) -> Result<(), Error> {
+        let mut errors = Errors::default();
+        self.check_name(&mut errors);
+        self.check_value(bounds, &mut errors);
+        self.check_binding(&mut errors);
+        self.check_options(&mut errors);
+        errors.finish()
+    }
+
+    fn check_name(&self, errors: &mut Errors) {
+        errors.string(NAME, &self.name, |name| TEXT.check(NAME, name));
+    }
+
+    fn check_value(&self, bounds: &Bounds, errors: &mut Errors) {
+        errors.string(VALUE, &self.value, |value| {
+            bounds.value().check(VALUE, value.expose_secret())
+        });
+    }
+
+    fn check_binding(&self, errors: &mut Errors) {
+        errors.string(TOOL, &self.tool_name, |tool| {
+            ToolPattern::parse(tool).map(drop)
+        });
+        errors.string(ARG, &self.tool_arg, |arg| Location::parse(arg).map(drop));
+    }
+
+    fn check_options(&self, errors: &mut Errors) {
+        errors.bool(&self.is_default);
+        errors.string(FORMAT, &self.format, |format| {
+            Format::parse(format).map(drop)
+        });
+    }
+}
+
+/// The invalid fields of one request.
+#[derive(Default)]
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn note(&mut self, result: Result<(), FieldError>) {
+        self.0.extend(result.err());
+    }
+
+    /// The field is there, and not null.
+    fn required<T>(&mut self, field: &'static str, given: &Given<T>) {
+        match given {
+            Given::Absent => self
+                .0
+                .push(FieldError::field(field, "missing", "Field required")),
+            Given::Null if field == IS_DEFAULT => self.not_bool(),
+            Given::Null => self.not_string(field),
+            _ => {}
+        }
+    }
+
+    fn string<T>(
+        &mut self,
+        field: &'static str,
+        given: &Given<T>,
+        check: impl FnOnce(&T) -> Result<(), FieldError>,
+    ) {
+        match given {
+            Given::Absent | Given::Null => {}
+            Given::Value(value) => self.note(check(value)),
+            Given::WrongType => self.not_string(field),
+            Given::NotUnicode => self.0.push(FieldError::field(
+                field,
+                "string_type",
+                "Input should be a valid string, unable to parse raw data as a unicode string",
+            )),
+        }
+    }
+
+    fn bool(&mut self, given: &Given<bool>) {
+        if matches!(given, Given::WrongType | Given::NotUnicode) {
+            self.not_bool();
+        }
+    }
+
+    fn not_string(&mut self, field: &'static str) {
+        self.0.push(FieldError::field(
+            field,
+            "string_type",
+            "Input should be a valid string",
+        ));
+    }
+
+    fn not_bool(&mut self) {
+        self.0.push(FieldError::field(
+            IS_DEFAULT,
+            "bool_type",
+            "Input should be a valid boolean",
+        ));
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::validation(self.0))
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! How the fields of a request are read from JSON.
+//!
+//! [`read`] leaves no copy of a value behind. A general JSON parser cannot promise that: it unescapes a string in
+//! scratch space that it does not wipe. So `serde_json` is asked for the extent of each member only, as a slice of the
+//! input, and the strings among them are unescaped here, each into a wiped buffer that never grows. The plain
+//! [`Deserialize`] of the requests works with any format, and cannot promise it.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, NewSecret, SecretPatch, TOOL, VALUE};
+use crate::{
+    error::{Error, FieldError, LocSegment},
+    secret::SecretValue,
+};
+
+/// Reads the fields of a JSON object and wipes the text, whatever it was.
+pub(super) fn read(json: &mut [u8]) -> Result<Fields, Error> {
+    let fields = read_unwiped(json);
+    json.zeroize();
+    fields
+}
+
+fn read_unwiped(json: &[u8]) -> Result<Fields, Error> {
+    match serde_json::from_slice::<Members>(json) {
+        Ok(Members(Some(fields))) => Ok(fields),
+        Ok(Members(None)) => Err(not_an_object()),
+        Err(error) => Err(malformed(json, &error)),
+    }
+}
+
+fn not_an_object() -> Error {
+    let msg = "Input should be a valid dictionary or object to extract fields from";
+    Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
+}
+
+/// Where the text stops being JSON, in bytes from its start. The parser's own message is left out, since it may repeat
+/// what it found there.
+fn malformed(json: &[u8], error: &serde_json::Error) -> Error {
+    let line_start: usize = json
+        .split_inclusive(|&byte| byte == b'\n')
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum();
+    let offset = line_start + error.column().saturating_sub(1);
+    let loc = [LocSegment::Index(offset)];
+    Error::validation(vec![FieldError::new(
+        loc,
+        "json_invalid",
+        "JSON decode error",
+    )])
+}
+
+/// The known members of a JSON object; `None` for any other JSON value.
+struct Members(Option<Fields>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+        let body = <&'de RawValue>::deserialize(deserializer)?.get();
+        if !body.starts_with('{') {
+            return Ok(Members(None));
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(body);
+        let fields = (&mut deserializer)
+            .deserialize_map(MembersVisitor)
+            .map_err(de::Error::custom)?;
+        Ok(Members(Some(fields)))
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
+            let member = members.next_value::<&'de RawValue>()?.get();
+            match &*key {
+                NAME => fields.name = string(member, plain),
+                VALUE => fields.value = string(member, SecretValue::from),
+                TOOL => fields.tool_name = string(member, plain),
+                ARG => fields.tool_arg = string(member, plain),
+                IS_DEFAULT => fields.is_default = boolean(member),
+                FORMAT => fields.format = string(member, plain),
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+}
+
+fn plain(mut text: Zeroizing<String>) -> String {
+    std::mem::take(&mut *text)
+}
+
+fn string<T>(member: &str, make: fn(Zeroizing<String>) -> T) -> Given<T> {
+    match member.as_bytes() {
+        b"null" => Given::Null,
+        [b'"', .., b'"'] => match unescape(&member[1..member.len() - 1]) {
+            Some(text) => Given::Value(make(text)),
+            None => Given::NotUnicode,
+        },
+        _ => Given::WrongType,
+    }
+}
+
+fn boolean(member: &str) -> Given<bool> {
+    match member {
+        "null" => Given::Null,
+        "true" => Given::Value(true),
+        "false" => Given::Value(false),
+        _ => Given::WrongType,
+    }
+}
+
+/// The text that the inside of a JSON string stands for (RFC 8259, section 7); `None` if it is no Unicode text. The
+/// caller has made sure that the escapes are well-formed.
+fn unescape(escaped: &str) -> Option<Zeroizing<String>> {
+    // No escape stands for more bytes than it has, so the buffer does not grow.
+    let mut text = Zeroizing::new(String::with_capacity(escaped.len()));
+    let mut rest = escaped;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let (c, length) = match rest.as_bytes().get(at + 1)? {
+            b'b' => ('\u{8}', 2),
+            b'f' => ('\u{c}', 2),
+            b'n' => ('\n', 2),
+            b'r' => ('\r', 2),
+            b't' => ('\t', 2),
+            b'u' => unicode_escape(&rest[at..])?,
+            &other => (char::from(other), 2),
+        };
+        text.push(c);
+        rest = &rest[at + length..];
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// The character of a `\u` escape, or of two that are a surrogate pair, and the length of the escapes in bytes.
+fn unicode_escape(escaped: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let digits = escaped.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let first = unit(0)?;
+    if let Some(c) = char::from_u32(u32::from(first)) {
+        return Some((c, 6));
+    }
+    let pair = char::decode_utf16([first, unit(6)?]).next()?.ok()?;
+    Some((pair, 12))
+}
+
+impl<'de> Deserialize<'de> for NewSecret {
+    /// # Security
+    ///
+    /// The format's parser may keep copies of the value that nobody wipes: `serde_json`, for one, unescapes strings in
+    /// such a buffer. Use [`NewSecret::from_json`] where the input is JSON text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NewSecret, D::Error> {
+        let fields = deserialize_fields(deserializer)?;
+        Ok(NewSecret { fields })
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretPatch {
+    /// # Security
+    ///
+    /// As for [`NewSecret`]: use [`SecretPatch::from_json`] where the input is JSON text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SecretPatch, D::Error> {
+        let fields = deserialize_fields(deserializer)?;
+        Ok(SecretPatch {
+            fields,
+            if_revision: None,
+        })
+    }
+}
+
+/// All fields of a wrong type are reported together. What else may be wrong with them is found when they are used.
+fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
+    let fields = deserializer.deserialize_map(FieldsVisitor)?;
+    let errors = fields.type_errors();
+    if errors.is_empty() {
+        Ok(fields)
+    } else {
+        Err(de::Error::custom(Error::validation(errors)))
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the fields of a secret")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                NAME => fields.name = members.next_value()?,
+                VALUE => {
+                    fields.value = members.next_value::<Given<String>>()?.map(SecretValue::new);
+                }
+                TOOL => fields.tool_name = members.next_value()?,
+                ARG => fields.tool_arg = members.next_value()?,
+                IS_DEFAULT => fields.is_default = members.next_value()?,
+                FORMAT => fields.format = members.next_value()?,
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+impl<'de> Deserialize<'de> for Given<String> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_any(GivenVisitor)
+            .map(|scalar| match scalar {
+                Scalar::Null => Given::Null,
+                Scalar::String(text) => Given::Value(text),
+                Scalar::Bool(_) | Scalar::Other => Given::WrongType,
+            })
+    }
+}
+
+impl<'de> Deserialize<'de> for Given<bool> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_any(GivenVisitor)
+            .map(|scalar| match scalar {
+                Scalar::Null => Given::Null,
+                Scalar::Bool(value) => Given::Value(value),
+                Scalar::String(text) => {
+                    drop(Zeroizing::new(text));
+                    Given::WrongType
+                }
+                Scalar::Other => Given::WrongType,
+            })
+    }
+}
+
+enum Scalar {
+    Null,
+    Bool(bool),
+    String(String),
+    Other,
+}
+
+/// Takes a value of any type, so that one of a wrong type is told from malformed input and the fields behind it are
+/// read all the same.
+struct GivenVisitor;
+
+impl<'de> Visitor<'de> for GivenVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Bool(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Scalar, E> {
+        Ok(Scalar::String(text))
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `\u` escapes with small hexadecimal digits.
+    fn units(c: char) -> String {
+        let units = c.encode_utf16(&mut [0; 2]).to_vec();
+        units
+            .into_iter()
+            .fold(String::new(), |text, unit| format!("{text}\\u{unit:04x}"))
+    }
+
+    /// Any legal escape of a character, chosen by `choice`.
+    fn escape(c: char, choice: u8) -> String {
+        let short = match c {
+            '"' | '\\' | '/' => Some(c),
+            '\u{8}' => Some('b'),
+            '\u{c}' => Some('f'),
+            '\n' => Some('n'),
+            '\r' => Some('r'),
+            '\t' => Some('t'),
+            _ => None,
+        };
+        let needed = c < ' ' || c == '"' || c == '\\';
+        match (choice % 4, short) {
+            (0, _) if !needed => c.to_string(),
+            (1, Some(short)) => format!("\\{short}"),
+            (2, _) => units(c).to_uppercase().replace("\\U", "\\u"),
+            _ => units(c),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_escape_is_read_as_the_parser_of_serde_json_reads_it(
+            value in "([ -~]|[\\\\\"/\n\t\r\u{8}\u{c}]|\\PC){0,40}",
+            choices in prop::collection::vec(any::<u8>(), 1..20),
+        ) {
+            let escaped: String = value.chars().zip(choices.iter().cycle()).map(|(c, &n)| escape(c, n)).collect();
+            let json = format!("\"{escaped}\"");
+            prop_assert_eq!(&serde_json::from_str::<String>(&json).unwrap(), &value);
+            let Given::Value(read) = string(&json, plain) else { panic!("no string: {json}") };
+            prop_assert_eq!(read, value);
+        }
+
+        #[test]
+        fn the_buffer_does_not_grow(value in "\\PC{0,40}", choices in prop::collection::vec(any::<u8>(), 1..20)) {
+            let escaped: String = value.chars().zip(choices.iter().cycle()).map(|(c, &n)| escape(c, n)).collect();
+            let text = unescape(&escaped).unwrap();
+            prop_assert_eq!(text.capacity(), String::with_capacity(escaped.len()).capacity());
+        }
+    }
+
+    #[test]
+    fn an_unpaired_surrogate_is_no_text() {
+        for escaped in [
+            r"\ud800",
+            r"\udc00",
+            r"\ud800x",
+            r"\ud800\u0041",
+            r"\ud83d\ud83d",
+        ] {
+            assert_eq!(unescape(escaped), None, "{escaped}");
+        }
+        assert_eq!(unescape(r"\ud83d\ude00").unwrap().as_str(), "😀");
+    }
+}

@@ -1,0 +1,343 @@
+//! The compiled resolver against the definition: by cases that are written down, and by random ones.
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    Match, Resolver,
+    naive::{Binding, Naive},
+};
+use crate::{Location, SecretId, ToolPattern};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Suite {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    bindings: Vec<[String; 3]>,
+    calls: Vec<Call>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    tool: String,
+    wins: Vec<String>,
+    candidates: Option<Vec<String>>,
+}
+
+#[test]
+fn cases_written_down() {
+    let suite: Suite = toml::from_str(include_str!("../../tests/resolution.toml")).unwrap();
+    assert!(suite.case.len() >= 40);
+    for case in &suite.case {
+        case.run();
+    }
+}
+
+impl Case {
+    fn run(&self) {
+        let bindings: Vec<Binding> = self
+            .bindings
+            .iter()
+            .zip(0..)
+            .map(|([_, pattern, location], age)| binding(&written_out(pattern), location, age))
+            .collect();
+        let naive = Naive::new(&bindings);
+        let resolvers = in_several_orders(&bindings);
+        for call in &self.calls {
+            let tool = written_out(&call.tool);
+            let context = format!("{}: {}", self.name, call.tool);
+            let expected = |labels: &[String]| -> Vec<Binding> {
+                labels
+                    .iter()
+                    .map(|label| {
+                        let at = self.bindings.iter().position(|b| b[0] == *label);
+                        bindings[at.expect("the case has a binding of this label")].clone()
+                    })
+                    .collect()
+            };
+            let wins = expected(&call.wins);
+            let candidates = call.candidates.as_deref().map(expected);
+            assert_eq!(naive.resolve(&tool), wins, "by definition: {context}");
+            if let Some(candidates) = &candidates {
+                assert_eq!(
+                    &naive.candidates(&tool),
+                    candidates,
+                    "by definition: {context}"
+                );
+            }
+            for resolver in &resolvers {
+                assert_eq!(found(&resolver.resolve(&tool)), wins, "{context}");
+                assert_eq!(
+                    found(&resolver.candidates(&tool)),
+                    candidates
+                        .clone()
+                        .unwrap_or_else(|| naive.candidates(&tool)),
+                    "{context}"
+                );
+            }
+        }
+    }
+}
+
+/// Replaces every `{N x TEXT}` by TEXT, N times; what only looks a little like it stays.
+fn written_out(text: &str) -> String {
+    let Some((before, (times, repeated), after)) =
+        text.split_once('{').and_then(|(before, rest)| {
+            let (inside, after) = rest.split_once('}')?;
+            Some((before, inside.split_once(" x ")?, after))
+        })
+    else {
+        return text.to_owned();
+    };
+    let times = times.parse().unwrap();
+    format!("{before}{}{}", repeated.repeat(times), written_out(after))
+}
+
+fn binding(pattern: &str, location: &str, age: u128) -> Binding {
+    (
+        Location::new(location).unwrap(),
+        ToolPattern::new(pattern).unwrap(),
+        SecretId::new(Uuid::from_u128(age)),
+    )
+}
+
+fn resolver<'b>(bindings: impl IntoIterator<Item = &'b Binding>) -> Resolver {
+    let mut builder = Resolver::builder();
+    for (location, pattern, id) in bindings {
+        builder.add(pattern.clone(), location.clone(), *id);
+    }
+    builder.build()
+}
+
+/// The order in which bindings are added, and whether one is added again, must not matter.
+fn in_several_orders(bindings: &[Binding]) -> [Resolver; 3] {
+    let middle = bindings.len() / 2;
+    [
+        resolver(bindings),
+        resolver(bindings.iter().rev()),
+        resolver(bindings[middle..].iter().chain(bindings)),
+    ]
+}
+
+fn found(matches: &[Match<'_>]) -> Vec<Binding> {
+    matches
+        .iter()
+        .map(|m| (m.location().clone(), m.pattern().clone(), m.id()))
+        .collect()
+}
+
+fn assert_agree(bindings: &[Binding], names: &[String]) {
+    let naive = Naive::new(bindings);
+    for resolver in in_several_orders(bindings) {
+        for name in names {
+            assert_eq!(
+                found(&resolver.resolve(name)),
+                naive.resolve(name),
+                "{name:?} among {bindings:?}"
+            );
+            assert_eq!(
+                found(&resolver.candidates(name)),
+                naive.candidates(name),
+                "{name:?} among {bindings:?}"
+            );
+        }
+    }
+}
+
+const LOCATIONS: [&str; 12] = [
+    "a", "b", "/a/b", "/a/b/c", "c", "d", "e", "f", "g", "h", "i", "j",
+];
+
+fn bindings_of(
+    pattern: &'static str,
+    locations: usize,
+    most: usize,
+) -> impl Strategy<Value = Vec<Binding>> {
+    // Few ids, so that some bindings have one id and some differ in nothing else.
+    let binding = (pattern, 0..locations, 0u128..6)
+        .prop_map(|(pattern, location, age)| binding(&pattern, LOCATIONS[location], age));
+    prop::collection::vec(binding, 0..most)
+}
+
+proptest! {
+    #[test]
+    fn agrees_where_patterns_collide(
+        bindings in bindings_of("[ab*?]{1,8}", 3, 40),
+        names in prop::collection::vec("[ab]{0,10}", 8),
+    ) {
+        assert_agree(&bindings, &names);
+    }
+
+    #[test]
+    fn agrees_on_names_with_wildcard_characters(
+        bindings in bindings_of("[a*?]{1,5}", 2, 20),
+        names in prop::collection::vec("[a*?]{0,6}", 8),
+    ) {
+        assert_agree(&bindings, &names);
+    }
+
+    #[test]
+    fn agrees_with_many_locations_and_patterns(
+        bindings in bindings_of("[ab]{0,2}[*?]{1,2}[ab]{0,2}[*]?|\\*|[ab]{1,4}", LOCATIONS.len(), 120),
+        names in prop::collection::vec("[ab]{0,5}", 8),
+    ) {
+        assert_agree(&bindings, &names);
+    }
+
+    #[test]
+    fn agrees_on_unicode(
+        bindings in bindings_of("([aéèe€🔑\u{301}*?]|\\PC){1,5}", 2, 20),
+        names in prop::collection::vec("([aéèe€🔑\u{301}]|\\PC){0,6}", 8),
+    ) {
+        assert_agree(&bindings, &names);
+    }
+
+    #[test]
+    fn agrees_on_long_and_deep_patterns(
+        bindings in bindings_of("([ab?]{0,12}\\*){1,12}[ab?]{0,12}", 2, 12),
+        names in prop::collection::vec("[ab]{0,120}", 4),
+    ) {
+        assert_agree(&bindings, &names);
+    }
+}
+
+#[test]
+fn agrees_on_real_tools() {
+    #[derive(Deserialize)]
+    struct Tool {
+        tool: String,
+        args: Vec<String>,
+    }
+    let tools: Vec<Tool> =
+        serde_json::from_str(include_str!("../../tests/data/tools.json")).unwrap();
+    let mut bindings = Vec::new();
+    for (tool, age) in tools.iter().zip(0..) {
+        let name = &tool.tool;
+        let service = name
+            .rsplit_once("__")
+            .map_or(&**name, |(service, _)| service);
+        let action = name.rsplit('_').next().unwrap();
+        let patterns = [
+            name.clone(),
+            format!("{service}__*"),
+            format!("*_{action}"),
+            format!("*{action}*"),
+            format!("{}?", &name[..name.len() - 1]),
+        ];
+        for (i, arg) in tool.args.iter().enumerate().take(4) {
+            bindings.push(binding(&patterns[i], arg, age));
+            bindings.push(binding(&patterns[4 - i], "api_key", age + 1000));
+        }
+    }
+    let (naive, resolver) = (Naive::new(&bindings), resolver(&bindings));
+    let mut most = 0;
+    for Tool { tool, .. } in &tools {
+        let matches = resolver.resolve(tool);
+        assert_eq!(found(&matches), naive.resolve(tool), "{tool}");
+        assert_eq!(
+            found(&resolver.candidates(tool)),
+            naive.candidates(tool),
+            "{tool}"
+        );
+        most = most.max(matches.len());
+    }
+    assert!(most > 2, "the names are made to collide");
+}
+
+#[test]
+fn up_to_eight_locations_stay_off_the_heap() {
+    let bindings: Vec<Binding> = LOCATIONS
+        .iter()
+        .zip(0..)
+        .flat_map(|(location, age)| [binding("*", location, age), binding("t*", location, age)])
+        .collect();
+    let eight = resolver(&bindings[..16]);
+    let found = eight.resolve("tool");
+    assert_eq!(found.len(), 8);
+    assert!(!found.0.is_spilled());
+
+    let nine = resolver(&bindings[..18]);
+    let found = nine.resolve("tool");
+    assert_eq!(found.len(), 9);
+    assert!(found.0.is_spilled());
+}
+
+#[test]
+fn a_binding_that_is_added_again_is_one() {
+    let one = binding("a*", "token", 1);
+    let resolver = resolver([
+        &one,
+        &binding("a**", "/token", 1),
+        &binding("a*", "token", 2),
+    ]);
+    assert_eq!(resolver.len(), 2);
+    assert_eq!(found(&resolver.resolve("a")), [one]);
+}
+
+#[test]
+fn a_builder_can_go_on() {
+    let mut builder = Resolver::builder();
+    assert!(builder.build().is_empty());
+    assert!(Resolver::default().is_empty());
+    let (location, pattern, id) = binding("a", "token", 1);
+    builder.add(pattern, location, id);
+    let first = builder.build();
+    let (location, pattern, id) = binding("b", "token", 2);
+    builder.add(pattern, location, id);
+    assert_eq!(builder.build().len(), 2);
+    assert!(first.resolve("b").is_empty());
+}
+
+#[test]
+fn hostile_patterns_agree_in_bounded_time() {
+    // Every place behind a star stays reached, every choice of `a` and `?` fits, and nothing ends with `b`.
+    let mut bindings: Vec<Binding> = (0..40)
+        .map(|i: usize| {
+            let text = format!("{}*b", "*a".repeat(100 + i));
+            binding(&text, "token", i as u128)
+        })
+        .collect();
+    bindings.extend((0..40).map(|i: usize| {
+        let part: String = (0..60)
+            .map(|bit| if i >> (bit % 6) & 1 == 0 { 'a' } else { '?' })
+            .collect();
+        binding(&format!("*{part}b"), "token", i as u128)
+    }));
+    let almost = "a".repeat(1024);
+    let (naive, resolver) = (Naive::new(&bindings), resolver(&bindings));
+    for name in [format!("{almost}b"), almost] {
+        assert_eq!(found(&resolver.resolve(&name)), naive.resolve(&name));
+    }
+}
+
+#[test]
+fn it_can_be_shared() {
+    fn assert_shared<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    assert_shared::<Resolver>();
+    assert_shared::<super::ResolverBuilder>();
+    assert_shared::<super::Resolved<'static>>();
+    assert_shared::<Match<'static>>();
+    assert_shared::<ToolPattern>();
+}
+
+#[test]
+fn debug_forms_are_short() {
+    let resolver = resolver(&[binding("a*", "token", 1)]);
+    assert_eq!(
+        format!("{resolver:?}"),
+        "Resolver { bindings: 1, locations: 1, patterns: 1, .. }"
+    );
+    assert_eq!(
+        format!("{:?}", resolver.resolve("a")),
+        "[Match { location: Location(\"/token\"), pattern: ToolPattern(\"a*\"), \
+         id: SecretId(00000000-0000-0000-0000-000000000001) }]"
+    );
+}

@@ -1,0 +1,285 @@
+//! The seam between a vault and what keeps it: sealed rows, and one transaction for each write.
+//!
+//! A store sees no plaintext: rows and roots are sealed, and their names are keyed digests. It holds
+//!
+//! * what the vault is opened with: its key slots and sealed keys,
+//! * the vault's root,
+//! * one root for each user,
+//! * rows, each under a user's and its own name.
+//!
+//! Everything that a write changes goes into one [`Transaction`], which is kept whole or not at all: rows, the user's
+//! root, and the vault's. Of a store that one process has for itself, such as an embedded file, each write updates the
+//! vault's root too. A store that many processes share, such as a database server, orders the writes of one user by
+//! comparing that user's root with the one that the writer started from, lets writes of different users pass each
+//! other, and takes the vault's root from time to time only (`vault_root: None` in between).
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Arc,
+};
+
+use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
+
+mod memory;
+
+pub(crate) use memory::MemoryStorage;
+
+/// What keeps a vault's sealed rows.
+pub(crate) trait Storage: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
+    /// What the vault is opened with; `None` if no transaction gave it.
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// The vault's root; `None` before the first transaction.
+    fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError>;
+
+    /// Every user's root, in no order.
+    fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError>;
+
+    /// One user's root and rows, as of one moment; `None` if the user has no root.
+    fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError>;
+
+    /// Keeps all of a transaction, for good, or nothing of it.
+    fn commit(&self, transaction: Transaction) -> Result<(), StorageError>;
+}
+
+/// One user's root and rows, in no order.
+#[derive(Debug)]
+pub(crate) struct UserRows {
+    pub(crate) root: SealedRoot,
+    pub(crate) rows: Vec<(RowTag, Arc<SealedRow>)>,
+}
+
+/// One write.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    /// What the vault is opened with from now on; `None` leaves it as it is.
+    pub(crate) keys: Option<Vec<u8>>,
+    /// The vault's new root; `None` leaves it as it is.
+    pub(crate) vault_root: Option<SealedRoot>,
+    pub(crate) user: Option<UserChange>,
+}
+
+/// What a write changes of one user.
+#[derive(Debug)]
+pub(crate) struct UserChange {
+    pub(crate) user: UserTag,
+    /// The root that the writer started from. If the store has another one, it changes nothing.
+    pub(crate) expected: Option<SealedRoot>,
+    /// The new root. Without one the user goes, with every row.
+    pub(crate) root: Option<SealedRoot>,
+    /// Rows that are added or replaced.
+    pub(crate) put: Vec<(RowTag, Arc<SealedRow>)>,
+    /// Rows that go.
+    pub(crate) delete: Vec<RowTag>,
+}
+
+/// Why a store did not do what it was asked. Nothing was changed.
+#[derive(Debug)]
+pub(crate) enum StorageError {
+    /// The user's root is not the one that the writer started from: someone else wrote in between.
+    RootChanged,
+    /// The store failed.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "memory does not fail; a file does")
+    )]
+    Failed(Box<dyn StdError + Send + Sync>),
+}
+
+/// What every store has to do.
+#[cfg(test)]
+pub(crate) mod conformance {
+    use super::*;
+    use crate::sealed::Sealed;
+
+    fn root(byte: u8) -> SealedRoot {
+        SealedRoot {
+            key_id: 1,
+            root: Sealed::new([byte; 60]),
+        }
+    }
+
+    fn row(byte: u8) -> Arc<SealedRow> {
+        Arc::new(SealedRow {
+            key_id: 1,
+            metadata: Sealed::new([byte; 80]),
+            value: Sealed::new([byte; 50]),
+        })
+    }
+
+    const ALICE: UserTag = UserTag([1; 16]);
+    const BOB: UserTag = UserTag([2; 16]);
+
+    fn write(user: UserTag, expected: Option<u8>, new: Option<u8>) -> UserChange {
+        UserChange {
+            user,
+            expected: expected.map(root),
+            root: new.map(root),
+            put: Vec::new(),
+            delete: Vec::new(),
+        }
+    }
+
+    fn rows(store: &dyn Storage, user: UserTag) -> Vec<(RowTag, Arc<SealedRow>)> {
+        let mut rows = store
+            .user(user)
+            .unwrap()
+            .map_or_else(Vec::new, |user| user.rows);
+        rows.sort_by_key(|(tag, _)| *tag);
+        rows
+    }
+
+    pub(crate) fn check(new_store: impl Fn() -> Box<dyn Storage>) {
+        an_empty_store_has_nothing(&*new_store());
+        keys_are_kept_until_others_are_given(&*new_store());
+        a_transaction_is_kept(&*new_store());
+        a_changed_root_stops_the_whole_transaction(&*new_store());
+        users_are_apart(&*new_store());
+        a_user_without_a_root_is_gone(&*new_store());
+    }
+
+    fn an_empty_store_has_nothing(store: &dyn Storage) {
+        assert!(store.keys().unwrap().is_none());
+        assert!(store.vault_root().unwrap().is_none());
+        assert!(store.user_roots().unwrap().is_empty());
+        assert!(store.user(ALICE).unwrap().is_none());
+    }
+
+    fn a_transaction_is_kept(store: &dyn Storage) {
+        let mut first = write(ALICE, None, Some(1));
+        first.put = vec![(RowTag([1; 16]), row(1)), (RowTag([2; 16]), row(2))];
+        store
+            .commit(Transaction {
+                keys: None,
+                vault_root: Some(root(100)),
+                user: Some(first),
+            })
+            .unwrap();
+        let mut second = write(ALICE, Some(1), Some(2));
+        second.put = vec![(RowTag([2; 16]), row(22)), (RowTag([3; 16]), row(3))];
+        second.delete = vec![RowTag([1; 16])];
+        store
+            .commit(Transaction {
+                keys: None,
+                vault_root: None,
+                user: Some(second),
+            })
+            .unwrap();
+        assert_eq!(store.vault_root().unwrap(), Some(root(100)));
+        assert_eq!(store.user(ALICE).unwrap().unwrap().root, root(2));
+        assert_eq!(
+            rows(store, ALICE),
+            [(RowTag([2; 16]), row(22)), (RowTag([3; 16]), row(3))]
+        );
+    }
+
+    fn keys_are_kept_until_others_are_given(store: &dyn Storage) {
+        for keys in [Some(&b"first"[..]), None, Some(b"second, and longer"), None] {
+            let before = store.keys().unwrap();
+            let transaction = Transaction {
+                keys: keys.map(<[u8]>::to_vec),
+                ..Transaction::default()
+            };
+            store.commit(transaction).unwrap();
+            assert_eq!(store.keys().unwrap(), keys.map(<[u8]>::to_vec).or(before));
+        }
+        let stopped = store.commit(Transaction {
+            keys: Some(b"third".to_vec()),
+            vault_root: Some(root(1)),
+            user: Some(write(ALICE, Some(1), Some(2))),
+        });
+        assert!(matches!(stopped, Err(StorageError::RootChanged)));
+        assert_eq!(store.keys().unwrap().unwrap(), b"second, and longer");
+        assert!(store.vault_root().unwrap().is_none());
+    }
+
+    fn a_changed_root_stops_the_whole_transaction(store: &dyn Storage) {
+        store
+            .commit(Transaction {
+                keys: None,
+                vault_root: Some(root(100)),
+                user: Some(write(ALICE, None, Some(1))),
+            })
+            .unwrap();
+        for expected in [None, Some(9)] {
+            for new in [Some(2), None] {
+                let mut change = write(ALICE, expected, new);
+                change.put = vec![(RowTag([1; 16]), row(1))];
+                let result = store.commit(Transaction {
+                    keys: None,
+                    vault_root: Some(root(101)),
+                    user: Some(change),
+                });
+                assert!(matches!(result, Err(StorageError::RootChanged)));
+            }
+        }
+        let absent = store.commit(Transaction {
+            keys: None,
+            vault_root: None,
+            user: Some(write(BOB, Some(1), Some(2))),
+        });
+        assert!(matches!(absent, Err(StorageError::RootChanged)));
+        assert_eq!(store.vault_root().unwrap(), Some(root(100)));
+        assert_eq!(store.user_roots().unwrap(), [(ALICE, root(1))]);
+        assert!(rows(store, ALICE).is_empty());
+    }
+
+    fn users_are_apart(store: &dyn Storage) {
+        for (user, byte) in [(ALICE, 1), (BOB, 2)] {
+            let mut change = write(user, None, Some(byte));
+            change.put = vec![(RowTag([7; 16]), row(byte))];
+            store
+                .commit(Transaction {
+                    keys: None,
+                    vault_root: None,
+                    user: Some(change),
+                })
+                .unwrap();
+        }
+        let mut change = write(ALICE, Some(1), Some(3));
+        change.delete = vec![RowTag([7; 16])];
+        store
+            .commit(Transaction {
+                keys: None,
+                vault_root: None,
+                user: Some(change),
+            })
+            .unwrap();
+        assert!(rows(store, ALICE).is_empty());
+        assert_eq!(rows(store, BOB), [(RowTag([7; 16]), row(2))]);
+        let mut roots = store.user_roots().unwrap();
+        roots.sort_by_key(|(user, _)| *user);
+        assert_eq!(roots, [(ALICE, root(3)), (BOB, root(2))]);
+    }
+
+    fn a_user_without_a_root_is_gone(store: &dyn Storage) {
+        let mut change = write(ALICE, None, Some(1));
+        change.put = vec![(RowTag([7; 16]), row(1))];
+        store
+            .commit(Transaction {
+                keys: None,
+                vault_root: None,
+                user: Some(change),
+            })
+            .unwrap();
+        store
+            .commit(Transaction {
+                keys: None,
+                vault_root: None,
+                user: Some(write(ALICE, Some(1), None)),
+            })
+            .unwrap();
+        assert!(store.user(ALICE).unwrap().is_none());
+        assert!(store.user_roots().unwrap().is_empty());
+        store
+            .commit(Transaction {
+                keys: None,
+                vault_root: None,
+                user: Some(write(ALICE, None, Some(2))),
+            })
+            .unwrap();
+        assert!(rows(store, ALICE).is_empty(), "no row came back");
+    }
+}

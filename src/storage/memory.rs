@@ -1,0 +1,108 @@
+//! A store in the process's own memory.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Storage, StorageError, Transaction, UserRows};
+use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
+
+/// Keeps sealed rows until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryStorage(Mutex<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    keys: Option<Vec<u8>>,
+    vault_root: Option<SealedRoot>,
+    users: HashMap<UserTag, User>,
+}
+
+#[derive(Debug)]
+struct User {
+    root: SealedRoot,
+    rows: HashMap<RowTag, Arc<SealedRow>>,
+}
+
+impl MemoryStorage {
+    /// A panic elsewhere cannot leave half a transaction behind: nothing in [`Storage::commit`] panics once it changes
+    /// something.
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.rows().keys.clone())
+    }
+
+    fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
+        Ok(self.rows().vault_root.clone())
+    }
+
+    fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
+        Ok(self
+            .rows()
+            .users
+            .iter()
+            .map(|(tag, user)| (*tag, user.root.clone()))
+            .collect())
+    }
+
+    fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
+        Ok(self.rows().users.get(&user).map(|user| UserRows {
+            root: user.root.clone(),
+            rows: user
+                .rows
+                .iter()
+                .map(|(tag, row)| (*tag, Arc::clone(row)))
+                .collect(),
+        }))
+    }
+
+    fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
+        let mut rows = self.rows();
+        if let Some(change) = transaction.user {
+            let current = rows.users.get(&change.user).map(|user| &user.root);
+            if current != change.expected.as_ref() {
+                return Err(StorageError::RootChanged);
+            }
+            match change.root {
+                Some(root) => {
+                    let user = rows.users.entry(change.user).or_insert_with(|| User {
+                        root: root.clone(),
+                        rows: HashMap::new(),
+                    });
+                    user.root = root;
+                    for tag in &change.delete {
+                        user.rows.remove(tag);
+                    }
+                    user.rows.extend(change.put);
+                }
+                None => {
+                    rows.users.remove(&change.user);
+                }
+            }
+        }
+        if transaction.keys.is_some() {
+            rows.keys = transaction.keys;
+        }
+        if transaction.vault_root.is_some() {
+            rows.vault_root = transaction.vault_root;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::conformance;
+
+    #[test]
+    fn memory_does_what_a_store_has_to_do() {
+        conformance::check(|| Box::new(MemoryStorage::default()));
+    }
+}

@@ -1,0 +1,168 @@
+//! How a vault is made.
+
+use std::{
+    fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Arc,
+};
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use super::{Vault, slots::KeySlots, state::State};
+use crate::{
+    bounds::Bounds,
+    call::InjectionPolicy,
+    crypto::{KdfParams, KeyRing, KeySource, MasterKey, VaultId},
+    error::Error,
+    quota::Quota,
+    storage::MemoryStorage,
+};
+
+/// Makes a [`Vault`] that differs from the usual one.
+///
+/// ```
+/// use keyward::{InjectionPolicy, Quota, Vault};
+///
+/// let vault = Vault::builder()
+///     .quota(Quota::default().user_secrets(50).vault_bytes(64 * 1024 * 1024))
+///     .injection_policy(InjectionPolicy::default().replace_supplied())
+///     .in_memory()?;
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct VaultBuilder {
+    settings: Settings,
+    kdf: KdfParams,
+}
+
+/// What a vault is made with and keeps.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) quota: Quota,
+    pub(super) bounds: Bounds,
+    pub(super) policy: InjectionPolicy,
+    pub(super) mask: bool,
+    pub(super) clock: Clock,
+}
+
+impl VaultBuilder {
+    pub(super) fn new() -> VaultBuilder {
+        VaultBuilder {
+            settings: Settings {
+                quota: Quota::default(),
+                bounds: Bounds::default(),
+                policy: InjectionPolicy::default(),
+                mask: true,
+                clock: Clock(Arc::new(Utc::now)),
+            },
+            kdf: KdfParams::default(),
+        }
+    }
+
+    /// How much may be stored.
+    pub fn quota(mut self, quota: Quota) -> VaultBuilder {
+        self.settings.quota = quota;
+        self
+    }
+
+    /// What a request may hold.
+    pub fn bounds(mut self, bounds: Bounds) -> VaultBuilder {
+        self.settings.bounds = bounds;
+        self
+    }
+
+    /// What happens to a value that the model supplies where a default is bound.
+    pub fn injection_policy(mut self, policy: InjectionPolicy) -> VaultBuilder {
+        self.settings.policy = policy;
+        self
+    }
+
+    /// Whether [`SecretInfo::display`](crate::SecretInfo::display) shows a mask of the value (the default) or nothing.
+    /// Masks that were made before stay.
+    pub fn mask_values(mut self, mask: bool) -> VaultBuilder {
+        self.settings.mask = mask;
+        self
+    }
+
+    /// How hard it is to guess the passphrase of a key slot that is made from now on.
+    pub fn kdf_params(mut self, params: KdfParams) -> VaultBuilder {
+        self.kdf = params;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn settings(self) -> Settings {
+        self.settings
+    }
+
+    #[cfg(test)]
+    pub(crate) fn clock(
+        mut self,
+        clock: impl Fn() -> DateTime<Utc> + Send + Sync + UnwindSafe + RefUnwindSafe + 'static,
+    ) -> VaultBuilder {
+        self.settings.clock = Clock(Arc::new(clock));
+        self
+    }
+
+    /// A vault that lives in memory only, under a random key. It cannot be locked, since nothing could unlock it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if the bounds are out of range, and
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the operating system gives no random bytes.
+    pub fn in_memory(self) -> Result<Vault, Error> {
+        self.settings.bounds.check()?;
+        let keys = KeyRing::random(VaultId::random()?)?;
+        let state = State::create(
+            self.settings,
+            keys,
+            None,
+            Box::new(MemoryStorage::default()),
+        )?;
+        Ok(Vault::new(state))
+    }
+
+    /// A vault that lives in memory only, and that can be [locked](Vault::lock) and unlocked with this key.
+    ///
+    /// # Errors
+    ///
+    /// As for [`in_memory`](VaultBuilder::in_memory); also if a raw key does not have 32 bytes, or a provider fails.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn in_memory_with_key(self, key: KeySource) -> Result<Vault, Error> {
+        self.settings.bounds.check()?;
+        let vault = VaultId::random()?;
+        let master = MasterKey::random()?;
+        let keys = KeyRing::random(vault)?;
+        let slots = KeySlots::new(vault, &key, self.kdf, &master, &keys)?;
+        let state = State::create(
+            self.settings,
+            keys,
+            Some(slots),
+            Box::new(MemoryStorage::default()),
+        )?;
+        Ok(Vault::new(state))
+    }
+}
+
+/// Where the time comes from.
+#[derive(Clone)]
+pub(super) struct Clock(Arc<Now>);
+
+type Now = dyn Fn() -> DateTime<Utc> + Send + Sync + UnwindSafe + RefUnwindSafe;
+
+impl Clock {
+    /// To the microsecond, which is what is stored.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        (self.0)().trunc_subsecs(6)
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}

@@ -1,0 +1,74 @@
+//! Ids of secrets: UUIDs of version 7 ([RFC 9562], section 5.7) that grow strictly.
+//!
+//! [RFC 9562]: https://www.rfc-editor.org/rfc/rfc9562
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{crypto::fill_random, error::Error};
+
+/// The bits behind the milliseconds, without those of version and variant.
+const RANDOM_BITS: u32 = 74;
+
+/// An id after `last`, of the time `now` unless the clock is behind `last`.
+///
+/// Of a new millisecond the id is as random as can be. Otherwise it is a random step of up to 2³² after `last`.
+pub(super) fn next_id(last: Uuid, now: DateTime<Utc>) -> Result<Uuid, Error> {
+    let mut random = [0; 16];
+    fill_random(&mut random)?;
+    let random = u128::from_le_bytes(random) & ((1 << RANDOM_BITS) - 1);
+    let millis = u128::try_from(now.timestamp_millis()).unwrap_or(0) & 0xffff_ffff_ffff;
+    let fresh = (millis << RANDOM_BITS) | random;
+    let last = without_version(last);
+    let step = 1 + (random & 0xffff_ffff);
+    Ok(with_version(if fresh > last { fresh } else { last + step }))
+}
+
+/// The 122 bits of an id that count.
+fn without_version(id: Uuid) -> u128 {
+    let id = id.as_u128();
+    (id >> 80 << RANDOM_BITS) | (((id >> 64) & 0xfff) << 62) | (id & ((1 << 62) - 1))
+}
+
+fn with_version(bits: u128) -> Uuid {
+    let (millis, a, b) = (
+        bits >> RANDOM_BITS,
+        (bits >> 62) & 0xfff,
+        bits & ((1 << 62) - 1),
+    );
+    Uuid::from_u128((millis << 80) | (7 << 76) | (a << 64) | (0b10 << 62) | b)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_grow_whatever_the_clock_does(millis in prop::collection::vec(0..4_102_444_800_000_i64, 1..50)) {
+            let mut last = Uuid::nil();
+            for now in millis {
+                let id = next_id(last, DateTime::from_timestamp_millis(now).unwrap()).unwrap();
+                prop_assert!(id > last);
+                prop_assert_eq!(id.get_version_num(), 7);
+                prop_assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
+                last = id;
+            }
+        }
+
+        #[test]
+        fn the_bits_that_count_survive(bits in 0..1_u128 << 122) {
+            prop_assert_eq!(without_version(with_version(bits)), bits);
+        }
+    }
+
+    #[test]
+    fn an_id_tells_its_time() {
+        let now = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
+        let id = next_id(Uuid::nil(), now).unwrap();
+        let (seconds, nanos) = id.get_timestamp().unwrap().to_unix();
+        assert_eq!((seconds, nanos / 1_000_000), (1_700_000_000, 123));
+    }
+}

@@ -1,0 +1,357 @@
+//! What a write does to a user's secrets, worked out before anything is sealed or stored.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    error::{Error, ErrorKind, FieldError},
+    location::Location,
+    metadata::Metadata,
+    pattern::ToolPattern,
+    quota::{Quota, Usage},
+    request::{ValidPatch, ValidSecret, check_default},
+    secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId, mask},
+    snapshot::{Entry, Snapshot},
+};
+
+/// One operation of a write, its fields valid by themselves.
+pub(super) enum Operation {
+    Create(ValidSecret),
+    Update(SecretRef, ValidPatch),
+    Delete(SecretRef),
+}
+
+/// What operations need besides the secrets that are there.
+pub(super) struct Rules<'a> {
+    pub(super) user: UserId,
+    pub(super) now: DateTime<Utc>,
+    pub(super) mask: bool,
+    pub(super) quota: &'a Quota,
+}
+
+/// What becomes of one secret.
+pub(super) enum Change {
+    Write {
+        metadata: Box<Metadata>,
+        /// `None` keeps the stored value.
+        value: Option<SecretValue>,
+    },
+    Delete,
+}
+
+/// The changes so far, over the secrets that are there. Uniqueness and quota are judged at the end.
+pub(super) struct Plan<'a> {
+    base: &'a Snapshot,
+    rules: &'a Rules<'a>,
+    changes: BTreeMap<SecretId, Change>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(base: &'a Snapshot, rules: &'a Rules<'a>) -> Plan<'a> {
+        Plan {
+            base,
+            rules,
+            changes: BTreeMap::new(),
+        }
+    }
+
+    /// What there is of the secret once the operation is done; `None` after a delete.
+    pub(super) fn apply(
+        &mut self,
+        operation: Operation,
+        next_id: impl FnMut() -> Result<SecretId, Error>,
+    ) -> Result<Option<SecretInfo>, Error> {
+        match operation {
+            Operation::Create(new) => self.create(new, next_id).map(Some),
+            Operation::Update(secret, patch) => self.update(&secret, patch).map(Some),
+            Operation::Delete(secret) => {
+                let id = self.find(&secret)?.secret_id;
+                self.changes.insert(id, Change::Delete);
+                Ok(None)
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        new: ValidSecret,
+        mut next_id: impl FnMut() -> Result<SecretId, Error>,
+    ) -> Result<SecretInfo, Error> {
+        let secret_id = loop {
+            let id = next_id()?;
+            if self.base.by_name(&id.to_string()).is_none() {
+                break id;
+            }
+        };
+        let info = SecretInfo {
+            secret_id,
+            user_id: self.rules.user,
+            display: self.mask(&new.value),
+            secret_name: new.name,
+            tool_name: new.tool,
+            tool_arg: new.arg,
+            is_default_for_tool: new.is_default,
+            format: new.format.map(|format| format.as_str().to_owned()),
+            created_at: self.rules.now,
+            updated_at: self.rules.now,
+            revision: 1,
+        };
+        let metadata = Box::new(Metadata {
+            info: info.clone(),
+            value_bytes: length(&new.value),
+        });
+        self.changes.insert(
+            secret_id,
+            Change::Write {
+                metadata,
+                value: Some(new.value),
+            },
+        );
+        Ok(info)
+    }
+
+    fn update(&mut self, secret: &SecretRef, patch: ValidPatch) -> Result<SecretInfo, Error> {
+        let old = self.find(secret)?;
+        if patch
+            .if_revision
+            .is_some_and(|revision| revision != old.revision)
+        {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "the secret is at revision {} by now: read it again",
+                    old.revision
+                ),
+            ));
+        }
+        let mut info = old.clone();
+        let cleared = [("tool_name", &patch.tool), ("tool_arg", &patch.arg)]
+            .into_iter()
+            .filter_map(|(field, change)| matches!(change, Some(None)).then_some(field))
+            .collect();
+        info.secret_name = patch.name.unwrap_or(info.secret_name);
+        info.tool_name = patch.tool.unwrap_or(info.tool_name);
+        info.tool_arg = patch.arg.unwrap_or(info.tool_arg);
+        info.is_default_for_tool = patch.is_default.unwrap_or(info.is_default_for_tool);
+        if let Some(format) = patch.format {
+            info.format = format.map(|format| format.as_str().to_owned());
+        }
+        check_binding(&info, cleared)?;
+        if patch.value.is_none() && info == *old {
+            return Ok(info);
+        }
+        info.revision += 1;
+        info.updated_at = info.updated_at.max(self.rules.now);
+        let mut value_bytes = self
+            .metadata(info.secret_id)
+            .map_or(0, |metadata| metadata.value_bytes);
+        if let Some(value) = &patch.value {
+            value_bytes = length(value);
+            info.display = self.mask(value);
+        }
+        let earlier_value = match self.changes.remove(&info.secret_id) {
+            Some(Change::Write { value, .. }) => value,
+            _ => None,
+        };
+        let change = Change::Write {
+            metadata: Box::new(Metadata {
+                info: info.clone(),
+                value_bytes,
+            }),
+            value: patch.value.or(earlier_value),
+        };
+        self.changes.insert(info.secret_id, change);
+        Ok(info)
+    }
+
+    fn mask(&self, value: &SecretValue) -> Option<String> {
+        self.rules.mask.then(|| mask(value.expose_secret()))
+    }
+
+    /// The secret as it is after the operations so far. A name means what it meant before the write; a name that only
+    /// this write gave means that.
+    fn find(&self, secret: &SecretRef) -> Result<&SecretInfo, Error> {
+        let found = match secret {
+            SecretRef::Id(id) => self.metadata(*id),
+            SecretRef::Text(text) => self
+                .base
+                .by_text(text)
+                .and_then(|entry| self.metadata(entry.id()))
+                .or_else(|| {
+                    self.changed()
+                        .find(|metadata| metadata.info.secret_name == **text)
+                }),
+        };
+        found.map(|metadata| &metadata.info).ok_or_else(not_found)
+    }
+
+    fn metadata(&self, id: SecretId) -> Option<&Metadata> {
+        match self.changes.get(&id) {
+            Some(Change::Write { metadata, .. }) => Some(metadata),
+            Some(Change::Delete) => None,
+            None => self.base.by_id(id).map(|entry| &entry.metadata),
+        }
+    }
+
+    /// The secrets that this write makes or changes.
+    fn changed(&self) -> impl Iterator<Item = &Metadata> {
+        self.changes.values().filter_map(|change| match change {
+            Change::Write { metadata, .. } => Some(&**metadata),
+            Change::Delete => None,
+        })
+    }
+
+    /// The secrets that this write leaves alone.
+    fn unchanged(&self) -> impl Iterator<Item = &Entry> {
+        self.base
+            .entries()
+            .iter()
+            .map(|entry| &**entry)
+            .filter(|entry| !self.changes.contains_key(&entry.id()))
+    }
+
+    /// The changes, and the user's usage after them, if they may be made.
+    pub(super) fn finish(self) -> Result<(BTreeMap<SecretId, Change>, Usage), Error> {
+        self.check_names()?;
+        self.check_defaults()?;
+        let before = self.base.root.usage;
+        let mut after = before;
+        for id in self.changes.keys() {
+            let of =
+                |metadata: Option<&Metadata>| metadata.map(Metadata::usage).unwrap_or_default();
+            let base = self.base.by_id(*id).map(|entry| &entry.metadata);
+            after = after
+                .replace(of(base), of(self.metadata(*id)))
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Corrupt,
+                        "the user's usage is less than that of one secret: restore a backup",
+                    )
+                })?;
+        }
+        self.rules.quota.check_user(before, after)?;
+        Ok((self.changes, after))
+    }
+
+    /// Every name is unique, and the id of no secret.
+    fn check_names(&self) -> Result<(), Error> {
+        let mut names = HashMap::new();
+        for metadata in self.changed() {
+            let SecretInfo {
+                secret_id,
+                secret_name,
+                ..
+            } = &metadata.info;
+            let elsewhere = self
+                .base
+                .by_name(secret_name)
+                .is_some_and(|entry| !self.changes.contains_key(&entry.id()));
+            let twice = names.insert(secret_name, secret_id).is_some();
+            let an_id = SecretId::from_hyphenated(secret_name)
+                .is_some_and(|id| self.metadata(id).is_some());
+            if elsewhere || twice || an_id {
+                let holder = if an_id {
+                    "is the id of a secret"
+                } else {
+                    "is taken by another secret"
+                };
+                return Err(Error::new(
+                    ErrorKind::NameTaken,
+                    format!("the name {secret_name:?} {holder}: choose another one"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// No two secrets are the default for one place.
+    fn check_defaults(&self) -> Result<(), Error> {
+        let mut wanted = Vec::new();
+        for metadata in self
+            .changed()
+            .filter(|metadata| metadata.info.is_default_for_tool)
+        {
+            wanted.push(Place::of(&metadata.info)?);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut taken: HashSet<Place> = self
+            .unchanged()
+            .filter_map(Entry::default_place)
+            .map(|(pattern, location)| Place {
+                pattern: pattern.clone(),
+                location: location.clone(),
+            })
+            .collect();
+        for place in wanted {
+            if let Some(place) = taken.replace(place) {
+                return Err(Error::new(
+                    ErrorKind::DefaultTaken,
+                    format!("another secret is the default for {place}: make that one none first"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a default goes, in canonical form.
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    pattern: ToolPattern,
+    location: Location,
+}
+
+impl Place {
+    fn of(info: &SecretInfo) -> Result<Place, Error> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Ok(Place {
+            pattern: ToolPattern::new(&text(&info.tool_name))?,
+            location: Location::new(&text(&info.tool_arg))?,
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tool {} at {}", self.pattern, self.location)
+    }
+}
+
+/// A default keeps a tool pattern and a location. `cleared` are the fields that the patch takes away.
+fn check_binding(info: &SecretInfo, cleared: Vec<&'static str>) -> Result<(), Error> {
+    let Err(missing) = check_default(
+        info.is_default_for_tool,
+        info.tool_name.is_some(),
+        info.tool_arg.is_some(),
+    ) else {
+        return Ok(());
+    };
+    let mut errors: Vec<FieldError> = cleared
+        .into_iter()
+        .map(|field| {
+            let msg = "a default needs it: set is_default_for_tool to false in the same update";
+            FieldError::value_error(field, msg)
+        })
+        .collect();
+    if errors.is_empty() {
+        errors.push(missing);
+    }
+    Err(Error::validation(errors))
+}
+
+fn length(value: &SecretValue) -> u32 {
+    u32::try_from(value.expose_secret().len()).expect("a value has at most 65,536 characters")
+}
+
+pub(super) fn not_found() -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "the user has no such secret: list the user's secrets",
+    )
+}

@@ -1,0 +1,365 @@
+//! What needs a clock or a store of the test's own.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use chrono::DateTime;
+use serde_json::Map;
+
+use super::*;
+use crate::{
+    ErrorKind, SecretId,
+    crypto::{KeyRing, VaultId},
+    sealed::{SealedRoot, UserTag},
+    storage::{MemoryStorage, Storage, StorageError, Transaction, UserChange, UserRows},
+};
+
+/// A store whose writes fail on demand, and that can be written to behind the vault's back.
+#[derive(Debug, Clone, Default)]
+struct TestStorage {
+    inner: Arc<MemoryStorage>,
+    broken: Arc<AtomicBool>,
+}
+
+impl Storage for TestStorage {
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.inner.keys()
+    }
+
+    fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
+        self.inner.vault_root()
+    }
+
+    fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
+        self.inner.user_roots()
+    }
+
+    fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
+        self.inner.user(user)
+    }
+
+    fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StorageError::Failed("the disk is full".into()));
+        }
+        self.inner.commit(transaction)
+    }
+}
+
+impl TestStorage {
+    fn vault(&self) -> Vault {
+        let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        let settings = Vault::builder().settings();
+        Vault::new(State::create(settings, keys, None, Box::new(self.clone())).unwrap())
+    }
+
+    fn only_user(&self) -> UserTag {
+        let roots = self.user_roots().unwrap();
+        assert_eq!(roots.len(), 1);
+        roots[0].0
+    }
+
+    /// The user's rows, as they could be put back later.
+    fn copy(&self) -> UserChange {
+        let user = self.only_user();
+        let UserRows { root, rows } = self.user(user).unwrap().unwrap();
+        UserChange {
+            user,
+            expected: None,
+            root: Some(root),
+            put: rows,
+            delete: Vec::new(),
+        }
+    }
+
+    /// Replaces what is stored of the user, and leaves the vault's root as it is.
+    fn replace(&self, mut change: UserChange) {
+        let current = self.user(change.user).unwrap();
+        if let Some(UserRows { root, rows }) = current {
+            change.expected = Some(root);
+            let kept: Vec<_> = change.put.iter().map(|(tag, _)| *tag).collect();
+            change.delete = rows
+                .iter()
+                .map(|(tag, _)| *tag)
+                .filter(|tag| !kept.contains(tag))
+                .collect();
+        }
+        self.inner
+            .commit(Transaction {
+                keys: None,
+                vault_root: None,
+                user: Some(change),
+            })
+            .unwrap();
+    }
+}
+
+fn secret(name: &str) -> NewSecret {
+    NewSecret::new(name, format!("value-of-{name}"))
+        .bind("t", name)
+        .default_for_tool()
+}
+
+#[test]
+fn times_and_ids_do_not_go_back_with_the_clock() {
+    let now = Arc::new(AtomicI64::new(1_700_000_000_000_000));
+    let clock = Arc::clone(&now);
+    let vault = Vault::builder()
+        .clock(move || DateTime::from_timestamp_micros(clock.load(Ordering::Relaxed)).unwrap())
+        .in_memory_with_key(KeySource::raw([7; 32]))
+        .unwrap();
+    let user = vault.user(UserId::LOCAL);
+    let first = user.create(secret("first")).unwrap();
+    assert_eq!(first.created_at.timestamp_micros(), 1_700_000_000_000_000);
+
+    now.fetch_sub(3_600_000_000, Ordering::Relaxed);
+    let updated = user
+        .update("first", SecretPatch::new().name("renamed"))
+        .unwrap();
+    assert_eq!(updated.updated_at, first.updated_at);
+    let mut last: SecretId = first.secret_id;
+    for i in 0..20 {
+        let info = user.create(secret(&i.to_string())).unwrap();
+        assert!(info.secret_id > last);
+        last = info.secret_id;
+        user.delete(&info).unwrap();
+        // Also across a restart, and with the youngest secret gone.
+        vault.lock().unwrap();
+        vault.unlock(KeySource::raw([7; 32])).unwrap();
+    }
+    now.fetch_add(7_200_000_000, Ordering::Relaxed);
+    let updated = user
+        .update("renamed", SecretPatch::new().name("again"))
+        .unwrap();
+    assert_eq!(updated.updated_at.timestamp_micros(), 1_700_003_600_000_000);
+    assert_eq!(updated.created_at, first.created_at);
+}
+
+#[test]
+fn a_write_that_the_store_fails_changes_nothing() {
+    let storage = TestStorage::default();
+    let vault = storage.vault();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    let before = user.secrets().unwrap();
+    let usage = vault.usage().unwrap();
+
+    storage.broken.store(true, Ordering::Relaxed);
+    let results = [
+        user.create(secret("b")).err(),
+        user.update("a", SecretPatch::new().value("value-of-b"))
+            .err(),
+        user.delete("a").err(),
+        user.batch(|batch| batch.delete("a")).err(),
+        vault.delete_user(UserId::LOCAL).err(),
+    ];
+    for (i, error) in results.into_iter().enumerate() {
+        let error = error.unwrap_or_else(|| panic!("write {i} worked"));
+        assert_eq!(error.kind(), ErrorKind::Storage, "write {i}");
+        assert_eq!(
+            std::error::Error::source(&error).unwrap().to_string(),
+            "the disk is full"
+        );
+        assert_eq!(user.secrets().unwrap(), before, "write {i}");
+        assert_eq!(
+            (vault.usage().unwrap(), user.usage().unwrap()),
+            (usage, usage),
+            "write {i}"
+        );
+        vault.verify().unwrap();
+    }
+    let mut args = Map::new();
+    user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    assert_eq!(args["a"], "value-of-a");
+
+    storage.broken.store(false, Ordering::Relaxed);
+    user.create(secret("b")).unwrap();
+    assert_eq!(user.usage().unwrap().secrets, 2);
+    vault.verify().unwrap();
+}
+
+#[test]
+fn a_write_over_a_root_that_another_writer_made_changes_nothing() {
+    let storage = TestStorage::default();
+    let vault = storage.vault();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    let first = storage.copy();
+    user.create(secret("b")).unwrap();
+    storage.replace(first);
+    let error = user.create(secret("c")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.to_string().contains("try again"));
+    let names: Vec<_> = user
+        .secrets()
+        .unwrap()
+        .into_iter()
+        .map(|info| info.secret_name)
+        .collect();
+    assert_eq!(names, ["a"], "the snapshot is loaded anew");
+}
+
+#[test]
+fn what_was_changed_in_the_store_is_found() {
+    type Tamper = fn(&TestStorage, UserChange);
+    let cases: [(&str, Tamper); 6] = [
+        ("the whole user rolled back", |storage, old| {
+            storage.replace(old);
+        }),
+        ("a row rolled back", |storage, old| {
+            let mut now = storage.copy();
+            let (tag, row) = &old.put[0];
+            now.put
+                .iter_mut()
+                .find(|(other, _)| other == tag)
+                .unwrap()
+                .1 = Arc::clone(row);
+            storage.replace(now);
+        }),
+        ("a row deleted", |storage, _| {
+            let mut now = storage.copy();
+            now.put.pop();
+            storage.replace(now);
+        }),
+        ("two rows exchanged", |storage, _| {
+            let mut now = storage.copy();
+            let (first, second) = (now.put[0].0, now.put[1].0);
+            (now.put[0].0, now.put[1].0) = (second, first);
+            storage.replace(now);
+        }),
+        ("two values exchanged", |storage, _| {
+            let mut now = storage.copy();
+            let (first, second) = (now.put[0].1.value.clone(), now.put[1].1.value.clone());
+            Arc::make_mut(&mut now.put[0].1).value = second;
+            Arc::make_mut(&mut now.put[1].1).value = first;
+            storage.replace(now);
+        }),
+        ("the user gone", |storage, old| {
+            storage.replace(UserChange {
+                root: None,
+                put: Vec::new(),
+                ..old
+            });
+        }),
+    ];
+    for (what, tamper) in cases {
+        let storage = TestStorage::default();
+        let vault = storage.vault();
+        let user = vault.user(UserId::LOCAL);
+        user.batch(|batch| {
+            batch.create(secret("a"));
+            batch.create(secret("b"));
+        })
+        .unwrap();
+        let old = storage.copy();
+        user.update("a", SecretPatch::new().value("newer-value"))
+            .unwrap();
+        user.update("b", SecretPatch::new().value("newer-value"))
+            .unwrap();
+        vault
+            .verify()
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        tamper(&storage, old);
+        let error = vault.verify().expect_err(what);
+        assert!(
+            matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::RolledBack),
+            "{what}: {error}"
+        );
+    }
+}
+
+#[test]
+fn readers_see_a_write_as_soon_as_it_returns_and_never_half_of_it() {
+    let vault = Vault::in_memory().unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.batch(|batch| {
+        batch.create(
+            NewSecret::new("a", "generation-0")
+                .bind("t", "a")
+                .default_for_tool(),
+        );
+        batch.create(
+            NewSecret::new("b", "generation-0")
+                .bind("t", "b")
+                .default_for_tool(),
+        );
+    })
+    .unwrap();
+    let done = AtomicBool::new(false);
+    let newest = AtomicI64::new(0);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut reads = 0_u32;
+                    while !done.load(Ordering::Acquire) || reads == 0 {
+                        let floor = newest.load(Ordering::Acquire);
+                        let mut args = Map::new();
+                        user.inject(&ToolCall::new("t"), &mut args).unwrap();
+                        assert_eq!(args["a"], args["b"], "both are of one write");
+                        let seen: i64 = args["a"].as_str().unwrap()["generation-".len()..]
+                            .parse()
+                            .unwrap();
+                        assert!(
+                            seen >= floor,
+                            "generation {floor} was written, {seen} was seen"
+                        );
+                        reads += 1;
+                    }
+                })
+            })
+            .collect();
+        for generation in 1..=300 {
+            let value = || format!("generation-{generation}");
+            user.batch(|batch| {
+                batch.update("a", SecretPatch::new().value(value()));
+                batch.update("b", SecretPatch::new().value(value()));
+            })
+            .unwrap();
+            newest.store(generation, Ordering::Release);
+        }
+        done.store(true, Ordering::Release);
+        for reader in readers {
+            reader.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn locking_amid_calls_ends_in_locked_or_in_a_whole_result() {
+    let vault = Vault::builder()
+        .in_memory_with_key(KeySource::raw([7; 32]))
+        .unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    let mut args = Map::new();
+                    match user.inject(&ToolCall::new("t"), &mut args) {
+                        Ok(_) => assert_eq!(args["a"], "value-of-a"),
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::Locked);
+                            assert!(args.is_empty());
+                        }
+                    }
+                    match user.update("a", SecretPatch::new().value("value-of-a")) {
+                        Ok(info) => assert_eq!(info.secret_name, "a"),
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::Locked),
+                    }
+                }
+            });
+        }
+        for _ in 0..100 {
+            vault.lock().unwrap();
+            assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::Locked);
+            vault.unlock(KeySource::raw([7; 32])).unwrap();
+        }
+        done.store(true, Ordering::Release);
+    });
+    vault.verify().unwrap();
+}

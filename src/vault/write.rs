@@ -1,0 +1,195 @@
+//! Writing: a plan is sealed, stored in one transaction, and published.
+
+use std::sync::Arc;
+
+use super::{
+    ids::next_id,
+    plan::{Change, Operation, Plan, Rules},
+    state::{State, UserState, hold, storage_error},
+};
+use crate::{
+    crypto::{KeyRing, UserRoot, VaultRoot},
+    error::{Error, ErrorKind},
+    metadata::Metadata,
+    quota::Usage,
+    sealed::SealedRow,
+    secret::{SecretId, SecretInfo},
+    snapshot::{Entry, Snapshot},
+    storage::{StorageError, Transaction, UserChange},
+};
+
+impl State {
+    /// Does all operations or none. When this returns, every call that starts sees what they did.
+    pub(super) fn write(
+        &self,
+        user: &UserState,
+        operations: Vec<Operation>,
+    ) -> Result<Vec<Option<SecretInfo>>, Error> {
+        let _writer = hold(&user.writer);
+        let keys = self.keys()?;
+        let base = self.load(user, &keys)?;
+        let mut ledger = hold(&self.ledger);
+
+        let mut vault_root = ledger.clone();
+        let rules = Rules {
+            user: user.user,
+            now: self.settings.clock.now(),
+            mask: self.settings.mask,
+            quota: &self.settings.quota,
+        };
+        let mut plan = Plan::new(&base, &rules);
+        let batch = operations.len() > 1;
+        let mut infos = Vec::with_capacity(operations.len());
+        for (i, operation) in operations.into_iter().enumerate() {
+            let next = || {
+                vault_root.last_id = next_id(vault_root.last_id, rules.now)?;
+                Ok(SecretId::new(vault_root.last_id))
+            };
+            let info = plan.apply(operation, next);
+            infos.push(if batch {
+                info.map_err(|error| error.at_index(i))?
+            } else {
+                info?
+            });
+        }
+        let (changes, usage) = plan.finish()?;
+        if changes.is_empty() {
+            return Ok(infos);
+        }
+        vault_root.usage = self.vault_usage(&vault_root, base.root.usage, usage)?;
+
+        let mut root = UserRoot {
+            counter: base.root.counter + 1,
+            usage,
+            ..base.root.clone()
+        };
+        let mut entries = base.entries().to_vec();
+        let (mut put, mut delete) = (Vec::new(), Vec::new());
+        for (id, change) in changes {
+            let old = entries.binary_search_by_key(&id, |entry| entry.id());
+            if let Ok(at) = old {
+                root.rows
+                    .remove(&keys.row_member(entries[at].info(), &entries[at].row));
+            }
+            match (change, old) {
+                (Change::Write { metadata, value }, old) => {
+                    let row = Arc::new(match (value, old) {
+                        (Some(value), _) => keys.seal_row(&metadata, &value)?,
+                        (None, Ok(at)) => reseal(&keys, &entries[at], &metadata)?,
+                        (None, Err(_)) => return Err(storage_error(StorageError::RootChanged)),
+                    });
+                    root.rows.add(&keys.row_member(&metadata.info, &row));
+                    put.push((keys.row_tag(user.user, id), Arc::clone(&row)));
+                    let entry = Entry::new(*metadata, row).ok_or_else(|| {
+                        Error::new(ErrorKind::Validation, "the secret's binding is not valid")
+                    })?;
+                    match old {
+                        Ok(at) => entries[at] = Arc::new(entry),
+                        Err(at) => entries.insert(at, Arc::new(entry)),
+                    }
+                }
+                (Change::Delete, Ok(at)) => {
+                    delete.push(keys.row_tag(user.user, id));
+                    entries.remove(at);
+                }
+                // Made and deleted by the same batch.
+                (Change::Delete, Err(_)) => {}
+            }
+        }
+        let sealed_root = keys.seal_user_root(&root)?;
+        self.commit(
+            &keys,
+            &mut ledger,
+            vault_root,
+            UserChange {
+                user: keys.user_tag(user.user),
+                expected: base.sealed_root.clone(),
+                root: Some(sealed_root.clone()),
+                put,
+                delete,
+            },
+        )
+        .inspect_err(|_| user.snapshot.store(None))?;
+        user.snapshot.store(Some(Arc::new(Snapshot::new(
+            root,
+            Some(sealed_root),
+            entries,
+        ))));
+        Ok(infos)
+    }
+
+    /// Deletes all that a user has.
+    pub(super) fn delete_user(&self, user: &UserState) -> Result<(), Error> {
+        let _writer = hold(&user.writer);
+        let keys = self.keys()?;
+        let base = self.load(user, &keys)?;
+        if base.sealed_root.is_none() {
+            return Ok(());
+        }
+        let mut ledger = hold(&self.ledger);
+        let mut vault_root = ledger.clone();
+        vault_root.usage = self.vault_usage(&vault_root, base.root.usage, Usage::default())?;
+        self.commit(
+            &keys,
+            &mut ledger,
+            vault_root,
+            UserChange {
+                user: keys.user_tag(user.user),
+                expected: base.sealed_root.clone(),
+                root: None,
+                put: Vec::new(),
+                delete: Vec::new(),
+            },
+        )
+        .inspect_err(|_| user.snapshot.store(None))?;
+        user.snapshot
+            .store(Some(Arc::new(Snapshot::empty(user.user))));
+        Ok(())
+    }
+
+    fn vault_usage(&self, root: &VaultRoot, before: Usage, after: Usage) -> Result<Usage, Error> {
+        let usage = root.usage.replace(before, after).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "the vault's usage is less than that of one user: restore a backup",
+            )
+        })?;
+        self.settings.quota.check_vault(root.usage, usage)?;
+        Ok(usage)
+    }
+
+    /// Stores a change of a user together with the vault's root.
+    fn commit(
+        &self,
+        keys: &KeyRing,
+        ledger: &mut VaultRoot,
+        mut vault_root: VaultRoot,
+        change: UserChange,
+    ) -> Result<(), Error> {
+        vault_root.counter += 1;
+        if let Some(old) = &change.expected {
+            vault_root.users.remove(&keys.user_member(change.user, old));
+            vault_root.user_count -= 1;
+        }
+        if let Some(new) = &change.root {
+            vault_root.users.add(&keys.user_member(change.user, new));
+            vault_root.user_count += 1;
+        }
+        let sealed = keys.seal_vault_root(&vault_root)?;
+        self.storage
+            .commit(Transaction {
+                keys: None,
+                vault_root: Some(sealed),
+                user: Some(change),
+            })
+            .map_err(storage_error)?;
+        *ledger = vault_root;
+        Ok(())
+    }
+}
+
+/// The value is opened under the old metadata and sealed again under the new.
+fn reseal(keys: &KeyRing, old: &Entry, metadata: &Metadata) -> Result<SealedRow, Error> {
+    let value = keys.open_value(old.info(), &old.row)?;
+    keys.seal_row(metadata, &value)
+}

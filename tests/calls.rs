@@ -1,0 +1,426 @@
+//! What a call gets, as a table in `calls.toml`, and what must hold of every call.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use keyward::{
+    ErrorKind, Injection, InjectionPolicy, NewSecret, Origin, Outcome, ToolCall, UserId, UserVault,
+    Vault,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+#[derive(Deserialize)]
+struct Suite {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    secrets: Vec<String>,
+    tool: String,
+    origin: Option<String>,
+    supplied: Option<String>,
+    #[serde(default)]
+    empty_is_absent: bool,
+    schema: Option<String>,
+    args: String,
+    after: Option<String>,
+    #[serde(default)]
+    filled: Vec<String>,
+    #[serde(default)]
+    skipped: Vec<String>,
+    error: Option<String>,
+}
+
+fn object(json: &str) -> Map<String, Value> {
+    serde_json::from_str(json).expect("an object")
+}
+
+impl Case {
+    fn user(&self) -> UserVault {
+        let mut policy = InjectionPolicy::default();
+        policy = match self.supplied.as_deref() {
+            None => policy.keep_supplied(),
+            Some("replace") => policy.replace_supplied(),
+            Some("refuse") => policy.refuse_supplied(),
+            Some(other) => panic!("{}: no policy {other}", self.name),
+        };
+        if self.empty_is_absent {
+            policy = policy.empty_is_absent();
+        }
+        let user = Vault::builder()
+            .injection_policy(policy)
+            .in_memory()
+            .unwrap()
+            .user(UserId::LOCAL);
+        for secret in &self.secrets {
+            user.create(new_secret(secret))
+                .unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        }
+        user
+    }
+
+    fn values(&self) -> Vec<&str> {
+        self.secrets
+            .iter()
+            .map(|secret| secret.split_once('=').unwrap().1.split(' ').next().unwrap())
+            .collect()
+    }
+}
+
+fn new_secret(text: &str) -> NewSecret {
+    let (text, format) = match text.split_once(" format ") {
+        Some((text, format)) => (text, Some(format)),
+        None => (text, None),
+    };
+    let (name, rest) = text.split_once('=').unwrap();
+    let mut parts = rest.split(' ');
+    let mut secret = NewSecret::new(name, parts.next().unwrap());
+    match parts.next().unwrap() {
+        "-" => {}
+        pattern => secret = secret.tool_pattern(pattern),
+    }
+    match parts.next().unwrap() {
+        "-" => {}
+        location => secret = secret.location(location),
+    }
+    match parts.next() {
+        None => {}
+        Some("default") => secret = secret.default_for_tool(),
+        Some(other) => panic!("{other}"),
+    }
+    match format {
+        Some(format) => secret.format(format),
+        None => secret,
+    }
+}
+
+fn filled(injection: &Injection) -> Vec<String> {
+    let line = |filled: &keyward::Filled| {
+        format!(
+            "{} {} {}",
+            filled.location, filled.secret_name, filled.reason
+        )
+    };
+    injection.filled().iter().map(line).collect()
+}
+
+fn skipped(injection: &Injection) -> Vec<String> {
+    let line = |skipped: &keyward::Skipped| {
+        let reason = serde_json::to_value(skipped.reason).unwrap();
+        format!(
+            "{} {} {}",
+            skipped.location,
+            skipped.secret_name,
+            reason.as_str().unwrap()
+        )
+    };
+    injection.skipped().iter().map(line).collect()
+}
+
+#[test]
+fn every_call_gets_what_the_table_says() {
+    let suite: Suite =
+        toml::from_str(include_str!("calls.toml")).expect("calls.toml is well-formed");
+    assert!(suite.case.len() > 50);
+    for case in &suite.case {
+        let name = &case.name;
+        let user = case.user();
+        let schema: Option<Value> = case
+            .schema
+            .as_deref()
+            .map(|schema| serde_json::from_str(schema).unwrap());
+        let mut call = ToolCall::new(&case.tool);
+        if let Some(schema) = &schema {
+            call = call.with_schema(schema);
+        }
+        if case.origin.as_deref() == Some("workflow") {
+            call = call.with_origin(Origin::Workflow);
+        }
+        let before = object(&case.args);
+        let mut args = before.clone();
+        let explanation = user.explain(&call, &args).unwrap();
+        let result = user.inject(&call, &mut args);
+        match (&case.error, result) {
+            (Some(kind), Err(error)) => {
+                assert_eq!(format!("{:?}", error.kind()), *kind, "{name}");
+                assert_eq!(args, before, "{name}: all or nothing");
+                assert_eq!(explanation.failure, Some(error.to_string()), "{name}");
+                assert_no_value(case, &format!("{error} {error:?}"));
+            }
+            (None, Ok(injection)) => {
+                let after = object(case.after.as_deref().expect("arguments after the call"));
+                assert_eq!(args, after, "{name}");
+                assert_eq!(filled(&injection), case.filled, "{name}");
+                assert_eq!(skipped(&injection), case.skipped, "{name}");
+                assert_eq!(explanation.failure, None, "{name}");
+                check_explanation(case, &injection, &explanation);
+                check_redaction(case, &injection, &args);
+                injection.wipe(&mut args);
+                assert_eq!(args, before, "{name}: what stood there before");
+                assert_no_value(case, &format!("{injection:?}"));
+            }
+            (expected, result) => panic!("{name}: expected {expected:?}, got {result:?}"),
+        }
+        assert_no_value(
+            case,
+            &format!("{explanation} {explanation:?} {}", json!(explanation)),
+        );
+    }
+}
+
+fn assert_no_value(case: &Case, text: &str) {
+    for value in case.values() {
+        assert!(!text.contains(value), "{}: {text} holds {value}", case.name);
+    }
+}
+
+/// What `explain` says would happen is what `inject` did.
+fn check_explanation(case: &Case, injection: &Injection, explanation: &keyward::Explanation) {
+    let by_default = injection
+        .filled()
+        .iter()
+        .filter(|filled| filled.reason == keyward::Reason::Default);
+    let mut done: Vec<_> = by_default
+        .map(|filled| (&filled.location, filled.secret_id, Outcome::Filled))
+        .collect();
+    let is_default = |id| {
+        let candidates = explanation
+            .locations
+            .iter()
+            .flat_map(|location| &location.candidates);
+        candidates
+            .into_iter()
+            .any(|candidate| candidate.secret_id == id)
+    };
+    let skipped = injection
+        .skipped()
+        .iter()
+        .filter(|skipped| is_default(skipped.secret_id));
+    done.extend(skipped.map(|s| (&s.location, s.secret_id, Outcome::Skipped(s.reason))));
+    done.sort_by_key(|(location, ..)| *location);
+    let told: Vec<_> = explanation
+        .locations
+        .iter()
+        .map(|location| {
+            (
+                &location.location,
+                location.candidates[0].secret_id,
+                location.outcome,
+            )
+        })
+        .collect();
+    assert_eq!(done, told, "{}", case.name);
+}
+
+/// The redactor knows exactly the values that were put in.
+fn check_redaction(case: &Case, injection: &Injection, args: &Map<String, Value>) {
+    let mut value = Value::Object(args.clone());
+    injection.redactor().redact_json(&mut value);
+    let put_in: Vec<&str> = case
+        .secrets
+        .iter()
+        .filter(|secret| {
+            let name = secret.split_once('=').unwrap().0;
+            injection
+                .filled()
+                .iter()
+                .any(|filled| filled.secret_name == name)
+        })
+        .map(|secret| secret.split_once('=').unwrap().1.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(injection.redactor().len(), put_in.len(), "{}", case.name);
+    for secret in put_in
+        .iter()
+        .filter(|value| !value.starts_with("secret://"))
+    {
+        assert!(
+            !value.to_string().contains(secret),
+            "{}: {value}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn a_reference_by_id_is_one_to_that_secret() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let first = user
+        .create(NewSecret::new("first", "value-of-first").bind("t", "k"))
+        .unwrap();
+    let id = first.secret_id.to_string();
+    for text in [id.clone(), id.to_uppercase()] {
+        let mut args = json!({"k": format!("secret://{text}")})
+            .as_object()
+            .unwrap()
+            .clone();
+        user.inject(&ToolCall::new("t"), &mut args).unwrap();
+        assert_eq!(args["k"], "value-of-first");
+    }
+    // The id of a secret that is gone is a name like any other.
+    user.delete(first.secret_id).unwrap();
+    user.create(NewSecret::new(&id, "value-of-second").bind("t", "k"))
+        .unwrap();
+    let mut args = json!({"k": format!("secret://{id}")})
+        .as_object()
+        .unwrap()
+        .clone();
+    user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    assert_eq!(args["k"], "value-of-second");
+}
+
+#[test]
+fn a_denial_tells_nothing() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    user.create(NewSecret::new("bound", "value-of-bound").bind("other", "k"))
+        .unwrap();
+    let stranger = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let deny = |user: &UserVault| {
+        let mut args = json!({"k": "secret://bound"}).as_object().unwrap().clone();
+        let error = user.inject(&ToolCall::new("t"), &mut args).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.http_status()),
+            (ErrorKind::Denied, 403)
+        );
+        assert!(std::error::Error::source(&error).is_none());
+        assert!(error.field_errors().is_empty() && error.quota().is_none());
+        format!("{error} / {error:?} / {error:#?}")
+    };
+    assert_eq!(deny(&user), deny(&stranger));
+    assert!(
+        !deny(&user).contains("bound\""),
+        "the model's own text is not repeated"
+    );
+}
+
+#[test]
+fn another_user_s_secrets_do_not_exist() {
+    let vault = Vault::in_memory().unwrap();
+    let alice = vault.user("6f2c1b6e-6a0e-4d0a-9f3e-2b8a4a9f5f10".parse().unwrap());
+    let bob = vault.user("0b0e5c64-52a0-4f5e-8f6b-0c9ff1f8c0aa".parse().unwrap());
+    let info = alice
+        .create(
+            NewSecret::new("k", "value-of-alice")
+                .bind("*", "k")
+                .default_for_tool(),
+        )
+        .unwrap();
+    let mut args = Map::new();
+    let injection = bob.inject(&ToolCall::new("t"), &mut args).unwrap();
+    assert!(injection.filled().is_empty() && args.is_empty());
+    for reference in ["k".to_owned(), info.secret_id.to_string()] {
+        let mut args = json!({"k": format!("secret://{reference}")})
+            .as_object()
+            .unwrap()
+            .clone();
+        assert_eq!(
+            bob.inject(&ToolCall::new("t"), &mut args)
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Denied
+        );
+    }
+}
+
+#[test]
+fn what_was_filled_names_the_secret_and_its_revision() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let info = user
+        .create(
+            NewSecret::new("a", "value-of-a")
+                .bind("t*", "k")
+                .default_for_tool(),
+        )
+        .unwrap();
+    user.update(&info, keyward::SecretPatch::new().value("new-value-of-a"))
+        .unwrap();
+    let mut args = Map::new();
+    let injection = user.inject(&ToolCall::new("tool"), &mut args).unwrap();
+    assert_eq!(
+        serde_json::to_value(injection.filled()).unwrap(),
+        json!([{
+            "location": "/k", "secret_id": info.secret_id, "secret_name": "a", "revision": 2, "pattern": "t*",
+            "reason": "default", "replaced": false,
+        }])
+    );
+    assert_eq!(
+        injection.redactor().redact("x new-value-of-a y"),
+        "x secret://a y"
+    );
+    assert_eq!(
+        injection.redactor().redact("x value-of-a y"),
+        "x value-of-a y",
+        "the old value was not put in"
+    );
+}
+
+#[test]
+fn a_replaced_value_is_noted() {
+    let policy = InjectionPolicy::default()
+        .replace_supplied()
+        .empty_is_absent();
+    let user = Vault::builder()
+        .injection_policy(policy)
+        .in_memory()
+        .unwrap()
+        .user(UserId::LOCAL);
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    for (args, replaced) in [
+        (r#"{"k": "theirs"}"#, true),
+        (r#"{"k": null}"#, false),
+        ("{}", false),
+    ] {
+        let injection = user.inject(&ToolCall::new("t"), &mut object(args)).unwrap();
+        assert_eq!(injection.filled()[0].replaced, replaced, "{args}");
+    }
+}
+
+#[test]
+fn wiping_copes_with_arguments_that_the_tool_changed() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "/p/k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    for changed in [
+        json!({}),
+        json!({"p": 7}),
+        json!({"p": {"k": 7}}),
+        json!({"p": {"k": "value-of-a", "more": 1}}),
+    ] {
+        let mut args = object(r#"{"p": null}"#);
+        let injection = user.inject(&ToolCall::new("t"), &mut args).unwrap();
+        args = changed.as_object().unwrap().clone();
+        injection.wipe(&mut args);
+        assert!(!Value::Object(args).to_string().contains("value-of-a"));
+    }
+}
+
+#[test]
+fn a_format_counts_for_what_the_schema_allows() {
+    let schema =
+        json!({"type": "object", "properties": {"k": {"type": "string", "maxLength": 1030}}});
+    for (format, hidden) in [("Bearer {}", false), ("123456{}", true), ("{}", true)] {
+        let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+        user.create(
+            NewSecret::new("a", "value-of-a")
+                .bind("t", "k")
+                .default_for_tool()
+                .format(format),
+        )
+        .unwrap();
+        let mut shown = schema.clone();
+        let concealed = user.conceal("t", &mut shown).unwrap();
+        assert_eq!(concealed.is_complete(), hidden, "{format}");
+        assert_eq!(shown == schema, !hidden, "{format}");
+    }
+}

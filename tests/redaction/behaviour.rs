@@ -1,0 +1,191 @@
+//! Several values, merging, cloning, and what is never shown.
+
+use std::borrow::Cow;
+
+use super::{encodings::hex, forms::redactor};
+use keyward::{Redactor, SecretValue};
+
+fn redactor_of(values: &[(&str, &str)]) -> Redactor {
+    let mut redactor = Redactor::new();
+    for (reference, value) in values {
+        redactor.add(*reference, &SecretValue::new(*value));
+    }
+    redactor
+}
+
+#[test]
+fn leftmost_longest_first_added() {
+    let hex_of_it = hex(b"abcdefghij", false);
+    for (values, text, expected) in [
+        (
+            &[("<s>", "abcdefgh"), ("<l>", "abcdefghij")][..],
+            "abcdefghij abcdefghi",
+            "<l> <s>i",
+        ),
+        (
+            &[("<l>", "abcdefghij"), ("<s>", "abcdefgh")],
+            "abcdefghij abcdefghi",
+            "<l> <s>i",
+        ),
+        (
+            &[("<t>", "cdefghij"), ("<l>", "abcdefghij")],
+            "abcdefghij bcdefghij",
+            "<l> b<t>",
+        ),
+        (
+            &[("<1>", "abcdefghij"), ("<2>", "ghijklmnop")],
+            "abcdefghijklmnop",
+            "<1>klmnop",
+        ),
+        (
+            &[("<2>", "ghijklmnop"), ("<1>", "abcdefghij")],
+            "abcdefghijklmnop",
+            "<1>klmnop",
+        ),
+        (&[("<1>", "aaaaaaaa")], "aaaaaaaaaaaaaaaaaaa", "<1><1>aaa"),
+        (
+            &[("<1>", "abcdefghij"), ("<2>", &hex_of_it)],
+            &hex_of_it,
+            "<1>",
+        ),
+        (
+            &[("<2>", &hex_of_it), ("<1>", "abcdefghij")],
+            &hex_of_it,
+            "<2>",
+        ),
+        (
+            &[("<p>", "4711"), ("<l>", "4711 0815")],
+            "4711 0815 4711",
+            "<l> <p>",
+        ),
+        (
+            &[("<p>", "1234"), ("<l>", "12345678")],
+            "1234 12345678 1234",
+            "<p> <l> <p>",
+        ),
+        (
+            &[("<1>", "abcdefgh"), ("<2>", "abcd/efgh")],
+            r"abcd\/efgh",
+            "<2>",
+        ),
+    ] {
+        let redactor = redactor_of(values);
+        assert_eq!(redactor.redact(text), expected, "{text}");
+        for at in 0..=text.len() {
+            let mut stream = redactor.text_stream();
+            let output = stream.push(&text[..at]) + &stream.push(&text[at..]) + &stream.finish();
+            assert_eq!(output, expected, "{text} cut at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_reference_that_was_put_in_is_not_scanned() {
+    let redactor = redactor_of(&[
+        ("abcdefgh", "12345678"),
+        ("<2>", "abcdefgh"),
+        ("<3>", "1212"),
+    ]);
+    assert_eq!(redactor.redact("12345678 abcdefgh"), "abcdefgh <2>");
+    // What is beside a short value is what stood there, not what was put there.
+    assert_eq!(redactor.redact("123456781212"), "abcdefgh1212");
+    assert_eq!(redactor.redact("12345678 1212"), "abcdefgh <3>");
+}
+
+#[test]
+fn merging_keeps_equal_values_once_with_the_first_reference() {
+    let mut all = redactor_of(&[("<1>", "abcdefgh"), ("<2>", "ijklmnop")]);
+    all.merge(&redactor_of(&[
+        ("<other>", "ijklmnop"),
+        ("<3>", "qrstuvwx"),
+    ]));
+    all.merge(&Redactor::new());
+    let copy = all.clone();
+    all.merge(&copy);
+    assert_eq!(all.len(), 3);
+    assert_eq!(all.redact("abcdefgh ijklmnop qrstuvwx"), "<1> <2> <3>");
+}
+
+#[test]
+fn a_value_added_later_is_found_too() {
+    let mut redactor = redactor("lin_api_Zq8wT3vN");
+    assert_eq!(redactor.redact("ijklmnop"), "ijklmnop");
+    let before = redactor.clone();
+    redactor.add("<2>", &SecretValue::new("ijklmnop"));
+    assert_eq!(
+        redactor.redact("ijklmnop lin_api_Zq8wT3vN"),
+        "<2> secret://it"
+    );
+    assert_eq!(
+        before.redact("ijklmnop lin_api_Zq8wT3vN"),
+        "ijklmnop secret://it"
+    );
+}
+
+#[test]
+fn clones_and_merged_redactors_outlive_their_source() {
+    let value = SecretValue::new("lin_api_Zq8wT3vN");
+    let mut source = Redactor::new();
+    source.add("<1>", &value);
+    drop(value);
+    let clone = source.clone();
+    let mut merged = Redactor::default();
+    merged.merge(&source);
+    drop(source);
+    for redactor in [clone, merged] {
+        assert_eq!(redactor.redact("lin_api_Zq8wT3vN"), "<1>");
+    }
+}
+
+#[test]
+fn an_empty_redactor_and_an_empty_value_replace_nothing() {
+    let mut redactor = Redactor::new();
+    redactor.add("<nothing>", &SecretValue::new(""));
+    assert!(redactor.is_empty());
+    assert_eq!(redactor.len(), 0);
+    assert_eq!(redactor.redact("text"), "text");
+    redactor.add("<x>", &SecretValue::new("x"));
+    assert_eq!(redactor.redact("x xx\0x"), "<x> xx\0<x>");
+    assert!(!redactor.is_empty());
+}
+
+#[test]
+fn text_without_a_value_is_borrowed() {
+    let redactor = redactor("lin_api_Zq8wT3vN");
+    assert!(matches!(
+        redactor.redact("lin_api"),
+        Cow::Borrowed("lin_api")
+    ));
+    assert!(matches!(redactor.redact(""), Cow::Borrowed("")));
+    assert!(matches!(
+        redactor.redact_bytes(b"\xff"),
+        Cow::Borrowed(b"\xff")
+    ));
+}
+
+#[test]
+fn debug_shows_a_count_only() {
+    let redactor = redactor("lin_api_Zq8wT3vN");
+    let mut stream = redactor.stream();
+    assert_eq!(stream.push(b"lin_api_Zq8"), b"");
+    let mut text_stream = redactor.text_stream();
+    assert_eq!(text_stream.push("lin_api_Zq8"), "");
+    for shown in [
+        format!("{redactor:?}"),
+        format!("{stream:#?}"),
+        format!("{text_stream:?}"),
+    ] {
+        for part in ["lin", "Zq8", "108, 105"] {
+            assert!(!shown.contains(part), "{shown}");
+        }
+        assert!(shown.contains("values: 1"), "{shown}");
+    }
+}
+
+#[test]
+fn the_types_can_be_shared() {
+    fn is_shared<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    is_shared::<Redactor>();
+    is_shared::<keyward::RedactStream>();
+    is_shared::<keyward::RedactTextStream>();
+}

@@ -1,0 +1,110 @@
+//! JSON values.
+
+use super::forms::redactor;
+use keyward::{Redactor, SecretValue};
+use serde_json::{Value, json};
+
+fn redacted(redactor: &Redactor, mut value: Value) -> Value {
+    redactor.redact_json(&mut value);
+    value
+}
+
+#[test]
+fn strings_and_keys_at_any_depth() {
+    let redactor = redactor("pa\"ss\\word");
+    assert_eq!(
+        redacted(
+            &redactor,
+            json!({
+                "headers": [{"Authorization": "Bearer pa\"ss\\word"}, null, true, 1.5, "pa\"ss"],
+                "pa\"ss\\word": {"x-pa%22ss%5Cword": []},
+                "as text": "{\"key\": \"pa\\\"ss\\\\word\"}",
+            }),
+        ),
+        json!({
+            "headers": [{"Authorization": "Bearer secret://it"}, null, true, 1.5, "pa\"ss"],
+            "secret://it": {"x-secret://it": []},
+            "as text": "{\"key\": \"secret://it\"}",
+        }),
+    );
+    assert_eq!(
+        redacted(&redactor, json!("pa\"ss\\word")),
+        json!("secret://it")
+    );
+}
+
+#[test]
+fn keys_that_become_equal_are_all_kept() {
+    let redactor = redactor("lin_api_Zq8wT3vN");
+    let output = redacted(
+        &redactor,
+        json!({
+            "lin_api_Zq8wT3vN": 1,
+            "lin%5Fapi_Zq8wT3vN": 2,
+            "lin%5fapi_Zq8wT3vN": 3,
+            "secret://it": "stays",
+            "secret://it (3)": "stays as well",
+        }),
+    );
+    let members = output.as_object().unwrap();
+    assert_eq!(members.len(), 5);
+    assert_eq!(members["secret://it"], "stays");
+    assert_eq!(members["secret://it (3)"], "stays as well");
+    let mut numbers: Vec<i64> = ["secret://it (2)", "secret://it (4)", "secret://it (5)"]
+        .iter()
+        .map(|key| members[*key].as_i64().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+#[test]
+fn numbers_whose_text_contains_a_value() {
+    let mut redactor = redactor("12345678");
+    redactor.add("secret://pin", &SecretValue::new("4711"));
+    redactor.add("secret://fraction", &SecretValue::new("271.828182"));
+    assert_eq!(
+        redacted(
+            &redactor,
+            json!([
+                12345678,
+                -12345678,
+                9123456780_i64,
+                4711,
+                47110,
+                -4711,
+                271.828182,
+                1234567
+            ])
+        ),
+        json!([
+            "secret://it",
+            "-secret://it",
+            "9secret://it0",
+            "secret://pin",
+            47110,
+            -4711,
+            "secret://fraction",
+            1234567
+        ]),
+    );
+}
+
+#[test]
+fn a_string_is_a_text_of_its_own() {
+    let redactor = redactor("4711");
+    assert_eq!(
+        redacted(&redactor, json!(["4711", "x4711", {"4711": "4711x"}])),
+        json!(["secret://it", "x4711", {"secret://it": "4711x"}])
+    );
+}
+
+#[test]
+fn what_holds_no_value_is_as_it_was() {
+    let value = json!({"b": [1, 2.5, {"a": null}], "a": "lin_api", "secret://it": false});
+    assert_eq!(
+        redacted(&redactor("lin_api_Zq8wT3vN"), value.clone()),
+        value
+    );
+    assert_eq!(redacted(&Redactor::new(), value.clone()), value);
+}

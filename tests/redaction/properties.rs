@@ -1,0 +1,154 @@
+//! Random texts, values and chunks against the oracle.
+
+use super::{
+    encodings::{Alphabet, Mix, base64, hex_mixed, json_mixed, percent_mixed},
+    oracle,
+};
+use keyward::{Redactor, SecretValue};
+use proptest::prelude::*;
+
+const REFERENCES: [&str; 3] = ["<first>", "<second>", "<third>"];
+
+fn redactor(values: &[(&str, &str)]) -> Redactor {
+    let mut redactor = Redactor::new();
+    for (reference, value) in values {
+        redactor.add(*reference, &SecretValue::new(*value));
+    }
+    redactor
+}
+
+fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    let mut stream = redactor.stream();
+    let mut output = Vec::new();
+    let mut rest = text;
+    for cut in cuts {
+        let (chunk, tail) = rest.split_at(cut % (rest.len() + 1));
+        output.extend(stream.push(chunk));
+        rest = tail;
+    }
+    output.extend(stream.push(rest));
+    output.extend(stream.finish());
+    output
+}
+
+/// Short strings over few letters, so that values repeat, overlap and occur by chance.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ab]{4,7}",
+        "[ab]{8,10}",
+        "[ab/ \"é🔑]{4,9}",
+        "[a-zA-Z0-9_+=-]{8,20}"
+    ]
+}
+
+fn encoded(value: &str, kind: usize, seed: u64) -> Vec<u8> {
+    let mix = &mut Mix::new(seed);
+    let bytes = value.as_bytes();
+    let filled =
+        |before: usize, after: usize| [&vec![b':'; before], bytes, &vec![b'z'; after]].concat();
+    match kind {
+        0 => bytes.to_vec(),
+        1 => json_mixed(value, mix).into_bytes(),
+        2 => percent_mixed(bytes, mix),
+        3 => hex_mixed(bytes, mix).into_bytes(),
+        4 => base64(&filled(mix.below(4), 0), Alphabet::Standard, true).into_bytes(),
+        _ => base64(
+            &filled(mix.below(4), mix.below(4)),
+            Alphabet::UrlSafe,
+            mix.below(2) == 0,
+        )
+        .into_bytes(),
+    }
+}
+
+/// A text made of encoded values, beginnings of them, and text of the same few letters.
+fn text(values: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        3 => (any::<prop::sample::Index>(), 0..6_usize, any::<u64>())
+            .prop_map({
+                let values = values.clone();
+                move |(which, kind, seed)| encoded(which.get::<String>(&values), kind, seed)
+            }),
+        1 => (any::<prop::sample::Index>(), 0..6_usize, any::<u64>(), any::<prop::sample::Index>())
+            .prop_map(move |(which, kind, seed, end)| {
+                let mut form = encoded(which.get::<String>(&values), kind, seed);
+                form.truncate(end.index(form.len()));
+                form
+            }),
+        2 => "[ab /+=]{0,6}".prop_map(String::into_bytes),
+        1 => "\\PC{0,3}".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+fn values_and_text() -> impl Strategy<Value = (Vec<String>, Vec<u8>)> {
+    prop::collection::vec(value(), 1..=3)
+        .prop_flat_map(|values| (Just(values.clone()), text(values)))
+}
+
+fn named(values: &[String]) -> Vec<(&'static str, &str)> {
+    REFERENCES
+        .into_iter()
+        .zip(values.iter().map(String::as_str))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
+
+    #[test]
+    fn redaction_is_what_the_oracle_says((values, text) in values_and_text()) {
+        // The oracle knows no lines and no escapes within base64; such a text does not come up by chance.
+        let values = named(&values);
+        let redacted = redactor(&values).redact_bytes(&text).into_owned();
+        let expected = oracle::redact(&text, &values);
+        prop_assert_eq!(String::from_utf8_lossy(&redacted), String::from_utf8_lossy(&expected));
+    }
+
+    #[test]
+    fn chunks_make_no_difference(
+        (values, text) in values_and_text(),
+        cuts in prop::collection::vec(0..12_usize, 0..40),
+    ) {
+        let redactor = redactor(&named(&values));
+        let whole = redactor.redact_bytes(&text).into_owned();
+        prop_assert_eq!(in_chunks(&redactor, &text, &cuts), whole.clone());
+        prop_assert_eq!(in_chunks(&redactor, &text, &vec![1; text.len()]), whole);
+    }
+
+    #[test]
+    fn text_and_bytes_agree((values, text) in values_and_text()) {
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let redactor = redactor(&named(&values));
+        let bytes = redactor.redact_bytes(text.as_bytes()).into_owned();
+        prop_assert_eq!(redactor.redact(&text).into_owned().into_bytes(), bytes);
+    }
+
+    #[test]
+    fn text_without_a_value_is_unchanged(text in prop::collection::vec(any::<u8>(), 0..400), seed in any::<u64>()) {
+        let value = format!("sk-live-{seed:016x}");
+        prop_assert_eq!(&*redactor(&[("<it>", &value)]).redact_bytes(&text), &text[..]);
+    }
+
+    #[test]
+    fn surrounding_text_is_unchanged(before in "\\PC{0,40}", after in "\\PC{0,40}", kind in 0..4_usize, seed in any::<u64>()) {
+        let value = format!("sk/live \"{seed:016x}");
+        let text = [before.as_bytes(), &encoded(&value, kind, seed), after.as_bytes()].concat();
+        let expected = [before.as_bytes(), b"<it>", after.as_bytes()].concat();
+        let redactor = redactor(&[("<it>", &value)]);
+        prop_assert_eq!(&*redactor.redact_bytes(&text), &expected[..]);
+    }
+
+    #[test]
+    fn nothing_of_the_value_survives_any_encoding(kind in 0..6_usize, seed in any::<u64>(), value in "\\PC{8,40}") {
+        let redactor = redactor(&[("<it>", &value)]);
+        let form = encoded(&value, kind, seed);
+        let redacted = redactor.redact_bytes(&form).into_owned();
+        let shown = String::from_utf8_lossy(&redacted);
+        prop_assert!(shown.contains("<it>"), "{}", shown);
+        // What base64 leaves of up to three bytes on either side.
+        let left = if kind < 4 { 0 } else { 10 };
+        prop_assert!(shown.len() <= "<it>".len() + left, "{}", shown);
+    }
+}

@@ -1,0 +1,275 @@
+//! What a request may hold, as a table in `requests.toml`, through both ways in.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use keyward::{
+    Bounds, Error, ErrorKind, NewSecret, SecretInfo, SecretPatch, UserId, UserVault, Vault,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Suite {
+    new: Vec<Case>,
+    patch: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    body: String,
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+fn suite() -> Suite {
+    toml::from_str(include_str!("requests.toml")).expect("requests.toml is well-formed")
+}
+
+impl Case {
+    fn body(&self) -> String {
+        let mut body = self.body.clone();
+        for n in [1024, 1025] {
+            body = body.replace(&format!("{{long:{n}}}"), &"é".repeat(n));
+        }
+        body
+    }
+
+    fn check(&self, result: &Result<SecretInfo, Error>) {
+        let name = &self.name;
+        let errors = match result {
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Validation, "{name}");
+                assert_eq!(error.http_status(), 422, "{name}");
+                assert!(!error.to_string().is_empty(), "{name}");
+                error.field_errors().iter().map(loc_and_type).collect()
+            }
+        };
+        assert_eq!(errors, self.errors, "{name}");
+    }
+}
+
+fn loc_and_type(error: &keyward::FieldError) -> String {
+    let json = serde_json::to_value(error).unwrap();
+    let loc: Vec<&str> = json["loc"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| part.as_str().unwrap())
+        .collect();
+    assert_eq!(loc[0], "body");
+    format!("{} {}", loc[1..].join("."), json["type"].as_str().unwrap())
+}
+
+fn new_user() -> UserVault {
+    Vault::in_memory().unwrap().user(UserId::LOCAL)
+}
+
+fn bound() -> NewSecret {
+    NewSecret::new("n", "abcd")
+        .bind("t", "a")
+        .default_for_tool()
+}
+
+#[test]
+fn new_secrets_from_json() {
+    for case in suite().new {
+        let user = new_user();
+        let mut body = case.body().into_bytes();
+        let result = NewSecret::from_json(&mut body).and_then(|secret| user.create(secret));
+        assert!(
+            body.iter().all(|&byte| byte == 0),
+            "{}: the input is wiped",
+            case.name
+        );
+        assert_eq!(
+            user.secrets().unwrap().len(),
+            usize::from(result.is_ok()),
+            "{}",
+            case.name
+        );
+        case.check(&result);
+    }
+}
+
+#[test]
+fn patches_from_json() {
+    for case in suite().patch {
+        let user = new_user();
+        let before = user.create(bound()).unwrap();
+        let mut body = case.body().into_bytes();
+        let result = SecretPatch::from_json(&mut body).and_then(|patch| user.update("n", patch));
+        assert!(
+            body.iter().all(|&byte| byte == 0),
+            "{}: the input is wiped",
+            case.name
+        );
+        if result.is_err() {
+            assert_eq!(
+                user.secret(&before).unwrap(),
+                before,
+                "{}: nothing changed",
+                case.name
+            );
+        }
+        case.check(&result);
+    }
+}
+
+/// The plain way in reports every field of a wrong type in its own error, and leaves the rest to the vault.
+#[test]
+fn plain_deserialize_says_the_same() {
+    let suite = suite();
+    for case in &suite.new {
+        match serde_json::from_str::<NewSecret>(&case.body()) {
+            Ok(secret) => case.check(&new_user().create(secret)),
+            Err(error) => assert_wrong_types(case, &error),
+        }
+    }
+    for case in &suite.patch {
+        match serde_json::from_str::<SecretPatch>(&case.body()) {
+            Ok(patch) => {
+                let user = new_user();
+                user.create(bound()).unwrap();
+                case.check(&user.update("n", patch));
+            }
+            Err(error) => assert_wrong_types(case, &error),
+        }
+    }
+}
+
+fn assert_wrong_types(case: &Case, error: &serde_json::Error) {
+    let types: Vec<&String> = case
+        .errors
+        .iter()
+        .filter(|error| error.ends_with("_type"))
+        .collect();
+    assert!(!types.is_empty(), "{}: {error}", case.name);
+    for expected in types {
+        let field = expected.split(' ').next().unwrap();
+        assert!(
+            error.to_string().contains(&format!("body.{field}: ")),
+            "{}: {error}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn what_is_no_json_object() {
+    for (body, error_type, loc) in [
+        ("", "json_invalid", r#"["body",0]"#),
+        ("{", "json_invalid", r#"["body",0]"#),
+        (
+            "{\"secret_name\": \"n\",\n \"secret_value\": hunter2}",
+            "json_invalid",
+            r#"["body",38]"#,
+        ),
+        ("{} {}", "json_invalid", r#"["body",3]"#),
+        ("[1]", "model_attributes_type", r#"["body"]"#),
+        ("\"secret\"", "model_attributes_type", r#"["body"]"#),
+        ("null", "model_attributes_type", r#"["body"]"#),
+        (
+            r#"{"secret_name": "\ud800", "secret_value": "abcd"}"#,
+            "string_type",
+            r#"["body","secret_name"]"#,
+        ),
+    ] {
+        let mut bytes = body.as_bytes().to_vec();
+        let error = NewSecret::from_json(&mut bytes).unwrap_err();
+        assert!(bytes.iter().all(|&byte| byte == 0), "{body}");
+        let json = serde_json::to_value(error.field_errors()).unwrap();
+        assert_eq!(json[0]["type"], error_type, "{body}");
+        assert_eq!(json[0]["loc"].to_string(), loc, "{body}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+    let error = NewSecret::from_json(&mut [b'{', b'"', 0xff, b'"', b':', b'1', b'}']).unwrap_err();
+    assert_eq!(error.field_errors()[0].error_type(), "json_invalid");
+}
+
+#[test]
+fn no_message_repeats_a_value() {
+    for body in [
+        r#"{"secret_name": "n", "secret_value": "xyz"}"#,
+        r#"{"secret_name": "n", "secret_value": ["xyz"]}"#,
+        r#"{"secret_name": "n", "secret_value": "xyzxyzxyz", "is_default_for_tool": "xyz"}"#,
+        r#"{"secret_name": "n", "secret_value": "xyz" xyz}"#,
+    ] {
+        let error = NewSecret::from_json(&mut body.as_bytes().to_vec()).unwrap_err();
+        let json = serde_json::to_string(error.field_errors()).unwrap();
+        assert!(
+            !format!("{error} {error:?} {json}").contains("xyz"),
+            "{error:?}"
+        );
+        if let Err(error) = serde_json::from_str::<NewSecret>(body) {
+            assert!(!format!("{error} {error:?}").contains("xyz"), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn a_vault_may_allow_longer_values_and_demand_an_explicit_default() {
+    let bounds = Bounds::default()
+        .max_value_chars(5_000)
+        .require_explicit_default();
+    let vault = Vault::builder().bounds(bounds).in_memory().unwrap();
+    let user = vault.user(UserId::LOCAL);
+    let body = |chars: usize, rest: &str| {
+        format!(
+            r#"{{"secret_name": "n", "secret_value": "{}"{rest}}}"#,
+            "é".repeat(chars)
+        )
+        .into_bytes()
+    };
+    let check = |mut body: Vec<u8>, expected: &[&str]| {
+        let errors = NewSecret::from_json_within(&mut body, vault.bounds())
+            .err()
+            .map_or_else(Vec::new, |error| {
+                error.field_errors().iter().map(loc_and_type).collect()
+            });
+        assert_eq!(errors, expected);
+    };
+    check(body(5_000, r#", "is_default_for_tool": false"#), &[]);
+    check(body(5_000, ""), &["is_default_for_tool missing"]);
+    check(
+        body(5_000, r#", "is_default_for_tool": null"#),
+        &["is_default_for_tool bool_type"],
+    );
+    check(
+        body(5_001, ""),
+        &[
+            "secret_value string_too_long",
+            "is_default_for_tool missing",
+        ],
+    );
+
+    let too_long = NewSecret::new("n", "é".repeat(5_001)).is_default_for_tool(false);
+    assert_eq!(user.create(too_long).unwrap_err().field_errors().len(), 1);
+    assert_eq!(
+        user.create(NewSecret::new("n", "é".repeat(5_000)))
+            .unwrap_err()
+            .field_errors()
+            .len(),
+        1
+    );
+    user.create(NewSecret::new("n", "é".repeat(5_000)).is_default_for_tool(false))
+        .unwrap();
+
+    for chars in [0, 3, 1_023, 65_537] {
+        let builder = Vault::builder().bounds(Bounds::default().max_value_chars(chars));
+        assert_eq!(
+            builder.in_memory().unwrap_err().kind(),
+            ErrorKind::Validation,
+            "{chars}"
+        );
+    }
+    for chars in [1_024, 65_536] {
+        let builder = Vault::builder().bounds(Bounds::default().max_value_chars(chars));
+        let user = builder.in_memory().unwrap().user(UserId::LOCAL);
+        user.create(NewSecret::new("n", "é".repeat(chars))).unwrap();
+        assert!(
+            user.create(NewSecret::new("m", "é".repeat(chars + 1)))
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,665 @@
+//! The life of secrets: every operation, every error, and what does not change when one fails.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use keyward::{
+    Error, ErrorKind, FieldError, KeySource, NewSecret, Quota, QuotaResource, QuotaScope, SecretId,
+    SecretInfo, SecretPatch, ToolCall, Usage, UserId, UserVault, Vault,
+};
+use serde_json::{Map, json};
+
+const ALICE: &str = "6f2c1b6e-6a0e-4d0a-9f3e-2b8a4a9f5f10";
+const BOB: &str = "0b0e5c64-52a0-4f5e-8f6b-0c9ff1f8c0aa";
+
+fn vault() -> Vault {
+    Vault::in_memory().unwrap()
+}
+
+fn local(vault: &Vault) -> UserVault {
+    vault.user(UserId::LOCAL)
+}
+
+/// What a tool that asks for nothing gets at `k`.
+fn injected(user: &UserVault, tool: &str) -> Option<String> {
+    let mut args = Map::new();
+    user.inject(&ToolCall::new(tool), &mut args).unwrap();
+    args.get("k")
+        .map(|value| value.as_str().unwrap().to_owned())
+}
+
+fn size(info: &SecretInfo, value: &str) -> u64 {
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    (value.len() + info.secret_name.len() + optional(&info.tool_name) + optional(&info.tool_arg))
+        as u64
+}
+
+fn usage(user: &UserVault) -> (u64, u64) {
+    let Usage { secrets, bytes, .. } = user.usage().unwrap();
+    (secrets, bytes)
+}
+
+#[track_caller]
+fn assert_kind<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) -> Error {
+    let error = result.expect_err("an error");
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(!error.to_string().is_empty());
+    error
+}
+
+#[test]
+fn a_secret_from_its_creation_to_its_deletion() {
+    let vault = vault();
+    let user = local(&vault);
+    let info = user
+        .create(
+            NewSecret::new("linear", "lin_api_Zq8wT3vN")
+                .bind("agno__linear__*", "k")
+                .default_for_tool(),
+        )
+        .unwrap();
+    assert_eq!(info.user_id, UserId::LOCAL);
+    assert_eq!(info.revision, 1);
+    assert_eq!(info.created_at, info.updated_at);
+    assert_eq!(info.display.as_deref(), Some("li********vN"));
+    assert_eq!(user.secret("linear").unwrap(), info);
+    assert_eq!(user.secret(info.secret_id).unwrap(), info);
+    assert_eq!(user.secret(info.secret_id.to_string()).unwrap(), info);
+    assert_eq!(usage(&user), (1, size(&info, "lin_api_Zq8wT3vN")));
+    assert_eq!(
+        injected(&user, "agno__linear__x").as_deref(),
+        Some("lin_api_Zq8wT3vN")
+    );
+
+    let patch = SecretPatch::new()
+        .name("lin")
+        .value("new-value-é")
+        .bind("agno__*", "/k")
+        .format("<{}>");
+    let changed = user.update("linear", patch).unwrap();
+    assert_eq!(changed.secret_id, info.secret_id);
+    assert_eq!(changed.revision, 2);
+    assert_eq!(changed.created_at, info.created_at);
+    assert!(changed.updated_at >= info.updated_at);
+    assert_eq!(changed.display.as_deref(), Some("********"));
+    assert_kind(user.secret("linear"), ErrorKind::NotFound);
+    assert_eq!(usage(&user), (1, size(&changed, "new-value-é")));
+    assert_eq!(
+        injected(&user, "agno__linear__x").as_deref(),
+        Some("<new-value-é>")
+    );
+
+    user.delete("lin").unwrap();
+    assert_kind(user.secret(info.secret_id), ErrorKind::NotFound);
+    assert_eq!(usage(&user), (0, 0));
+    assert_eq!(injected(&user, "agno__linear__x"), None);
+    assert!(user.secrets().unwrap().is_empty());
+    assert_eq!(vault.usage().unwrap(), Usage::default());
+    vault.verify().unwrap();
+}
+
+#[test]
+fn an_update_without_a_new_value_keeps_the_value() {
+    let vault = vault();
+    let user = local(&vault);
+    user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    user.update(
+        "a",
+        SecretPatch::new().bind("t", "k").is_default_for_tool(true),
+    )
+    .unwrap();
+    assert_eq!(injected(&user, "t").as_deref(), Some("value-of-a"));
+    let info = user.update("a", SecretPatch::new().name("b")).unwrap();
+    assert_eq!(info.revision, 3);
+    assert_eq!(injected(&user, "t").as_deref(), Some("value-of-a"));
+    assert_eq!(usage(&user), (1, size(&info, "value-of-a")));
+    vault.verify().unwrap();
+}
+
+#[test]
+fn an_update_that_says_nothing_new_is_none() {
+    let user = local(&vault());
+    let secret = NewSecret::new("a", "value-of-a")
+        .bind("t", "k")
+        .default_for_tool()
+        .format("x{}");
+    let before = user.create(secret).unwrap();
+    for patch in [
+        SecretPatch::new(),
+        SecretPatch::new()
+            .name("a")
+            .bind("t", "k")
+            .is_default_for_tool(true)
+            .format("x{}"),
+        SecretPatch::from_json(&mut br#"{"secret_name": null, "format": null}"#.to_vec()).unwrap(),
+        SecretPatch::new().if_revision(1),
+    ] {
+        assert_eq!(user.update("a", patch).unwrap(), before);
+    }
+    let written = user
+        .update("a", SecretPatch::new().value("value-of-a"))
+        .unwrap();
+    assert_eq!(written.revision, 2, "a value is always a write");
+    assert_eq!(
+        user.update("a", SecretPatch::new().format("{}"))
+            .unwrap()
+            .format,
+        None
+    );
+}
+
+#[test]
+fn a_demanded_revision_that_has_passed_changes_nothing() {
+    let user = local(&vault());
+    user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    let second = user
+        .update("a", SecretPatch::new().value("value-of-b").if_revision(1))
+        .unwrap();
+    for revision in [0, 1, 3] {
+        let patch = SecretPatch::new().name("b").if_revision(revision);
+        assert_eq!(
+            assert_kind(user.update("a", patch), ErrorKind::Conflict).http_status(),
+            409
+        );
+        assert_kind(
+            user.update("a", SecretPatch::new().if_revision(revision)),
+            ErrorKind::Conflict,
+        );
+    }
+    assert_eq!(user.secret("a").unwrap(), second);
+}
+
+#[test]
+fn names_are_unique_per_user_and_no_ids() {
+    let vault = vault();
+    let user = local(&vault);
+    let a = user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    user.create(NewSecret::new("A", "value-of-A")).unwrap();
+    let error = assert_kind(
+        user.create(NewSecret::new("a", "value-of-b")),
+        ErrorKind::NameTaken,
+    );
+    assert_eq!(error.http_status(), 409);
+    assert_kind(
+        user.update("A", SecretPatch::new().name("a")),
+        ErrorKind::NameTaken,
+    );
+    for id in [
+        a.secret_id.to_string(),
+        a.secret_id.to_string().to_uppercase(),
+    ] {
+        assert_kind(
+            user.create(NewSecret::new(id.clone(), "value-of-b")),
+            ErrorKind::NameTaken,
+        );
+        assert_kind(
+            user.update("A", SecretPatch::new().name(id.clone())),
+            ErrorKind::NameTaken,
+        );
+        assert_kind(
+            user.update("a", SecretPatch::new().name(id)),
+            ErrorKind::NameTaken,
+        );
+    }
+    assert_eq!(usage(&user), (2, 22));
+    let other = vault.user(ALICE.parse().unwrap());
+    other.create(NewSecret::new("a", "value-of-a")).unwrap();
+    // The id of another user's secret is a name like any other.
+    other
+        .create(NewSecret::new(a.secret_id.to_string(), "value-of-b"))
+        .unwrap();
+}
+
+#[test]
+fn one_default_for_one_place() {
+    let user = local(&vault());
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("agno__**", "token")
+            .default_for_tool(),
+    )
+    .unwrap();
+    let second = || NewSecret::new("b", "value-of-b").bind("agno__*", "/token");
+    let error = assert_kind(
+        user.create(second().default_for_tool()),
+        ErrorKind::DefaultTaken,
+    );
+    assert_eq!(error.http_status(), 409);
+    user.create(second()).unwrap();
+    let make_default = || SecretPatch::new().is_default_for_tool(true);
+    assert_kind(user.update("b", make_default()), ErrorKind::DefaultTaken);
+    user.update("b", make_default().tool_pattern("agno__?*"))
+        .unwrap();
+    assert_kind(
+        user.update("b", SecretPatch::new().tool_pattern("agno__*")),
+        ErrorKind::DefaultTaken,
+    );
+    user.update("a", SecretPatch::new().is_default_for_tool(false))
+        .unwrap();
+    user.update("b", SecretPatch::new().tool_pattern("agno__*"))
+        .unwrap();
+    // Another user's default does not matter.
+    let info = user.secret("b").unwrap();
+    assert_eq!((info.is_default_for_tool, info.revision), (true, 3));
+}
+
+#[test]
+fn ids_and_users_keep_secrets_apart() {
+    let vault = vault();
+    let (alice, bob) = (
+        vault.user(ALICE.parse().unwrap()),
+        vault.user(BOB.parse().unwrap()),
+    );
+    let info = alice.create(NewSecret::new("a", "value-of-a")).unwrap();
+    let unknown: SecretId = "01900000-0000-7000-8000-000000000000".parse().unwrap();
+    for result in [
+        bob.secret(info.secret_id),
+        bob.secret("a"),
+        bob.secret(unknown),
+        bob.update(info.secret_id, SecretPatch::new().name("b")),
+        bob.update(unknown, SecretPatch::new()),
+        bob.delete(info.secret_id).map(|()| info.clone()),
+        bob.delete("a").map(|()| info.clone()),
+        alice.secret(unknown),
+        alice.secret("b"),
+    ] {
+        assert_eq!(assert_kind(result, ErrorKind::NotFound).http_status(), 404);
+    }
+    assert_eq!(alice.secrets().unwrap(), [info]);
+    assert_eq!(vault.users().unwrap(), [alice.id()]);
+}
+
+#[test]
+fn a_quota_is_exact_to_the_byte() {
+    // "a" + "tool" + "k" + the value
+    let fits = || NewSecret::new("a", "v".repeat(14)).bind("tool", "k");
+    for quota in [
+        Quota::unlimited().user_bytes(20),
+        Quota::unlimited().vault_bytes(20),
+    ] {
+        let vault = Vault::builder().quota(quota).in_memory().unwrap();
+        let user = local(&vault);
+        let error = assert_kind(
+            user.create(NewSecret::new("a", "v".repeat(15)).bind("tool", "k")),
+            ErrorKind::QuotaExceeded,
+        );
+        assert_eq!(error.http_status(), 413);
+        let quota = error.quota().unwrap();
+        assert_eq!(
+            (quota.resource, quota.limit, quota.used, quota.requested),
+            (QuotaResource::Bytes, 20, 0, 21)
+        );
+        assert_eq!(usage(&user), (0, 0));
+        user.create(fits()).unwrap();
+        for patch in [
+            SecretPatch::new().value("é".repeat(8)),
+            SecretPatch::new().name("ab"),
+            SecretPatch::new().location("kk"),
+            SecretPatch::new().tool_pattern("tools"),
+        ] {
+            assert_kind(user.update("a", patch), ErrorKind::QuotaExceeded);
+        }
+        assert_eq!(usage(&user), (1, 20));
+        user.update(
+            "a",
+            SecretPatch::new()
+                .value("é".repeat(7))
+                .format("not counted {}"),
+        )
+        .unwrap();
+        user.update("a", SecretPatch::new().name("ab").tool_pattern("too"))
+            .unwrap();
+        assert_eq!(usage(&user), (1, 20));
+        vault.verify().unwrap();
+    }
+}
+
+#[test]
+fn the_usual_quota() {
+    let vault = vault();
+    let user = local(&vault);
+    user.batch(|batch| {
+        for i in 0..1_000 {
+            batch.create(NewSecret::new(i.to_string(), "abcd"));
+        }
+    })
+    .unwrap();
+    let error = assert_kind(
+        user.create(NewSecret::new("more", "abcd")),
+        ErrorKind::QuotaExceeded,
+    );
+    let quota = error.quota().unwrap();
+    assert_eq!(
+        (
+            quota.scope,
+            quota.resource,
+            quota.limit,
+            quota.used,
+            quota.requested
+        ),
+        (QuotaScope::User, QuotaResource::Secrets, 1_000, 1_000, 1)
+    );
+    assert!(
+        vault
+            .user(ALICE.parse().unwrap())
+            .create(NewSecret::new("a", "abcd"))
+            .is_ok()
+    );
+}
+
+#[test]
+fn the_quota_of_the_vault_counts_all_users() {
+    let vault = Vault::builder()
+        .quota(Quota::unlimited().vault_secrets(2))
+        .in_memory()
+        .unwrap();
+    let (alice, bob) = (
+        vault.user(ALICE.parse().unwrap()),
+        vault.user(BOB.parse().unwrap()),
+    );
+    alice.create(NewSecret::new("a", "value-of-a")).unwrap();
+    bob.create(NewSecret::new("a", "value-of-a")).unwrap();
+    let error = assert_kind(
+        alice.create(NewSecret::new("b", "value-of-b")),
+        ErrorKind::QuotaExceeded,
+    );
+    assert_eq!(error.quota().unwrap().scope, QuotaScope::Vault);
+    vault.delete_user(bob.id()).unwrap();
+    alice.create(NewSecret::new("b", "value-of-b")).unwrap();
+}
+
+#[test]
+fn a_batch_is_judged_on_its_final_state() {
+    let vault = Vault::builder()
+        .quota(Quota::default().user_secrets(2))
+        .in_memory()
+        .unwrap();
+    let user = local(&vault);
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    user.create(NewSecret::new("b", "value-of-b")).unwrap();
+    let infos = user
+        .batch(|batch| {
+            batch.create(
+                NewSecret::new("c", "value-of-c")
+                    .bind("t", "k")
+                    .default_for_tool(),
+            );
+            batch.update("a", SecretPatch::new().name("b").unbind());
+            batch.update("b", SecretPatch::new().name("a"));
+            batch.update("c", SecretPatch::new().name("d").location("/k"));
+            batch.delete("b");
+        })
+        .unwrap();
+    let names: Vec<Option<&str>> = infos
+        .iter()
+        .map(|info| info.as_ref().map(|info| &*info.secret_name))
+        .collect();
+    assert_eq!(names, [Some("c"), Some("b"), Some("a"), Some("d"), None]);
+    let names: Vec<String> = user
+        .secrets()
+        .unwrap()
+        .into_iter()
+        .map(|info| info.secret_name)
+        .collect();
+    assert_eq!(
+        names,
+        ["b", "d"],
+        "`b` meant what it meant before the batch"
+    );
+    assert_eq!(injected(&user, "t").as_deref(), Some("value-of-c"));
+    vault.verify().unwrap();
+
+    let made_and_gone = user.batch(|batch| {
+        batch.create(NewSecret::new("e", "value-of-e"));
+        batch.delete("e");
+        batch.delete("d");
+    });
+    assert_eq!(made_and_gone.unwrap()[2], None);
+    assert_eq!(user.secrets().unwrap().len(), 1);
+    vault.verify().unwrap();
+}
+
+type Collect<'a> = &'a dyn Fn(&mut keyward::Batch<'_>);
+
+#[test]
+fn a_batch_is_done_as_a_whole_or_not_at_all() {
+    let vault = Vault::builder()
+        .quota(Quota::default().user_secrets(3))
+        .in_memory()
+        .unwrap();
+    let user = local(&vault);
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    user.create(NewSecret::new("b", "value-of-b")).unwrap();
+    let before = (user.secrets().unwrap(), usage(&user));
+    let new = |name: &str| NewSecret::new(name, "value-of-c");
+    let cases: [(Collect<'_>, ErrorKind); 8] = [
+        (&|batch| batch.create(new("b")), ErrorKind::NameTaken),
+        (
+            &|batch| {
+                batch.create(new("c"));
+                batch.create(new("c"));
+            },
+            ErrorKind::NameTaken,
+        ),
+        (
+            &|batch| batch.create(new("c").bind("t", "/k").default_for_tool()),
+            ErrorKind::DefaultTaken,
+        ),
+        (
+            &|batch| {
+                batch.delete("b");
+                batch.create(new("c").bind("u", "k").default_for_tool());
+                batch.create(new("d").bind("u", "k").default_for_tool());
+            },
+            ErrorKind::DefaultTaken,
+        ),
+        (
+            &|batch| {
+                batch.create(new("c"));
+                batch.create(new("d"));
+            },
+            ErrorKind::QuotaExceeded,
+        ),
+        (
+            &|batch| {
+                batch.delete("a");
+                batch.update("a", SecretPatch::new().name("c"));
+            },
+            ErrorKind::NotFound,
+        ),
+        (
+            &|batch| {
+                batch.delete("a");
+                batch.delete("a");
+            },
+            ErrorKind::NotFound,
+        ),
+        (
+            &|batch| {
+                batch.delete("a");
+                batch.update("b", SecretPatch::new().name("c").if_revision(2));
+            },
+            ErrorKind::Conflict,
+        ),
+    ];
+    for (i, (collect, kind)) in cases.into_iter().enumerate() {
+        let error = user.batch(collect).unwrap_err();
+        assert_eq!(error.kind(), kind, "case {i}: {error}");
+        assert_eq!((user.secrets().unwrap(), usage(&user)), before, "case {i}");
+        vault.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_batch_reports_every_invalid_field_with_its_operation() {
+    let user = local(&vault());
+    let error = user
+        .batch(|batch| {
+            batch.create(NewSecret::new("", "abc"));
+            batch.create(NewSecret::new("b", "value-of-b"));
+            batch.update("b", SecretPatch::new().location("/~"));
+        })
+        .unwrap_err();
+    let loc = |error: &FieldError| {
+        error
+            .loc()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(".")
+    };
+    let locs: Vec<String> = error.field_errors().iter().map(loc).collect();
+    assert_eq!(
+        locs,
+        [
+            "body.0.secret_name",
+            "body.0.secret_value",
+            "body.2.tool_arg"
+        ]
+    );
+    assert!(user.secrets().unwrap().is_empty());
+    assert_eq!(user.batch(|_| {}).unwrap(), []);
+}
+
+#[test]
+fn a_deleted_user_has_nothing() {
+    let vault = vault();
+    let (alice, bob) = (
+        vault.user(ALICE.parse().unwrap()),
+        vault.user(BOB.parse().unwrap()),
+    );
+    for user in [&alice, &bob] {
+        user.create(
+            NewSecret::new("a", "value-of-a")
+                .bind("t", "k")
+                .default_for_tool(),
+        )
+        .unwrap();
+    }
+    vault.delete_user(alice.id()).unwrap();
+    vault.delete_user(alice.id()).unwrap();
+    assert!(alice.secrets().unwrap().is_empty());
+    assert_eq!(injected(&alice, "t"), None);
+    assert_eq!(injected(&bob, "t").as_deref(), Some("value-of-a"));
+    assert_eq!(vault.users().unwrap(), [bob.id()]);
+    assert_eq!(vault.usage().unwrap(), bob.usage().unwrap());
+    alice.create(NewSecret::new("a", "value-of-a")).unwrap();
+    vault.verify().unwrap();
+}
+
+#[test]
+fn a_locked_vault_says_so_to_every_call() {
+    let key = [7; 32];
+    let vault = Vault::builder()
+        .in_memory_with_key(KeySource::raw(key))
+        .unwrap();
+    let (clone, user) = (vault.clone(), local(&vault));
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    let mut args = Map::new();
+    let injection = user.inject(&ToolCall::new("t"), &mut args).unwrap();
+
+    clone.lock().unwrap();
+    clone.lock().unwrap();
+    let call = ToolCall::new("t");
+    let mut left = json!({"x": "secret://a"}).as_object().unwrap().clone();
+    let mut schema = json!({"properties": {"k": {}}});
+    let errors = [
+        user.create(NewSecret::new("b", "value-of-b")).err(),
+        user.update("a", SecretPatch::new()).err(),
+        user.delete("a").err(),
+        user.secret("a").err(),
+        user.secrets().err(),
+        user.batch(|batch| batch.delete("a")).err(),
+        user.usage().err(),
+        user.inject(&call, &mut left).err(),
+        user.conceal("t", &mut schema).err(),
+        user.explain(&call, &left).err(),
+        vault.users().err(),
+        vault.usage().err(),
+        vault.verify().err(),
+        vault.delete_user(UserId::LOCAL).err(),
+        clone.user(ALICE.parse().unwrap()).secrets().err(),
+    ];
+    for (i, error) in errors.into_iter().enumerate() {
+        let error = error.unwrap_or_else(|| panic!("call {i} worked"));
+        assert_eq!(
+            (error.kind(), error.http_status()),
+            (ErrorKind::Locked, 423),
+            "call {i}"
+        );
+    }
+    assert_eq!(left["x"], "secret://a");
+    assert_eq!(schema, json!({"properties": {"k": {}}}));
+    assert_eq!(
+        injection.redactor().redact("value-of-a"),
+        "secret://a",
+        "what was injected stays usable"
+    );
+
+    for wrong in [KeySource::raw([8; 32]), KeySource::passphrase("7")] {
+        assert_kind(vault.unlock(wrong), ErrorKind::WrongKey);
+        assert_kind(user.secrets(), ErrorKind::Locked);
+    }
+    vault.unlock(KeySource::raw(key)).unwrap();
+    assert_eq!(injected(&user, "t").as_deref(), Some("value-of-a"));
+    assert_eq!(clone.usage().unwrap().secrets, 1);
+    let id = user.secret("a").unwrap().secret_id;
+    assert!(
+        user.create(NewSecret::new("b", "value-of-b"))
+            .unwrap()
+            .secret_id
+            > id
+    );
+    assert_kind(vault.unlock(KeySource::raw([8; 32])), ErrorKind::WrongKey);
+    vault.unlock(KeySource::raw(key)).unwrap();
+    vault.verify().unwrap();
+}
+
+#[test]
+fn a_vault_without_a_key_cannot_be_locked() {
+    let vault = vault();
+    let user = local(&vault);
+    user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    assert_kind(vault.lock(), ErrorKind::Unsupported);
+    assert_kind(
+        vault.unlock(KeySource::raw([7; 32])),
+        ErrorKind::Unsupported,
+    );
+    assert_eq!(user.secrets().unwrap().len(), 1);
+}
+
+#[test]
+fn a_policy_can_turn_the_mask_off() {
+    let user = local(&Vault::builder().mask_values(false).in_memory().unwrap());
+    let info = user
+        .create(NewSecret::new("a", "value-of-a-that-is-long"))
+        .unwrap();
+    assert_eq!(info.display, None);
+    assert_eq!(serde_json::to_value(info).unwrap()["display"], json!(null));
+}
+
+#[test]
+fn a_vault_crosses_threads_and_panics() {
+    fn check<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe + Clone>() {}
+    fn shared<T: Send + Sync>() {}
+    check::<Vault>();
+    check::<UserVault>();
+    check::<keyward::Resolver>();
+    check::<keyward::Redactor>();
+    shared::<keyward::Injection>();
+    shared::<Error>();
+}
