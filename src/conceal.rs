@@ -70,6 +70,49 @@ use crate::{
 /// Serializes for logs, without any value:
 /// `{"hidden": ["/token"], "removed_parents": [], "left": [{"location": "/pin", "reason": "constrained_value",
 /// "keyword": "pattern"}]}`.
+///
+/// ```
+/// use keyward::{LeftReason, NewSecret, UserId, Vault};
+/// use serde_json::json;
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// for (name, location) in [("linear", "/headers/Authorization"), ("pin", "pin")] {
+///     user.create(NewSecret::new(name, "Zq8wT3vN").bind("fetch", location).default_for_tool())?;
+/// }
+///
+/// let mut schema = json!({
+///     "type": "object",
+///     "properties": {
+///         "url": {"type": "string"},
+///         "pin": {"type": "string", "pattern": "^[0-9]{4}$"},
+///         "headers": {
+///             "type": "object",
+///             "properties": {"Authorization": {"type": "string"}},
+///             "required": ["Authorization"],
+///         },
+///     },
+///     "required": ["url", "headers"],
+/// });
+/// let report = user.conceal("fetch", &mut schema)?;
+///
+/// // Nothing was left to ask for in `headers`; not every secret is a pin.
+/// assert_eq!(schema, json!({
+///     "type": "object",
+///     "properties": {"url": {"type": "string"}, "pin": {"type": "string", "pattern": "^[0-9]{4}$"}},
+///     "required": ["url"],
+/// }));
+/// assert_eq!(report.hidden()[0].as_pointer(), "/headers/Authorization");
+/// assert_eq!(report.removed_parents()[0].as_pointer(), "/headers");
+/// assert_eq!(report.left()[0].location().as_pointer(), "/pin");
+/// assert_eq!(report.left()[0].reason(), LeftReason::ConstrainedValue("pattern"));
+/// assert!(!report.is_complete());
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// A schema may come from anyone: the work on it is bounded, by a constant and in proportion to its size for each
+/// location. It may be nested to any depth; one that is nested deeper than 256 levels is left as it is, with
+/// [`LeftReason::TooComplex`]. (Dropping or cloning a `Value` that is nested very deep can overflow the stack by itself;
+/// `serde_json` does not parse one.)
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Concealment {

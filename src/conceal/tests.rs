@@ -1,7 +1,9 @@
 //! `tests/conceal.toml` says what becomes of given schemas; the properties are checked on schemas made at random, with
-//! the `jsonschema` crate as the judge of what is valid.
+//! the `jsonschema` crate as the judge of what is valid: on few here, and on as many as `PROPTEST_CASES` says if that is
+//! set.
 
 mod generate;
+mod work;
 
 use std::fmt::Write;
 
@@ -103,7 +105,7 @@ fn the_suite() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(config())]
 
     #[test]
     fn what_is_valid_concealed_is_valid_once_filled(bytes in entropy()) {
@@ -124,6 +126,14 @@ proptest! {
         if report.hidden().is_empty() {
             prop_assert_eq!(concealed, schema);
         }
+    }
+}
+
+fn config() -> ProptestConfig {
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        ProptestConfig::default()
+    } else {
+        ProptestConfig::with_cases(96)
     }
 }
 
