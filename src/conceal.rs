@@ -11,10 +11,11 @@
 //!
 //! `walk` expands the path to a location: it finds every subschema that the objects on the path must satisfy (through
 //! `allOf`, `$ref`, and an `anyOf` or `oneOf` of which one branch alone takes objects, as in "an object or null"), and
-//! gives up where a keyword could tell the arguments before from those after, which `sensitivity` decides. A `$ref` on the path is replaced by a copy
-//! of its target, so that other places that share the target keep it. `edit` then removes the property from all of
-//! these subschemas. `references` mends references that pointed into what was changed, and drops definitions that
-//! nothing refers to any more.
+//! gives up where a keyword could tell the arguments before from those after, which `sensitivity` decides. A `$ref` on
+//! the path is replaced by a copy of its target, so that other places that share the target keep it, unless the target
+//! contains the `$ref`. `edit` then removes the property from all of these subschemas. `references` mends references
+//! that pointed into what was changed, which it knows from one comparison of the two (`changes`), and drops definitions
+//! that nothing refers to any more.
 //!
 //! An object that is absent is made when a default goes into it. If the original schema asks for something else in it,
 //! the object made would be invalid: the concealed schema then requires the object and no longer takes null for it, so
@@ -23,7 +24,26 @@
 //! Locations are hidden one after the other, deepest first; the property carries over from step to step. While one is
 //! hidden the others are relied upon to be there (an object that requires two hidden properties can be made), so a
 //! failure starts the work again without the location that failed.
+//!
+//! # Work
+//!
+//! A schema may come from anyone. Let `n` be its size in units, which `schema::measure` defines (about one for each
+//! JSON value, and four for an object), and `L` how many of the locations it declares as strings. Then a call does at
+//! most
+//!
+//! * L questions of `FUEL` units each: what does the schema declare at a location? (For a location that it does not
+//!   declare, or not as a string, this is all.)
+//! * 500,000 + 32·(L+1)·n units in all other work: of looking at subschemas, following references, comparing and
+//!   copying. One attempt to hide one location gets at most 50,000 + 16·n of these; an ordinary one takes about 8·n.
+//!
+//! A location for which an attempt gets no further is left as [`LeftReason::TooComplex`]. A unit takes on the order of
+//! 50 ns and, copied, 100 bytes. The schema grows by no more than was copied, so by less than the same bound.
+//!
+//! Copying, comparing and dropping a `Value` recurse as deep as it is nested, so a schema that is nested deeper than
+//! [`MAX_LEVELS`], which `serde_json` does not parse unless told to, is found out without recursion and left as it is;
+//! no copy makes one deeper than that.
 
+mod changes;
 mod edit;
 mod references;
 mod sensitivity;
@@ -42,7 +62,7 @@ use serde_json::Value;
 
 use crate::{
     location::Location,
-    schema::{Declaration, declares},
+    schema::{Budget, Declaration, declares, declares_within, measure},
 };
 
 /// What was hidden from a tool's input schema, and what was not, and why.
@@ -50,6 +70,49 @@ use crate::{
 /// Serializes for logs, without any value:
 /// `{"hidden": ["/token"], "removed_parents": [], "left": [{"location": "/pin", "reason": "constrained_value",
 /// "keyword": "pattern"}]}`.
+///
+/// ```
+/// use keyward::{LeftReason, NewSecret, UserId, Vault};
+/// use serde_json::json;
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// for (name, location) in [("linear", "/headers/Authorization"), ("pin", "pin")] {
+///     user.create(NewSecret::new(name, "Zq8wT3vN").bind("fetch", location).default_for_tool())?;
+/// }
+///
+/// let mut schema = json!({
+///     "type": "object",
+///     "properties": {
+///         "url": {"type": "string"},
+///         "pin": {"type": "string", "pattern": "^[0-9]{4}$"},
+///         "headers": {
+///             "type": "object",
+///             "properties": {"Authorization": {"type": "string"}},
+///             "required": ["Authorization"],
+///         },
+///     },
+///     "required": ["url", "headers"],
+/// });
+/// let report = user.conceal("fetch", &mut schema)?;
+///
+/// // Nothing was left to ask for in `headers`; not every secret is a pin.
+/// assert_eq!(schema, json!({
+///     "type": "object",
+///     "properties": {"url": {"type": "string"}, "pin": {"type": "string", "pattern": "^[0-9]{4}$"}},
+///     "required": ["url"],
+/// }));
+/// assert_eq!(report.hidden()[0].as_pointer(), "/headers/Authorization");
+/// assert_eq!(report.removed_parents()[0].as_pointer(), "/headers");
+/// assert_eq!(report.left()[0].location().as_pointer(), "/pin");
+/// assert_eq!(report.left()[0].reason(), LeftReason::ConstrainedValue("pattern"));
+/// assert!(!report.is_complete());
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// A schema may come from anyone: the work on it is bounded, by a constant and in proportion to its size for each
+/// location. It may be nested to any depth; one that is nested deeper than 256 levels is left as it is, with
+/// [`LeftReason::TooComplex`]. (Dropping or cloning a `Value` that is nested very deep can overflow the stack by itself;
+/// `serde_json` does not parse one.)
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Concealment {
@@ -226,26 +289,41 @@ pub(crate) fn conceal<'l>(
             }
         }
     }
-    if let Some(reason) = references::unsupported(schema).filter(|_| !pending.is_empty()) {
-        left.extend(pending.iter().map(|&location| (location, reason)));
-        pending.clear();
+    let mut work = None;
+    if !pending.is_empty() {
+        let units = measure(schema, u64::MAX, MAX_LEVELS).ok_or(LeftReason::TooComplex);
+        let usable = units.and_then(|units| match references::unsupported(schema) {
+            None => Ok(Work::new(units, pending.len())),
+            Some(reason) => Err(reason),
+        });
+        match usable {
+            Ok(usable) => work = Some(usable),
+            Err(reason) => {
+                left.extend(pending.iter().map(|&location| (location, reason)));
+                pending.clear();
+            }
+        }
     }
 
     let mut hidden = BTreeSet::new();
     let mut removed_parents = BTreeSet::new();
     let mut reasons = BTreeMap::new();
-    let mut concealed = schema.clone();
+    let mut concealed: Option<Value> = None;
     // What was in the way of one location may be gone with another, so try again until nothing more can be hidden.
-    while !pending.is_empty() {
-        let batch = hide_most(&concealed, &pending, max_value_chars);
+    while let Some(work) = work.as_ref().filter(|_| !pending.is_empty()) {
+        let base = concealed.as_ref().unwrap_or(schema);
+        let batch = hide_most(base, &pending, max_value_chars, work);
         for (&location, &reason) in &batch.failures {
             // The first reason is the one that speaks of the schema as it was given.
             reasons.entry(location).or_insert(reason);
         }
-        if batch.hidden.is_empty() {
+        let Some(mut next) = batch.concealed else {
             break;
+        };
+        if work.total.take(2 * work.size) {
+            references::drop_unused_definitions(schema, &mut next, &work.total);
         }
-        concealed = batch.concealed;
+        concealed = Some(next);
         removed_parents.extend(batch.removed_parents);
         hidden.extend(batch.hidden);
         pending = batch.failures.into_keys().collect();
@@ -255,8 +333,7 @@ pub(crate) fn conceal<'l>(
             .into_iter()
             .filter_map(|location| Some((location, *reasons.get(location)?))),
     );
-    if !hidden.is_empty() {
-        references::drop_unused_definitions(schema, &mut concealed);
+    if let Some(concealed) = concealed {
         *schema = concealed;
     }
 
@@ -274,8 +351,47 @@ pub(crate) fn conceal<'l>(
     }
 }
 
+/// How deep a schema may be nested that is changed, as given and with copies in it. The work on it recurses as deep.
+const MAX_LEVELS: usize = 256;
+
+/// The work that one call may cause; see the top of this module.
+struct Work {
+    /// The schema's size.
+    size: u64,
+    each: u64,
+    total: Budget,
+}
+
+impl Work {
+    fn new(size: u64, locations: usize) -> Work {
+        let rounds = 32 * (locations as u64 + 1);
+        Work {
+            size,
+            each: size.saturating_mul(16).saturating_add(50_000),
+            total: Budget::new(size.saturating_mul(rounds).saturating_add(500_000)),
+        }
+    }
+
+    /// One attempt to hide one location.
+    fn attempt<T>(
+        &self,
+        hide: impl FnOnce(&Budget) -> Result<T, LeftReason>,
+    ) -> Result<T, LeftReason> {
+        let given = self.each.min(self.total.left());
+        let budget = Budget::new(given);
+        let result = hide(&budget);
+        self.total.take(given - budget.left());
+        // What was in the way may be nothing but that there was no more looking.
+        if budget.is_spent() {
+            return Err(LeftReason::TooComplex);
+        }
+        result
+    }
+}
+
 struct Batch<'l> {
-    concealed: Value,
+    /// If any location is hidden.
+    concealed: Option<Value>,
     hidden: BTreeSet<&'l Location>,
     removed_parents: BTreeSet<Location>,
     failures: BTreeMap<&'l Location, LeftReason>,
@@ -286,21 +402,25 @@ fn hide_most<'l>(
     schema: &Value,
     locations: &BTreeSet<&'l Location>,
     max_value_chars: usize,
+    work: &Work,
 ) -> Batch<'l> {
     let mut batch = Batch {
-        concealed: schema.clone(),
+        concealed: None,
         hidden: locations.clone(),
         removed_parents: BTreeSet::new(),
         failures: BTreeMap::new(),
     };
     loop {
         let failed_before = batch.failures.len();
-        let mut concealed = schema.clone();
+        let mut concealed: Option<Value> = None;
         let mut removed_parents = BTreeSet::new();
         for &location in batch.hidden.iter().rev() {
-            match hide(&concealed, location, &batch.hidden, max_value_chars) {
+            let base = concealed.as_ref().unwrap_or(schema);
+            let hidden =
+                work.attempt(|budget| hide(base, location, &batch.hidden, max_value_chars, budget));
+            match hidden {
                 Ok((next, parents)) => {
-                    concealed = next;
+                    concealed = Some(next);
                     removed_parents.extend(parents);
                 }
                 Err(reason) => {
@@ -326,12 +446,13 @@ fn hide(
     location: &Location,
     with: &BTreeSet<&Location>,
     max_value_chars: usize,
+    budget: &Budget,
 ) -> Result<(Value, Vec<Location>), LeftReason> {
-    let mut path = walk::expand(schema, location.tokens(), max_value_chars)?;
-    let removed = edit::remove(&mut path, location.tokens(), with)?;
+    let mut path = walk::expand(schema, location.tokens(), max_value_chars, budget)?;
+    let removed = edit::remove(&mut path, location.tokens(), with, budget)?;
     let mut concealed = path.schema;
-    references::mend(schema, &mut concealed)?;
-    if declares(&concealed, location) != Declaration::NotDeclared {
+    references::mend(schema, &mut concealed, budget)?;
+    if declares_within(&concealed, location, budget) != Declaration::NotDeclared {
         return Err(LeftReason::SharedSchema);
     }
     Ok((concealed, removed))

@@ -20,18 +20,29 @@
 //!   present, have a string among their values. What further limits the value, such as `pattern`, is the tool's to
 //!   check.
 //! * What is no schema declares nothing, and never panics. So does what is nested or repeated without end.
+//!
+//! # Work
+//!
+//! A schema may come from anyone, and a few kilobytes can stand for an exponentially larger one. A question may use
+//! [`FUEL`]: a subschema costs 1, and 1 more for every four of its keywords and of the members of its lists; following
+//! a `$ref` costs 1, and 1 more for every 8 bytes of it. So the time for one question is at most a small constant times
+//! `FUEL`, however large the schema is and whatever it refers to: about a millisecond. `inject` asks one question for each
+//! default, and one for each of its parents that has to be made. Subschemas are followed into one another to a depth of
+//! [`DEPTH`] and no other code here recurses, so a question needs little stack however deep a schema is nested.
 
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::{
     borrow::Cow,
-    cell::Cell,
     ops::{BitAnd, BitOr, Not},
 };
 
 use serde_json::{Map, Value};
 
+use self::work::node_units;
+pub(crate) use self::work::{Budget, measure, pointer_units};
 use crate::location::Location;
 
 /// What a schema says about a location.
@@ -50,6 +61,11 @@ pub(crate) fn declares(schema: &Value, location: &Location) -> Declaration {
     Document::new(schema, Types::NONE).declaration(location.tokens(), Types::STRING)
 }
 
+/// What `schema` declares at `location`. Nothing, if there is not enough of `budget` left to find out.
+pub(crate) fn declares_within(schema: &Value, location: &Location, budget: &Budget) -> Declaration {
+    Document::within(schema, Types::NONE, budget).declaration(location.tokens(), Types::STRING)
+}
+
 /// Whether `schema` lets an object be made at `parent`, where there is none: it declares the place, and its type allows
 /// an object. Arguments are an object always.
 pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
@@ -58,8 +74,8 @@ pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
             == Declaration::String
 }
 
-/// How many subschemas one question may look at. A schema of a few kilobytes can stand for an exponentially larger one.
-const FUEL: u32 = 20_000;
+/// How much work one question may cause.
+const FUEL: u64 = 20_000;
 
 /// How deep subschemas may lie in one another; `$ref` counts.
 const DEPTH: usize = 100;
@@ -71,7 +87,9 @@ pub(crate) struct Document<'a> {
     ref_hides_siblings: bool,
     /// The types to assume where they cannot be known.
     unknown: Types,
-    fuel: Cell<u32>,
+    fuel: Budget,
+    /// What this question shares with others.
+    shared: Option<&'a Budget>,
 }
 
 impl<'a> Document<'a> {
@@ -80,7 +98,17 @@ impl<'a> Document<'a> {
             root,
             ref_hides_siblings: ref_hides_siblings(root),
             unknown,
-            fuel: Cell::new(FUEL),
+            fuel: Budget::new(FUEL),
+            shared: None,
+        }
+    }
+
+    /// A document for questions of which all together may cost no more than `budget`. When that is spent, types are
+    /// `unknown` and nothing is declared.
+    pub(crate) fn within(root: &'a Value, unknown: Types, budget: &'a Budget) -> Document<'a> {
+        Document {
+            shared: Some(budget),
+            ..Document::new(root, unknown)
         }
     }
 
@@ -105,7 +133,7 @@ impl<'a> Document<'a> {
             };
         };
         let node = match schema {
-            Value::Object(node) if self.spend(depth) => node,
+            Value::Object(node) if self.spend(node, depth) => node,
             Value::Bool(true) => return Found::default(),
             _ => return Found::FORBIDDEN,
         };
@@ -158,7 +186,7 @@ impl<'a> Document<'a> {
 
     fn types_at(&self, schema: &Value, depth: usize) -> Types {
         let node = match schema {
-            Value::Object(node) if self.spend(depth) => node,
+            Value::Object(node) if self.spend(node, depth) => node,
             Value::Bool(true) => return Types::ALL,
             Value::Bool(false) => return Types::NONE,
             _ => return self.unknown,
@@ -189,14 +217,8 @@ impl<'a> Document<'a> {
 
     /// The schema that the value of a `$ref` names within this document.
     pub(crate) fn resolve(&self, reference: &Value) -> Option<&'a Value> {
-        let fragment = reference.as_str()?.strip_prefix('#')?;
-        if fragment.is_empty() {
-            return Some(self.root);
-        }
-        let pointer = percent_decode(fragment)?;
-        pointer
-            .starts_with('/')
-            .then(|| self.root.pointer(&pointer))?
+        let units = pointer_units(reference.as_str()?);
+        self.charge(units).then(|| resolve(self.root, reference))?
     }
 
     pub(crate) fn ref_hides_siblings(&self) -> bool {
@@ -204,14 +226,18 @@ impl<'a> Document<'a> {
     }
 
     /// Whether one more subschema may be looked at.
-    pub(crate) fn spend(&self, depth: usize) -> bool {
-        match self.fuel.get().checked_sub(1) {
-            Some(fuel) if depth <= DEPTH => {
-                self.fuel.set(fuel);
-                true
-            }
-            _ => false,
-        }
+    pub(crate) fn spend(&self, node: &Map<String, Value>, depth: usize) -> bool {
+        depth <= DEPTH && self.charge(node_units(node))
+    }
+
+    /// Whether there was more to look at than there may be, so that answers are guesses, if on the safe side.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.fuel.is_spent() || self.shared.is_some_and(Budget::is_spent)
+    }
+
+    fn charge(&self, units: u64) -> bool {
+        let shared = self.shared.is_none_or(|budget| budget.take(units));
+        self.fuel.take(units) && shared
     }
 }
 
@@ -381,6 +407,7 @@ pub(crate) fn array_index(token: &str) -> Option<usize> {
 fn ref_hides_siblings(root: &Value) -> bool {
     root.get("$schema")
         .and_then(Value::as_str)
+        .filter(|dialect| dialect.len() <= 256)
         .is_some_and(|dialect| {
             ["draft-03", "draft-04", "draft-06", "draft-07"]
                 .iter()
@@ -388,8 +415,35 @@ fn ref_hides_siblings(root: &Value) -> bool {
         })
 }
 
+/// What the value of a `$ref` names within the document `root`.
+pub(crate) fn resolve<'a>(root: &'a Value, reference: &Value) -> Option<&'a Value> {
+    let pointer = fragment_pointer(reference)?;
+    pointer_tokens(&pointer).try_fold(root, |value, token| match value {
+        Value::Object(members) => members.get(&*token),
+        Value::Array(items) => items.get(array_index(&token)?),
+        _ => None,
+    })
+}
+
+/// The JSON Pointer that the value of a `$ref` to this document holds: empty, or `/` first.
+pub(crate) fn fragment_pointer(reference: &Value) -> Option<Cow<'_, str>> {
+    let pointer = percent_decode(reference.as_str()?.strip_prefix('#')?)?;
+    (pointer.is_empty() || pointer.starts_with('/')).then_some(pointer)
+}
+
+/// The tokens of a JSON Pointer (RFC 6901, section 4).
+pub(crate) fn pointer_tokens(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    pointer.split('/').skip(1).map(|token| {
+        if token.contains('~') {
+            Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
+        } else {
+            Cow::Borrowed(token)
+        }
+    })
+}
+
 /// A URI fragment without its percent-encoding; `None` if that is malformed.
-pub(crate) fn percent_decode(fragment: &str) -> Option<Cow<'_, str>> {
+fn percent_decode(fragment: &str) -> Option<Cow<'_, str>> {
     if !fragment.contains('%') {
         return Some(Cow::Borrowed(fragment));
     }

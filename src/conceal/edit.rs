@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     location::Location,
-    schema::{Document, Types, branches, entry},
+    schema::{Budget, Document, Types, branches, entry},
 };
 
 /// Removes what `tokens` name from the path's schema; gives back the parents that were left empty and removed as well.
@@ -20,6 +20,7 @@ pub(super) fn remove(
     path: &mut Path,
     tokens: &[Box<str>],
     with: &BTreeSet<&Location>,
+    budget: &Budget,
 ) -> Result<Vec<Location>, LeftReason> {
     let Path { schema, levels } = path;
     for (depth, level) in levels.iter().enumerate() {
@@ -46,7 +47,7 @@ pub(super) fn remove(
         if levels[depth].types == Types::ALL {
             declare_object(schema, &levels[depth]);
         } else if depth <= demanded && levels[depth].types.contains(Types::NULL) {
-            rule_out_null(schema, &levels[depth])?;
+            rule_out_null(schema, &levels[depth], budget)?;
         }
     }
     Ok(removed)
@@ -63,18 +64,18 @@ fn can_be_made(
     let Some((next, parents)) = tokens.split_last() else {
         return true;
     };
-    let will_be_there = |name: &str| {
-        name == &**next
-            || with.iter().any(|other| {
-                matches!(other.tokens().split_last(), Some((last, others))
-                    if &**last == name && others == parents)
-            })
-    };
+    let mut will_be_there: BTreeSet<&str> = with
+        .iter()
+        .filter_map(|other| other.tokens().split_last())
+        .filter(|(_, others)| *others == parents)
+        .map(|(last, _)| &**last)
+        .collect();
+    will_be_there.insert(next);
     let asks_for_nothing_else = |node: &Map<String, Value>| {
         branches(node, "required")
             .iter()
             .filter_map(Value::as_str)
-            .all(will_be_there)
+            .all(|name| will_be_there.contains(name))
     };
     !level.opaque
         && level
@@ -224,10 +225,10 @@ fn declare_object(schema: &mut Value, level: &Level) {
 }
 
 /// Takes null from the types of a place: from `type`, and the branches of `anyOf` and `oneOf` that are for null alone.
-fn rule_out_null(schema: &mut Value, level: &Level) -> Result<(), LeftReason> {
+fn rule_out_null(schema: &mut Value, level: &Level, budget: &Budget) -> Result<(), LeftReason> {
     for pointer in &level.entries {
         let types: Vec<Types> = {
-            let document = Document::new(schema, Types::ALL);
+            let document = Document::within(schema, Types::ALL, budget);
             let node = object(schema, pointer);
             ["anyOf", "oneOf"]
                 .iter()
@@ -251,7 +252,7 @@ fn rule_out_null(schema: &mut Value, level: &Level) -> Result<(), LeftReason> {
             node.retain(|keyword, _| keyword != "default");
         }
     }
-    if !may_be_null(schema, level) {
+    if !may_be_null(schema, level, budget) {
         return Ok(());
     }
     let untyped = level
@@ -265,8 +266,8 @@ fn rule_out_null(schema: &mut Value, level: &Level) -> Result<(), LeftReason> {
     Ok(())
 }
 
-fn may_be_null(schema: &Value, level: &Level) -> bool {
-    let document = Document::new(schema, Types::ALL);
+fn may_be_null(schema: &Value, level: &Level, budget: &Budget) -> bool {
+    let document = Document::within(schema, Types::ALL, budget);
     level
         .entries
         .iter()

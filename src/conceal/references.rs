@@ -1,13 +1,13 @@
 //! The references of a schema of which a part was changed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ptr};
 
 use serde_json::{Map, Value};
 
-use super::{LeftReason, walk::replace_reference};
+use super::{LeftReason, MAX_LEVELS, changes::Changes, walk::replace_reference};
 use crate::{
     location::push_token,
-    schema::{Document, Types, entry, percent_decode},
+    schema::{Budget, Document, Types, entry, fragment_pointer, measure, pointer_tokens, resolve},
 };
 
 /// How many references may be replaced by copies of their targets to mend a schema.
@@ -44,33 +44,105 @@ pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
 
 /// Makes every reference in `concealed` mean what it meant in `schema`: one whose target was changed or removed is
 /// replaced by a copy of what the target was.
-pub(super) fn mend(schema: &Value, concealed: &mut Value) -> Result<(), LeftReason> {
-    let before = Document::new(schema, Types::ALL);
-    for _ in 0..MAX_COPIES {
-        let after = Document::new(concealed, Types::ALL);
-        let changed = |reference: &Value| before.resolve(reference) != after.resolve(reference);
-        let Some(pointer) = find_reference(concealed, &changed) else {
-            return if keeps_references(schema, concealed) {
-                Ok(())
-            } else {
-                Err(LeftReason::SharedSchema)
-            };
+pub(super) fn mend(
+    schema: &Value,
+    concealed: &mut Value,
+    budget: &Budget,
+) -> Result<(), LeftReason> {
+    let alone = Document::new(schema, Types::ALL).ref_hides_siblings();
+    // Where copies were put, and of what.
+    let mut copies: Vec<(String, &Value)> = Vec::new();
+    loop {
+        let found = {
+            let changes = changes_between(schema, concealed, budget)?;
+            let found = find_references(concealed, MAX_COPIES + 1, &|reference| {
+                changes.concern(reference)
+            });
+            if found.is_empty() {
+                return if keeps_references(&changes, concealed) {
+                    Ok(())
+                } else {
+                    Err(LeftReason::SharedSchema)
+                };
+            }
+            found
         };
-        let target = concealed
-            .pointer(&pointer)
-            .and_then(|node| before.resolve(node.get("$ref")?))
-            .cloned()
-            .ok_or(LeftReason::SharedSchema)?;
-        let alone = before.ref_hides_siblings();
-        replace_reference(concealed, &pointer, target, alone)?;
+        let round = copies.len();
+        for place in found {
+            // A copy may have come to lie here; the next round looks at it.
+            if copies[round..]
+                .iter()
+                .any(|(copied, _)| is_at_or_below(&place, copied))
+            {
+                continue;
+            }
+            let target = concealed
+                .pointer(&place)
+                .and_then(|node| resolve(schema, node.get("$ref")?))
+                .ok_or(LeftReason::SharedSchema)?;
+            // What contains itself would be copied again and again.
+            let recursion = copies
+                .iter()
+                .any(|(copied, of)| ptr::eq(*of, target) && is_at_or_below(&place, copied));
+            if recursion || copies.len() == MAX_COPIES {
+                return Err(LeftReason::SharedSchema);
+            }
+            let copy = copy_to(&place, target, budget)?;
+            replace_reference(concealed, &place, copy, alone)?;
+            copies.push((place, target));
+        }
     }
-    Err(LeftReason::SharedSchema)
+}
+
+/// A copy of `target` that is to stand at `place`.
+pub(super) fn copy_to(place: &str, target: &Value, budget: &Budget) -> Result<Value, LeftReason> {
+    MAX_LEVELS
+        .checked_sub(place.matches('/').count())
+        .and_then(|levels| measure(target, budget.left(), levels))
+        .filter(|&units| budget.take(2 * units))
+        .map(|_| target.clone())
+        .ok_or(LeftReason::TooComplex)
+}
+
+pub(super) fn is_at_or_below(pointer: &str, place: &str) -> bool {
+    pointer
+        .strip_prefix(place)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The changes, if there is work left to find them and to go through the references.
+fn changes_between<'a>(
+    before: &'a Value,
+    after: &'a Value,
+    budget: &Budget,
+) -> Result<Changes<'a>, LeftReason> {
+    let units = measure(after, budget.left(), usize::MAX).ok_or(LeftReason::TooComplex)?;
+    if !budget.take(2 * units) {
+        return Err(LeftReason::TooComplex);
+    }
+    Ok(Changes::between(before, after))
 }
 
 /// Removes the definitions of the root that `before` referred to and `after` does not.
-pub(super) fn drop_unused_definitions(before: &Value, after: &mut Value) {
+pub(super) fn drop_unused_definitions(before: &Value, after: &mut Value, budget: &Budget) {
     let (used_before, used_after) = (used_definitions(before), used_definitions(after));
-    let mut pruned = after.clone();
+    let Value::Object(root) = &*after else {
+        return;
+    };
+    let unused: BTreeSet<(&str, String)> = DEFINITIONS
+        .into_iter()
+        .filter_map(|keyword| Some((keyword, root.get(keyword)?.as_object()?)))
+        .flat_map(|(keyword, definitions)| {
+            definitions.keys().map(move |name| (keyword, name.clone()))
+        })
+        .filter(|name| used_before.contains(name) && !used_after.contains(name))
+        .collect();
+    let Some(mut pruned) = (!unused.is_empty())
+        .then(|| copy_to("", after, budget).ok())
+        .flatten()
+    else {
+        return;
+    };
     let Value::Object(root) = &mut pruned else {
         return;
     };
@@ -79,15 +151,14 @@ pub(super) fn drop_unused_definitions(before: &Value, after: &mut Value) {
             continue;
         };
         let count = definitions.len();
-        definitions.retain(|name, _| {
-            let definition = (keyword, name.clone());
-            used_after.contains(&definition) || !used_before.contains(&definition)
-        });
+        definitions.retain(|name, _| !unused.contains(&(keyword, name.clone())));
         if definitions.is_empty() && count > 0 {
             root.retain(|name, _| name != keyword);
         }
     }
-    if keeps_references(after, &pruned) {
+    let kept = changes_between(after, &pruned, budget)
+        .is_ok_and(|changes| keeps_references(&changes, &pruned));
+    if kept {
         *after = pruned;
     }
 }
@@ -121,23 +192,18 @@ fn used_definitions(schema: &Value) -> BTreeSet<(&'static str, String)> {
 
 /// The definition of the root at or in which a reference ends.
 fn definition_name(reference: &Value) -> Option<(&'static str, String)> {
-    let pointer = percent_decode(reference.as_str()?.strip_prefix("#/")?)?.into_owned();
-    let mut tokens = pointer.split('/');
+    let pointer = fragment_pointer(reference)?;
+    let mut tokens = pointer_tokens(&pointer);
     let container = tokens.next()?;
     let keyword = DEFINITIONS.into_iter().find(|&known| known == container)?;
-    let name = tokens.next()?.replace("~1", "/").replace("~0", "~");
-    Some((keyword, name))
+    Some((keyword, tokens.next()?.into_owned()))
 }
 
-/// Whether every reference in `after` means what it means in `before`.
-fn keeps_references(before: &Value, after: &Value) -> bool {
-    let (old, new) = (
-        Document::new(before, Types::ALL),
-        Document::new(after, Types::ALL),
-    );
-    references_in(after)
+/// Whether every reference in `after` means what it meant before.
+fn keeps_references(changes: &Changes<'_>, after: &Value) -> bool {
+    !references_in(after)
         .into_iter()
-        .all(|reference| old.resolve(reference) == new.resolve(reference))
+        .any(|reference| changes.concern(reference))
 }
 
 fn references_in(value: &Value) -> Vec<&Value> {
@@ -147,35 +213,55 @@ fn references_in(value: &Value) -> Vec<&Value> {
         .collect()
 }
 
-/// Where a schema has a `$ref` that `wanted` accepts, looking only where JSON Schema puts schemas.
-fn find_reference(root: &Value, wanted: &dyn Fn(&Value) -> bool) -> Option<String> {
-    let mut pending = vec![(String::new(), root)];
-    while let Some((pointer, schema)) = pending.pop() {
+/// Where a schema has a `$ref` that `wanted` accepts, looking only where JSON Schema puts schemas: the first `most` of
+/// them, outer ones before those in them.
+fn find_references(root: &Value, most: usize, wanted: &dyn Fn(&Value) -> bool) -> Vec<String> {
+    let mut search = Search {
+        wanted,
+        most,
+        place: String::new(),
+        found: Vec::new(),
+    };
+    search.schema(root);
+    search.found
+}
+
+struct Search<'a> {
+    wanted: &'a dyn Fn(&Value) -> bool,
+    most: usize,
+    /// Where the search is.
+    place: String,
+    found: Vec<String>,
+}
+
+impl Search<'_> {
+    fn schema(&mut self, schema: &Value) {
         let Value::Object(node) = schema else {
-            continue;
+            return;
         };
-        if node.get("$ref").is_some_and(wanted) {
-            return Some(pointer);
+        if self.found.len() == self.most {
+            return;
+        }
+        if node.get("$ref").is_some_and(self.wanted) {
+            self.found.push(self.place.clone());
         }
         for (keyword, value) in node {
-            let mut pointer = pointer.clone();
-            push_token(&mut pointer, keyword);
             match (&**keyword, value) {
                 (
                     "properties" | "patternProperties" | "$defs" | "definitions"
                     | "dependentSchemas" | "dependencies",
                     Value::Object(schemas),
-                ) => {
+                ) => self.at(keyword, |search| {
                     for (name, schema) in schemas {
-                        let mut pointer = pointer.clone();
-                        push_token(&mut pointer, name);
-                        pending.push((pointer, schema));
+                        search.at(name, |search| search.schema(schema));
                     }
-                }
+                }),
                 ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(schemas)) => {
-                    for (i, schema) in schemas.iter().enumerate() {
-                        pending.push((format!("{pointer}/{i}"), schema));
-                    }
+                    self.at(keyword, |search| {
+                        for (i, schema) in schemas.iter().enumerate() {
+                            search.at(&i.to_string(), |search| search.schema(schema));
+                        }
+                    });
                 }
                 (
                     "items"
@@ -191,12 +277,18 @@ fn find_reference(root: &Value, wanted: &dyn Fn(&Value) -> bool) -> Option<Strin
                     | "else"
                     | "contentSchema",
                     schema,
-                ) => pending.push((pointer, schema)),
+                ) => self.at(keyword, |search| search.schema(schema)),
                 _ => {}
             }
         }
     }
-    None
+
+    fn at(&mut self, token: &str, look: impl FnOnce(&mut Self)) {
+        let length = self.place.len();
+        push_token(&mut self.place, token);
+        look(self);
+        self.place.truncate(length);
+    }
 }
 
 /// Every JSON object in `value`, whatever it means, with its depth.

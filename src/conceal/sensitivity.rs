@@ -3,6 +3,8 @@
 //! The answer errs on one side: a subschema is said to be insensitive only if nothing in it can look at the property, so
 //! that an object that satisfies it does so with the property as well, and the other way round.
 
+use std::{collections::HashSet, ptr};
+
 use serde_json::{Map, Value};
 
 use super::LeftReason;
@@ -18,6 +20,9 @@ pub(super) const CONDITIONS: [&str; 6] = [
     "dependencies",
 ];
 
+/// Where references led that were followed already: that has been, or is being, looked at.
+type Seen = HashSet<*const Value>;
+
 /// Whether a subschema may answer differently for an object before and after the property `token` is put in.
 pub(super) struct Sensitivity<'a> {
     document: &'a Document<'a>,
@@ -30,36 +35,31 @@ impl<'a> Sensitivity<'a> {
     }
 
     pub(super) fn of(&self, schema: &Value) -> bool {
-        self.find(schema, &mut Vec::new(), 0)
+        self.find(schema, &mut Seen::new(), 0)
     }
 
     /// The conditional keyword of the node, if any, that may answer differently.
     pub(super) fn of_conditions(&self, node: &Map<String, Value>) -> Option<&'static str> {
         CONDITIONS
             .into_iter()
-            .find(|keyword| self.in_keyword(node, keyword, &mut Vec::new(), 0))
+            .find(|keyword| self.in_keyword(node, keyword, &mut Seen::new(), 0))
     }
 
-    /// `seen` are the references that were followed already: what they lead to has been, or is being, looked at.
-    fn find(&self, schema: &Value, seen: &mut Vec<String>, depth: usize) -> bool {
+    fn find(&self, schema: &Value, seen: &mut Seen, depth: usize) -> bool {
         let node = match schema {
             Value::Object(node) => node,
             Value::Bool(_) => return false,
             _ => return true,
         };
-        if !self.document.spend(depth) || check_object(node, self.token).is_err() {
+        if !self.document.spend(node, depth) || check_object(node, self.token).is_err() {
             return true;
         }
         if let Some(reference) = node.get("$ref") {
             let Some(target) = self.document.resolve(reference) else {
                 return true;
             };
-            let reference = reference.as_str().unwrap_or_default();
-            if !seen.iter().any(|seen| seen == reference) {
-                seen.push(reference.to_owned());
-                if self.find(target, seen, depth + 1) {
-                    return true;
-                }
+            if seen.insert(ptr::from_ref(target)) && self.find(target, seen, depth + 1) {
+                return true;
             }
             if self.document.ref_hides_siblings() {
                 return false;
@@ -101,7 +101,7 @@ impl<'a> Sensitivity<'a> {
         &self,
         node: &Map<String, Value>,
         keyword: &str,
-        seen: &mut Vec<String>,
+        seen: &mut Seen,
         depth: usize,
     ) -> bool {
         let Some(value) = node.get(keyword) else {
@@ -186,7 +186,7 @@ fn names_object(node: &Map<String, Value>, keyword: &str) -> bool {
 /// Whether a pattern of `patternProperties` may match the name and say something about the property.
 ///
 /// There is no regular expression engine here. Known not to match are patterns of letters, digits, `_`, `-` and spaces,
-/// perhaps after `^`, that the name does not contain or begin with.
+/// perhaps after `^`, that the name does not contain or begin with, if they are not very long.
 fn may_match_pattern(node: &Map<String, Value>, name: &str) -> bool {
     let patterns = match node.get("patternProperties") {
         None => return false,
@@ -198,9 +198,10 @@ fn may_match_pattern(node: &Map<String, Value>, name: &str) -> bool {
             Some(literal) => (literal, true),
             None => (&**pattern, false),
         };
-        let plain = literal
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' '));
+        let plain = literal.len() <= 256
+            && literal
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ' '));
         let cannot_match = plain
             && if anchored {
                 !name.starts_with(literal)

@@ -24,6 +24,15 @@ pub(super) fn accepts_every_string(
     .accepts(schema, 0)
 }
 
+/// Why a `$ref` was not followed.
+pub(super) fn unresolved(document: &Document<'_>) -> LeftReason {
+    if document.is_spent() {
+        LeftReason::TooComplex
+    } else {
+        LeftReason::UnsupportedReference("$ref")
+    }
+}
+
 struct Check<'a> {
     document: &'a Document<'a>,
     max_chars: u64,
@@ -37,14 +46,14 @@ impl Check<'_> {
             Value::Object(node) => node,
             _ => return Err(LeftReason::Malformed("properties")),
         };
-        if !self.document.spend(depth) {
+        if !self.document.spend(node, depth) {
             return Err(LeftReason::TooComplex);
         }
         if let Some(reference) = node.get("$ref") {
             let target = self
                 .document
                 .resolve(reference)
-                .ok_or(LeftReason::UnsupportedReference("$ref"))?;
+                .ok_or_else(|| unresolved(self.document))?;
             self.accepts(target, depth + 1)?;
             if self.document.ref_hides_siblings() {
                 return Ok(());

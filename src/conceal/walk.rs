@@ -1,17 +1,22 @@
 //! The way to a location: which subschemas the objects on it must satisfy, and whether a default can change the answer
 //! of any other.
 
+use std::{collections::BTreeSet, ptr};
+
 use serde_json::{Map, Value};
 
 use super::{
     LeftReason,
     edit::object_mut,
+    references::{copy_to, is_at_or_below},
     sensitivity::{CONDITIONS, Sensitivity, check_object, is_constraint, is_trivial},
-    value::accepts_every_string,
+    value::{accepts_every_string, unresolved},
 };
 use crate::{
     location::push_token,
-    schema::{Document, Types, array_index, branches, entry},
+    schema::{
+        Budget, Document, Types, array_index, branches, entry, pointer_tokens, pointer_units,
+    },
 };
 
 /// How many references may be replaced by copies of their targets for one location.
@@ -48,10 +53,12 @@ pub(super) fn expand(
     schema: &Value,
     tokens: &[Box<str>],
     max_chars: usize,
+    budget: &Budget,
 ) -> Result<Path, LeftReason> {
     let mut walk = Walk {
-        schema: schema.clone(),
+        schema: copy_to("", schema, budget)?,
         copies: 0,
+        budget,
     };
     let mut levels: Vec<Level> = Vec::new();
     let mut entries = vec![String::new()];
@@ -71,7 +78,7 @@ pub(super) fn expand(
         entries = walk.descend(&level, token, last.then_some(max_chars))?;
         levels.push(level);
     }
-    let document = Document::new(&walk.schema, Types::ALL);
+    let document = walk.document();
     for entry in &entries {
         if let Some(property) = walk.schema.pointer(entry) {
             accepts_every_string(&document, property, max_chars)?;
@@ -95,12 +102,17 @@ fn check_parent(types: Types, token: &str) -> Result<(), LeftReason> {
     }
 }
 
-struct Walk {
+struct Walk<'b> {
     schema: Value,
     copies: usize,
+    budget: &'b Budget,
 }
 
-impl Walk {
+impl Walk<'_> {
+    fn document(&self) -> Document<'_> {
+        Document::within(&self.schema, Types::ALL, self.budget)
+    }
+
     /// Adds to `level` the subschema at `pointer` and those in it that apply to the same object.
     fn expand(
         &mut self,
@@ -109,7 +121,7 @@ impl Walk {
         level: &mut Level,
         depth: usize,
     ) -> Result<(), LeftReason> {
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || !self.budget.take(pointer_units(&pointer)) {
             return Err(LeftReason::TooComplex);
         }
         if self.replace_references(&pointer, token, level)? == Beside::Ignored {
@@ -125,10 +137,13 @@ impl Walk {
         };
         settle_dependencies(node, token)?;
 
-        let document = Document::new(&self.schema, Types::ALL);
+        let document = self.document();
         let Some(node) = self.schema.pointer(&pointer).and_then(Value::as_object) else {
             return Err(LeftReason::Malformed("properties"));
         };
+        if !document.spend(node, 0) {
+            return Err(LeftReason::TooComplex);
+        }
         let sensitivity = Sensitivity::new(&document, token);
         check_object(node, token)?;
         if let Some(keyword) = sensitivity.of_conditions(node) {
@@ -169,14 +184,14 @@ impl Walk {
         level: &mut Level,
     ) -> Result<Beside, LeftReason> {
         loop {
-            let document = Document::new(&self.schema, Types::ALL);
+            let document = self.document();
             let node = self.schema.pointer(pointer);
             let Some(reference) = node.and_then(|node| node.get("$ref")) else {
                 return Ok(Beside::Applies);
             };
             let target = document
                 .resolve(reference)
-                .ok_or(LeftReason::UnsupportedReference("$ref"))?;
+                .ok_or_else(|| unresolved(&document))?;
             if !Sensitivity::new(&document, token).of(target) {
                 level.opaque = true;
                 return Ok(if document.ref_hides_siblings() {
@@ -185,12 +200,15 @@ impl Walk {
                     Beside::Applies
                 });
             }
-            self.copies += 1;
-            if self.copies > MAX_COPIES {
+            if self.copies == MAX_COPIES {
                 return Err(LeftReason::TooComplex);
             }
-            let copy = target.clone();
+            if lies_in(pointer, &self.schema, target) {
+                return Err(LeftReason::SharedSchema);
+            }
+            let copy = copy_to(pointer, target, self.budget)?;
             let alone = document.ref_hides_siblings();
+            self.copies += 1;
             replace_reference(&mut self.schema, pointer, copy, alone)?;
         }
     }
@@ -204,20 +222,17 @@ impl Walk {
         token: &str,
         max_chars: Option<usize>,
     ) -> Result<Vec<String>, LeftReason> {
-        let document = Document::new(&self.schema, Types::ALL);
-        let declaring: Vec<&String> = level
+        let document = self.document();
+        // The nodes, those that a node contains after it, and whether they declare the property.
+        let nodes: Vec<(&String, &Map<String, Value>, bool)> = level
             .nodes
             .iter()
-            .filter(|pointer| {
-                object(&self.schema, pointer)
-                    .is_some_and(|node| entry(node, "properties", token).is_some())
+            .filter_map(|pointer| {
+                let node = object(&self.schema, pointer)?;
+                Some((pointer, node, entry(node, "properties", token).is_some()))
             })
             .collect();
-        for pointer in &level.nodes {
-            let Some(node) = object(&self.schema, pointer) else {
-                continue;
-            };
-            let declares = declaring.contains(&pointer);
+        for (i, &(pointer, node, declares)) in nodes.iter().enumerate() {
             if let Some(additional) = node
                 .get("additionalProperties")
                 .filter(|schema| !declares && !is_trivial(schema))
@@ -229,36 +244,60 @@ impl Walk {
                     return Err(LeftReason::ConstrainedObject("additionalProperties"));
                 }
             }
-            let evaluates = |inner: &&String| {
-                inner
-                    .strip_prefix(pointer.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            let evaluates = || {
+                nodes[i..]
+                    .iter()
+                    .take_while(|(inner, ..)| is_at_or_below(inner, pointer))
+                    .any(|&(.., declares)| declares)
             };
-            if is_constraint(node, "unevaluatedProperties") && !declaring.iter().any(evaluates) {
+            if is_constraint(node, "unevaluatedProperties") && !evaluates() {
                 return Err(LeftReason::ConstrainedObject("unevaluatedProperties"));
             }
         }
-        if declaring.is_empty() {
+        let declaring = nodes.into_iter().filter(|&(.., declares)| declares);
+        let entries: Vec<String> = declaring
+            .map(|(pointer, ..)| {
+                let mut pointer = format!("{pointer}/properties");
+                push_token(&mut pointer, token);
+                pointer
+            })
+            .collect();
+        if entries.is_empty() {
             return Err(if level.types.contains(Types::ARRAY) {
                 LeftReason::InsideArray
             } else {
                 LeftReason::NotDeclared
             });
         }
-        let property = |pointer: &String| {
-            let mut pointer = format!("{pointer}/properties");
-            push_token(&mut pointer, token);
-            pointer
-        };
-        Ok(declaring.into_iter().map(property).collect())
+        Ok(entries)
     }
 
     fn types(&self, entries: &[String]) -> Types {
-        let document = Document::new(&self.schema, Types::ALL);
+        let document = self.document();
         entries
             .iter()
             .filter_map(|pointer| self.schema.pointer(pointer))
             .fold(Types::ALL, |types, entry| types & document.types(entry))
+    }
+}
+
+/// Whether `place` is `target` or lies in it. A copy of that, put there, would contain the place again.
+fn lies_in(place: &str, root: &Value, target: &Value) -> bool {
+    let mut outer = root;
+    let mut tokens = pointer_tokens(place);
+    loop {
+        if ptr::eq(outer, target) {
+            return true;
+        }
+        let inner = tokens.next().and_then(|token| match outer {
+            Value::Object(members) => members.get(&*token),
+            Value::Array(items) => items.get(array_index(&token)?),
+            _ => None,
+        });
+        match inner {
+            Some(inner) => outer = inner,
+            None => return false,
+        }
     }
 }
 
@@ -344,11 +383,12 @@ fn settle_dependencies(node: &mut Map<String, Value>, token: &str) -> Result<(),
         };
         match node.entry(keyword).or_insert(Value::Array(Vec::new())) {
             Value::Array(items) => {
-                for item in more {
-                    if keyword == "allOf" || !items.contains(&item) {
-                        items.push(item);
-                    }
-                }
+                let text = |item: &Value| item.as_str().map(str::to_owned);
+                let mut present: BTreeSet<String> = items.iter().filter_map(text).collect();
+                items.extend(
+                    more.into_iter()
+                        .filter(|item| text(item).is_none_or(|name| present.insert(name))),
+                );
             }
             _ => return Err(LeftReason::Malformed(keyword)),
         }

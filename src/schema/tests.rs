@@ -262,3 +262,49 @@ fn a_schema_that_stands_for_a_huge_one_is_given_up() {
     let location = Location::new("token").unwrap();
     assert_eq!(declares(&schema, &location), Declaration::NotDeclared);
 }
+
+/// The units that a question takes, and its answer.
+fn ask(schema: &Value) -> (u64, Declaration) {
+    let location = Location::new("token").unwrap();
+    let budget = Budget::new(u64::MAX);
+    let answer = declares_within(schema, &location, &budget);
+    assert_eq!(declares(schema, &location), answer);
+    (u64::MAX - budget.left(), answer)
+}
+
+#[test]
+fn a_long_reference_costs_its_length() {
+    let question = |bytes: usize| {
+        let reference = json!({"$ref": format!("#/$defs/{}", "%41".repeat(bytes / 3))});
+        ask(&json!({
+            "properties": {"token": {"type": "string"}},
+            "allOf": [reference],
+            "$defs": {"A".repeat(bytes / 3): {"title": "A"}},
+        }))
+    };
+    assert_eq!(question(30).1, Declaration::String);
+    let (units, answer) = question(30_000);
+    assert_eq!(answer, Declaration::String);
+    assert!(units > 30_000 / 8);
+    assert_eq!(question(300_000).1, Declaration::NoString, "too long");
+}
+
+#[test]
+fn a_question_costs_no_more_than_its_fuel() {
+    let name = "A".repeat(1_000);
+    let long = json!({"$ref": format!("#/$defs/{}", "%41".repeat(1_000))});
+    let values = vec![json!(1); 2_000];
+    let listed = json!({"$ref": "#/$defs/listed"});
+    let schema = json!({
+        "properties": {"token": {"type": "string"}},
+        "allOf": [long, listed],
+        "$defs": {
+            name: {"allOf": [long, long]},
+            "listed": {"enum": values, "anyOf": [listed, listed]},
+        },
+    });
+    let (units, answer) = ask(&schema);
+    assert_eq!(answer, Declaration::NoString);
+    // The last step may be one that there was no fuel for; it is not done.
+    assert!(units < FUEL + 1_000, "{units}");
+}

@@ -1,0 +1,221 @@
+//! Schemas that would cause a lot of work, and what becomes of them.
+
+use serde_json::json;
+
+use super::*;
+
+/// What is left of a schema and the reason for each location that is left, after concealing.
+fn concealed(schema: &Value, locations: &[&str]) -> (Value, Vec<(String, LeftReason)>) {
+    let locations: Vec<Location> = locations
+        .iter()
+        .map(|location| Location::new(location).unwrap())
+        .collect();
+    let mut concealed = schema.clone();
+    let report = conceal(&mut concealed, &locations, MAX_CHARS);
+    let left = report
+        .left()
+        .iter()
+        .map(|left| (left.location().to_string(), left.reason()))
+        .collect();
+    (concealed, left)
+}
+
+fn size(schema: &Value) -> u64 {
+    measure(schema, u64::MAX, usize::MAX).unwrap()
+}
+
+/// The units that an attempt to hide the location takes, and what comes of it.
+fn attempt(schema: &Value, location: &str) -> (u64, Option<LeftReason>) {
+    let location = Location::new(location).unwrap();
+    let work = Work::new(size(schema), 1);
+    let before = work.total.left();
+    let result = work.attempt(|budget| {
+        hide(
+            schema,
+            &location,
+            &BTreeSet::from([&location]),
+            MAX_CHARS,
+            budget,
+        )
+    });
+    (before - work.total.left(), result.err())
+}
+
+#[test]
+fn what_contains_its_reference_is_not_copied() {
+    for count in [1, 2, 12, 16, 30, 300] {
+        let references = vec![json!({"$ref": "#/properties"}); count];
+        let schema = json!({"type": "object", "properties": {
+            "headers": {"allOf": references},
+            "properties": {"Authorization": {"type": "string"}},
+        }});
+        let location = "/headers/Authorization";
+        let expected = vec![(location.to_owned(), LeftReason::SharedSchema)];
+        assert_eq!(concealed(&schema, &[location]), (schema.clone(), expected));
+        let (units, _) = attempt(&schema, location);
+        assert!(units < 4 * size(&schema), "{units} units for {count}");
+    }
+}
+
+/// Each branch is the one before it, twice, and so twice as large once the references in that are replaced.
+fn doubling(count: usize, members: usize) -> Value {
+    let mut members: Map<String, Value> = (0..members)
+        .map(|i| (format!("member{i}"), json!({})))
+        .collect();
+    members.insert("Authorization".to_owned(), json!({"type": "string"}));
+    let mut branches = vec![json!({"properties": members})];
+    for i in 1..count {
+        let reference = json!({"$ref": format!("#/properties/headers/allOf/{}", i - 1)});
+        branches.push(json!({"allOf": [reference, reference]}));
+    }
+    json!({"type": "object", "properties": {
+        "headers": {"allOf": branches},
+        "token": {"type": "string"},
+        "q": {"type": "string"},
+    }})
+}
+
+#[test]
+fn copies_of_copies_are_given_up() {
+    for (count, members) in [(9, 100), (9, 1000)] {
+        let schema = doubling(count, members);
+        let location = "/headers/Authorization";
+        let (units, reason) = attempt(&schema, location);
+        assert_eq!(reason, Some(LeftReason::TooComplex));
+        assert!(units <= 50_000 + 16 * size(&schema));
+
+        // The others are none the worse for it.
+        let (without, left) = concealed(&schema, &[location, "token"]);
+        assert_eq!(left, [(location.to_owned(), LeftReason::TooComplex)]);
+        let mut expected = schema;
+        let properties = expected["properties"].as_object_mut().unwrap();
+        properties.remove("token");
+        assert_eq!(without, expected);
+    }
+}
+
+#[test]
+fn a_call_gives_up_when_all_attempts_together_were_too_much() {
+    let schema = doubling(9, 100);
+    let work = Work::new(size(&schema), 1);
+    let location = Location::new("/headers/Authorization").unwrap();
+    let locations = BTreeSet::from([&location]);
+    let mut attempts = 0;
+    while !work.total.is_spent() {
+        let batch = hide_most(&schema, &locations, MAX_CHARS, &work);
+        assert_eq!(batch.failures[&location], LeftReason::TooComplex);
+        attempts += 1;
+    }
+    assert!((2..30).contains(&attempts), "{attempts}");
+    let token = Location::new("token").unwrap();
+    let batch = hide_most(&schema, &BTreeSet::from([&token]), MAX_CHARS, &work);
+    assert_eq!(batch.failures[&token], LeftReason::TooComplex);
+    assert_eq!(batch.concealed, None);
+}
+
+#[test]
+fn references_to_what_was_copied_are_mended_within_bounds() {
+    // 60 places that share what is hidden in one of them, all of it in each.
+    let members: Map<String, Value> = (0..400).map(|i| (format!("m{i}"), json!({}))).collect();
+    let mut properties: Map<String, Value> = (0..60)
+        .map(|i| (format!("p{i}"), json!({"$ref": "#/properties/headers"})))
+        .collect();
+    properties.insert(
+        "headers".to_owned(),
+        json!({"type": "object", "properties": members}),
+    );
+    properties["headers"]["properties"]["Authorization"] = json!({"type": "string"});
+    let schema = json!({"type": "object", "properties": properties});
+    let (after, left) = concealed(&schema, &["/headers/Authorization"]);
+    assert_eq!(
+        left,
+        [("/headers/Authorization".to_owned(), LeftReason::TooComplex)]
+    );
+    assert_eq!(after, schema);
+}
+
+#[test]
+fn work_is_linear_in_ordinary_schemas() {
+    let ordinary = |count: usize| {
+        let shared: Map<String, Value> = (0..count)
+            .map(|i| {
+                (
+                    format!("field{i}"),
+                    json!({"type": "string", "title": "Field"}),
+                )
+            })
+            .collect();
+        let mut properties: Map<String, Value> = (0..count)
+            .map(|i| (format!("p{i}"), json!({"$ref": "#/$defs/Shared"})))
+            .collect();
+        properties.insert("headers".to_owned(), json!({"$ref": "#/$defs/Headers"}));
+        json!({"type": "object", "properties": properties, "$defs": {
+            "Shared": {"type": "object", "properties": shared},
+            "Headers": {"type": "object", "properties": {"Authorization": {"type": "string"}}},
+        }})
+    };
+    for count in [10, 100, 1000] {
+        let schema = ordinary(count);
+        let (units, reason) = attempt(&schema, "/headers/Authorization");
+        assert_eq!(reason, None);
+        assert!(units < 10 * size(&schema), "{units} units for {count}");
+    }
+}
+
+#[test]
+fn many_locations_of_a_large_schema_are_hidden() {
+    let properties: Map<String, Value> = (0..400)
+        .map(|i| (format!("p{i}"), json!({"type": "string"})))
+        .collect();
+    let schema = json!({"type": "object", "properties": properties});
+    let locations: Vec<String> = (0..30).map(|i| format!("p{i}")).collect();
+    let locations: Vec<&str> = locations.iter().map(|location| &**location).collect();
+    let (after, left) = concealed(&schema, &locations);
+    assert_eq!(left, []);
+    assert_eq!(after["properties"].as_object().unwrap().len(), 370);
+}
+
+#[test]
+fn a_long_reference_is_not_decoded_again_and_again() {
+    let name = "A".repeat(100_000);
+    let reference = json!({"$ref": format!("#/$defs/{}", "%41".repeat(100_000))});
+    let schema = json!({
+        "type": "object",
+        "properties": {"token": {"type": "string"}},
+        "allOf": [reference],
+        "$defs": {name: {"allOf": [reference, reference]}},
+    });
+    let (after, left) = concealed(&schema, &["token"]);
+    assert_eq!(left, [("/token".to_owned(), LeftReason::TooComplex)]);
+    assert_eq!(after, schema);
+}
+
+/// `clone`, `==` and dropping of such a `Value` would overflow the stack; so the test does none of them.
+#[test]
+fn depth_is_found_out_without_recursion() {
+    let wrap = |mut inner: Value, levels: usize| {
+        for _ in 0..levels {
+            inner = Value::Array(vec![inner]);
+        }
+        inner
+    };
+    for (levels, expected) in [
+        (MAX_LEVELS - 1, None),
+        (100_000, Some(LeftReason::TooComplex)),
+    ] {
+        let mut schema = json!({"properties": {"token": {"type": "string"}}});
+        schema["x-notes"] = wrap(Value::Null, levels);
+        let token = Location::new("token").unwrap();
+        let report = conceal(&mut schema, [&token], MAX_CHARS);
+        assert_eq!(report.left().first().map(LeftLocation::reason), expected);
+        assert_eq!(
+            schema["properties"].get("token").is_some(),
+            expected.is_some()
+        );
+
+        let mut inner = schema["x-notes"].take();
+        while let Value::Array(mut items) = inner {
+            inner = items.pop().unwrap_or_default();
+        }
+    }
+}

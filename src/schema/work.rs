@@ -1,0 +1,90 @@
+//! How much work a schema may cause, counted in units: about one for each small JSON value that is looked at, compared
+//! or copied.
+
+use std::cell::Cell;
+
+use serde_json::{Map, Value};
+
+/// Units of work that may still be done.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: Cell<u64>,
+}
+
+impl Budget {
+    pub(crate) fn new(units: u64) -> Budget {
+        Budget {
+            left: Cell::new(units),
+        }
+    }
+
+    /// Takes units out. Whether there were that many; if not, there are none from now on.
+    pub(crate) fn take(&self, units: u64) -> bool {
+        let left = self.left.get().checked_sub(units);
+        self.left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    pub(crate) fn left(&self) -> u64 {
+        self.left.get()
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.left.get() == 0
+    }
+}
+
+/// What it takes to go through a value once, or to copy it: 4 units for an object, 1 for another value, 1 for each 32
+/// bytes of its strings and names.
+///
+/// `None` if that is more than `most_units`, or if the value is nested deeper than `most_levels`. Does not recurse.
+pub(crate) fn measure(value: &Value, most_units: u64, most_levels: usize) -> Option<u64> {
+    let mut units = OBJECT;
+    let mut pending = vec![(0, value)];
+    while let Some((level, value)) = pending.pop() {
+        if units > most_units || level > most_levels {
+            return None;
+        }
+        match value {
+            Value::String(text) => units += text_units(text),
+            Value::Array(items) => {
+                units += items.len() as u64;
+                pending.extend(items.iter().map(|item| (level + 1, item)));
+            }
+            Value::Object(members) => {
+                units += OBJECT - 1;
+                for (name, member) in members {
+                    units += 1 + text_units(name);
+                    pending.push((level + 1, member));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    (units <= most_units).then_some(units)
+}
+
+/// Objects are what takes most of the time and the memory of a copy.
+const OBJECT: u64 = 4;
+
+fn text_units(text: &str) -> u64 {
+    text.len() as u64 / 32
+}
+
+/// What it takes to look at one subschema, without the subschemas in it: a unit, and one for every four keywords, and
+/// for every four members of the lists in it that may have to be gone through.
+pub(super) fn node_units(node: &Map<String, Value>) -> u64 {
+    let members = node.iter().map(|(keyword, value)| match value {
+        Value::Array(items) => items.len(),
+        Value::Object(members) if !matches!(&**keyword, "properties" | "$defs" | "definitions") => {
+            members.len()
+        }
+        _ => 0,
+    });
+    1 + (node.len() + members.sum::<usize>()) as u64 / 4
+}
+
+/// What it takes to follow a reference or a pointer: it is decoded, and each of its names is looked up.
+pub(crate) fn pointer_units(pointer: &str) -> u64 {
+    1 + pointer.len() as u64 / 8
+}
