@@ -139,8 +139,10 @@ impl<'a> Document<'a> {
         };
         let mut found = Found::default();
         if let Some(reference) = node.get("$ref") {
-            if let Some(target) = self.resolve(reference) {
-                found = found.and(self.find(target, tokens, wanted, depth + 1));
+            match self.resolve(reference) {
+                Some(target) => found = found.and(self.find(target, tokens, wanted, depth + 1)),
+                None if self.is_spent() => return Found::FORBIDDEN,
+                None => {}
             }
             if self.ref_hides_siblings {
                 return found;

@@ -179,6 +179,6 @@ fn filled(user: &UserVault, schema: &Value) -> BTreeSet<Location> {
     injection
         .filled()
         .iter()
-        .map(|filled| filled.location().clone())
+        .map(|filled| filled.location.clone())
         .collect()
 }

@@ -177,17 +177,34 @@ fn many_locations_of_a_large_schema_are_hidden() {
 
 #[test]
 fn a_long_reference_is_not_decoded_again_and_again() {
-    let name = "A".repeat(100_000);
-    let reference = json!({"$ref": format!("#/$defs/{}", "%41".repeat(100_000))});
-    let schema = json!({
-        "type": "object",
-        "properties": {"token": {"type": "string"}},
-        "allOf": [reference],
-        "$defs": {name: {"allOf": [reference, reference]}},
-    });
-    let (after, left) = concealed(&schema, &["token"]);
-    assert_eq!(left, [("/token".to_owned(), LeftReason::TooComplex)]);
-    assert_eq!(after, schema);
+    let schema = |bytes: usize, again: bool| {
+        let reference = json!({"$ref": format!("#/$defs/{}", "%41".repeat(bytes / 3))});
+        let branches = if again {
+            vec![reference.clone(); 2]
+        } else {
+            vec![]
+        };
+        json!({
+            "type": "object",
+            "properties": {"token": {"type": "string"}, "q": {"type": "string"}},
+            "allOf": [reference],
+            "$defs": {"A".repeat(bytes / 3): {"allOf": branches}},
+        })
+    };
+    let reasons = |schema: &Value| {
+        let (after, left) = concealed(schema, &["token"]);
+        assert_eq!(after == *schema, !left.is_empty());
+        left.into_iter().map(|(_, reason)| reason).next()
+    };
+    assert_eq!(reasons(&schema(30_000, false)), None);
+    // What `inject` cannot find out either, and so puts nothing in.
+    for bytes in [30, 30_000, 300_000] {
+        assert_eq!(reasons(&schema(bytes, true)), Some(LeftReason::NotAString));
+    }
+    assert_eq!(
+        reasons(&schema(300_000, false)),
+        Some(LeftReason::NotAString)
+    );
 }
 
 /// `clone`, `==` and dropping of such a `Value` would overflow the stack; so the test does none of them.
