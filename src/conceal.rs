@@ -109,10 +109,9 @@ use crate::{
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// A schema may come from anyone: the work on it is bounded, by a constant and in proportion to its size for each
-/// location. It may be nested to any depth; one that is nested deeper than 256 levels is left as it is, with
-/// [`LeftReason::TooComplex`]. (Dropping or cloning a `Value` that is nested very deep can overflow the stack by itself;
-/// `serde_json` does not parse one.)
+/// A schema may come from anyone, so the work on it is bounded: by a constant, and in proportion to its size for each
+/// location. One that is nested deeper than 256 levels is left as it is, with [`LeftReason::TooComplex`]. (To clone or
+/// to drop a `Value` that is nested very deep can overflow the stack by itself; `serde_json` does not parse one.)
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Concealment {

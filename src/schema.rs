@@ -26,7 +26,7 @@
 //! A schema may come from anyone, and a few kilobytes can stand for an exponentially larger one. A question may use
 //! [`FUEL`]: a subschema costs 1, and 1 more for every four of its keywords and of the members of its lists; following
 //! a `$ref` costs 1, and 1 more for every 8 bytes of it. So the time for one question is at most a small constant times
-//! `FUEL`, however large the schema is and whatever it refers to: about a millisecond. `inject` asks one question for each
+//! `FUEL`, however large the schema is and whatever it refers to: a millisecond or two. `inject` asks one question for each
 //! default, and one for each of its parents that has to be made. Subschemas are followed into one another to a depth of
 //! [`DEPTH`] and no other code here recurses, so a question needs little stack however deep a schema is nested.
 
