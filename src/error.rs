@@ -61,7 +61,8 @@ pub enum ErrorKind {
     UnsupportedVersion,
     /// Another process has the vault open for writing.
     InUse,
-    /// The store failed; nothing changed.
+    /// The store failed. Nothing changed, unless the message says that this is not known: what a write was about is then
+    /// there as a whole or not at all once the vault is opened again.
     Storage,
     /// This vault cannot do what was asked, whatever the arguments: for example, a vault made without a key
     /// cannot be locked.

@@ -86,6 +86,8 @@
 //!   again. Nothing returns it but [`UserVault::inject`], into the arguments.
 //! * No `Debug`, `Display`, error or serialized form of any type shows a value or a key. [`SecretValue::expose_secret`]
 //!   is the one way to the text of a value.
+//! * A vault lives in memory ([`Vault::in_memory`]) or in one encrypted file ([`Vault::create`], [`Vault::open`]), with the
+//!   same behaviour.
 //! * What held a value or a key is wiped when it is dropped, as far as safe Rust can: see `SECURITY.md` for what that
 //!   does not cover.
 //! * [`Redactor`] takes injected values out of what tools say, in every common encoding and across chunks.
@@ -149,6 +151,6 @@ pub use crate::{
 };
 
 // The README's code is run with the other examples.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "file"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
