@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{
     slots::KeySlots,
     state::{State, UserState, hold, no_key_slots, storage_error, wait_until_unused},
+    write::Write,
 };
 use crate::{
     crypto::{KeyRing, KeySlotInfo, KeySource, UserRoot, VaultRoot},
     error::Error,
     snapshot::{Entry, Snapshot},
-    storage::{Transaction, UserChange},
+    storage::Transaction,
 };
 
 /// As many records are sealed again in one transaction. In the crate's own tests a few, so that a few records take
@@ -82,7 +83,7 @@ impl State {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
         let base = self.load(user, &keys)?;
-        let Some(expected) = base.sealed_root.clone() else {
+        let Some(old_root) = &base.sealed_root else {
             return Ok(0);
         };
         let old = |entry: &Entry| entry.row.key_id != keys.current_id();
@@ -90,7 +91,7 @@ impl State {
             .filter(|&at| old(&base.entries()[at]))
             .take(ROTATION_BATCH)
             .collect();
-        if batch.is_empty() && expected.key_id == keys.current_id() {
+        if batch.is_empty() && old_root.key_id == keys.current_id() {
             return Ok(0);
         }
         let mut root = UserRoot {
@@ -111,24 +112,16 @@ impl State {
         let sealed_root = keys.seal_user_root(&root)?;
         let mut ledger = hold(&self.ledger);
         let vault_root = ledger.root.clone();
-        self.commit(
-            &keys,
-            &mut ledger,
-            vault_root,
-            UserChange {
-                user: keys.user_tag(user.user),
-                expected: Some(expected),
-                root: Some(sealed_root.clone()),
-                put,
-                delete: Vec::new(),
-            },
-        )
-        .inspect_err(|_| user.snapshot.store(None))?;
-        user.snapshot.store(Some(Arc::new(Snapshot::new(
-            root,
-            Some(sealed_root),
-            entries,
-        ))));
+        let next = Snapshot::new(root, Some(sealed_root), entries);
+        let write = Write {
+            keys: &keys,
+            user,
+            base: &base,
+            next,
+            put,
+            delete: Vec::new(),
+        };
+        self.commit(&mut ledger, vault_root, write)?;
         Ok(batch.len())
     }
 

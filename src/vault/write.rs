@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind},
     metadata::Metadata,
     quota::Usage,
-    sealed::SealedRow,
+    sealed::{RowTag, SealedRow},
     secret::{SecretId, SecretInfo},
     snapshot::{Entry, Snapshot},
     storage::{StorageError, Transaction, UserChange},
@@ -97,24 +97,16 @@ impl State {
             }
         }
         let sealed_root = keys.seal_user_root(&root)?;
-        self.commit(
-            &keys,
-            &mut ledger,
-            vault_root,
-            UserChange {
-                user: keys.user_tag(user.user),
-                expected: base.sealed_root.clone(),
-                root: Some(sealed_root.clone()),
-                put,
-                delete,
-            },
-        )
-        .inspect_err(|_| user.snapshot.store(None))?;
-        user.snapshot.store(Some(Arc::new(Snapshot::new(
-            root,
-            Some(sealed_root),
-            entries,
-        ))));
+        let next = Snapshot::new(root, Some(sealed_root), entries);
+        let write = Write {
+            keys: &keys,
+            user,
+            base: &base,
+            next,
+            put,
+            delete,
+        };
+        self.commit(&mut ledger, vault_root, write)?;
         Ok(infos)
     }
 
@@ -129,22 +121,16 @@ impl State {
         let mut ledger = hold(&self.ledger);
         let mut vault_root = ledger.root.clone();
         vault_root.usage = self.vault_usage(&vault_root, base.root.usage, Usage::default())?;
-        self.commit(
-            &keys,
-            &mut ledger,
-            vault_root,
-            UserChange {
-                user: keys.user_tag(user.user),
-                expected: base.sealed_root.clone(),
-                root: None,
-                put: Vec::new(),
-                delete: Vec::new(),
-            },
-        )
-        .inspect_err(|_| user.snapshot.store(None))?;
-        user.snapshot
-            .store(Some(Arc::new(Snapshot::empty(user.user))));
-        Ok(())
+        let next = Snapshot::empty(user.user);
+        let write = Write {
+            keys: &keys,
+            user,
+            base: &base,
+            next,
+            put: Vec::new(),
+            delete: Vec::new(),
+        };
+        self.commit(&mut ledger, vault_root, write)
     }
 
     fn vault_usage(&self, root: &VaultRoot, before: Usage, after: Usage) -> Result<Usage, Error> {
@@ -158,40 +144,73 @@ impl State {
         Ok(usage)
     }
 
-    /// Stores a change of a user together with the vault's root.
+    /// Stores a write together with the vault's root, and publishes it. The caller holds the user's lock. If the store
+    /// fails, the user is loaded anew when next used.
     pub(super) fn commit(
         &self,
-        keys: &KeyRing,
         ledger: &mut Ledger,
         mut vault_root: VaultRoot,
-        change: UserChange,
+        write: Write<'_>,
     ) -> Result<(), Error> {
+        let Write {
+            keys,
+            user,
+            base,
+            next,
+            put,
+            delete,
+        } = write;
+        let tag = keys.user_tag(user.user);
         vault_root.counter += 1;
-        let tag = change.user;
-        if let Some(old) = &change.expected {
+        if let Some(old) = &base.sealed_root {
             vault_root.users.remove(&keys.user_member(tag, old));
             vault_root.user_count -= 1;
         }
-        let member = change.root.as_ref().map(|root| keys.user_member(tag, root));
+        let member = next
+            .sealed_root
+            .as_ref()
+            .map(|root| keys.user_member(tag, root));
         if let Some(member) = &member {
             vault_root.users.add(member);
             vault_root.user_count += 1;
         }
-        let sealed = keys.seal_vault_root(&vault_root)?;
-        self.storage
-            .commit(Transaction {
-                keys: None,
-                vault_root: Some(sealed),
-                user: Some(change),
-            })
-            .map_err(storage_error)?;
+        let transaction = Transaction {
+            keys: None,
+            vault_root: Some(keys.seal_vault_root(&vault_root)?),
+            user: Some(UserChange {
+                user: tag,
+                expected: base.sealed_root.clone(),
+                root: next.sealed_root.clone(),
+                put,
+                delete,
+            }),
+        };
+        if let Err(error) = self.storage.commit(transaction) {
+            user.snapshot.store(None);
+            return Err(storage_error(error));
+        }
         ledger.root = vault_root;
         match member {
             Some(member) => ledger.members.insert(tag, member),
             None => ledger.members.remove(&tag),
         };
+        user.snapshot.store(Some(Arc::new(next)));
         Ok(())
     }
+}
+
+/// What a write makes of a user's secrets.
+pub(super) struct Write<'a> {
+    pub(super) keys: &'a KeyRing,
+    pub(super) user: &'a UserState,
+    /// What there was.
+    pub(super) base: &'a Snapshot,
+    /// What there is from now on. Without a root, the user is gone.
+    pub(super) next: Snapshot,
+    /// The rows that are added or replaced.
+    pub(super) put: Vec<(RowTag, Arc<SealedRow>)>,
+    /// The rows that go.
+    pub(super) delete: Vec<RowTag>,
 }
 
 /// The value is opened under the old metadata and sealed again under the new.
