@@ -663,3 +663,126 @@ fn a_vault_crosses_threads_and_panics() {
     shared::<keyward::Injection>();
     shared::<Error>();
 }
+
+#[test]
+fn the_bounds_of_the_vault_hold_for_every_way_to_write() {
+    let bounds = keyward::Bounds::default().max_value_chars(2_000);
+    let vault = Vault::builder().bounds(bounds).in_memory().unwrap();
+    let user = local(&vault);
+    let (fits, too_long) = ("v".repeat(2_000), "v".repeat(2_001));
+    user.create(NewSecret::new("a", &*fits)).unwrap();
+    user.update("a", SecretPatch::new().value(&*fits)).unwrap();
+    user.batch(|batch| {
+        batch.create(NewSecret::new("b", &*fits));
+        batch.update("a", SecretPatch::new().value(&*fits));
+    })
+    .unwrap();
+    let json = |value: &str| format!(r#"{{"secret_value": "{value}"}}"#).into_bytes();
+    assert!(SecretPatch::from_json_within(&mut json(&fits), vault.bounds()).is_ok());
+    for error in [
+        user.create(NewSecret::new("c", &*too_long)).err(),
+        user.update("a", SecretPatch::new().value(&*too_long)).err(),
+        user.batch(|batch| batch.create(NewSecret::new("c", &*too_long)))
+            .err(),
+        user.batch(|batch| batch.update("a", SecretPatch::new().value(&*too_long)))
+            .err(),
+        SecretPatch::from_json_within(&mut json(&too_long), vault.bounds()).err(),
+    ] {
+        assert_eq!(
+            error.expect("an error").field_errors()[0].error_type(),
+            "string_too_long"
+        );
+    }
+    let mut schema = json!({"properties": {"k": {"type": "string", "maxLength": 1_500}}});
+    user.create(
+        NewSecret::new("k", "value-of-k")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    assert!(
+        !user.conceal("t", &mut schema).unwrap().is_complete(),
+        "a longer value could be put in"
+    );
+}
+
+#[test]
+fn the_usual_quota_of_bytes_is_one_mebibyte_for_each_user() {
+    let bounds = keyward::Bounds::default().max_value_chars(65_536);
+    let vault = Vault::builder().bounds(bounds).in_memory().unwrap();
+    for id in [ALICE, BOB] {
+        let user = vault.user(id.parse().unwrap());
+        for i in 0..15 {
+            user.create(NewSecret::new(format!("{i:02}"), "v".repeat(65_536)))
+                .unwrap();
+        }
+        let error = assert_kind(
+            user.create(NewSecret::new("15", "v".repeat(65_536))),
+            ErrorKind::QuotaExceeded,
+        );
+        let quota = error.quota().unwrap();
+        assert_eq!(
+            (quota.scope, quota.resource, quota.limit),
+            (QuotaScope::User, QuotaResource::Bytes, 1 << 20)
+        );
+    }
+}
+
+#[test]
+fn a_batch_keeps_the_value_that_it_gave_before() {
+    let user = local(&vault());
+    let old = user
+        .create(
+            NewSecret::new("a", "value-of-a")
+                .bind("t", "k")
+                .default_for_tool(),
+        )
+        .unwrap();
+    user.batch(|batch| {
+        batch.update("a", SecretPatch::new().value("a-newer-value"));
+        batch.update("a", SecretPatch::new().name("b"));
+    })
+    .unwrap();
+    assert_eq!(injected(&user, "t").as_deref(), Some("a-newer-value"));
+    let info = user.secret("b").unwrap();
+    assert_eq!(usage(&user), (1, size(&info, "a-newer-value")));
+    // The id of a secret that the batch deletes is free as a name.
+    user.batch(|batch| {
+        batch.delete(old.secret_id);
+        batch.create(NewSecret::new(old.secret_id.to_string(), "value-of-c"));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_user_whose_last_secret_went_is_no_user_of_the_vault() {
+    let vault = vault();
+    let user = local(&vault);
+    user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    assert_eq!(vault.users().unwrap(), [UserId::LOCAL]);
+    user.delete("a").unwrap();
+    assert!(vault.users().unwrap().is_empty());
+}
+
+#[test]
+fn every_kind_of_error_has_its_http_status() {
+    for (kind, status) in [
+        (ErrorKind::Validation, 422),
+        (ErrorKind::NotFound, 404),
+        (ErrorKind::NameTaken, 409),
+        (ErrorKind::DefaultTaken, 409),
+        (ErrorKind::Conflict, 409),
+        (ErrorKind::QuotaExceeded, 413),
+        (ErrorKind::Denied, 403),
+        (ErrorKind::Locked, 423),
+        (ErrorKind::WrongKey, 500),
+        (ErrorKind::Corrupt, 500),
+        (ErrorKind::RolledBack, 500),
+        (ErrorKind::UnsupportedVersion, 500),
+        (ErrorKind::InUse, 500),
+        (ErrorKind::Storage, 500),
+        (ErrorKind::Unsupported, 501),
+    ] {
+        assert_eq!(kind.http_status(), status, "{kind:?}");
+    }
+}

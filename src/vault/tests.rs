@@ -339,10 +339,11 @@ fn what_was_changed_in_the_store_is_found() {
             batch.create(secret("b"));
         })
         .unwrap();
+        // Of the same length, so that usage does not tell.
         let old = storage.copy();
-        user.update("a", SecretPatch::new().value("newer-value"))
+        user.update("a", SecretPatch::new().value("newer-valu"))
             .unwrap();
-        user.update("b", SecretPatch::new().value("newer-value"))
+        user.update("b", SecretPatch::new().value("newer-valu"))
             .unwrap();
         vault
             .verify()

@@ -1,0 +1,105 @@
+//! What an explanation says of every candidate and every reference.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use keyward::{NewSecret, Rank, ToolCall, UserId, UserVault, Vault, Verdict};
+use serde_json::{Map, json};
+
+fn user() -> UserVault {
+    Vault::in_memory().unwrap().user(UserId::LOCAL)
+}
+
+fn default_for(user: &UserVault, pattern: &str) {
+    let secret = NewSecret::new(pattern, "some-value")
+        .bind(pattern, "k")
+        .default_for_tool();
+    user.create(secret).unwrap();
+}
+
+#[test]
+fn every_candidate_says_what_it_loses_by() {
+    for (patterns, ranks) in [
+        (
+            &["t*", "tool_x"][..],
+            &[("tool_x", Rank::Best), ("t*", Rank::Wildcard)][..],
+        ),
+        (
+            &["tool*", "tool_*"],
+            &[("tool_*", Rank::Best), ("tool*", Rank::FewerLiterals)],
+        ),
+        (
+            &["*tool*", "tool*"],
+            &[("tool*", Rank::Best), ("*tool*", Rank::MoreStars)],
+        ),
+        (
+            &["tool?*", "tool*"],
+            &[("tool*", Rank::Best), ("tool?*", Rank::MoreQuestionMarks)],
+        ),
+        (
+            &["too*x", "to*_x"],
+            &[("too*x", Rank::Best), ("to*_x", Rank::Younger)],
+        ),
+        (&["other", "t*"], &[("t*", Rank::Best)]),
+    ] {
+        let user = user();
+        for pattern in patterns {
+            default_for(&user, pattern);
+        }
+        let explanation = user.explain(&ToolCall::new("tool_x"), &Map::new()).unwrap();
+        let candidates = &explanation.locations[0].candidates;
+        let found: Vec<(&str, Rank)> = candidates
+            .iter()
+            .map(|candidate| (candidate.pattern.as_str(), candidate.rank))
+            .collect();
+        assert_eq!(found, ranks);
+        for (name, rank) in ranks {
+            assert!(
+                explanation
+                    .to_string()
+                    .contains(&format!("{name} ({name}): {rank}"))
+            );
+        }
+    }
+}
+
+#[test]
+fn every_reference_says_what_became_of_it() {
+    let user = user();
+    let new = |name: &str| NewSecret::new(name, "some-value");
+    user.create(new("fits").bind("t", "a")).unwrap();
+    user.create(new("no-tool").location("b")).unwrap();
+    user.create(new("other-tool").bind("u", "c")).unwrap();
+    user.create(new("no-place").tool_pattern("t")).unwrap();
+    user.create(new("other-place").bind("t", "x")).unwrap();
+    let args = json!({
+        "a": "secret://fits", "b": "secret://no-tool", "c": "secret://other-tool", "d": "secret://no-place",
+        "e": "secret://other-place", "f": "secret://nobody",
+    });
+    let explanation = user
+        .explain(&ToolCall::new("t"), args.as_object().unwrap())
+        .unwrap();
+    let found: Vec<_> = explanation
+        .references
+        .iter()
+        .map(|reference| {
+            (
+                reference.secret.as_ref().map(|(_, name)| name.as_str()),
+                reference.verdict,
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Some("fits"), Verdict::Granted),
+            (Some("no-tool"), Verdict::NoToolPattern),
+            (Some("other-tool"), Verdict::OtherTool),
+            (Some("no-place"), Verdict::NoLocation),
+            (Some("other-place"), Verdict::OtherLocation),
+            (None, Verdict::UnknownSecret),
+        ]
+    );
+    assert!(
+        explanation.failure.unwrap().contains("/b"),
+        "the first that is not granted"
+    );
+}
