@@ -16,6 +16,7 @@
 use std::{
     error::Error as StdError,
     fmt,
+    ops::ControlFlow,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::Arc,
 };
@@ -44,8 +45,26 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe 
     /// One user's root and rows, as of one moment; `None` if the user has no root.
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError>;
 
+    /// Shows all that is stored, as of one moment, which is past when `visit` is first called; writes go on meanwhile.
+    /// First what belongs to the whole vault, then each user, in no order. `visit` may end it early, and must not call
+    /// the store.
+    fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError>;
+
     /// Keeps all of a transaction, for good, or nothing of it.
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError>;
+
+    /// Gives back what the store takes up and does not need, old versions of rows among it.
+    fn compact(&self) -> Result<(), StorageError>;
+}
+
+/// A part of what is stored.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    Vault {
+        keys: Option<Vec<u8>>,
+        root: Option<SealedRoot>,
+    },
+    User(UserTag, UserRows),
 }
 
 /// One user's root and rows, in no order.
@@ -62,14 +81,15 @@ pub(crate) struct Transaction {
     pub(crate) keys: Option<Vec<u8>>,
     /// The vault's new root; `None` leaves it as it is.
     pub(crate) vault_root: Option<SealedRoot>,
-    pub(crate) user: Option<UserChange>,
+    /// Each user once.
+    pub(crate) users: Vec<UserChange>,
 }
 
 /// What a write changes of one user.
 #[derive(Debug)]
 pub(crate) struct UserChange {
     pub(crate) user: UserTag,
-    /// The root that the writer started from. If the store has another one, it changes nothing.
+    /// The root that the writer started from. If the store has another one, the whole transaction changes nothing.
     pub(crate) expected: Option<SealedRoot>,
     /// The new root. Without one the user goes, with every row.
     pub(crate) root: Option<SealedRoot>,
@@ -156,6 +176,9 @@ pub(crate) mod conformance {
         a_changed_root_stops_the_whole_transaction(&*new_store());
         users_are_apart(&*new_store());
         a_user_without_a_root_is_gone(&*new_store());
+        users_change_together_or_not_at_all(&*new_store());
+        a_scan_shows_everything_as_it_was(&*new_store());
+        compacting_changes_nothing(&*new_store());
     }
 
     fn an_empty_store_has_nothing(store: &dyn Storage) {
@@ -172,7 +195,7 @@ pub(crate) mod conformance {
             .commit(Transaction {
                 keys: None,
                 vault_root: Some(root(100)),
-                user: Some(first),
+                users: vec![first],
             })
             .unwrap();
         let mut second = write(ALICE, Some(1), Some(2));
@@ -182,7 +205,7 @@ pub(crate) mod conformance {
             .commit(Transaction {
                 keys: None,
                 vault_root: None,
-                user: Some(second),
+                users: vec![second],
             })
             .unwrap();
         assert_eq!(store.vault_root().unwrap(), Some(root(100)));
@@ -206,7 +229,7 @@ pub(crate) mod conformance {
         let stopped = store.commit(Transaction {
             keys: Some(b"third".to_vec()),
             vault_root: Some(root(1)),
-            user: Some(write(ALICE, Some(1), Some(2))),
+            users: vec![write(ALICE, Some(1), Some(2))],
         });
         assert!(matches!(stopped, Err(StorageError::RootChanged)));
         assert_eq!(store.keys().unwrap().unwrap(), b"second, and longer");
@@ -218,7 +241,7 @@ pub(crate) mod conformance {
             .commit(Transaction {
                 keys: None,
                 vault_root: Some(root(100)),
-                user: Some(write(ALICE, None, Some(1))),
+                users: vec![write(ALICE, None, Some(1))],
             })
             .unwrap();
         for expected in [None, Some(9)] {
@@ -228,7 +251,7 @@ pub(crate) mod conformance {
                 let result = store.commit(Transaction {
                     keys: None,
                     vault_root: Some(root(101)),
-                    user: Some(change),
+                    users: vec![change],
                 });
                 assert!(matches!(result, Err(StorageError::RootChanged)));
             }
@@ -236,7 +259,7 @@ pub(crate) mod conformance {
         let absent = store.commit(Transaction {
             keys: None,
             vault_root: None,
-            user: Some(write(BOB, Some(1), Some(2))),
+            users: vec![write(BOB, Some(1), Some(2))],
         });
         assert!(matches!(absent, Err(StorageError::RootChanged)));
         assert_eq!(store.vault_root().unwrap(), Some(root(100)));
@@ -252,7 +275,7 @@ pub(crate) mod conformance {
                 .commit(Transaction {
                     keys: None,
                     vault_root: None,
-                    user: Some(change),
+                    users: vec![change],
                 })
                 .unwrap();
         }
@@ -262,7 +285,7 @@ pub(crate) mod conformance {
             .commit(Transaction {
                 keys: None,
                 vault_root: None,
-                user: Some(change),
+                users: vec![change],
             })
             .unwrap();
         assert!(rows(store, ALICE).is_empty());
@@ -279,14 +302,14 @@ pub(crate) mod conformance {
             .commit(Transaction {
                 keys: None,
                 vault_root: None,
-                user: Some(change),
+                users: vec![change],
             })
             .unwrap();
         store
             .commit(Transaction {
                 keys: None,
                 vault_root: None,
-                user: Some(write(ALICE, Some(1), None)),
+                users: vec![write(ALICE, Some(1), None)],
             })
             .unwrap();
         assert!(store.user(ALICE).unwrap().is_none());
@@ -295,9 +318,92 @@ pub(crate) mod conformance {
             .commit(Transaction {
                 keys: None,
                 vault_root: None,
-                user: Some(write(ALICE, None, Some(2))),
+                users: vec![write(ALICE, None, Some(2))],
             })
             .unwrap();
         assert!(rows(store, ALICE).is_empty(), "no row came back");
+    }
+
+    fn users_change_together_or_not_at_all(store: &dyn Storage) {
+        let both = |alice: UserChange, bob: UserChange| Transaction {
+            users: vec![alice, bob],
+            ..Transaction::default()
+        };
+        store
+            .commit(both(write(ALICE, None, Some(1)), write(BOB, None, Some(2))))
+            .unwrap();
+        for (alice, bob) in [(Some(9), Some(2)), (Some(1), Some(9))] {
+            let result = store.commit(both(write(ALICE, alice, Some(3)), write(BOB, bob, Some(4))));
+            assert!(matches!(result, Err(StorageError::RootChanged)));
+        }
+        let mut roots = store.user_roots().unwrap();
+        roots.sort_by_key(|(user, _)| *user);
+        assert_eq!(roots, [(ALICE, root(1)), (BOB, root(2))]);
+        store
+            .commit(both(
+                write(ALICE, Some(1), None),
+                write(BOB, Some(2), Some(3)),
+            ))
+            .unwrap();
+        assert_eq!(store.user_roots().unwrap(), [(BOB, root(3))]);
+    }
+
+    /// Two users, the first with rows.
+    fn fill(store: &dyn Storage) {
+        let mut alice = write(ALICE, None, Some(1));
+        alice.put = (0..20).map(|i| (RowTag([i; 16]), row(i))).collect();
+        let first = Transaction {
+            keys: Some(b"keys".to_vec()),
+            vault_root: Some(root(100)),
+            users: vec![alice, write(BOB, None, Some(2))],
+        };
+        store.commit(first).unwrap();
+    }
+
+    fn a_scan_shows_everything_as_it_was(store: &dyn Storage) {
+        fill(store);
+        let (mut parts, mut early) = (Vec::new(), 0);
+        let scan = store.scan(&mut |part| {
+            parts.push(part);
+            ControlFlow::Continue(())
+        });
+        scan.unwrap();
+        assert!(matches!(
+            &parts[0],
+            Stored::Vault { keys: Some(keys), root: Some(found) } if keys == b"keys" && *found == root(100)
+        ));
+        let mut users: Vec<_> = parts
+            .iter()
+            .filter_map(|part| match part {
+                Stored::User(tag, user) => Some((*tag, user.root.clone(), user.rows.len())),
+                Stored::Vault { .. } => None,
+            })
+            .collect();
+        users.sort_by_key(|(tag, ..)| *tag);
+        assert_eq!(users, [(ALICE, root(1), 20), (BOB, root(2), 0)]);
+        assert_eq!(parts.len(), 3);
+        store
+            .scan(&mut |_| {
+                early += 1;
+                ControlFlow::Break(())
+            })
+            .unwrap();
+        assert_eq!(early, 1);
+    }
+
+    fn compacting_changes_nothing(store: &dyn Storage) {
+        store.compact().unwrap();
+        fill(store);
+        store.compact().unwrap();
+        assert_eq!(store.keys().unwrap().unwrap(), b"keys");
+        assert_eq!(store.vault_root().unwrap(), Some(root(100)));
+        assert_eq!(rows(store, ALICE).len(), 20);
+        store
+            .commit(Transaction {
+                users: vec![write(ALICE, Some(1), None)],
+                ..Transaction::default()
+            })
+            .unwrap();
+        assert!(rows(store, ALICE).is_empty());
     }
 }

@@ -47,13 +47,14 @@
 use std::{
     fs::{File, TryLockError},
     io,
+    ops::ControlFlow,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use self::{backend::Region, engine::Engine};
-use super::{Storage, StorageError, Transaction, UserRows};
+use super::{Storage, StorageError, Stored, Transaction, UserRows};
 use crate::sealed::{SealedRoot, UserTag};
 
 mod backend;
@@ -126,8 +127,16 @@ impl Storage for FileStorage {
         self.0.user(user)
     }
 
+    fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError> {
+        self.0.scan(visit)
+    }
+
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
         self.0.commit(transaction)
+    }
+
+    fn compact(&self) -> Result<(), StorageError> {
+        self.0.compact()
     }
 }
 

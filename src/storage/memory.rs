@@ -2,10 +2,12 @@
 
 use std::{
     collections::HashMap,
+    iter,
+    ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Storage, StorageError, Transaction, UserRows};
+use super::{Storage, StorageError, Stored, Transaction, UserChange, UserRows};
 use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
 
 /// Keeps sealed rows until it is dropped.
@@ -23,6 +25,19 @@ struct Rows {
 struct User {
     root: SealedRoot,
     rows: HashMap<RowTag, Arc<SealedRow>>,
+}
+
+impl User {
+    fn rows(&self) -> UserRows {
+        UserRows {
+            root: self.root.clone(),
+            rows: self
+                .rows
+                .iter()
+                .map(|(tag, row)| (*tag, Arc::clone(row)))
+                .collect(),
+        }
+    }
 }
 
 impl MemoryStorage {
@@ -52,23 +67,41 @@ impl Storage for MemoryStorage {
     }
 
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
-        Ok(self.rows().users.get(&user).map(|user| UserRows {
-            root: user.root.clone(),
-            rows: user
-                .rows
+        Ok(self.rows().users.get(&user).map(User::rows))
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError> {
+        let (vault, users) = {
+            let rows = self.rows();
+            let vault = Stored::Vault {
+                keys: rows.keys.clone(),
+                root: rows.vault_root.clone(),
+            };
+            let users: Vec<_> = rows
+                .users
                 .iter()
-                .map(|(tag, row)| (*tag, Arc::clone(row)))
-                .collect(),
-        }))
+                .map(|(tag, user)| Stored::User(*tag, user.rows()))
+                .collect();
+            (vault, users)
+        };
+        // Early or not, this is all there is to do.
+        let _ = iter::once(vault).chain(users).try_for_each(visit);
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<(), StorageError> {
+        Ok(())
     }
 
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
         let mut rows = self.rows();
-        if let Some(change) = transaction.user {
-            let current = rows.users.get(&change.user).map(|user| &user.root);
-            if current != change.expected.as_ref() {
-                return Err(StorageError::RootChanged);
-            }
+        let changed = |change: &UserChange| {
+            rows.users.get(&change.user).map(|user| &user.root) != change.expected.as_ref()
+        };
+        if transaction.users.iter().any(changed) {
+            return Err(StorageError::RootChanged);
+        }
+        for change in transaction.users {
             match change.root {
                 Some(root) => {
                     let user = rows.users.entry(change.user).or_insert_with(|| User {

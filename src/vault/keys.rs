@@ -175,7 +175,7 @@ impl State {
             .commit(Transaction {
                 keys: Some(bytes),
                 vault_root: Some(sealed),
-                user: None,
+                users: Vec::new(),
             })
             .map_err(storage_error)?;
         ledger.root = vault_root;

@@ -84,7 +84,7 @@ impl State {
         let storage = store(Transaction {
             keys: slots,
             vault_root,
-            user: None,
+            users: Vec::new(),
         })
         .map_err(storage_error)?;
         let ledger = Ledger {

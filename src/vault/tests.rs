@@ -1,8 +1,11 @@
 //! What needs a clock or a store of the test's own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
 
 use chrono::DateTime;
@@ -13,7 +16,7 @@ use crate::{
     ErrorKind, SecretId,
     crypto::{KeyRing, MasterKey, VaultId},
     sealed::{SealedRoot, UserTag},
-    storage::{MemoryStorage, Storage, StorageError, Transaction, UserChange, UserRows},
+    storage::{MemoryStorage, Storage, StorageError, Stored, Transaction, UserChange, UserRows},
 };
 
 /// A store whose writes fail on demand, and that can be written to behind the vault's back.
@@ -48,6 +51,14 @@ impl Storage for TestStorage {
 
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
         self.inner.user(user)
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError> {
+        self.inner.scan(visit)
+    }
+
+    fn compact(&self) -> Result<(), StorageError> {
+        self.inner.compact()
     }
 
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
@@ -121,7 +132,7 @@ impl TestStorage {
             .commit(Transaction {
                 keys: None,
                 vault_root: None,
-                user: Some(change),
+                users: vec![change],
             })
             .unwrap();
     }
@@ -243,7 +254,7 @@ fn a_store_that_goes_back_under_a_running_vault_is_noticed() {
         .commit(Transaction {
             keys: None,
             vault_root: root,
-            user: None,
+            users: Vec::new(),
         })
         .unwrap();
     assert_eq!(

@@ -177,13 +177,13 @@ impl State {
         let transaction = Transaction {
             keys: None,
             vault_root: Some(keys.seal_vault_root(&vault_root)?),
-            user: Some(UserChange {
+            users: vec![UserChange {
                 user: tag,
                 expected: base.sealed_root.clone(),
                 root: next.sealed_root.clone(),
                 put,
                 delete,
-            }),
+            }],
         };
         if let Err(error) = self.storage.commit(transaction) {
             user.snapshot.store(None);

@@ -163,13 +163,13 @@ fn write(
     Transaction {
         keys: None,
         vault_root: Some(root(100 + number)),
-        user: Some(UserChange {
+        users: vec![UserChange {
             user: UserTag([user; 16]),
             expected: from.map(root),
             root: to.map(root),
             put,
             delete,
-        }),
+        }],
     }
 }
 
@@ -183,7 +183,7 @@ fn transactions() -> Vec<Transaction> {
         Transaction {
             keys: Some(vec![1; 300]),
             vault_root: Some(root(100)),
-            user: None,
+            users: Vec::new(),
         },
         write(1, 1, (None, Some(1)), many(1..2, 1, 50), vec![]),
         write(2, 1, (Some(1), Some(2)), many(1..2, 2, 60), vec![]),

@@ -4,15 +4,16 @@ use std::{
     any::Any,
     error::Error as StdError,
     fmt, io,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition,
     WriteTransaction,
 };
 
@@ -21,8 +22,8 @@ use super::{
     rows::{decode_root, decode_row, encode_root, encode_row, row_key, row_tag},
 };
 use crate::{
-    sealed::{RowTag, SealedRoot, UserTag},
-    storage::{StorageError, Transaction, UserChange, UserRows},
+    sealed::{RowTag, SealedRoot, SealedRow, UserTag},
+    storage::{StorageError, Stored, Transaction, UserChange, UserRows},
 };
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -39,8 +40,8 @@ const CACHE: usize = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Engine {
-    /// `None` while it is dropped. A database that panicked is not used again.
-    database: AssertUnwindSafe<Option<Database>>,
+    /// `None` while it is dropped. A database that panicked is not used again. Only compacting needs it alone.
+    database: AssertUnwindSafe<RwLock<Option<Database>>>,
     /// Set by a panic and by a commit that failed: what the database has in memory may not be what the file has.
     stopped: Arc<AtomicBool>,
     /// One at a time, so that who waits for another's write sees how it went.
@@ -95,7 +96,7 @@ impl Engine {
             Err(panicked) => return Err(StorageError::Damaged(panicked.into())),
         };
         Ok(Engine {
-            database: AssertUnwindSafe(Some(database)),
+            database: AssertUnwindSafe(RwLock::new(Some(database))),
             stopped,
             writer: Mutex::new(()),
         })
@@ -138,24 +139,50 @@ impl Engine {
                 return Ok(None);
             };
             let root = root(bytes.value())?;
-            let (first, last) = keys_of(user);
-            let rows = transaction
-                .open_table(ROWS)?
-                .range::<&[u8; 32]>(&first..=&last)?
-                .map(|row| {
-                    let (key, bytes) = row?;
-                    let row = decode_row(bytes.value()).ok_or_else(|| malformed("row"))?;
-                    Ok((row_tag(key.value()), Arc::new(row)))
-                })
-                .collect::<Result<_, redb::Error>>()?;
+            let rows = rows_of(user, &transaction.open_table(ROWS)?)?;
             Ok(Some(UserRows { root, rows }))
+        })
+    }
+
+    pub(super) fn scan(
+        &self,
+        visit: &mut dyn FnMut(Stored) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.read(|database| {
+            let transaction = database.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            let vault = Stored::Vault {
+                keys: meta.get(KEYS)?.map(|keys| keys.value().to_vec()),
+                root: meta
+                    .get(ROOT)?
+                    .map(|bytes| root(bytes.value()))
+                    .transpose()?,
+            };
+            if visit(vault).is_break() {
+                return Ok(());
+            }
+            let rows = transaction.open_table(ROWS)?;
+            for user in transaction.open_table(USERS)?.iter()? {
+                let (tag, bytes) = user?;
+                let tag = UserTag(*tag.value());
+                let user = UserRows {
+                    root: root(bytes.value())?,
+                    rows: rows_of(tag, &rows)?,
+                };
+                if visit(Stored::User(tag, user)).is_break() {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 
     pub(super) fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
         self.write(|tables| {
-            if let Some(change) = transaction.user {
-                change_user(tables, &change)?;
+            let mut users = tables.open_table(USERS)?;
+            let mut rows = tables.open_table(ROWS)?;
+            for change in &transaction.users {
+                change_user(&mut users, &mut rows, change)?;
             }
             let mut meta = tables.open_table(META)?;
             if let Some(keys) = transaction.keys {
@@ -168,11 +195,37 @@ impl Engine {
         })
     }
 
+    /// Moves what is in use together and shortens the file, in transactions of redb's own. Waits for those who read, and
+    /// who reads or writes waits for it.
+    pub(super) fn compact(&self) -> Result<(), StorageError> {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.usable(&database)?;
+        let Some(database) = &mut *database else {
+            return Err(StorageError::Stopped);
+        };
+        match caught(|| database.compact()) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                self.stop();
+                Err(failed(error.into()))
+            }
+            Err(panicked) => {
+                self.stop();
+                Err(StorageError::Damaged(panicked.into()))
+            }
+        }
+    }
+
     fn read<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StorageError> {
-        let database = self.database()?;
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.usable(&database)?;
         match caught(|| work(database)) {
             Ok(result) => result.map_err(failed),
             Err(panicked) => {
@@ -188,7 +241,8 @@ impl Engine {
         work: impl FnOnce(&WriteTransaction) -> Result<(), Refused>,
     ) -> Result<(), StorageError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = self.database()?;
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.usable(&database)?;
         let done = caught(|| {
             let mut transaction = database.begin_write()?;
             // The default, said here because everything depends on it.
@@ -219,8 +273,8 @@ impl Engine {
         }
     }
 
-    fn database(&self) -> Result<&Database, StorageError> {
-        match &*self.database {
+    fn usable<'a>(&self, database: &'a Option<Database>) -> Result<&'a Database, StorageError> {
+        match database {
             Some(database) if !self.stopped.load(Ordering::Acquire) => Ok(database),
             _ => Err(StorageError::Stopped),
         }
@@ -234,14 +288,20 @@ impl Engine {
 impl Drop for Engine {
     /// Closing writes, so it can fail. What is lost is that the next opening need not look for free pages.
     fn drop(&mut self) {
-        let database = self.database.take();
+        let database = self
+            .database
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let _ = caught(|| drop(database));
     }
 }
 
-fn change_user(tables: &WriteTransaction, change: &UserChange) -> Result<(), Refused> {
-    let mut users = tables.open_table(USERS)?;
-    let mut rows = tables.open_table(ROWS)?;
+fn change_user(
+    users: &mut Table<'_, &'static [u8; 16], &'static [u8]>,
+    rows: &mut Table<'_, &'static [u8; 32], &'static [u8]>,
+    change: &UserChange,
+) -> Result<(), Refused> {
     let tag = &change.user.0;
     let expected = change.expected.as_ref().map(encode_root);
     if users.get(tag)?.as_ref().map(redb::AccessGuard::value) != expected.as_deref() {
@@ -263,6 +323,20 @@ fn change_user(tables: &WriteTransaction, change: &UserChange) -> Result<(), Ref
         rows.insert(&row_key(change.user, *tag), &*bytes)?;
     }
     Ok(())
+}
+
+fn rows_of(
+    user: UserTag,
+    rows: &impl ReadableTable<&'static [u8; 32], &'static [u8]>,
+) -> Result<Vec<(RowTag, Arc<SealedRow>)>, redb::Error> {
+    let (first, last) = keys_of(user);
+    rows.range::<&[u8; 32]>(&first..=&last)?
+        .map(|row| {
+            let (key, bytes) = row?;
+            let row = decode_row(bytes.value()).ok_or_else(|| malformed("row"))?;
+            Ok((row_tag(key.value()), Arc::new(row)))
+        })
+        .collect()
 }
 
 /// The first and the last that a row of the user can have.

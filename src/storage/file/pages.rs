@@ -252,7 +252,7 @@ mod tests {
         };
         engine
             .commit(Transaction {
-                user: Some(user),
+                users: vec![user],
                 ..Transaction::default()
             })
             .unwrap();

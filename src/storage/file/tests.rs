@@ -77,13 +77,13 @@ fn first_write() -> Transaction {
     Transaction {
         keys: Some(b"keys".to_vec()),
         vault_root: Some(root(100)),
-        user: Some(UserChange {
+        users: vec![UserChange {
             user: UserTag([1; 16]),
             expected: None,
             root: Some(root(1)),
             put: (0..20).map(|i| (RowTag([i; 16]), row(i))).collect(),
             delete: Vec::new(),
-        }),
+        }],
     }
 }
 
@@ -128,6 +128,14 @@ impl Storage for Reopened {
 
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
         self.store().user(user)
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError> {
+        self.store().scan(visit)
+    }
+
+    fn compact(&self) -> Result<(), StorageError> {
+        self.store().compact()
     }
 
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
