@@ -17,6 +17,7 @@
 mod aead;
 mod derive;
 mod keys;
+mod page;
 mod record;
 mod root;
 mod slot;

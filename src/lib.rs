@@ -147,7 +147,7 @@ pub use crate::{
     request::{NewSecret, SecretPatch},
     resolver::{Match, Resolved, Resolver, ResolverBuilder},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId},
-    vault::{Anchor, Batch, UserVault, Vault, VaultBuilder},
+    vault::{Anchor, Batch, Progress, UserVault, Vault, VaultBuilder},
 };
 
 // The README's code is run with the other examples.

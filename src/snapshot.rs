@@ -91,7 +91,7 @@ impl Entry {
 pub(crate) struct Snapshot {
     /// Oldest first: by id.
     entries: Vec<Arc<Entry>>,
-    by_name: HashMap<Box<str>, usize>,
+    by_name: Arc<HashMap<Box<str>, usize>>,
     resolver: Resolver,
     /// The user's root, open and as it is stored; `None` there if it never was.
     pub(crate) root: UserRoot,
@@ -125,7 +125,7 @@ impl Snapshot {
         Snapshot {
             resolver: resolver.build(),
             entries,
-            by_name,
+            by_name: Arc::new(by_name),
             root,
             sealed_root,
         }
@@ -133,25 +133,24 @@ impl Snapshot {
 
     /// Opens the metadata of a user's rows, and checks that they are the rows that the root speaks of.
     pub(crate) fn load(keys: &KeyRing, tag: UserTag, stored: UserRows) -> Result<Snapshot, Error> {
-        let root = keys.open_user_root(tag, &stored.root)?;
-        let mut entries = Vec::with_capacity(stored.rows.len());
-        let (mut usage, mut rows) = (Usage::default(), SetDigest::default());
-        for (row_tag, row) in stored.rows {
-            let entry = open_entry(keys, root.user, row_tag, row)?;
-            usage = usage
-                .replace(Usage::default(), entry.metadata.usage())
-                .ok_or_else(damaged)?;
-            rows.add(&keys.row_member(entry.info(), &entry.row));
-            entries.push(Arc::new(entry));
-        }
-        if usage != root.usage || rows != root.rows {
-            return Err(Error::new(
-                ErrorKind::RolledBack,
-                "a secret was deleted, added or rolled back outside keyward: restore a backup",
-            ));
-        }
-        entries.sort_unstable_by_key(|entry| entry.id());
+        let (root, entries) = open_rows(keys, tag, &stored)?;
         Ok(Snapshot::new(root, Some(stored.root), entries))
+    }
+
+    /// The same secrets, sealed anew.
+    pub(crate) fn resealed(
+        &self,
+        root: UserRoot,
+        sealed_root: SealedRoot,
+        entries: Vec<Arc<Entry>>,
+    ) -> Snapshot {
+        Snapshot {
+            entries,
+            by_name: Arc::clone(&self.by_name),
+            resolver: self.resolver.clone(),
+            root,
+            sealed_root: Some(sealed_root),
+        }
     }
 
     pub(crate) fn entries(&self) -> &[Arc<Entry>] {
@@ -181,6 +180,34 @@ impl Snapshot {
             .and_then(|id| self.by_id(id))
             .or_else(|| self.by_name(text))
     }
+}
+
+/// Opens a user's root and the metadata of the user's rows, oldest first, and checks that they are the rows that the root
+/// speaks of.
+pub(crate) fn open_rows(
+    keys: &KeyRing,
+    tag: UserTag,
+    stored: &UserRows,
+) -> Result<(UserRoot, Vec<Arc<Entry>>), Error> {
+    let root = keys.open_user_root(tag, &stored.root)?;
+    let mut entries = Vec::with_capacity(stored.rows.len());
+    let (mut usage, mut rows) = (Usage::default(), SetDigest::default());
+    for (row_tag, row) in &stored.rows {
+        let entry = open_entry(keys, root.user, *row_tag, Arc::clone(row))?;
+        usage = usage
+            .replace(Usage::default(), entry.metadata.usage())
+            .ok_or_else(damaged)?;
+        rows.add(&keys.row_member(entry.info(), &entry.row));
+        entries.push(Arc::new(entry));
+    }
+    if usage != root.usage || rows != root.rows {
+        return Err(Error::new(
+            ErrorKind::RolledBack,
+            "a secret was deleted, added or rolled back outside keyward: restore a backup",
+        ));
+    }
+    entries.sort_unstable_by_key(|entry| entry.id());
+    Ok((root, entries))
 }
 
 fn open_entry(

@@ -25,10 +25,14 @@ use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
 
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "file")]
+mod frozen;
 mod memory;
 
 #[cfg(feature = "file")]
-pub(crate) use file::FileStorage;
+pub(crate) use file::{FileStorage, FileWriter};
+#[cfg(feature = "file")]
+pub(crate) use frozen::FrozenStorage;
 pub(crate) use memory::MemoryStorage;
 
 /// What keeps a vault's sealed rows.
@@ -46,8 +50,8 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe 
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError>;
 
     /// Shows all that is stored, as of one moment, which is past when `visit` is first called; writes go on meanwhile.
-    /// First what belongs to the whole vault, then each user, in no order. `visit` may end it early, and must not call
-    /// the store.
+    /// First what belongs to the whole vault, then each user, in no order. `visit` may end it early, and must not
+    /// compact the store.
     fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError>;
 
     /// Keeps all of a transaction, for good, or nothing of it.
@@ -124,6 +128,8 @@ pub(crate) enum StorageError {
     Uncertain(Box<dyn StdError + Send + Sync>),
     /// The store failed before, and does nothing until it is opened again.
     Stopped,
+    /// The store is only read.
+    ReadOnly,
 }
 
 /// What every store has to do.

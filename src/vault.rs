@@ -4,40 +4,37 @@
 use std::path::Path;
 use std::{fmt, sync::Arc};
 
-use serde_json::{Map, Value};
-
 use crate::{
     bounds::Bounds,
-    call::ToolCall,
-    conceal::{self, Concealment},
     crypto::{KeySlotInfo, KeySource},
     error::Error,
-    explain::{self, Explanation},
-    format::Format,
-    inject::{self, Injection},
     quota::Usage,
-    request::{NewSecret, SecretPatch},
-    resolver::Match,
-    secret::{SecretInfo, SecretRef, UserId},
+    secret::UserId,
 };
 
 mod anchor;
 mod batch;
 mod builder;
+mod errors;
 mod ids;
 mod keys;
 mod plan;
+mod progress;
+#[cfg(feature = "file")]
+mod reload;
 mod slots;
 mod state;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "file")]
+mod transfer;
+mod user;
 mod verify;
 mod write;
 
-pub use self::{anchor::Anchor, batch::Batch, builder::VaultBuilder};
-use self::{
-    plan::{Operation, not_found},
-    state::{State, UserState},
+use self::state::State;
+pub use self::{
+    anchor::Anchor, batch::Batch, builder::VaultBuilder, progress::Progress, user::UserVault,
 };
 
 /// The secrets of all users, encrypted.
@@ -119,6 +116,37 @@ impl Vault {
     #[cfg(feature = "file")]
     pub fn open(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().open(path, key)
+    }
+
+    /// The vault that is in a file as it is now, to be read: the file is let go of before this returns. So any number of
+    /// processes can use a vault that another one writes to from time to time. What changes in the file later is seen after
+    /// a [`reload`](Vault::reload); writing to a snapshot fails with `Unsupported`.
+    ///
+    /// The sealed secrets stay in memory, some hundred bytes each; values stay sealed until they are used.
+    ///
+    /// ```
+    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("secrets.keyward");
+    /// # let key = || KeySource::raw([0x4b; 32]);
+    /// # drop(Vault::create(&path, key())?);
+    /// let snapshot = Vault::snapshot(&path, key())?;
+    /// // Meanwhile, in another process:
+    /// Vault::open(&path, key())?.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    ///
+    /// assert!(snapshot.user(UserId::LOCAL).secrets()?.is_empty());
+    /// assert!(snapshot.reload()?);
+    /// assert_eq!(snapshot.user(UserId::LOCAL).secrets()?.len(), 1);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Vault::open). A process that keeps the vault open keeps it from being read: `InUse`.
+    #[cfg(feature = "file")]
+    pub fn snapshot(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        Vault::builder().snapshot(path, key)
     }
 
     /// For a vault that differs from the usual one.
@@ -311,230 +339,160 @@ impl Vault {
     pub fn rotate_data_key(
         &self,
         current: KeySource,
-        progress: impl FnMut(u64),
+        progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
         self.state.rotate_data_key(&current, progress)
     }
 
+    /// Reads the file of a [snapshot](Vault::snapshot) again. Returns whether it had changed. Calls go on meanwhile, each
+    /// with what was there before or with what is there now.
+    ///
+    /// # Errors
+    ///
+    /// `RolledBack` if the file is older than what was read before; `WrongKey` if another master key came into use, or
+    /// another vault is there; `Unsupported` for a vault that is no snapshot; `Locked`; and as for
+    /// [`open`](Vault::open). The snapshot is then as it was.
+    #[cfg(feature = "file")]
+    pub fn reload(&self) -> Result<bool, Error> {
+        self.state.reload()
+    }
+
+    /// Copies the vault to a new file, which the same keys open, as it is now. Calls and writes go on meanwhile. The copy
+    /// is checked as far as [opening](Vault::open) it and using every user would check it, and it is compact.
+    ///
+    /// ```
+    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let [path, copy] = ["secrets.keyward", "copy.keyward"].map(|name| dir.path().join(name));
+    /// # let key = || KeySource::raw([0x4b; 32]);
+    /// let vault = Vault::create(&path, key())?;
+    /// vault.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    /// vault.backup(&copy)?;
+    /// assert_eq!(Vault::open(&copy, key())?.anchor()?, vault.anchor()?);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if there is something at the path already, or it cannot be written; `Unsupported` for a vault in memory
+    /// that was made without a key; `Locked`; `Corrupt` or `RolledBack` if what is stored is not what it was. There is
+    /// then no new file.
+    ///
+    /// # Security
+    ///
+    /// A backup stays readable with the keys of now, whatever is changed later: keep it as safe as the vault. Who puts it
+    /// in the vault's place takes back every change since, which an [`Anchor`] notices.
+    #[cfg(feature = "file")]
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.state.backup(path.as_ref())
+    }
+
+    /// Copies all secrets to a new vault file that has keys of its own, and that `key` opens. Ids, times and revisions stay.
+    ///
+    /// What is exported can be [opened](Vault::open) as a vault, and [imported](Vault::import) into another one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`backup`](Vault::backup), but for vaults without a key; also if a raw key does not have 32 bytes, or a
+    /// provider fails. There is then no new file.
+    #[cfg(feature = "file")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn export(&self, path: impl AsRef<Path>, key: KeySource) -> Result<(), Error> {
+        self.state.export(path.as_ref(), &key)
+    }
+
+    /// Adds all secrets of the vault that is in a file, which `key` opens, to this one: all or none. Each belongs to the
+    /// same user, and keeps its id, its times and its revision. Returns what came in.
+    ///
+    /// ```
+    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("export.keyward");
+    /// let from = Vault::in_memory()?;
+    /// let info = from.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    /// from.export(&path, KeySource::passphrase("correct horse battery staple"))?;
+    ///
+    /// let to = Vault::in_memory()?;
+    /// to.import(&path, KeySource::passphrase("correct horse battery staple"))?;
+    /// assert_eq!(to.user(UserId::LOCAL).secret("linear")?, info);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if a secret is in this vault already; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or `Validation`, as
+    /// if each were created here; `Locked`; `Storage`; and for the file, as for [`open`](Vault::open). Nothing has changed
+    /// then.
+    #[cfg(feature = "file")]
+    pub fn import(&self, path: impl AsRef<Path>, key: KeySource) -> Result<Usage, Error> {
+        let other = Vault::snapshot(path, key)?;
+        self.state.import(&other.state)
+    }
+
+    /// Makes the file of the vault as short as it can be. What was deleted or replaced is then no longer in it, not even
+    /// sealed, as far as the file system and the disk overwrite what they give up. Writes, and the first use of a
+    /// user, wait meanwhile. Does nothing for a vault in memory.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`; `Storage`, with every secret as it was; `Unsupported` for a snapshot.
+    pub fn compact(&self) -> Result<(), Error> {
+        self.state.compact()
+    }
+
+    /// Whether the operating system keeps the keys of this vault in memory, out of its swap. It is asked to whenever a
+    /// vault is made, opened or unlocked, and can refuse: most limit how much memory a process may lock.
+    ///
+    /// This is about the keys alone. Values while they are used, and what a passphrase is stretched in, can be swapped; and
+    /// nothing is kept out of a core dump or a hibernation image. To be safe from those, encrypt or turn off the swap, and
+    /// turn off core dumps (`ulimit -c 0`, `LimitCORE=0`).
+    ///
+    /// # Errors
+    ///
+    /// `Locked`: there are no keys then.
+    pub fn keys_locked_in_memory(&self) -> Result<bool, Error> {
+        self.state.keys().map(|keys| keys.is_locked_in_memory())
+    }
+
     /// Checks everything that is stored: that no secret was changed, deleted, added or rolled back outside keyward, and
-    /// that every value opens. Takes time in proportion to what is stored; writes wait meanwhile.
+    /// that every value opens. Takes time in proportion to what is stored. Calls and writes go on meanwhile; what is checked
+    /// is what was stored when it began. Rotations and [`lock`](Vault::lock) wait, the latter only for a moment: it ends
+    /// the check with `Locked`.
     ///
     /// # Errors
     ///
     /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`.
     pub fn verify(&self) -> Result<(), Error> {
-        self.state.verify()
+        self.verify_with_progress(|_| {})
+    }
+
+    /// Does what [`verify`](Vault::verify) does, and tells how far it has come after each secret. What is told may use the
+    /// vault, but not [`lock`](Vault::lock) or [`compact`](Vault::compact) it, or rotate its keys: those wait for this.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, UserId, Vault};
+    ///
+    /// let vault = Vault::in_memory()?;
+    /// vault.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    /// vault.verify_with_progress(|progress| println!("{} of {}", progress.done, progress.total))?;
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`verify`](Vault::verify).
+    pub fn verify_with_progress(&self, progress: impl FnMut(Progress)) -> Result<(), Error> {
+        self.state.verify(progress)
     }
 }
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.fmt(f)
-    }
-}
-
-/// The secrets of one user.
-///
-/// Cheap to clone, and to keep: clones, and every other [`UserVault`] of this user, see the same secrets. No secret of
-/// another user can be reached through it.
-#[derive(Clone)]
-pub struct UserVault {
-    vault: Arc<State>,
-    user: Arc<UserState>,
-}
-
-impl UserVault {
-    /// Whose secrets these are.
-    pub fn id(&self) -> UserId {
-        self.user.user
-    }
-
-    /// Creates a secret.
-    ///
-    /// # Errors
-    ///
-    /// `Validation` with every invalid field, `NameTaken`, `DefaultTaken`, `QuotaExceeded`, `Locked`, or `Storage`.
-    /// Nothing has changed then.
-    pub fn create(&self, secret: NewSecret) -> Result<SecretInfo, Error> {
-        let secret = secret.into_valid(self.bounds())?;
-        self.write(Operation::Create(secret))
-    }
-
-    /// Changes a secret. A patch that names no field, or repeats the metadata, changes nothing, not even the revision.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`, `Conflict` if the patch demands another revision, and as for [`create`](UserVault::create). Nothing
-    /// has changed then.
-    pub fn update(
-        &self,
-        secret: impl Into<SecretRef>,
-        patch: SecretPatch,
-    ) -> Result<SecretInfo, Error> {
-        let patch = patch.into_valid(self.bounds())?;
-        self.write(Operation::Update(secret.into(), patch))
-    }
-
-    /// Deletes a secret. When this returns, the secret cannot be reached any more, and its value is gone from the
-    /// memory that keyward holds.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`, `Locked`, or `Storage`. Nothing has changed then.
-    pub fn delete(&self, secret: impl Into<SecretRef>) -> Result<(), Error> {
-        self.vault
-            .write(&self.user, vec![Operation::Delete(secret.into())])
-            .map(drop)
-    }
-
-    /// What can be read of a secret.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`, or `Locked`.
-    pub fn secret(&self, secret: impl Into<SecretRef>) -> Result<SecretInfo, Error> {
-        let secret = secret.into();
-        self.vault.read(&self.user, |_, snapshot| {
-            let entry = match secret {
-                SecretRef::Id(id) => snapshot.by_id(id),
-                SecretRef::Text(text) => snapshot.by_text(&text),
-            };
-            entry
-                .map(|entry| entry.info().clone())
-                .ok_or_else(not_found)
-        })
-    }
-
-    /// What can be read of all secrets, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// `Locked`.
-    pub fn secrets(&self) -> Result<Vec<SecretInfo>, Error> {
-        self.vault.read(&self.user, |_, snapshot| {
-            Ok(snapshot
-                .entries()
-                .iter()
-                .map(|entry| entry.info().clone())
-                .collect())
-        })
-    }
-
-    /// Does several operations in one write: all of them or none.
-    ///
-    /// Uniqueness and quota are judged on the final state, so two secrets can exchange their names. A name means what it
-    /// meant before the batch; one that only the batch gives means that. Returns, for each operation in turn, what there
-    /// is of the secret after it; `None` for a deleted one.
-    ///
-    /// ```
-    /// use keyward::{NewSecret, SecretPatch, UserId, Vault};
-    ///
-    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
-    /// user.create(NewSecret::new("github-token", "ghp_hV5cX2mQ").bind("agno__github__*", "token").default_for_tool())?;
-    /// // The new token becomes the default in the same moment in which the old one is none any more.
-    /// user.batch(|batch| {
-    ///     batch.update("github-token", SecretPatch::new().name("github-token-old").is_default_for_tool(false));
-    ///     batch.create(NewSecret::new("github-token", "ghp_Yr7Kd0bW").bind("agno__github__*", "token").default_for_tool());
-    /// })?;
-    /// assert_eq!(user.secrets()?.len(), 2);
-    /// # Ok::<(), keyward::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As for the single operations. In the `loc` of an invalid field, the index of the operation follows `body`.
-    /// Nothing has changed then.
-    pub fn batch(
-        &self,
-        collect: impl FnOnce(&mut Batch<'_>),
-    ) -> Result<Vec<Option<SecretInfo>>, Error> {
-        let mut batch = Batch::new(self.bounds());
-        collect(&mut batch);
-        self.vault.write(&self.user, batch.finish()?)
-    }
-
-    /// What this user has stored.
-    ///
-    /// # Errors
-    ///
-    /// `Locked`.
-    pub fn usage(&self) -> Result<Usage, Error> {
-        self.vault
-            .read(&self.user, |_, snapshot| Ok(snapshot.root.usage))
-    }
-
-    /// Puts the right secrets into the arguments of a call: references that are granted, then defaults where the call
-    /// has no value. See [`Injection`] for what comes back.
-    ///
-    /// # Errors
-    ///
-    /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses; `Validation` for
-    /// arguments that a default does not fit into; `Locked`; `Corrupt`. The arguments are then as they were.
-    pub fn inject(
-        &self,
-        call: &ToolCall<'_>,
-        args: &mut Map<String, Value>,
-    ) -> Result<Injection, Error> {
-        self.vault.read(&self.user, |keys, snapshot| {
-            inject::inject(keys, snapshot, &self.vault.settings.policy, call, args)
-        })
-    }
-
-    /// Takes out of a tool's input schema what the defaults will fill, so that the model is not asked for it.
-    ///
-    /// # Errors
-    ///
-    /// `Locked`. The schema is then as it was.
-    pub fn conceal(&self, tool: &str, input_schema: &mut Value) -> Result<Concealment, Error> {
-        self.vault.read(&self.user, |_, snapshot| {
-            let defaults = snapshot.resolver().resolve(tool);
-            let longest_format = defaults
-                .iter()
-                .filter_map(|default| snapshot.by_id(default.id())?.format.as_ref())
-                .map(Format::added_chars)
-                .max();
-            Ok(conceal::conceal(
-                input_schema,
-                defaults.iter().map(Match::location),
-                self.bounds().value().max + longest_format.unwrap_or(0),
-            ))
-        })
-    }
-
-    /// Shows what [`inject`](UserVault::inject) would do with a call and why, without a value and without doing it.
-    ///
-    /// # Errors
-    ///
-    /// `Locked`. What would make the call fail is part of the explanation.
-    pub fn explain(
-        &self,
-        call: &ToolCall<'_>,
-        args: &Map<String, Value>,
-    ) -> Result<Explanation, Error> {
-        self.vault.read(&self.user, |_, snapshot| {
-            Ok(explain::explain(
-                snapshot,
-                &self.vault.settings.policy,
-                call,
-                args,
-            ))
-        })
-    }
-
-    fn bounds(&self) -> &Bounds {
-        &self.vault.settings.bounds
-    }
-
-    fn write(&self, operation: Operation) -> Result<SecretInfo, Error> {
-        let mut infos = self.vault.write(&self.user, vec![operation])?;
-        infos.pop().flatten().ok_or_else(not_found)
-    }
-}
-
-impl fmt::Debug for UserVault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserVault")
-            .field("user", &self.id())
-            .finish_non_exhaustive()
     }
 }

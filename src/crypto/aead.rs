@@ -5,6 +5,7 @@ use std::fmt;
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, aead::inout::InOutBuf};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::page::KeyBytes;
 use crate::{
     bytes::put_bytes,
     error::{Error, ErrorKind},
@@ -38,12 +39,6 @@ impl Key {
         }
         key.0.copy_from_slice(bytes);
         Some(key)
-    }
-
-    pub(crate) fn copy(&self) -> Key {
-        let mut key = Key::zero();
-        key.0.copy_from_slice(&self.0[..]);
-        key
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; Key::LENGTH] {
@@ -85,14 +80,14 @@ const NONCE: usize = 24;
 const TAG: usize = 16;
 
 /// Nonce (24 bytes), ciphertext, tag (16 bytes).
-pub(super) fn seal(key: &Key, context: &Context, plaintext: &[u8]) -> Result<Sealed, Error> {
+pub(super) fn seal(key: &KeyBytes, context: &Context, plaintext: &[u8]) -> Result<Sealed, Error> {
     let mut sealed = vec![0; NONCE + plaintext.len() + TAG];
     let (nonce, rest) = sealed.split_at_mut(NONCE);
     let (body, tag) = rest.split_at_mut(plaintext.len());
     fill_random(nonce)?;
     body.copy_from_slice(plaintext);
     let nonce: &[u8; NONCE] = (&*nonce).try_into().expect("split at the nonce's length");
-    let cipher = XChaCha20Poly1305::new(key.as_bytes().into());
+    let cipher = XChaCha20Poly1305::new(key.into());
     let Ok(computed) =
         cipher.encrypt_inout_detached(nonce.into(), context.as_bytes(), InOutBuf::from(&mut *body))
     else {
@@ -107,11 +102,15 @@ pub(super) fn seal(key: &Key, context: &Context, plaintext: &[u8]) -> Result<Sea
 }
 
 /// The plaintext; `None` if this was not sealed with this key in this context.
-pub(super) fn open(key: &Key, context: &Context, sealed: &Sealed) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn open(
+    key: &KeyBytes,
+    context: &Context,
+    sealed: &Sealed,
+) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, rest) = sealed.as_bytes().split_first_chunk::<NONCE>()?;
     let (body, tag) = rest.split_last_chunk::<TAG>()?;
     let mut plaintext = Zeroizing::new(body.to_vec());
-    XChaCha20Poly1305::new(key.as_bytes().into())
+    XChaCha20Poly1305::new(key.into())
         .decrypt_inout_detached(
             nonce.into(),
             context.as_bytes(),
@@ -141,18 +140,18 @@ mod tests {
     fn what_was_sealed_is_opened_with_its_key_in_its_context_only() {
         let key = Key::random().unwrap();
         let context = Context::new("test").field(b"a").field(b"bc");
-        let sealed = seal(&key, &context, b"attack at dawn").unwrap();
+        let sealed = seal(key.as_bytes(), &context, b"attack at dawn").unwrap();
         assert_eq!(
-            open(&key, &context, &sealed).unwrap().as_slice(),
+            open(key.as_bytes(), &context, &sealed).unwrap().as_slice(),
             b"attack at dawn"
         );
-        assert!(open(&Key::random().unwrap(), &context, &sealed).is_none());
+        assert!(open(Key::random().unwrap().as_bytes(), &context, &sealed).is_none());
         for other in [
             Context::new("test").field(b"ab").field(b"c"),
             Context::new("test").field(b"abc"),
             Context::new("tes").field(b"t").field(b"a").field(b"bc"),
         ] {
-            assert!(open(&key, &other, &sealed).is_none());
+            assert!(open(key.as_bytes(), &other, &sealed).is_none());
         }
     }
 
@@ -160,23 +159,26 @@ mod tests {
     fn no_changed_byte_and_no_other_length_opens() {
         let key = Key::random().unwrap();
         let context = Context::new("test");
-        let sealed = seal(&key, &context, b"value").unwrap();
+        let sealed = seal(key.as_bytes(), &context, b"value").unwrap();
         for at in 0..sealed.as_bytes().len() {
             let mut bytes = sealed.as_bytes().to_vec();
             bytes[at] ^= 0x10;
             assert!(
-                open(&key, &context, &Sealed::new(bytes)).is_none(),
+                open(key.as_bytes(), &context, &Sealed::new(bytes)).is_none(),
                 "byte {at}"
             );
             let short = Sealed::new(&sealed.as_bytes()[..at]);
-            assert!(open(&key, &context, &short).is_none(), "length {at}");
+            assert!(
+                open(key.as_bytes(), &context, &short).is_none(),
+                "length {at}"
+            );
         }
     }
 
     #[test]
     fn nonces_are_not_used_twice() {
         let key = Key::random().unwrap();
-        let sealed = || seal(&key, &Context::new("test"), b"value").unwrap();
+        let sealed = || seal(key.as_bytes(), &Context::new("test"), b"value").unwrap();
         assert_ne!(sealed().as_bytes()[..NONCE], sealed().as_bytes()[..NONCE]);
     }
 }

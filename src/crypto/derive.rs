@@ -8,16 +8,21 @@ use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
-use super::aead::Key;
+use super::{aead::Key, page::KeyBytes};
 use crate::error::{Error, ErrorKind, FieldError};
 
 /// The key for one purpose: HKDF-SHA-256 of the key, without salt (the key is uniform), with the label as `info`.
-pub(super) fn derive(key: &Key, label: &'static str) -> Key {
+pub(super) fn derive(key: &KeyBytes, label: &'static str) -> Key {
     let mut derived = Key::zero();
-    Hkdf::<Sha256>::new(None, key.as_bytes())
-        .expand(label.as_bytes(), derived.as_mut_bytes())
-        .expect("32 bytes are not too many for HKDF-SHA-256");
+    derive_into(key, label, derived.as_mut_bytes());
     derived
+}
+
+/// The same, into its place.
+pub(super) fn derive_into(key: &KeyBytes, label: &'static str, derived: &mut KeyBytes) {
+    Hkdf::<Sha256>::new(None, key)
+        .expand(label.as_bytes(), derived)
+        .expect("32 bytes are not too many for HKDF-SHA-256");
 }
 
 /// SHA-256, to tell damage: anyone can compute it.
@@ -139,9 +144,10 @@ mod tests {
     #[test]
     fn labels_keep_purposes_apart() {
         let key = Key::random().unwrap();
-        let value = derive(&key, "value");
-        assert_eq!(value.as_bytes(), derive(&key, "value").as_bytes());
-        assert_ne!(value.as_bytes(), derive(&key, "metadata").as_bytes());
+        let derive = |label| derive(key.as_bytes(), label);
+        let value = derive("value");
+        assert_eq!(value.as_bytes(), derive("value").as_bytes());
+        assert_ne!(value.as_bytes(), derive("metadata").as_bytes());
         assert_ne!(value.as_bytes(), key.as_bytes());
     }
 

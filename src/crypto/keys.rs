@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::{
     aead::{self, Context, Key},
-    derive::derive,
-    record::RecordKeys,
+    derive::derive_into,
+    page::{DATA_KEYS, DataKey, KeyBytes, KeyPage},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -49,50 +49,82 @@ impl MasterKey {
 /// The keys of an unlocked vault. Wiped when dropped.
 pub(crate) struct KeyRing {
     pub(super) vault: VaultId,
-    /// What the names and the digests of rows are made with.
-    index: Key,
-    pub(super) tags: Key,
-    pub(super) digests: Key,
-    /// The data keys in use, oldest first; the last one seals what is written.
-    data: Vec<RecordKeys>,
+    /// The ids of the data keys, in the order of their places in the page: oldest first. The last one seals what is
+    /// written.
+    ids: Vec<u32>,
+    page: KeyPage,
+    /// Whether the page has the master key, too.
+    #[cfg(feature = "file")]
+    has_master: bool,
 }
 
 impl KeyRing {
     /// New keys for a new vault.
     pub(crate) fn random(vault: VaultId) -> Result<KeyRing, Error> {
-        Ok(KeyRing::new(
-            vault,
-            Key::random()?,
-            vec![RecordKeys::new(1, Key::random()?)],
-        ))
+        let mut index = Zeroizing::new([0; Key::LENGTH]);
+        aead::fill_random(&mut *index)?;
+        let mut ring = KeyRing::new(vault, &index);
+        ring.push_random(1)?;
+        Ok(ring)
     }
 
-    fn new(vault: VaultId, index: Key, data: Vec<RecordKeys>) -> KeyRing {
+    /// No data key yet.
+    fn new(vault: VaultId, index: &KeyBytes) -> KeyRing {
+        let mut page = KeyPage::new();
+        let keys = page.keys_mut();
+        keys.index.copy_from_slice(index);
+        derive_into(index, "keyward index tags", &mut keys.tags);
+        derive_into(index, "keyward index digests", &mut keys.digests);
         KeyRing {
             vault,
-            tags: derive(&index, "keyward index tags"),
-            digests: derive(&index, "keyward index digests"),
-            index,
-            data,
+            ids: Vec::with_capacity(DATA_KEYS),
+            page,
+            #[cfg(feature = "file")]
+            has_master: false,
         }
+    }
+
+    /// # Panics
+    ///
+    /// If all places are taken.
+    fn push(&mut self, id: u32, data: &KeyBytes) {
+        let key = &mut self.page.keys_mut().data[self.ids.len()];
+        key.data.copy_from_slice(data);
+        derive_into(data, "keyward record metadata", &mut key.metadata);
+        derive_into(data, "keyward record value", &mut key.value);
+        derive_into(data, "keyward root", &mut key.root);
+        self.ids.push(id);
+    }
+
+    fn push_random(&mut self, id: u32) -> Result<(), Error> {
+        let mut data = Zeroizing::new([0; Key::LENGTH]);
+        aead::fill_random(&mut *data)?;
+        self.push(id, &data);
+        Ok(())
     }
 
     /// These keys, with a new data key that seals what is written from now on.
     pub(crate) fn with_new_data_key(&self) -> Result<KeyRing, Error> {
-        let id = self.current().id().checked_add(1).ok_or_else(|| {
+        let id = self.current_id().checked_add(1);
+        let id = id.filter(|_| self.ids.len() < DATA_KEYS).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
                 "the data key was rotated as often as can be: export and import",
             )
         })?;
-        let mut data: Vec<RecordKeys> = self.data.iter().map(RecordKeys::copy).collect();
-        data.push(RecordKeys::new(id, Key::random()?));
-        Ok(KeyRing::new(self.vault, self.index.copy(), data))
+        let mut ring = KeyRing::new(self.vault, &self.page.keys().index);
+        for key in self.data_keys() {
+            ring.push(key.id(), &key.key.data);
+        }
+        ring.push_random(id)?;
+        Ok(ring)
     }
 
     /// These keys, with the data key alone that seals what is written.
     pub(crate) fn with_current_data_key_only(&self) -> KeyRing {
-        KeyRing::new(self.vault, self.index.copy(), vec![self.current().copy()])
+        let mut ring = KeyRing::new(self.vault, &self.page.keys().index);
+        ring.push(self.current_id(), &self.current().key.data);
+        ring
     }
 
     /// The id of the data key that seals what is written.
@@ -102,28 +134,111 @@ impl KeyRing {
 
     /// Whether there are rows of an older data key to be expected.
     pub(crate) fn is_rotating(&self) -> bool {
-        self.data.len() > 1
+        self.ids.len() > 1
+    }
+
+    /// Whether the operating system keeps the keys out of its swap.
+    pub(crate) fn is_locked_in_memory(&self) -> bool {
+        self.page.is_locked()
     }
 
     /// The data key that seals what is written.
-    pub(super) fn current(&self) -> &RecordKeys {
-        self.data.last().expect("a key ring has a data key")
+    pub(super) fn current(&self) -> RecordKeys<'_> {
+        self.data_keys().last().expect("a key ring has a data key")
     }
 
-    pub(super) fn data_key(&self, id: u32) -> Option<&RecordKeys> {
-        self.data.iter().find(|key| key.id() == id)
+    pub(super) fn data_key(&self, id: u32) -> Option<RecordKeys<'_>> {
+        self.data_keys().find(|key| key.id() == id)
+    }
+
+    fn data_keys(&self) -> impl Iterator<Item = RecordKeys<'_>> {
+        let places = self.ids.iter().zip(&self.page.keys().data);
+        places.map(|(&id, key)| RecordKeys { id, key })
+    }
+
+    pub(super) fn tags(&self) -> &KeyBytes {
+        &self.page.keys().tags
+    }
+
+    pub(super) fn digests(&self) -> &KeyBytes {
+        &self.page.keys().digests
     }
 
     /// `index key [32] | (data key id u32 | data key [32])…`, sealed with the master key.
     pub(crate) fn seal(&self, master: &MasterKey) -> Result<Sealed, Error> {
-        let length = Key::LENGTH + self.data.len() * (4 + Key::LENGTH);
+        let length = Key::LENGTH + self.ids.len() * (4 + Key::LENGTH);
         let mut bytes = Zeroizing::new(Vec::with_capacity(length));
-        bytes.extend_from_slice(self.index.as_bytes());
-        for key in &self.data {
+        bytes.extend_from_slice(&self.page.keys().index);
+        for key in self.data_keys() {
             bytes.extend_from_slice(&key.id().to_le_bytes());
-            bytes.extend_from_slice(key.data_key().as_bytes());
+            bytes.extend_from_slice(&key.key.data);
         }
-        aead::seal(&master.0, &self.vault.context("keyward key ring"), &bytes)
+        let context = self.vault.context("keyward key ring");
+        aead::seal(master.0.as_bytes(), &context, &bytes)
+    }
+
+    /// Keeps the master key as well, so that the keys can be [opened again](KeyRing::reopen).
+    #[cfg(feature = "file")]
+    pub(crate) fn with_master(mut self, master: &MasterKey) -> KeyRing {
+        let place = &mut self.page.keys_mut().master;
+        place.copy_from_slice(master.0.as_bytes());
+        self.has_master = true;
+        self
+    }
+
+    /// The keys that are sealed with the same master key by now, which is kept again.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if it is another master key, or was not kept.
+    #[cfg(feature = "file")]
+    pub(crate) fn reopen(&self, vault: VaultId, sealed: &Sealed) -> Result<KeyRing, Error> {
+        let master = Some(&self.page.keys().master);
+        master
+            .filter(|_| self.has_master && vault == self.vault)
+            .and_then(|master| {
+                let mut ring = open_ring(vault, master, sealed)?;
+                ring.page.keys_mut().master.copy_from_slice(master);
+                ring.has_master = true;
+                Some(ring)
+            })
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::WrongKey,
+                    "the master key was changed, or this is another vault: open it with a key",
+                )
+            })
+    }
+
+    /// These keys, and the data keys of `older`, so that what was sealed before can be opened as well.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if they are more than there is room for.
+    #[cfg(feature = "file")]
+    pub(crate) fn and_data_keys_of(&self, older: &KeyRing) -> Result<KeyRing, Error> {
+        let gone = || {
+            older
+                .data_keys()
+                .filter(|key| self.data_key(key.id()).is_none())
+        };
+        if gone().count() + self.ids.len() > DATA_KEYS {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the data key was rotated too often since: open the vault again",
+            ));
+        }
+        let mut ring = KeyRing::new(self.vault, &self.page.keys().index);
+        for key in gone().chain(self.data_keys()) {
+            ring.push(key.id(), &key.key.data);
+        }
+        Ok(ring)
+    }
+
+    /// Whether these are the same keys.
+    #[cfg(feature = "file")]
+    pub(crate) fn has_ids_of(&self, other: &KeyRing) -> bool {
+        self.ids == other.ids
     }
 
     pub(crate) fn open(
@@ -131,38 +246,62 @@ impl KeyRing {
         master: &MasterKey,
         sealed: &Sealed,
     ) -> Result<KeyRing, Error> {
-        let corrupt = || {
+        open_ring(vault, master.0.as_bytes(), sealed).ok_or_else(|| {
             Error::new(
                 ErrorKind::Corrupt,
                 "the vault's keys are damaged: restore a backup",
             )
-        };
-        let bytes = aead::open(&master.0, &vault.context("keyward key ring"), sealed)
-            .ok_or_else(corrupt)?;
-        let (index, data) = bytes.split_at_checked(Key::LENGTH).ok_or_else(corrupt)?;
-        let index = Key::from_slice(index).ok_or_else(corrupt)?;
-        let data = data.chunks(4 + Key::LENGTH).map(|entry| {
-            let (id, key) = entry.split_first_chunk()?;
-            Some(RecordKeys::new(
-                u32::from_le_bytes(*id),
-                Key::from_slice(key)?,
-            ))
-        });
-        let data: Vec<RecordKeys> = data.collect::<Option<_>>().ok_or_else(corrupt)?;
-        if data.is_empty() {
-            return Err(corrupt());
-        }
-        Ok(KeyRing::new(vault, index, data))
+        })
     }
+}
+
+/// At least one data key, and no more than there are places for.
+fn open_ring(vault: VaultId, master: &KeyBytes, sealed: &Sealed) -> Option<KeyRing> {
+    let bytes = aead::open(master, &vault.context("keyward key ring"), sealed)?;
+    let (index, data) = bytes.split_first_chunk()?;
+    let (data, rest) = data.as_chunks::<{ 4 + Key::LENGTH }>();
+    if !rest.is_empty() || !(1..=DATA_KEYS).contains(&data.len()) {
+        return None;
+    }
+    let mut ring = KeyRing::new(vault, index);
+    for entry in data {
+        let (id, key) = entry.split_first_chunk()?;
+        ring.push(u32::from_le_bytes(*id), key.first_chunk()?);
+    }
+    Some(ring)
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<u32> = self.data.iter().map(RecordKeys::id).collect();
         f.debug_struct("KeyRing")
             .field("vault", &self.vault)
-            .field("data_keys", &ids)
+            .field("data_keys", &self.ids)
             .finish_non_exhaustive()
+    }
+}
+
+/// The keys that one data key stands for, where they are.
+#[derive(Clone, Copy)]
+pub(super) struct RecordKeys<'a> {
+    id: u32,
+    key: &'a DataKey,
+}
+
+impl<'a> RecordKeys<'a> {
+    pub(super) fn id(self) -> u32 {
+        self.id
+    }
+
+    pub(super) fn metadata(self) -> &'a KeyBytes {
+        &self.key.metadata
+    }
+
+    pub(super) fn value(self) -> &'a KeyBytes {
+        &self.key.value
+    }
+
+    pub(super) fn root(self) -> &'a KeyBytes {
+        &self.key.root
     }
 }
 
@@ -177,11 +316,8 @@ mod tests {
         let ring = KeyRing::random(vault).unwrap();
         let sealed = ring.seal(&master).unwrap();
         let opened = KeyRing::open(vault, &master, &sealed).unwrap();
-        assert_eq!(opened.tags.as_bytes(), ring.tags.as_bytes());
-        assert_eq!(
-            opened.current().data_key().as_bytes(),
-            ring.current().data_key().as_bytes()
-        );
+        assert_eq!(opened.tags(), ring.tags());
+        assert_eq!(opened.current().value(), ring.current().value());
         for result in [
             KeyRing::open(VaultId::random().unwrap(), &master, &sealed),
             KeyRing::open(vault, &MasterKey::random().unwrap(), &sealed),

@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    aead::{self, Context, Key},
-    derive::derive,
+    aead::{self, Context},
     keys::KeyRing,
+    page::KeyBytes,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -16,40 +16,6 @@ use crate::{
     secret::{SecretId, SecretInfo, SecretValue, UserId},
 };
 
-/// The keys that one data key stands for.
-#[derive(Debug)]
-pub(super) struct RecordKeys {
-    id: u32,
-    data: Key,
-    metadata: Key,
-    value: Key,
-    pub(super) root: Key,
-}
-
-impl RecordKeys {
-    pub(super) fn new(id: u32, data: Key) -> RecordKeys {
-        RecordKeys {
-            id,
-            metadata: derive(&data, "keyward record metadata"),
-            value: derive(&data, "keyward record value"),
-            root: derive(&data, "keyward root"),
-            data,
-        }
-    }
-
-    pub(super) fn copy(&self) -> RecordKeys {
-        RecordKeys::new(self.id, self.data.copy())
-    }
-
-    pub(super) fn id(&self) -> u32 {
-        self.id
-    }
-
-    pub(super) fn data_key(&self) -> &Key {
-        &self.data
-    }
-}
-
 impl KeyRing {
     /// The name of a user's rows in a store.
     pub(crate) fn user_tag(&self, user: UserId) -> UserTag {
@@ -57,7 +23,7 @@ impl KeyRing {
             .vault
             .context("keyward user tag")
             .field(user.as_uuid().as_bytes());
-        UserTag(truncate(&keyed_digest(&self.tags, &context)))
+        UserTag(truncate(&keyed_digest(self.tags(), &context)))
     }
 
     /// The name of a secret's row in a store.
@@ -67,7 +33,7 @@ impl KeyRing {
             .context("keyward row tag")
             .field(user.as_uuid().as_bytes())
             .field(secret.as_uuid().as_bytes());
-        RowTag(truncate(&keyed_digest(&self.tags, &context)))
+        RowTag(truncate(&keyed_digest(self.tags(), &context)))
     }
 
     /// Seals a secret under the current data key.
@@ -78,13 +44,13 @@ impl KeyRing {
     ) -> Result<SealedRow, Error> {
         let key = self.current();
         let row = self.row_tag(metadata.info.user_id, metadata.info.secret_id);
-        let context = self.metadata_context(metadata.info.user_id, row, key.id);
+        let context = self.metadata_context(metadata.info.user_id, row, key.id());
         Ok(SealedRow {
-            key_id: key.id,
-            metadata: aead::seal(&key.metadata, &context, &metadata.encode())?,
+            key_id: key.id(),
+            metadata: aead::seal(key.metadata(), &context, &metadata.encode())?,
             value: aead::seal(
-                &key.value,
-                &self.value_context(&metadata.info, key.id),
+                key.value(),
+                &self.value_context(&metadata.info, key.id()),
                 value.expose_secret().as_bytes(),
             )?,
         })
@@ -105,7 +71,7 @@ impl KeyRing {
         };
         let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
         let context = self.metadata_context(user, tag, row.key_id);
-        let bytes = aead::open(&key.metadata, &context, &row.metadata).ok_or_else(corrupt)?;
+        let bytes = aead::open(key.metadata(), &context, &row.metadata).ok_or_else(corrupt)?;
         let metadata = Metadata::decode(&bytes).ok_or_else(corrupt)?;
         let secret_id = metadata.info.secret_id;
         if metadata.info.user_id != user || self.row_tag(user, secret_id) != tag {
@@ -128,7 +94,7 @@ impl KeyRing {
         };
         let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
         let context = self.value_context(info, row.key_id);
-        let mut bytes = aead::open(&key.value, &context, &row.value).ok_or_else(corrupt)?;
+        let mut bytes = aead::open(key.value(), &context, &row.value).ok_or_else(corrupt)?;
         match String::from_utf8(std::mem::take(&mut *bytes)) {
             Ok(text) => Ok(Zeroizing::new(text).into()),
             Err(error) => {
@@ -148,7 +114,7 @@ impl KeyRing {
             .field(&info.revision.to_le_bytes())
             .field(row.metadata.as_bytes())
             .field(row.value.as_bytes());
-        keyed_digest(&self.digests, &context)
+        keyed_digest(self.digests(), &context)
     }
 
     /// The secret's id and revision are sealed themselves, so they cannot be part of the context; the name of the row
@@ -187,9 +153,8 @@ fn binding_digest(info: &SecretInfo) -> [u8; 32] {
 }
 
 /// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)).
-pub(super) fn keyed_digest(key: &Key, context: &Context) -> Zeroizing<[u8; 32]> {
-    let mut mac =
-        <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_bytes()).expect("HMAC takes any key");
+pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes any key");
     mac.update(context.as_bytes());
     Zeroizing::new(mac.finalize().into_bytes().into())
 }

@@ -144,14 +144,14 @@ impl KeyRing {
             .field(&user.0)
             .field(&root.key_id.to_le_bytes())
             .field(root.root.as_bytes());
-        MemberDigest(*keyed_digest(&self.digests, &context))
+        MemberDigest(*keyed_digest(self.digests(), &context))
     }
 
     /// The digest of what the vault is opened with, for its root.
     pub(crate) fn keys_digest(&self, keys: Option<&[u8]>) -> [u8; 32] {
         let Some(keys) = keys else { return [0; 32] };
         *keyed_digest(
-            &self.digests,
+            self.digests(),
             &self.vault.context("keyward keys digest").field(keys),
         )
     }
@@ -171,7 +171,7 @@ impl KeyRing {
             .field(&key.id().to_le_bytes());
         Ok(SealedRoot {
             key_id: key.id(),
-            root: aead::seal(&key.root, &context, &bytes)?,
+            root: aead::seal(key.root(), &context, &bytes)?,
         })
     }
 
@@ -186,7 +186,7 @@ impl KeyRing {
             .field(&user.0)
             .field(&sealed.key_id.to_le_bytes());
         self.data_key(sealed.key_id)
-            .and_then(|key| aead::open(&key.root, &context, &sealed.root))
+            .and_then(|key| aead::open(key.root(), &context, &sealed.root))
             .and_then(|bytes| {
                 let mut reader = Reader::new(&bytes);
                 let root = UserRoot {
@@ -209,7 +209,7 @@ impl KeyRing {
     /// A keyed digest of all that the vault has.
     pub(crate) fn root_tag(&self, root: &VaultRoot) -> [u8; 32] {
         *keyed_digest(
-            &self.digests,
+            self.digests(),
             &self.vault.context("keyward anchor").field(&root.encode()),
         )
     }
@@ -222,7 +222,7 @@ impl KeyRing {
             .field(&key.id().to_le_bytes());
         Ok(SealedRoot {
             key_id: key.id(),
-            root: aead::seal(&key.root, &context, &root.encode())?,
+            root: aead::seal(key.root(), &context, &root.encode())?,
         })
     }
 
@@ -232,7 +232,7 @@ impl KeyRing {
             .context("keyward vault root")
             .field(&sealed.key_id.to_le_bytes());
         self.data_key(sealed.key_id)
-            .and_then(|key| aead::open(&key.root, &context, &sealed.root))
+            .and_then(|key| aead::open(key.root(), &context, &sealed.root))
             .and_then(|bytes| {
                 let mut reader = Reader::new(&bytes);
                 let root = VaultRoot {

@@ -9,6 +9,7 @@ use super::{
     aead::{self, Context, Key},
     derive::{KdfParams, derive, stretch},
     keys::{MasterKey, VaultId},
+    record::keyed_digest,
 };
 use crate::{
     bytes::{Reader, put_bytes},
@@ -204,7 +205,11 @@ impl KeySlot {
         Ok(KeySlot {
             id,
             commitment: commit(&key, &context),
-            master: aead::seal(&derive(&key, SEAL_LABEL), &context, master.0.as_bytes())?,
+            master: aead::seal(
+                derive(key.as_bytes(), SEAL_LABEL).as_bytes(),
+                &context,
+                master.0.as_bytes(),
+            )?,
             parameters,
         })
     }
@@ -241,15 +246,19 @@ impl KeySlot {
         if !bool::from(commit(&key, &context).ct_eq(&self.commitment)) {
             return Err(wrong_key());
         }
-        aead::open(&derive(&key, SEAL_LABEL), &context, &self.master)
-            .and_then(|master| Key::from_slice(&master))
-            .map(MasterKey)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Corrupt,
-                    "a key slot is damaged: use another one, or restore a backup",
-                )
-            })
+        aead::open(
+            derive(key.as_bytes(), SEAL_LABEL).as_bytes(),
+            &context,
+            &self.master,
+        )
+        .and_then(|master| Key::from_slice(&master))
+        .map(MasterKey)
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "a key slot is damaged: use another one, or restore a backup",
+            )
+        })
     }
 }
 
@@ -324,7 +333,8 @@ const SEAL_LABEL: &str = "keyward key slot seal";
 
 /// HMAC-SHA-256 under a key of its own: two keys with one commitment are a collision of HKDF or HMAC.
 fn commit(key: &Key, context: &Context) -> [u8; 32] {
-    *super::record::keyed_digest(&derive(key, "keyward key slot commitment"), context)
+    let key = derive(key.as_bytes(), "keyward key slot commitment");
+    *keyed_digest(key.as_bytes(), context)
 }
 
 fn provider_context(vault: VaultId, id: u32) -> Context {

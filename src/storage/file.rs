@@ -45,7 +45,7 @@
 //! opens it finds that out.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
     ops::ControlFlow,
     path::Path,
@@ -53,13 +53,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{backend::Region, engine::Engine};
-use super::{Storage, StorageError, Stored, Transaction, UserRows};
+use self::{backend::Region, engine::Engine, overlay::Overlay, place::Unfinished};
+use super::{MemoryStorage, Storage, StorageError, Stored, Transaction, UserChange, UserRows};
 use crate::sealed::{SealedRoot, UserTag};
 
 mod backend;
 mod engine;
 mod header;
+mod overlay;
 mod pages;
 mod place;
 mod rows;
@@ -77,36 +78,112 @@ impl FileStorage {
     /// A new store that holds what its first transaction says. There is a file at `path` only once all of it is on the
     /// disk; if there was one before, it stays as it is and this is an error.
     pub(crate) fn create(path: &Path, first: Transaction) -> Result<FileStorage, StorageError> {
-        let place = place::Unfinished::new(path)?;
-        let file = place.file()?;
-        lock(&file, Duration::ZERO)?;
-        header::write(&file).map_err(failed)?;
-        let engine = Engine::create(Region::new(file, header::LENGTH))?;
-        engine.commit(first)?;
-        place.publish()?;
-        Ok(FileStorage(engine))
+        let writer = FileWriter::new(path)?;
+        writer.engine.commit(first)?;
+        writer.publish()
     }
 
     /// The store at `path`. If another process has it open, or this one, waits for that long.
     pub(crate) fn open(path: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
-        let file =
-            File::options()
-                .read(true)
-                .write(true)
-                .open(path)
-                .map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => StorageError::Missing,
-                    _ => failed(error),
-                })?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(StorageError::Damaged("this is not a regular file".into()));
-        }
-        lock(&file, wait)?;
+        let file = open(path, File::options().read(true).write(true))?;
+        lock(&file, wait, File::try_lock)?;
         header::check(&file)?;
         Ok(FileStorage(Engine::open(Region::new(
             file,
             header::LENGTH,
         ))?))
+    }
+
+    /// What is in the store at `path`; `None` if the vault's root there is the one that is `known`. The file is only read,
+    /// and let go of when this returns. Waits as [`open`](FileStorage::open) does, but not for others who read.
+    pub(crate) fn load(
+        path: &Path,
+        wait: Duration,
+        known: Option<&SealedRoot>,
+    ) -> Result<Option<MemoryStorage>, StorageError> {
+        let file = open(path, File::options().read(true))?;
+        lock(&file, wait, File::try_lock_shared)?;
+        header::check(&file)?;
+        let region = Overlay::new(Region::new(file, header::LENGTH)).map_err(failed)?;
+        let engine = Engine::open(region)?;
+        if known.is_some() && engine.vault_root()?.as_ref() == known {
+            return Ok(None);
+        }
+        let mut content = MemoryStorage::default();
+        engine.scan(&mut |part| {
+            content.add(part);
+            ControlFlow::Continue(())
+        })?;
+        Ok(Some(content))
+    }
+}
+
+/// A new store that is filled part by part. There is a file at its path only once it is published.
+#[derive(Debug)]
+pub(crate) struct FileWriter {
+    place: Unfinished,
+    engine: Engine,
+    /// What is yet to be written, and how many rows that is.
+    pending: Transaction,
+    rows: usize,
+}
+
+impl FileWriter {
+    /// As many rows are written in one transaction, or those of one user if they are more.
+    const BATCH: usize = 4096;
+
+    pub(crate) fn new(path: &Path) -> Result<FileWriter, StorageError> {
+        let place = Unfinished::new(path)?;
+        let file = place.file()?;
+        lock(&file, Duration::ZERO, File::try_lock)?;
+        header::write(&file).map_err(failed)?;
+        Ok(FileWriter {
+            engine: Engine::create(Region::new(file, header::LENGTH))?,
+            place,
+            pending: Transaction::default(),
+            rows: 0,
+        })
+    }
+
+    /// Adds what another store has shown.
+    pub(crate) fn add(&mut self, part: Stored) -> Result<(), StorageError> {
+        match part {
+            Stored::Vault { keys, root } => {
+                self.pending.keys = keys;
+                self.pending.vault_root = root;
+            }
+            Stored::User(user, stored) => {
+                self.rows += stored.rows.len();
+                self.pending.users.push(UserChange {
+                    user,
+                    expected: None,
+                    root: Some(stored.root),
+                    put: stored.rows,
+                    delete: Vec::new(),
+                });
+            }
+        }
+        if self.rows >= Self::BATCH {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and gives the file its name, as short as it can be.
+    pub(crate) fn finish(mut self) -> Result<(), StorageError> {
+        self.write()?;
+        self.engine.compact()?;
+        self.publish().map(drop)
+    }
+
+    fn write(&mut self) -> Result<(), StorageError> {
+        self.rows = 0;
+        self.engine.commit(std::mem::take(&mut self.pending))
+    }
+
+    fn publish(self) -> Result<FileStorage, StorageError> {
+        self.place.publish()?;
+        Ok(FileStorage(self.engine))
     }
 }
 
@@ -140,15 +217,30 @@ impl Storage for FileStorage {
     }
 }
 
+fn open(path: &Path, options: &OpenOptions) -> Result<File, StorageError> {
+    let file = options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => StorageError::Missing,
+        _ => failed(error),
+    })?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(StorageError::Damaged("this is not a regular file".into()));
+    }
+    Ok(file)
+}
+
 /// How often a lock that someone else holds is asked for. An operating system offers waiting without asking, but not
 /// for a limited time.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// Locks the file until it is closed.
-fn lock(file: &File, wait: Duration) -> Result<(), StorageError> {
+fn lock(
+    file: &File,
+    wait: Duration,
+    try_lock: fn(&File) -> Result<(), TryLockError>,
+) -> Result<(), StorageError> {
     let start = Instant::now();
     loop {
-        match file.try_lock() {
+        match try_lock(file) {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
             Err(TryLockError::WouldBlock) => {

@@ -48,6 +48,27 @@ impl MemoryStorage {
     }
 }
 
+#[cfg(feature = "file")]
+impl MemoryStorage {
+    /// Takes over what another store has shown.
+    pub(crate) fn add(&mut self, part: Stored) {
+        let rows = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match part {
+            Stored::Vault { keys, root } => {
+                rows.keys = keys;
+                rows.vault_root = root;
+            }
+            Stored::User(tag, user) => {
+                let user = User {
+                    root: user.root,
+                    rows: user.rows.into_iter().collect(),
+                };
+                rows.users.insert(tag, user);
+            }
+        }
+    }
+}
+
 impl Storage for MemoryStorage {
     fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.rows().keys.clone())

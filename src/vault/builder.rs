@@ -10,7 +10,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use super::{Vault, slots::KeySlots, state::State};
 #[cfg(feature = "file")]
-use super::{anchor::Anchor, state::storage_error};
+use super::{anchor::Anchor, errors::storage_error};
 use crate::{
     bounds::Bounds,
     call::InjectionPolicy,
@@ -184,7 +184,30 @@ impl VaultBuilder {
     pub fn open(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let storage = FileStorage::open(path.as_ref(), self.wait).map_err(storage_error)?;
-        State::open(self.settings, &key, self.anchor.as_ref(), Box::new(storage)).map(Vault::new)
+        let stored = storage.keys().map_err(storage_error)?;
+        let keys = KeySlots::decode(&stored.unwrap_or_default())?.open(&key)?;
+        let anchor = self.anchor.as_ref();
+        State::open(self.settings, keys, anchor, Box::new(storage)).map(Vault::new)
+    }
+
+    /// The vault that is in a file, as it is now: see [`Vault::snapshot`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](VaultBuilder::open).
+    #[cfg(feature = "file")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn snapshot(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        self.settings.bounds.check()?;
+        let VaultBuilder {
+            settings,
+            anchor,
+            wait,
+        } = self;
+        State::open_snapshot(settings, &key, anchor.as_ref(), path.as_ref(), wait).map(Vault::new)
     }
 
     fn create_with<S: Storage + 'static>(

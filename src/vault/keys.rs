@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::{
+    errors::{no_key_slots, storage_error},
+    progress::Progress,
     slots::KeySlots,
-    state::{State, UserState, hold, no_key_slots, storage_error, wait_until_unused},
+    state::{State, UserState, hold, wait_until_unused},
     write::Write,
 };
 use crate::{
     crypto::{KeyRing, KeySlotInfo, KeySource, UserRoot, VaultRoot},
     error::Error,
-    snapshot::{Entry, Snapshot},
+    snapshot::Entry,
     storage::Transaction,
 };
 
@@ -56,13 +58,13 @@ impl State {
     pub(super) fn rotate_data_key(
         &self,
         current: &KeySource,
-        mut progress: impl FnMut(u64),
+        mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
         let _rotating = hold(&self.rotating);
         if !self.keys()?.is_rotating() {
             self.replace_keys(current, KeyRing::with_new_data_key)?;
         }
-        let mut done = 0;
+        let (mut done, total) = (0, self.usage()?.secrets);
         for user in self.stored_users()? {
             let user = self.user(user);
             loop {
@@ -71,7 +73,7 @@ impl State {
                     break;
                 }
                 done += resealed as u64;
-                progress(done);
+                progress(Progress::new(done, total.max(done)));
             }
         }
         self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))
@@ -110,18 +112,17 @@ impl State {
             entries[at] = Arc::new(entry.with_row(row));
         }
         let sealed_root = keys.seal_user_root(&root)?;
-        let mut ledger = hold(&self.ledger);
-        let vault_root = ledger.root.clone();
-        let next = Snapshot::new(root, Some(sealed_root), entries);
+        let next = base.resealed(root, sealed_root, entries);
         let write = Write {
-            keys: &keys,
             user,
-            base: &base,
+            base,
             next,
             put,
             delete: Vec::new(),
         };
-        self.commit(&mut ledger, vault_root, write)?;
+        let mut ledger = hold(&self.ledger);
+        let vault_root = ledger.root.clone();
+        self.commit(&keys, &mut ledger, vault_root, vec![write])?;
         Ok(batch.len())
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
+use super::errors::not_found;
 use crate::{
     error::{Error, ErrorKind, FieldError},
     location::Location,
@@ -43,11 +44,14 @@ pub(super) enum Change {
     Delete,
 }
 
+/// By the id of the secret.
+pub(super) type Changes = BTreeMap<SecretId, Change>;
+
 /// The changes so far, over the secrets that are there. Uniqueness and quota are judged at the end.
 pub(super) struct Plan<'a> {
     base: &'a Snapshot,
     rules: &'a Rules<'a>,
-    changes: BTreeMap<SecretId, Change>,
+    changes: Changes,
 }
 
 impl<'a> Plan<'a> {
@@ -55,7 +59,7 @@ impl<'a> Plan<'a> {
         Plan {
             base,
             rules,
-            changes: BTreeMap::new(),
+            changes: Changes::new(),
         }
     }
 
@@ -168,6 +172,35 @@ impl<'a> Plan<'a> {
         Ok(info)
     }
 
+    /// Adds a secret of another vault as it is there, but for the mask. Its binding and its times stay, and its id.
+    #[cfg(feature = "file")]
+    pub(super) fn import(&mut self, metadata: &Metadata, value: SecretValue) -> Result<(), Error> {
+        let info = &metadata.info;
+        let id = info.secret_id;
+        if self.metadata(id).is_some() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("the secret {id} is here already: delete it, or leave it out"),
+            ));
+        }
+        if self.base.by_name(&id.to_string()).is_some() {
+            return Err(Error::new(
+                ErrorKind::NameTaken,
+                format!("a secret here has the id {id} as its name: give it another one"),
+            ));
+        }
+        let metadata = Box::new(Metadata {
+            info: SecretInfo {
+                display: self.mask(&value),
+                ..info.clone()
+            },
+            ..metadata.clone()
+        });
+        let value = Some(value);
+        self.changes.insert(id, Change::Write { metadata, value });
+        Ok(())
+    }
+
     fn mask(&self, value: &SecretValue) -> Option<String> {
         self.rules.mask.then(|| mask(value.expose_secret()))
     }
@@ -215,7 +248,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The changes, and the user's usage after them, if they may be made.
-    pub(super) fn finish(self) -> Result<(BTreeMap<SecretId, Change>, Usage), Error> {
+    pub(super) fn finish(self) -> Result<(Changes, Usage), Error> {
         self.check_names()?;
         self.check_defaults()?;
         let before = self.base.root.usage;
@@ -347,11 +380,4 @@ fn check_binding(info: &SecretInfo, cleared: Vec<&'static str>) -> Result<(), Er
 
 fn length(value: &SecretValue) -> u32 {
     u32::try_from(value.expose_secret().len()).expect("a value has at most 65,536 characters")
-}
-
-pub(super) fn not_found() -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        "the user has no such secret: list the user's secrets",
-    )
 }

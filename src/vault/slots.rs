@@ -40,6 +40,19 @@ impl KeySlots {
         KeyRing::open(self.vault, &master, &self.ring)
     }
 
+    /// The same, with the master key kept.
+    #[cfg(feature = "file")]
+    pub(super) fn open_with_master(&self, source: &KeySource) -> Result<KeyRing, Error> {
+        let (_, master) = self.find(source)?;
+        Ok(KeyRing::open(self.vault, &master, &self.ring)?.with_master(&master))
+    }
+
+    /// Opens the keys with the master key that is kept with earlier ones.
+    #[cfg(feature = "file")]
+    pub(super) fn reopen(&self, keys: &KeyRing) -> Result<KeyRing, Error> {
+        keys.reopen(self.vault, &self.ring)
+    }
+
     /// The first slot that the source fits, by its place, and the master key in it.
     fn find(&self, source: &KeySource) -> Result<(usize, MasterKey), Error> {
         let mut failure: Option<Error> = None;

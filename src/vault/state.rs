@@ -12,15 +12,23 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use super::{anchor::Anchor, builder::Settings, slots::KeySlots};
+#[cfg(feature = "file")]
+use super::reload::SnapshotSource;
+use super::{
+    anchor::Anchor,
+    builder::Settings,
+    errors::{locked, no_key_slots, rolled_back, storage_error},
+    slots::KeySlots,
+    verify::{check_members, stored_root},
+};
 use crate::{
     crypto::{KeyRing, KeySource, MemberDigest, VaultRoot},
-    error::{Error, ErrorKind},
+    error::Error,
     quota::Usage,
     sealed::UserTag,
     secret::UserId,
     snapshot::Snapshot,
-    storage::{Storage, StorageError, Transaction},
+    storage::{Storage, StorageError, Transaction, UserRows},
 };
 
 pub(super) struct State {
@@ -29,7 +37,7 @@ pub(super) struct State {
     keys: ArcSwapOption<KeyRing>,
     pub(super) storage: Box<dyn Storage>,
     /// Whether there is a key slot that could unlock the vault.
-    lockable: bool,
+    pub(super) lockable: bool,
     /// What the vault has. One writer at a time, so that quotas of the whole vault are exact.
     pub(super) ledger: Mutex<Ledger>,
     users: papaya::HashMap<UserId, Arc<UserState>>,
@@ -37,13 +45,16 @@ pub(super) struct State {
     pub(super) locking: Mutex<()>,
     /// Held while the data key is rotated.
     pub(super) rotating: Mutex<()>,
+    /// Where a snapshot is from.
+    #[cfg(feature = "file")]
+    pub(super) source: Option<SnapshotSource>,
 }
 
 /// Nothing of what is in it: a vault ends up in logs, and its users' names and bindings are no business of theirs.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Vault")
-            .field("locked", &self.keys.load().is_none())
+            .field("locked", &self.is_locked())
             .finish_non_exhaustive()
     }
 }
@@ -100,29 +111,21 @@ impl State {
         ))
     }
 
-    /// The vault that is in a store.
+    /// The vault that is in a store, with the keys that open it.
     #[cfg(feature = "file")]
     pub(super) fn open(
         settings: Settings,
-        source: &KeySource,
+        keys: KeyRing,
         anchor: Option<&Anchor>,
         storage: Box<dyn Storage>,
     ) -> Result<State, Error> {
-        let stored = storage.keys().map_err(storage_error)?;
-        let keys = KeySlots::decode(&stored.unwrap_or_default())?.open(source)?;
-        let ledger = Ledger {
-            root: VaultRoot::default(),
-            members: HashMap::new(),
-        };
-        let state = State::new(settings, keys, true, storage, ledger);
-        let keys = state.keys()?;
-        let root = state.stored_root(&keys)?;
+        let root = stored_root(&*storage, &keys)?;
         if anchor.is_some_and(|anchor| !anchor.admits(&keys, &root)) {
             return Err(rolled_back());
         }
-        let members = state.check_members(&keys, &root)?;
-        *hold(&state.ledger) = Ledger { root, members };
-        Ok(state)
+        let members = check_members(&*storage, &keys, &root)?;
+        let ledger = Ledger { root, members };
+        Ok(State::new(settings, keys, true, storage, ledger))
     }
 
     fn new(
@@ -141,7 +144,17 @@ impl State {
             users: papaya::HashMap::new(),
             locking: Mutex::new(()),
             rotating: Mutex::new(()),
+            #[cfg(feature = "file")]
+            source: None,
         }
+    }
+
+    fn open_keys(&self, slots: &KeySlots, key: &KeySource) -> Result<KeyRing, Error> {
+        #[cfg(feature = "file")]
+        if self.source.is_some() {
+            return slots.open_with_master(key);
+        }
+        slots.open(key)
     }
 
     pub(super) fn anchor(&self) -> Result<Anchor, Error> {
@@ -190,19 +203,32 @@ impl State {
             return Ok(snapshot);
         }
         let tag = keys.user_tag(user.user);
-        let stored = self.storage.user(tag).map_err(storage_error)?;
-        let found = stored
-            .as_ref()
-            .map(|stored| keys.user_member(tag, &stored.root));
-        if found.as_ref() != hold(&self.ledger).members.get(&tag) {
-            return Err(rolled_back());
+        let stored = || self.storage.user(tag).map_err(storage_error);
+        let is_known = |stored: &Option<UserRows>, ledger: &Ledger| {
+            let found = stored.as_ref();
+            let found = found.map(|stored| keys.user_member(tag, &stored.root));
+            found.as_ref() == ledger.members.get(&tag)
+        };
+        let mut rows = stored()?;
+        if !is_known(&rows, &hold(&self.ledger)) {
+            // A snapshot that is reloaded exchanges the store and the ledger together: were they read in between?
+            let ledger = hold(&self.ledger);
+            rows = stored()?;
+            if !is_known(&rows, &ledger) {
+                return Err(rolled_back());
+            }
         }
-        let snapshot = Arc::new(match stored {
+        let snapshot = Arc::new(match rows {
             Some(stored) => Snapshot::load(keys, tag, stored)?,
             None => Snapshot::empty(user.user),
         });
         user.snapshot.store(Some(Arc::clone(&snapshot)));
         Ok(snapshot)
+    }
+
+    pub(super) fn compact(&self) -> Result<(), Error> {
+        self.keys()?;
+        self.storage.compact().map_err(storage_error)
     }
 
     pub(super) fn usage(&self) -> Result<Usage, Error> {
@@ -248,12 +274,21 @@ impl State {
         let Some(keys) = self.keys.swap(None) else {
             return Ok(());
         };
-        for user in self.users.pin().values() {
-            let _writer = hold(&user.writer);
-            user.snapshot.store(None);
-        }
+        self.for_each_user(|user| user.snapshot.store(None));
         wait_until_unused(&keys);
         Ok(())
+    }
+
+    /// Works on every user who was asked for, one after the other, with the user's lock held.
+    pub(super) fn for_each_user(&self, work: impl Fn(&UserState)) {
+        for user in self.users.pin().values() {
+            let _writer = hold(&user.writer);
+            work(user);
+        }
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.keys.load().is_none()
     }
 
     pub(super) fn unlock(&self, source: &KeySource) -> Result<(), Error> {
@@ -261,16 +296,16 @@ impl State {
             .slots()?
             .ok_or_else(|| no_key_slots("it is never locked"))?;
         let _locking = hold(&self.locking);
-        let keys = slots.open(source)?;
+        let keys = self.open_keys(&slots, source)?;
         if self.keys.load().is_some() {
             return Ok(());
         }
         // No other process writes to this store, so it holds what this one left.
         let mut ledger = hold(&self.ledger);
-        if self.stored_root(&keys)? != ledger.root {
+        if stored_root(&*self.storage, &keys)? != ledger.root {
             return Err(rolled_back());
         }
-        ledger.members = self.check_members(&keys, &ledger.root)?;
+        ledger.members = check_members(&*self.storage, &keys, &ledger.root)?;
         drop(ledger);
         self.keys.store(Some(Arc::new(keys)));
         Ok(())
@@ -294,60 +329,4 @@ pub(super) fn wait_until_unused(keys: &Arc<KeyRing>) {
 /// What a lock of this module guards is whole at every moment, so a panic elsewhere does not spoil it.
 pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn locked() -> Error {
-    Error::new(ErrorKind::Locked, "the vault is locked: unlock it")
-}
-
-pub(super) fn no_key_slots(consequence: &str) -> Error {
-    let message = format!("this vault in memory was made without a key, so {consequence}");
-    Error::new(ErrorKind::Unsupported, message)
-}
-
-pub(super) fn rolled_back() -> Error {
-    Error::new(
-        ErrorKind::RolledBack,
-        "a user's secrets were deleted, added or rolled back outside keyward: restore a backup",
-    )
-}
-
-pub(super) fn storage_error(error: StorageError) -> Error {
-    match error {
-        // This process alone writes to the store.
-        StorageError::RootChanged => rolled_back(),
-        StorageError::Failed(source) => {
-            Error::new(ErrorKind::Storage, "the store failed; nothing changed").with_source(source)
-        }
-        StorageError::Uncertain(source) => Error::new(
-            ErrorKind::Storage,
-            "the store failed during a write, which is kept as a whole or not at all: open the vault again to see",
-        )
-        .with_source(source),
-        StorageError::Stopped => Error::new(
-            ErrorKind::Storage,
-            "the store failed before and was stopped; nothing changed: open the vault again",
-        ),
-        StorageError::Exists => Error::new(
-            ErrorKind::Storage,
-            "there is something at this path already: open it as a vault, or choose another path",
-        ),
-        StorageError::Missing => Error::new(
-            ErrorKind::Storage,
-            "there is no file at this path: create a vault, or check the path",
-        ),
-        StorageError::InUse => Error::new(
-            ErrorKind::InUse,
-            "the vault is open elsewhere, in this process or another: close it there, or wait for it when opening",
-        ),
-        StorageError::Damaged(source) => Error::new(
-            ErrorKind::Corrupt,
-            "this is no vault file, or it is damaged: check the path, or restore a backup",
-        )
-        .with_source(source),
-        StorageError::UnsupportedVersion(version) => Error::new(
-            ErrorKind::UnsupportedVersion,
-            format!("the vault file has version {version} of the format, which this keyward cannot read: use a newer one"),
-        ),
-    }
 }

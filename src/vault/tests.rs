@@ -13,7 +13,7 @@ use serde_json::Map;
 
 use super::{slots::KeySlots, *};
 use crate::{
-    ErrorKind, SecretId,
+    ErrorKind, NewSecret, SecretId, SecretPatch, ToolCall,
     crypto::{KeyRing, MasterKey, VaultId},
     sealed::{SealedRoot, UserTag},
     storage::{MemoryStorage, Storage, StorageError, Stored, Transaction, UserChange, UserRows},
@@ -573,9 +573,26 @@ fn what_a_store_says_has_a_kind_of_its_own_and_says_what_to_do() {
             error,
             StorageError::Damaged(_) | StorageError::Failed(_) | StorageError::Uncertain(_)
         );
-        let error = super::state::storage_error(error);
+        let error = super::errors::storage_error(error);
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(std::error::Error::source(&error).is_some(), sourced);
     }
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn new_ids_are_greater_than_those_that_were_imported() {
+    let at = |micros| {
+        let clock = move || DateTime::from_timestamp_micros(micros).unwrap();
+        Vault::builder().clock(clock).in_memory().unwrap()
+    };
+    let (early, late) = (at(1_700_000_000_000_000), at(1_800_000_000_000_000));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("export");
+    let imported = late.user(UserId::LOCAL).create(secret("a")).unwrap();
+    late.export(&path, KeySource::raw([1; 32])).unwrap();
+    early.import(&path, KeySource::raw([1; 32])).unwrap();
+    let new = early.user(UserId::LOCAL).create(secret("b")).unwrap();
+    assert!(new.secret_id > imported.secret_id);
 }

@@ -1,72 +1,197 @@
 //! Checking that what is stored is what keyward stored last.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
-use super::state::{State, hold, rolled_back, storage_error};
+use super::{
+    errors::{locked, rolled_back, storage_error},
+    progress::Progress,
+    state::{State, hold},
+};
 use crate::{
-    crypto::{KeyRing, MemberDigest, VaultRoot},
+    crypto::{KeyRing, MemberDigest, UserRoot, VaultRoot},
     error::Error,
     quota::Usage,
-    sealed::UserTag,
-    snapshot::Snapshot,
+    sealed::{SealedRoot, UserTag},
+    snapshot::{Entry, open_rows},
+    storage::{Storage, Stored, UserRows},
 };
+
+/// A part of what is stored, checked against the roots. Values are not opened.
+#[cfg_attr(
+    not(feature = "file"),
+    expect(dead_code, reason = "copies of a vault are files")
+)]
+pub(super) enum Checked {
+    Vault {
+        keys: Option<Vec<u8>>,
+        root: SealedRoot,
+    },
+    User {
+        tag: UserTag,
+        stored: UserRows,
+        root: UserRoot,
+        /// Oldest first.
+        entries: Vec<Arc<Entry>>,
+    },
+}
 
 impl State {
     /// Checks everything that is stored: roots against each other, rows against roots, and that every value opens.
-    pub(super) fn verify(&self) -> Result<(), Error> {
-        let keys = self.keys()?;
-        let ledger = hold(&self.ledger);
-        if self.stored_root(&keys)? != ledger.root {
-            return Err(rolled_back());
-        }
-        self.check_members(&keys, &ledger.root)?;
-        for (tag, _) in self.storage.user_roots().map_err(storage_error)? {
-            let rows = self
-                .storage
-                .user(tag)
-                .map_err(storage_error)?
-                .ok_or_else(rolled_back)?;
-            let snapshot = Snapshot::load(&keys, tag, rows)?;
-            for entry in snapshot.entries() {
+    pub(super) fn verify(&self, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
+        let mut done = 0;
+        self.check(|keys, root, part| {
+            let Checked::User { entries, .. } = part else {
+                return Ok(());
+            };
+            for entry in entries {
+                self.still_unlocked()?;
                 keys.open_value(entry.info(), &entry.row)?;
+                done += 1;
+                progress(Progress::new(done, root.usage.secrets));
             }
+            Ok(())
+        })
+    }
+
+    /// Checks what is stored, as of one moment, and shows it part by part: first what belongs to the whole vault. Writes go
+    /// on meanwhile. Only when this returns has everything been checked.
+    pub(super) fn check(
+        &self,
+        mut visit: impl FnMut(&KeyRing, &VaultRoot, Checked) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        // No write and no change of keys comes between the keys, the root and the moment of the scan.
+        let mut held = Some((hold(&self.locking), hold(&self.ledger)));
+        let keys = self.keys()?;
+        let root = held.as_ref().map(|(_, ledger)| ledger.root.clone());
+        let root = root.unwrap_or_default();
+        let mut census = Census::new(&keys, &root);
+        self.scan(|part| {
+            held = None;
+            self.still_unlocked()?;
+            let part = match part {
+                Stored::Vault {
+                    keys: slots,
+                    root: sealed,
+                } => {
+                    let sealed = sealed.ok_or_else(rolled_back)?;
+                    if keys.open_vault_root(&sealed)? != root {
+                        return Err(rolled_back());
+                    }
+                    census.slots(slots.as_deref());
+                    Checked::Vault {
+                        keys: slots,
+                        root: sealed,
+                    }
+                }
+                Stored::User(tag, stored) => {
+                    census.add(tag, &stored.root)?;
+                    let (root, entries) = open_rows(&keys, tag, &stored)?;
+                    Checked::User {
+                        tag,
+                        stored,
+                        root,
+                        entries,
+                    }
+                }
+            };
+            visit(&keys, &root, part)
+        })?;
+        census.finish().map(drop)
+    }
+
+    /// Shows all that is stored until there is an error. A panic of `visit` is the caller's: it does not reach the store.
+    fn scan(&self, mut visit: impl FnMut(Stored) -> Result<(), Error>) -> Result<(), Error> {
+        let mut outcome = Ok(Ok(()));
+        self.storage
+            .scan(&mut |part| {
+                outcome = catch_unwind(AssertUnwindSafe(|| visit(part)));
+                match &outcome {
+                    Ok(Ok(())) => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                }
+            })
+            .map_err(storage_error)?;
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Long work ends when the vault is locked.
+    pub(super) fn still_unlocked(&self) -> Result<(), Error> {
+        if self.is_locked() {
+            Err(locked())
+        } else {
+            Ok(())
         }
+    }
+}
+
+/// The vault's root as it is stored.
+pub(super) fn stored_root(storage: &dyn Storage, keys: &KeyRing) -> Result<VaultRoot, Error> {
+    let sealed = storage.vault_root().map_err(storage_error)?;
+    keys.open_vault_root(&sealed.ok_or_else(rolled_back)?)
+}
+
+/// The users' roots that are stored, if they and the key slots are those that the vault's root speaks of.
+pub(super) fn check_members(
+    storage: &dyn Storage,
+    keys: &KeyRing,
+    root: &VaultRoot,
+) -> Result<HashMap<UserTag, MemberDigest>, Error> {
+    let mut census = Census::new(keys, root);
+    census.slots(storage.keys().map_err(storage_error)?.as_deref());
+    for (tag, user_root) in storage.user_roots().map_err(storage_error)? {
+        census.add(tag, &user_root)?;
+    }
+    census.finish()
+}
+
+/// What is stored, added up to be compared with what the vault's root says.
+struct Census<'a> {
+    keys: &'a KeyRing,
+    expected: &'a VaultRoot,
+    found: VaultRoot,
+    members: HashMap<UserTag, MemberDigest>,
+}
+
+impl<'a> Census<'a> {
+    fn new(keys: &'a KeyRing, expected: &'a VaultRoot) -> Census<'a> {
+        Census {
+            keys,
+            expected,
+            found: VaultRoot {
+                counter: expected.counter,
+                last_id: expected.last_id,
+                ..VaultRoot::default()
+            },
+            members: HashMap::new(),
+        }
+    }
+
+    fn slots(&mut self, slots: Option<&[u8]>) {
+        self.found.keys = self.keys.keys_digest(slots);
+    }
+
+    fn add(&mut self, tag: UserTag, sealed: &SealedRoot) -> Result<(), Error> {
+        let usage = self.keys.open_user_root(tag, sealed)?.usage;
+        let member = self.keys.user_member(tag, sealed);
+        self.found.user_count += 1;
+        self.found.users.add(&member);
+        self.found.usage = self
+            .found
+            .usage
+            .replace(Usage::default(), usage)
+            .ok_or_else(rolled_back)?;
+        self.members.insert(tag, member);
         Ok(())
     }
 
-    /// The vault's root as it is stored.
-    pub(super) fn stored_root(&self, keys: &KeyRing) -> Result<VaultRoot, Error> {
-        let sealed = self.storage.vault_root().map_err(storage_error)?;
-        keys.open_vault_root(&sealed.ok_or_else(rolled_back)?)
-    }
-
-    /// The users' roots that are stored, if they and the key slots are those that the vault's root speaks of.
-    pub(super) fn check_members(
-        &self,
-        keys: &KeyRing,
-        root: &VaultRoot,
-    ) -> Result<HashMap<UserTag, MemberDigest>, Error> {
-        let slots = self.storage.keys().map_err(storage_error)?;
-        let mut found = VaultRoot {
-            counter: root.counter,
-            last_id: root.last_id,
-            keys: keys.keys_digest(slots.as_deref()),
-            ..VaultRoot::default()
-        };
-        let mut members = HashMap::new();
-        for (tag, user_root) in self.storage.user_roots().map_err(storage_error)? {
-            let usage = keys.open_user_root(tag, &user_root)?.usage;
-            let member = keys.user_member(tag, &user_root);
-            found.user_count += 1;
-            found.users.add(&member);
-            found.usage = found
-                .usage
-                .replace(Usage::default(), usage)
-                .ok_or_else(rolled_back)?;
-            members.insert(tag, member);
-        }
-        if found == *root {
-            Ok(members)
+    fn finish(self) -> Result<HashMap<UserTag, MemberDigest>, Error> {
+        if self.found == *self.expected {
+            Ok(self.members)
         } else {
             Err(rolled_back())
         }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{
+    errors::{storage_error, usage_too_small},
     ids::next_id,
-    plan::{Change, Operation, Plan, Rules},
-    state::{Ledger, State, UserState, hold, storage_error},
+    plan::{Change, Changes, Operation, Plan, Rules},
+    state::{Ledger, State, UserState, hold},
 };
 use crate::{
     crypto::{KeyRing, UserRoot, VaultRoot},
@@ -31,12 +32,7 @@ impl State {
         let mut ledger = hold(&self.ledger);
 
         let mut vault_root = ledger.root.clone();
-        let rules = Rules {
-            user: user.user,
-            now: self.settings.clock.now(),
-            mask: self.settings.mask,
-            quota: &self.settings.quota,
-        };
+        let rules = self.rules(user);
         let mut plan = Plan::new(&base, &rules);
         let batch = operations.len() > 1;
         let mut infos = Vec::with_capacity(operations.len());
@@ -58,6 +54,133 @@ impl State {
         }
         vault_root.usage = self.vault_usage(&vault_root, base.root.usage, usage)?;
 
+        let write = Write::new(&keys, user, base, changes, usage)?;
+        self.commit(&keys, &mut ledger, vault_root, vec![write])?;
+        Ok(infos)
+    }
+
+    pub(super) fn rules(&self, user: &UserState) -> Rules<'_> {
+        Rules {
+            user: user.user,
+            now: self.settings.clock.now(),
+            mask: self.settings.mask,
+            quota: &self.settings.quota,
+        }
+    }
+
+    /// Deletes all that a user has.
+    pub(super) fn delete_user(&self, user: &UserState) -> Result<(), Error> {
+        let _writer = hold(&user.writer);
+        let keys = self.keys()?;
+        let base = self.load(user, &keys)?;
+        if base.sealed_root.is_none() {
+            return Ok(());
+        }
+        let mut ledger = hold(&self.ledger);
+        let mut vault_root = ledger.root.clone();
+        vault_root.usage = self.vault_usage(&vault_root, base.root.usage, Usage::default())?;
+        let write = Write {
+            user,
+            base,
+            next: Snapshot::empty(user.user),
+            put: Vec::new(),
+            delete: Vec::new(),
+        };
+        self.commit(&keys, &mut ledger, vault_root, vec![write])
+    }
+
+    /// What the vault has when one user has something else.
+    pub(super) fn vault_usage(
+        &self,
+        root: &VaultRoot,
+        before: Usage,
+        after: Usage,
+    ) -> Result<Usage, Error> {
+        let usage = root.usage.replace(before, after);
+        let usage = usage.ok_or_else(usage_too_small)?;
+        self.settings.quota.check_vault(root.usage, usage)?;
+        Ok(usage)
+    }
+
+    /// Stores writes of different users together with the vault's root, and publishes them. The caller holds the users'
+    /// locks. If the store fails, the users are loaded anew when next used.
+    pub(super) fn commit(
+        &self,
+        keys: &KeyRing,
+        ledger: &mut Ledger,
+        mut vault_root: VaultRoot,
+        writes: Vec<Write<'_>>,
+    ) -> Result<(), Error> {
+        vault_root.counter += 1;
+        let mut users = Vec::with_capacity(writes.len());
+        let mut published = Vec::with_capacity(writes.len());
+        for write in writes {
+            let tag = keys.user_tag(write.user.user);
+            let before = write.base.sealed_root.as_ref();
+            if let Some(root) = before {
+                vault_root.users.remove(&keys.user_member(tag, root));
+                vault_root.user_count -= 1;
+            }
+            let after = write.next.sealed_root.as_ref();
+            let member = after.map(|root| keys.user_member(tag, root));
+            if let Some(member) = &member {
+                vault_root.users.add(member);
+                vault_root.user_count += 1;
+            }
+            users.push(UserChange {
+                user: tag,
+                expected: before.cloned(),
+                root: after.cloned(),
+                put: write.put,
+                delete: write.delete,
+            });
+            published.push((write.user, tag, member, write.next));
+        }
+        let transaction = Transaction {
+            keys: None,
+            vault_root: Some(keys.seal_vault_root(&vault_root)?),
+            users,
+        };
+        if let Err(error) = self.storage.commit(transaction) {
+            for (user, ..) in published {
+                user.snapshot.store(None);
+            }
+            return Err(storage_error(error));
+        }
+        ledger.root = vault_root;
+        for (user, tag, member, next) in published {
+            match member {
+                Some(member) => ledger.members.insert(tag, member),
+                None => ledger.members.remove(&tag),
+            };
+            user.snapshot.store(Some(Arc::new(next)));
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of a user's secrets.
+pub(super) struct Write<'a> {
+    pub(super) user: &'a UserState,
+    /// What there was.
+    pub(super) base: Arc<Snapshot>,
+    /// What there is from now on. Without a root, the user is gone.
+    pub(super) next: Snapshot,
+    /// The rows that are added or replaced.
+    pub(super) put: Vec<(RowTag, Arc<SealedRow>)>,
+    /// The rows that go.
+    pub(super) delete: Vec<RowTag>,
+}
+
+impl<'a> Write<'a> {
+    /// Seals changes to a user's secrets, which have this usage then.
+    pub(super) fn new(
+        keys: &KeyRing,
+        user: &'a UserState,
+        base: Arc<Snapshot>,
+        changes: Changes,
+        usage: Usage,
+    ) -> Result<Write<'a>, Error> {
         let mut root = UserRoot {
             counter: base.root.counter + 1,
             usage,
@@ -75,7 +198,7 @@ impl State {
                 (Change::Write { metadata, value }, old) => {
                     let row = Arc::new(match (value, old) {
                         (Some(value), _) => keys.seal_row(&metadata, &value)?,
-                        (None, Ok(at)) => reseal(&keys, &entries[at], &metadata)?,
+                        (None, Ok(at)) => reseal(keys, &entries[at], &metadata)?,
                         (None, Err(_)) => return Err(storage_error(StorageError::RootChanged)),
                     });
                     root.rows.add(&keys.row_member(&metadata.info, &row));
@@ -97,120 +220,14 @@ impl State {
             }
         }
         let sealed_root = keys.seal_user_root(&root)?;
-        let next = Snapshot::new(root, Some(sealed_root), entries);
-        let write = Write {
-            keys: &keys,
-            user,
-            base: &base,
-            next,
-            put,
-            delete,
-        };
-        self.commit(&mut ledger, vault_root, write)?;
-        Ok(infos)
-    }
-
-    /// Deletes all that a user has.
-    pub(super) fn delete_user(&self, user: &UserState) -> Result<(), Error> {
-        let _writer = hold(&user.writer);
-        let keys = self.keys()?;
-        let base = self.load(user, &keys)?;
-        if base.sealed_root.is_none() {
-            return Ok(());
-        }
-        let mut ledger = hold(&self.ledger);
-        let mut vault_root = ledger.root.clone();
-        vault_root.usage = self.vault_usage(&vault_root, base.root.usage, Usage::default())?;
-        let next = Snapshot::empty(user.user);
-        let write = Write {
-            keys: &keys,
-            user,
-            base: &base,
-            next,
-            put: Vec::new(),
-            delete: Vec::new(),
-        };
-        self.commit(&mut ledger, vault_root, write)
-    }
-
-    fn vault_usage(&self, root: &VaultRoot, before: Usage, after: Usage) -> Result<Usage, Error> {
-        let usage = root.usage.replace(before, after).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Corrupt,
-                "the vault's usage is less than that of one user: restore a backup",
-            )
-        })?;
-        self.settings.quota.check_vault(root.usage, usage)?;
-        Ok(usage)
-    }
-
-    /// Stores a write together with the vault's root, and publishes it. The caller holds the user's lock. If the store
-    /// fails, the user is loaded anew when next used.
-    pub(super) fn commit(
-        &self,
-        ledger: &mut Ledger,
-        mut vault_root: VaultRoot,
-        write: Write<'_>,
-    ) -> Result<(), Error> {
-        let Write {
-            keys,
+        Ok(Write {
             user,
             base,
-            next,
+            next: Snapshot::new(root, Some(sealed_root), entries),
             put,
             delete,
-        } = write;
-        let tag = keys.user_tag(user.user);
-        vault_root.counter += 1;
-        if let Some(old) = &base.sealed_root {
-            vault_root.users.remove(&keys.user_member(tag, old));
-            vault_root.user_count -= 1;
-        }
-        let member = next
-            .sealed_root
-            .as_ref()
-            .map(|root| keys.user_member(tag, root));
-        if let Some(member) = &member {
-            vault_root.users.add(member);
-            vault_root.user_count += 1;
-        }
-        let transaction = Transaction {
-            keys: None,
-            vault_root: Some(keys.seal_vault_root(&vault_root)?),
-            users: vec![UserChange {
-                user: tag,
-                expected: base.sealed_root.clone(),
-                root: next.sealed_root.clone(),
-                put,
-                delete,
-            }],
-        };
-        if let Err(error) = self.storage.commit(transaction) {
-            user.snapshot.store(None);
-            return Err(storage_error(error));
-        }
-        ledger.root = vault_root;
-        match member {
-            Some(member) => ledger.members.insert(tag, member),
-            None => ledger.members.remove(&tag),
-        };
-        user.snapshot.store(Some(Arc::new(next)));
-        Ok(())
+        })
     }
-}
-
-/// What a write makes of a user's secrets.
-pub(super) struct Write<'a> {
-    pub(super) keys: &'a KeyRing,
-    pub(super) user: &'a UserState,
-    /// What there was.
-    pub(super) base: &'a Snapshot,
-    /// What there is from now on. Without a root, the user is gone.
-    pub(super) next: Snapshot,
-    /// The rows that are added or replaced.
-    pub(super) put: Vec<(RowTag, Arc<SealedRow>)>,
-    /// The rows that go.
-    pub(super) delete: Vec<RowTag>,
 }
 
 /// The value is opened under the old metadata and sealed again under the new.

@@ -7,9 +7,11 @@ use std::{
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use redb::{
@@ -37,6 +39,9 @@ const ROOT: &str = "root";
 /// this is for the inner pages of the tables, and for what a transaction has written so far: half of it is for that,
 /// and a larger transaction is written in between, which is slower and no less safe.
 const CACHE: usize = 8 * 1024 * 1024;
+
+/// How often compacting looks whether someone still reads.
+const COMPACT_POLL: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -199,11 +204,15 @@ impl Engine {
     /// who reads or writes waits for it.
     pub(super) fn compact(&self) -> Result<(), StorageError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut database = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.usable(&database)?;
+        // Not in the queue: who scans may read in between, and would wait for itself behind this.
+        let mut database = loop {
+            match self.database.try_write() {
+                Ok(database) => break database,
+                Err(TryLockError::Poisoned(error)) => break error.into_inner(),
+                Err(TryLockError::WouldBlock) => thread::sleep(COMPACT_POLL),
+            }
+        };
+        self.usable(database.as_ref())?;
         let Some(database) = &mut *database else {
             return Err(StorageError::Stopped);
         };
@@ -225,7 +234,7 @@ impl Engine {
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StorageError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = self.usable(&database)?;
+        let database = self.usable(database.as_ref())?;
         match caught(|| work(database)) {
             Ok(result) => result.map_err(failed),
             Err(panicked) => {
@@ -242,7 +251,7 @@ impl Engine {
     ) -> Result<(), StorageError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = self.usable(&database)?;
+        let database = self.usable(database.as_ref())?;
         let done = caught(|| {
             let mut transaction = database.begin_write()?;
             // The default, said here because everything depends on it.
@@ -273,7 +282,7 @@ impl Engine {
         }
     }
 
-    fn usable<'a>(&self, database: &'a Option<Database>) -> Result<&'a Database, StorageError> {
+    fn usable<'a>(&self, database: Option<&'a Database>) -> Result<&'a Database, StorageError> {
         match database {
             Some(database) if !self.stopped.load(Ordering::Acquire) => Ok(database),
             _ => Err(StorageError::Stopped),

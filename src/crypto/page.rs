@@ -1,0 +1,138 @@
+//! Where the keys of an unlocked vault are: one page of memory, which is kept out of the swap where that can be had.
+
+use std::fmt;
+
+use region::LockGuard;
+use zeroize::Zeroize;
+
+/// 256 secret bits, in a place of someone else's.
+pub(super) type KeyBytes = [u8; 32];
+
+/// As many data keys as a vault has at one time: one; two while the data key is rotated; and both those of before and
+/// those of after when another process rotated it.
+pub(super) const DATA_KEYS: usize = 4;
+
+/// The keys of an unlocked vault. They lie on pages of their own, so that locking them locks nothing else, and so that
+/// unlocking them unlocks no one else's: an operating system does not count how often a page was locked. The alignment is
+/// that of the largest pages in common use.
+#[repr(C, align(16384))]
+#[derive(Zeroize)]
+pub(super) struct Keys {
+    pub(super) index: KeyBytes,
+    /// What the names of users and rows are made with.
+    pub(super) tags: KeyBytes,
+    /// What digests of rows and roots are made with.
+    pub(super) digests: KeyBytes,
+    /// All zeros unless it has to be kept.
+    pub(super) master: KeyBytes,
+    pub(super) data: [DataKey; DATA_KEYS],
+}
+
+/// A data key, and the keys that it stands for.
+#[derive(Zeroize)]
+pub(super) struct DataKey {
+    pub(super) data: KeyBytes,
+    pub(super) metadata: KeyBytes,
+    pub(super) value: KeyBytes,
+    pub(super) root: KeyBytes,
+}
+
+impl DataKey {
+    const ZERO: DataKey = DataKey {
+        data: [0; 32],
+        metadata: [0; 32],
+        value: [0; 32],
+        root: [0; 32],
+    };
+}
+
+/// Keys in their page. They are wiped, then the page is unlocked, then its memory is given back.
+pub(super) struct KeyPage {
+    /// Before `keys`: fields are dropped in their order.
+    guard: Option<LockGuard>,
+    keys: Box<Keys>,
+}
+
+impl KeyPage {
+    /// A page of zeros, locked if the operating system agrees. Keys are written where they stay.
+    pub(super) fn new() -> KeyPage {
+        let keys = Box::new(Keys {
+            index: [0; 32],
+            tags: [0; 32],
+            digests: [0; 32],
+            master: [0; 32],
+            data: [DataKey::ZERO; DATA_KEYS],
+        });
+        // The fields, not the padding behind them: where pages are of 4 KiB, this locks one.
+        let used = DATA_KEYS * size_of::<DataKey>() + 4 * size_of::<KeyBytes>();
+        let guard = region::lock(&raw const *keys, used).ok();
+        KeyPage { guard, keys }
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(super) fn keys_mut(&mut self) -> &mut Keys {
+        &mut self.keys
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.guard.is_some()
+    }
+}
+
+impl Drop for KeyPage {
+    fn drop(&mut self) {
+        self.keys.zeroize();
+    }
+}
+
+impl fmt::Debug for KeyPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyPage([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_lie_on_pages_of_their_own() {
+        let page = KeyPage::new();
+        let at = (&raw const *page.keys).addr();
+        assert_eq!(at % region::page::size(), 0);
+        assert_eq!(size_of::<Keys>() % region::page::size(), 0);
+    }
+
+    /// What the operating system says of the page: `VmLck` of Linux, for the whole process.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_locked_page_is_locked_until_it_is_dropped() {
+        let locked = |page: &KeyPage| {
+            let at = (&raw const *page.keys).addr();
+            let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let mut here = false;
+            for line in maps.lines() {
+                if let Some((from, rest)) = line.split_once('-')
+                    && let (Ok(from), Some(Ok(to))) = (
+                        usize::from_str_radix(from, 16),
+                        rest.split(' ')
+                            .next()
+                            .map(|to| usize::from_str_radix(to, 16)),
+                    )
+                {
+                    here = (from..to).contains(&at);
+                } else if here && let Some(size) = line.strip_prefix("Locked:") {
+                    return size.trim() != "0 kB";
+                }
+            }
+            panic!("the page is in no mapping");
+        };
+        let mut page = KeyPage::new();
+        assert_eq!(locked(&page), page.is_locked());
+        page.guard = None;
+        assert!(!locked(&page));
+    }
+}

@@ -1,0 +1,80 @@
+//! The errors that several parts of a vault share.
+
+use crate::{
+    error::{Error, ErrorKind},
+    storage::StorageError,
+};
+
+pub(super) fn not_found() -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "the user has no such secret: list the user's secrets",
+    )
+}
+
+pub(super) fn locked() -> Error {
+    Error::new(ErrorKind::Locked, "the vault is locked: unlock it")
+}
+
+pub(super) fn no_key_slots(consequence: &str) -> Error {
+    let message = format!("this vault in memory was made without a key, so {consequence}");
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+pub(super) fn rolled_back() -> Error {
+    Error::new(
+        ErrorKind::RolledBack,
+        "a user's secrets were deleted, added or rolled back outside keyward: restore a backup",
+    )
+}
+
+pub(super) fn usage_too_small() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "the vault's usage is less than that of one user: restore a backup",
+    )
+}
+
+pub(super) fn storage_error(error: StorageError) -> Error {
+    match error {
+        // This process alone writes to the store.
+        StorageError::RootChanged => rolled_back(),
+        StorageError::Failed(source) => {
+            Error::new(ErrorKind::Storage, "the store failed; nothing changed").with_source(source)
+        }
+        StorageError::Uncertain(source) => Error::new(
+            ErrorKind::Storage,
+            "the store failed during a write, which is kept as a whole or not at all: open the vault again to see",
+        )
+        .with_source(source),
+        StorageError::Stopped => Error::new(
+            ErrorKind::Storage,
+            "the store failed before and was stopped; nothing changed: open the vault again",
+        ),
+        StorageError::ReadOnly => Error::new(
+            ErrorKind::Unsupported,
+            "this is a snapshot, which cannot be written to: open the vault itself; nothing changed",
+        ),
+        StorageError::Exists => Error::new(
+            ErrorKind::Storage,
+            "there is something at this path already: open it as a vault, or choose another path",
+        ),
+        StorageError::Missing => Error::new(
+            ErrorKind::Storage,
+            "there is no file at this path: create a vault, or check the path",
+        ),
+        StorageError::InUse => Error::new(
+            ErrorKind::InUse,
+            "the vault is open elsewhere, in this process or another: close it there, or wait for it when opening",
+        ),
+        StorageError::Damaged(source) => Error::new(
+            ErrorKind::Corrupt,
+            "this is no vault file, or it is damaged: check the path, or restore a backup",
+        )
+        .with_source(source),
+        StorageError::UnsupportedVersion(version) => Error::new(
+            ErrorKind::UnsupportedVersion,
+            format!("the vault file has version {version} of the format, which this keyward cannot read: use a newer one"),
+        ),
+    }
+}

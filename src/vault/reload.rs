@@ -1,0 +1,115 @@
+//! A vault as it was when its file was read.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    anchor::Anchor,
+    builder::Settings,
+    errors::{rolled_back, storage_error},
+    slots::KeySlots,
+    state::{Ledger, State, hold, wait_until_unused},
+    verify::{check_members, stored_root},
+};
+use crate::{
+    crypto::KeySource,
+    error::{Error, ErrorKind},
+    storage::{FileStorage, FrozenStorage, MemoryStorage, Storage},
+};
+
+/// Where a snapshot is from, and where what was read is kept.
+#[derive(Debug)]
+pub(super) struct SnapshotSource {
+    path: PathBuf,
+    wait: Duration,
+    storage: FrozenStorage,
+}
+
+impl State {
+    /// The vault that is in a file, read once.
+    pub(super) fn open_snapshot(
+        settings: Settings,
+        key: &KeySource,
+        anchor: Option<&Anchor>,
+        path: &Path,
+        wait: Duration,
+    ) -> Result<State, Error> {
+        let content = FileStorage::load(path, wait, None).map_err(storage_error)?;
+        let content = content.unwrap_or_default();
+        let keys = slots(&content)?.open_with_master(key)?;
+        let storage = FrozenStorage::new(content);
+        let mut state = State::open(settings, keys, anchor, Box::new(storage.clone()))?;
+        state.source = Some(SnapshotSource {
+            path: path.to_owned(),
+            wait,
+            storage,
+        });
+        Ok(state)
+    }
+
+    /// Reads the file again; whether it had changed.
+    pub(super) fn reload(&self) -> Result<bool, Error> {
+        let source = self.source.as_ref().ok_or_else(|| {
+            let message = "only a snapshot is reloaded: this vault has its changes already";
+            Error::new(ErrorKind::Unsupported, message)
+        })?;
+        // Neither locked nor reloaded by someone else meanwhile.
+        let _locking = hold(&self.locking);
+        let old = self.keys()?;
+        let known = self.storage.vault_root().map_err(storage_error)?;
+        let content = FileStorage::load(&source.path, source.wait, known.as_ref());
+        let Some(content) = content.map_err(storage_error)? else {
+            return Ok(false);
+        };
+        let new = slots(&content)?.reopen(&old)?;
+        let root = stored_root(&content, &new)?;
+        if root.counter <= hold(&self.ledger).root.counter {
+            return Err(rolled_back());
+        }
+        let members = check_members(&content, &new, &root)?;
+
+        // Calls go on meanwhile, with rows of before or of after: so the keys of both come first.
+        let keys_changed = !new.has_ids_of(&old);
+        if keys_changed {
+            self.publish_keys(new.and_data_keys_of(&old)?);
+            wait_until_unused(&old);
+        }
+        drop(old);
+        {
+            let mut ledger = hold(&self.ledger);
+            source.storage.replace(content);
+            *ledger = Ledger { root, members };
+        }
+        self.drop_outdated()?;
+        if keys_changed {
+            let both = self.keys()?;
+            self.publish_keys(new);
+            wait_until_unused(&both);
+        }
+        Ok(true)
+    }
+
+    /// Drops the users' secrets that are not those of the store any more.
+    fn drop_outdated(&self) -> Result<(), Error> {
+        let keys = self.keys()?;
+        self.for_each_user(|user| {
+            let Some(snapshot) = user.snapshot.load_full() else {
+                return;
+            };
+            let root = snapshot.sealed_root.as_ref();
+            let tag = keys.user_tag(user.user);
+            let member = root.map(|root| keys.user_member(tag, root));
+            if member.as_ref() != hold(&self.ledger).members.get(&tag) {
+                user.snapshot.store(None);
+            }
+        });
+        Ok(())
+    }
+}
+
+fn slots(content: &MemoryStorage) -> Result<KeySlots, Error> {
+    let stored = content.keys().map_err(storage_error)?;
+    KeySlots::decode(&stored.unwrap_or_default())
+}

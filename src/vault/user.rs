@@ -1,0 +1,231 @@
+//! One user's part of a vault.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use super::{
+    batch::Batch,
+    errors::not_found,
+    plan::Operation,
+    state::{State, UserState},
+};
+use crate::{
+    bounds::Bounds,
+    call::ToolCall,
+    conceal::{self, Concealment},
+    error::Error,
+    explain::{self, Explanation},
+    format::Format,
+    inject::{self, Injection},
+    quota::Usage,
+    request::{NewSecret, SecretPatch},
+    resolver::Match,
+    secret::{SecretInfo, SecretRef, UserId},
+};
+
+/// The secrets of one user.
+///
+/// Cheap to clone, and to keep: clones, and every other [`UserVault`] of this user, see the same secrets. No secret of
+/// another user can be reached through it.
+#[derive(Clone)]
+pub struct UserVault {
+    pub(super) vault: Arc<State>,
+    pub(super) user: Arc<UserState>,
+}
+
+impl UserVault {
+    /// Whose secrets these are.
+    pub fn id(&self) -> UserId {
+        self.user.user
+    }
+
+    /// Creates a secret.
+    ///
+    /// # Errors
+    ///
+    /// `Validation` with every invalid field, `NameTaken`, `DefaultTaken`, `QuotaExceeded`, `Locked`, or `Storage`.
+    /// Nothing has changed then.
+    pub fn create(&self, secret: NewSecret) -> Result<SecretInfo, Error> {
+        let secret = secret.into_valid(self.bounds())?;
+        self.write(Operation::Create(secret))
+    }
+
+    /// Changes a secret. A patch that names no field, or repeats the metadata, changes nothing, not even the revision.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Conflict` if the patch demands another revision, and as for [`create`](UserVault::create). Nothing
+    /// has changed then.
+    pub fn update(
+        &self,
+        secret: impl Into<SecretRef>,
+        patch: SecretPatch,
+    ) -> Result<SecretInfo, Error> {
+        let patch = patch.into_valid(self.bounds())?;
+        self.write(Operation::Update(secret.into(), patch))
+    }
+
+    /// Deletes a secret. When this returns, the secret cannot be reached any more, and its value is gone from the
+    /// memory that keyward holds.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Locked`, or `Storage`. Nothing has changed then.
+    pub fn delete(&self, secret: impl Into<SecretRef>) -> Result<(), Error> {
+        self.vault
+            .write(&self.user, vec![Operation::Delete(secret.into())])
+            .map(drop)
+    }
+
+    /// What can be read of a secret.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, or `Locked`.
+    pub fn secret(&self, secret: impl Into<SecretRef>) -> Result<SecretInfo, Error> {
+        let secret = secret.into();
+        self.vault.read(&self.user, |_, snapshot| {
+            let entry = match secret {
+                SecretRef::Id(id) => snapshot.by_id(id),
+                SecretRef::Text(text) => snapshot.by_text(&text),
+            };
+            entry
+                .map(|entry| entry.info().clone())
+                .ok_or_else(not_found)
+        })
+    }
+
+    /// What can be read of all secrets, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`.
+    pub fn secrets(&self) -> Result<Vec<SecretInfo>, Error> {
+        self.vault.read(&self.user, |_, snapshot| {
+            Ok(snapshot
+                .entries()
+                .iter()
+                .map(|entry| entry.info().clone())
+                .collect())
+        })
+    }
+
+    /// Does several operations in one write: all of them or none.
+    ///
+    /// Uniqueness and quota are judged on the final state, so two secrets can exchange their names. A name means what it
+    /// meant before the batch; one that only the batch gives means that. Returns, for each operation in turn, what there
+    /// is of the secret after it; `None` for a deleted one.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, SecretPatch, UserId, Vault};
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// user.create(NewSecret::new("github-token", "ghp_hV5cX2mQ").bind("agno__github__*", "token").default_for_tool())?;
+    /// // The new token becomes the default in the same moment in which the old one is none any more.
+    /// user.batch(|batch| {
+    ///     batch.update("github-token", SecretPatch::new().name("github-token-old").is_default_for_tool(false));
+    ///     batch.create(NewSecret::new("github-token", "ghp_Yr7Kd0bW").bind("agno__github__*", "token").default_for_tool());
+    /// })?;
+    /// assert_eq!(user.secrets()?.len(), 2);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for the single operations. In the `loc` of an invalid field, the index of the operation follows `body`.
+    /// Nothing has changed then.
+    pub fn batch(
+        &self,
+        collect: impl FnOnce(&mut Batch<'_>),
+    ) -> Result<Vec<Option<SecretInfo>>, Error> {
+        let mut batch = Batch::new(self.bounds());
+        collect(&mut batch);
+        self.vault.write(&self.user, batch.finish()?)
+    }
+
+    /// What this user has stored.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        self.vault
+            .read(&self.user, |_, snapshot| Ok(snapshot.root.usage))
+    }
+
+    /// Puts the right secrets into the arguments of a call: references that are granted, then defaults where the call
+    /// has no value. See [`Injection`] for what comes back.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses; `Validation` for
+    /// arguments that a default does not fit into; `Locked`; `Corrupt`. The arguments are then as they were.
+    pub fn inject(
+        &self,
+        call: &ToolCall<'_>,
+        args: &mut Map<String, Value>,
+    ) -> Result<Injection, Error> {
+        self.vault.read(&self.user, |keys, snapshot| {
+            inject::inject(keys, snapshot, &self.vault.settings.policy, call, args)
+        })
+    }
+
+    /// Takes out of a tool's input schema what the defaults will fill, so that the model is not asked for it.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`. The schema is then as it was.
+    pub fn conceal(&self, tool: &str, input_schema: &mut Value) -> Result<Concealment, Error> {
+        self.vault.read(&self.user, |_, snapshot| {
+            let defaults = snapshot.resolver().resolve(tool);
+            let longest_format = defaults
+                .iter()
+                .filter_map(|default| snapshot.by_id(default.id())?.format.as_ref())
+                .map(Format::added_chars)
+                .max();
+            Ok(conceal::conceal(
+                input_schema,
+                defaults.iter().map(Match::location),
+                self.bounds().value().max + longest_format.unwrap_or(0),
+            ))
+        })
+    }
+
+    /// Shows what [`inject`](UserVault::inject) would do with a call and why, without a value and without doing it.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`. What would make the call fail is part of the explanation.
+    pub fn explain(
+        &self,
+        call: &ToolCall<'_>,
+        args: &Map<String, Value>,
+    ) -> Result<Explanation, Error> {
+        self.vault.read(&self.user, |_, snapshot| {
+            Ok(explain::explain(
+                snapshot,
+                &self.vault.settings.policy,
+                call,
+                args,
+            ))
+        })
+    }
+
+    fn bounds(&self) -> &Bounds {
+        &self.vault.settings.bounds
+    }
+
+    fn write(&self, operation: Operation) -> Result<SecretInfo, Error> {
+        let mut infos = self.vault.write(&self.user, vec![operation])?;
+        infos.pop().flatten().ok_or_else(not_found)
+    }
+}
+
+impl fmt::Debug for UserVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserVault")
+            .field("user", &self.id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,375 @@
+//! Copies of a vault: backups, exports and what is imported from them, and the file made short.
+#![cfg(feature = "file")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{fs, path::PathBuf};
+
+use keyward::{
+    Bounds, Error, ErrorKind, KeySource, NewSecret, Quota, SecretPatch, ToolCall, UserId, Vault,
+};
+use serde_json::Map;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+fn key() -> KeySource {
+    KeySource::raw([7; 32])
+}
+
+fn other_key() -> KeySource {
+    KeySource::raw([8; 32])
+}
+
+fn user(n: u128) -> UserId {
+    UserId::new(Uuid::from_u128(n))
+}
+
+fn secret(name: &str) -> NewSecret {
+    NewSecret::new(name, format!("value-of-{name}"))
+        .bind("t", name)
+        .default_for_tool()
+}
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A vault of three users, one of whom has nothing any more.
+    fn vault(&self) -> Vault {
+        let vault = Vault::create(self.path("v"), key()).unwrap();
+        fill(&vault);
+        vault
+    }
+}
+
+fn fill(vault: &Vault) {
+    for n in 1..=3 {
+        let user = vault.user(user(n));
+        user.batch(|batch| (0..20).for_each(|i| batch.create(secret(&format!("s{i}")))))
+            .unwrap();
+        user.update("s3", SecretPatch::new().value("newer-value").format("<{}>"))
+            .unwrap();
+    }
+    let gone = vault.user(user(3));
+    for info in gone.secrets().unwrap() {
+        gone.delete(&info).unwrap();
+    }
+}
+
+/// Everything that can be seen of a vault's secrets.
+fn contents(
+    vault: &Vault,
+) -> Vec<(
+    UserId,
+    Vec<keyward::SecretInfo>,
+    Map<String, serde_json::Value>,
+)> {
+    vault.verify().unwrap();
+    vault
+        .users()
+        .unwrap()
+        .into_iter()
+        .map(|id| {
+            let user = vault.user(id);
+            let mut args = Map::new();
+            user.inject(&ToolCall::new("t"), &mut args).unwrap();
+            (id, user.secrets().unwrap(), args)
+        })
+        .collect()
+}
+
+#[test]
+fn a_backup_is_the_vault_as_it_was() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    let (before, anchor, usage) = (
+        contents(&vault),
+        vault.anchor().unwrap(),
+        vault.usage().unwrap(),
+    );
+    vault.backup(folder.path("backup")).unwrap();
+    vault.user(user(1)).delete("s0").unwrap();
+    vault.add_key(key(), other_key()).unwrap();
+
+    let backup = Vault::open(folder.path("backup"), key()).unwrap();
+    assert_eq!(contents(&backup), before);
+    assert_eq!(
+        (backup.anchor().unwrap(), backup.usage().unwrap()),
+        (anchor, usage)
+    );
+    backup.user(user(1)).delete("s1").unwrap();
+    drop(backup);
+    let opened = Vault::open(folder.path("backup"), other_key());
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::WrongKey);
+    assert_eq!(folder.names(), ["backup", "v"]);
+    assert_eq!(vault.user(user(1)).secrets().unwrap().len(), 19);
+}
+
+#[test]
+fn nothing_is_copied_over_what_is_there_and_nothing_half_made_is_left() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    fs::write(folder.path("taken"), "a file of someone's").unwrap();
+    let taken = folder.path("taken");
+    let nowhere = folder.path("no folder").join("copy");
+    let errors = [
+        (vault.backup(&taken), ErrorKind::Storage),
+        (vault.backup(folder.path("v")), ErrorKind::Storage),
+        (vault.export(&taken, other_key()), ErrorKind::Storage),
+        (vault.backup(&nowhere), ErrorKind::Storage),
+        (vault.export(&nowhere, other_key()), ErrorKind::Storage),
+        (
+            vault.export(folder.path("new"), KeySource::raw([1; 3])),
+            ErrorKind::Validation,
+        ),
+        (
+            Vault::in_memory().unwrap().backup(folder.path("new")),
+            ErrorKind::Unsupported,
+        ),
+    ];
+    for (i, (result, kind)) in errors.into_iter().enumerate() {
+        assert_eq!(result.unwrap_err().kind(), kind, "case {i}");
+    }
+    vault.lock().unwrap();
+    for result in [
+        vault.backup(folder.path("new")),
+        vault.export(folder.path("new"), other_key()),
+        vault.import(folder.path("new"), other_key()).map(drop),
+        vault.compact(),
+        vault.verify(),
+        vault.keys_locked_in_memory().map(drop),
+    ] {
+        assert!(matches!(
+            result.unwrap_err().kind(),
+            ErrorKind::Locked | ErrorKind::Storage
+        ));
+    }
+    assert_eq!(folder.names(), ["taken", "v"]);
+    assert_eq!(fs::read(&taken).unwrap(), b"a file of someone's");
+}
+
+#[test]
+fn an_export_has_everything_but_the_keys() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    vault.export(folder.path("export"), other_key()).unwrap();
+    let opened = Vault::open(folder.path("export"), key());
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::WrongKey);
+    let export = Vault::open(folder.path("export"), other_key()).unwrap();
+    assert_eq!(contents(&export), contents(&vault));
+    assert_eq!(export.usage().unwrap(), vault.usage().unwrap());
+    let next = export.user(user(1)).create(secret("next")).unwrap();
+    let youngest = vault.user(user(2)).secrets().unwrap().pop().unwrap();
+    assert!(next.secret_id > youngest.secret_id);
+    drop(export);
+
+    // Into a vault in memory, one in a file, and one that has secrets of its own.
+    let file = Vault::create(folder.path("other"), key()).unwrap();
+    let busy = Vault::in_memory().unwrap();
+    let own = busy.user(user(1)).create(secret("own")).unwrap();
+    for to in [&Vault::in_memory().unwrap(), &file, &busy] {
+        let before = to.usage().unwrap();
+        let added = to.import(folder.path("export"), other_key()).unwrap();
+        assert_eq!(added.secrets, 41);
+        assert_eq!(to.usage().unwrap().secrets, before.secrets + 41);
+        assert_eq!(to.usage().unwrap().bytes, before.bytes + added.bytes);
+        let (theirs, ours) = (to.user(user(2)), vault.user(user(2)));
+        assert_eq!(theirs.secrets().unwrap(), ours.secrets().unwrap());
+        assert_eq!(theirs.secret("s3").unwrap().revision, 2);
+        to.verify().unwrap();
+        let id = to.user(user(1)).create(secret("later")).unwrap().secret_id;
+        assert!(
+            id > next.secret_id,
+            "new ids are greater than imported ones"
+        );
+    }
+    assert_eq!(busy.user(user(1)).secret(own.secret_id).unwrap(), own);
+    drop(file);
+    let file = Vault::open(folder.path("other"), key()).unwrap();
+    assert_eq!(contents(&file).len(), 2);
+}
+
+#[test]
+fn an_import_is_all_or_nothing() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    let long = NewSecret::new("long", "v".repeat(1500));
+    let bounds = Bounds::default().max_value_chars(2000);
+    let big = Vault::builder().bounds(bounds).in_memory().unwrap();
+    big.user(user(5)).create(long).unwrap();
+    big.export(folder.path("big"), other_key()).unwrap();
+    vault.export(folder.path("export"), other_key()).unwrap();
+
+    let in_memory = || Vault::in_memory().unwrap();
+    let with = |prepare: fn(&Vault)| {
+        let vault = in_memory();
+        prepare(&vault);
+        vault
+    };
+    let limited = |quota: Quota| Vault::builder().quota(quota).in_memory().unwrap();
+    let cases = [
+        (
+            "export",
+            with(|to| drop(to.user(user(2)).create(NewSecret::new("s7", "taken-name")))),
+            ErrorKind::NameTaken,
+        ),
+        (
+            "export",
+            with(|to| {
+                drop(
+                    to.user(user(2)).create(
+                        NewSecret::new("x", "taken-place")
+                            .bind("t", "/s7")
+                            .default_for_tool(),
+                    ),
+                )
+            }),
+            ErrorKind::DefaultTaken,
+        ),
+        (
+            "export",
+            limited(Quota::default().user_secrets(19)),
+            ErrorKind::QuotaExceeded,
+        ),
+        (
+            "export",
+            limited(Quota::default().vault_secrets(39)),
+            ErrorKind::QuotaExceeded,
+        ),
+        ("big", in_memory(), ErrorKind::Validation),
+    ];
+    for (file, to, kind) in cases {
+        let before = contents(&to);
+        let error = to.import(folder.path(file), other_key()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(contents(&to), before);
+        assert_eq!(to.usage().unwrap().secrets, before.len() as u64);
+    }
+
+    let twice = in_memory();
+    twice.import(folder.path("export"), other_key()).unwrap();
+    let before = contents(&twice);
+    let error = twice
+        .import(folder.path("export"), other_key())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(contents(&twice), before);
+    let wrong = twice.import(folder.path("export"), key()).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::WrongKey);
+    assert_eq!(
+        vault.import(folder.path("v"), key()).unwrap_err().kind(),
+        ErrorKind::InUse
+    );
+}
+
+#[test]
+fn a_compact_file_is_short_and_has_everything() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    for n in 10..40 {
+        fill_user(&vault, n);
+        vault.delete_user(user(n)).unwrap();
+    }
+    let (before, anchor) = (contents(&vault), vault.anchor().unwrap());
+    let length = || fs::metadata(folder.path("v")).unwrap().len();
+    let long = length();
+    vault.compact().unwrap();
+    assert!(length() < long / 2, "{} of {long}", length());
+    assert_eq!(contents(&vault), before);
+    fill_user(&vault, 50);
+    drop(vault);
+    let vault = Vault::builder()
+        .anchor(anchor)
+        .open(folder.path("v"), key())
+        .unwrap();
+    vault.delete_user(user(50)).unwrap();
+    assert_eq!(contents(&vault), before);
+    Vault::in_memory().unwrap().compact().unwrap();
+}
+
+fn fill_user(vault: &Vault, n: u128) {
+    vault
+        .user(user(n))
+        .batch(|batch| {
+            (0..100).for_each(|i| batch.create(NewSecret::new(format!("s{i}"), "v".repeat(1000))))
+        })
+        .unwrap();
+}
+
+#[test]
+fn checking_tells_how_far_it_has_come_and_ends_as_its_caller_says() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    let mut told = Vec::new();
+    vault
+        .verify_with_progress(|progress| told.push(progress))
+        .unwrap();
+    assert!(told.iter().map(|progress| progress.done).eq(1..=40));
+    assert!(told.iter().all(|progress| progress.total == 40));
+
+    // A panic in the caller's code is the caller's, and the vault goes on.
+    let panicked = std::panic::catch_unwind(|| vault.verify_with_progress(|_| panic!("enough")));
+    assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "enough");
+    // Locked amid the check, which ends: locking waits for it.
+    std::thread::scope(|scope| {
+        let (begun, wait) = std::sync::mpsc::channel();
+        let checking = scope.spawn({
+            let vault = vault.clone();
+            move || -> Result<(), Error> {
+                vault.verify_with_progress(|progress| {
+                    if progress.done == 1 {
+                        begun.send(()).unwrap();
+                        // Until the keys are being taken away.
+                        while vault.usage().is_ok() {
+                            std::thread::yield_now();
+                        }
+                    }
+                })
+            }
+        });
+        wait.recv().unwrap();
+        vault.lock().unwrap();
+        assert_eq!(
+            checking.join().unwrap().unwrap_err().kind(),
+            ErrorKind::Locked
+        );
+    });
+    vault.unlock(key()).unwrap();
+    vault.verify().unwrap();
+    assert_eq!(contents(&vault).len(), 2);
+}
+
+#[test]
+fn writes_go_on_while_a_vault_is_checked_and_copied() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    let before = contents(&vault);
+    let mut wrote = false;
+    vault
+        .verify_with_progress(|progress| {
+            // In the middle of the scan: what is checked is what there was.
+            if progress.done == 5 {
+                vault.user(user(2)).delete("s0").unwrap();
+                vault.user(user(9)).create(secret("new")).unwrap();
+                wrote = true;
+            }
+            assert_eq!(progress.total, 40);
+        })
+        .unwrap();
+    assert!(wrote && contents(&vault) != before);
+}
