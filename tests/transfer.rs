@@ -237,7 +237,7 @@ fn an_import_is_all_or_nothing() {
                             .bind("t", "/s7")
                             .default_for_tool(),
                     ),
-                )
+                );
             }),
             ErrorKind::DefaultTaken,
         ),
@@ -306,7 +306,9 @@ fn fill_user(vault: &Vault, n: u128) {
     vault
         .user(user(n))
         .batch(|batch| {
-            (0..100).for_each(|i| batch.create(NewSecret::new(format!("s{i}"), "v".repeat(1000))))
+            (0..100).for_each(|i| {
+                batch.create(NewSecret::new(format!("s{i}"), "v".repeat(1000)));
+            })
         })
         .unwrap();
 }
