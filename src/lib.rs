@@ -118,6 +118,8 @@ mod explain;
 mod format;
 mod inject;
 mod inline;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod location;
 mod metadata;
 mod pattern;
@@ -149,6 +151,9 @@ pub use crate::{
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId},
     vault::{Anchor, Batch, Progress, UserVault, Vault, VaultBuilder},
 };
+
+#[cfg(feature = "keyring")]
+pub use crate::keyring::KeyringProvider;
 
 // The README's code is run with the other examples.
 #[cfg(all(doctest, feature = "file"))]

@@ -303,14 +303,12 @@ fn a_compact_file_is_short_and_has_everything() {
 }
 
 fn fill_user(vault: &Vault, n: u128) {
-    vault
-        .user(user(n))
-        .batch(|batch| {
-            (0..100).for_each(|i| {
-                batch.create(NewSecret::new(format!("s{i}"), "v".repeat(1000)));
-            })
-        })
-        .unwrap();
+    let fill = |batch: &mut keyward::Batch<'_>| {
+        for i in 0..100 {
+            batch.create(NewSecret::new(format!("s{i}"), "v".repeat(1000)));
+        }
+    };
+    vault.user(user(n)).batch(fill).unwrap();
 }
 
 #[test]

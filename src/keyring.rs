@@ -1,0 +1,183 @@
+//! The operating system's keyring as a place for a vault's key.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use keyring_core::{CredentialStore, Entry};
+use zeroize::Zeroizing;
+
+use crate::{
+    crypto::{KeyProvider, fill_random},
+    error::{Error, ErrorKind},
+};
+
+/// Keeps a vault's key in a keyring: that of the operating system, or another store of the [`keyring-core`] family.
+///
+/// Each key slot has an entry of its own in the keyring: the service is the program's, the user 32 random hexadecimal
+/// digits, which the slot remembers. The key itself is in the keyring only.
+///
+/// ```no_run
+/// use keyward::{KeySource, KeyringProvider, Vault};
+///
+/// let keyring = || KeyringProvider::native("my-agent").map(KeySource::provider);
+/// let vault = Vault::create("secrets.keyward", keyring()?)?;
+/// // A second way in, for the day when the keyring is empty.
+/// vault.add_key(keyring()?, KeySource::passphrase("correct horse battery staple"))?;
+/// drop(vault);
+/// let vault = Vault::open("secrets.keyward", keyring()?)?;
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// # How long a key is kept
+///
+/// | system | keyring | until |
+/// |---|---|---|
+/// | Linux | the kernel's: the user's persistent keyring, else the session's | the machine is restarted, or the keyring is not used for some days |
+/// | macOS | the user's keychain | it is deleted |
+/// | Windows | the user's credential manager | it is deleted |
+///
+/// **A vault whose only key was in a kernel's keyring is lost with the next restart.** On Linux, give it a passphrase as
+/// well, or use a store that lasts, such as the Secret Service of a desktop, with
+/// [`with_store`](KeyringProvider::with_store).
+///
+/// # Security
+///
+/// What else runs as the same user can usually read the keyring. The keyring's own code handles the key on its way and
+/// makes no promise to wipe it. An entry stays when its key slot is removed: what is left opens older copies of the
+/// vault only, and can be deleted with the system's own tools.
+///
+/// [`keyring-core`]: https://docs.rs/keyring-core
+pub struct KeyringProvider {
+    store: Arc<CredentialStore>,
+    service: String,
+}
+
+impl KeyringProvider {
+    /// The operating system's keyring. `service` names the program, for people who look into the keyring.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Storage`] if the keyring cannot be reached, [`ErrorKind::Unsupported`] on a system of which keyward
+    /// knows no keyring. There is no other store instead.
+    pub fn native(service: impl Into<String>) -> Result<KeyringProvider, Error> {
+        Ok(KeyringProvider::with_store(native_store()?, service))
+    }
+
+    /// Another store of the `keyring-core` family.
+    pub fn with_store(store: Arc<CredentialStore>, service: impl Into<String>) -> KeyringProvider {
+        KeyringProvider {
+            store,
+            service: service.into(),
+        }
+    }
+
+    fn entry(&self, name: &str) -> Result<Entry, Failure> {
+        Entry::new_in_store(&self.store, &self.service, name).map_err(Failure::from)
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
+fn native_store() -> Result<Arc<CredentialStore>, Error> {
+    #[cfg(target_os = "macos")]
+    use apple_native_keyring_store::keychain as native;
+    #[cfg(target_os = "linux")]
+    use linux_keyutils_keyring_store as native;
+    #[cfg(target_os = "windows")]
+    use windows_native_keyring_store as native;
+
+    match native::Store::new() {
+        Ok(store) => Ok(store),
+        Err(error) => Err(Error::new(
+            ErrorKind::Storage,
+            "the operating system's keyring cannot be reached: use another key",
+        )
+        .with_source(Failure::from(error))),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "windows")))]
+fn native_store() -> Result<Arc<CredentialStore>, Error> {
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "no keyring of this operating system is known: use another key, or a store of your own",
+    ))
+}
+
+impl fmt::Debug for KeyringProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyringProvider")
+            .field("store", &self.store.vendor())
+            .field("service", &self.service)
+            .finish()
+    }
+}
+
+/// The wrapped form of a key is the name of its entry.
+impl KeyProvider for KeyringProvider {
+    fn wrap(
+        &self,
+        key: &[u8; 32],
+        _context: &[u8],
+    ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+        let mut random = [0; NAME / 2];
+        fill_random(&mut random)?;
+        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let entry = self.entry(&name)?;
+        entry.set_secret(key).map_err(Failure::from)?;
+        // A keyring that takes a key and does not give it back would take the vault with it.
+        let mut kept = Zeroizing::new([0; 32]);
+        self.unwrap(name.as_bytes(), &[], &mut kept)?;
+        if *kept != *key {
+            return Err(Failure("the keyring gave back another key").into());
+        }
+        Ok(name.into_bytes())
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &[u8],
+        _context: &[u8],
+        key: &mut [u8; 32],
+    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        // It comes from the vault's file, so it may be anything.
+        let name = str::from_utf8(wrapped).unwrap_or_default();
+        if name.len() != NAME || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Failure("the key slot names no entry of a keyring").into());
+        }
+        let kept = Zeroizing::new(self.entry(name)?.get_secret().map_err(Failure::from)?);
+        if kept.len() != key.len() {
+            return Err(Failure("the keyring's entry does not have 32 bytes").into());
+        }
+        key.copy_from_slice(&kept);
+        Ok(())
+    }
+}
+
+/// The length of an entry's name in hexadecimal digits.
+const NAME: usize = 32;
+
+/// Why the keyring did not do it. Its own errors are not kept: some of them carry what is in the entry.
+#[derive(Debug)]
+struct Failure(&'static str);
+
+impl From<keyring_core::Error> for Failure {
+    fn from(error: keyring_core::Error) -> Failure {
+        use keyring_core::Error as E;
+
+        Failure(match &error {
+            E::NoEntry => "the keyring has no such entry: it expired, or was deleted",
+            E::NoStorageAccess(_) => "the keyring is locked, or cannot be reached",
+            E::Ambiguous(_) => "the keyring has several such entries",
+            E::TooLong(..) | E::Invalid(..) => "the keyring refuses such an entry",
+            E::NotSupportedByStore(_) | E::NoDefaultStore => "the keyring does not support this",
+            _ => "the keyring failed",
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl StdError for Failure {}
