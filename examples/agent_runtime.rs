@@ -7,17 +7,21 @@
 //! The tools are real ones by name and argument; they do nothing here but answer. The model is a script. The keys are
 //! made up.
 
+use std::fs;
+
 use keyward::{
-    Error, ErrorKind, InjectionPolicy, NewSecret, Quota, Redactor, ToolCall, UserId, UserVault,
-    Vault,
+    Error, ErrorKind, InjectionPolicy, KeySource, NewSecret, Quota, Redactor, ToolCall, UserId,
+    UserVault, Vault,
 };
 use serde_json::{Map, Value, json};
 
 fn main() -> Result<(), Error> {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let path = folder.path().join("secrets.keyward");
     let vault = Vault::builder()
         .quota(Quota::default().user_secrets(5))
         .injection_policy(InjectionPolicy::default().replace_supplied())
-        .in_memory()?;
+        .create(&path, passphrase())?;
     let user = vault.user(UserId::LOCAL);
 
     println!(
@@ -83,7 +87,28 @@ fn main() -> Result<(), Error> {
         "{}",
         user.explain(&ToolCall::new("agno__github__create_issue"), &Map::new())?
     );
+
+    title("8. What is left when the program ends: one encrypted file");
+    drop((vault, user, runtime));
+    let file = fs::read(&path).expect("the vault's file");
+    let found = |text: &str| file.windows(text.len()).any(|part| part == text.as_bytes());
+    for text in ["lin_api_made_up", "linear-key", "agno__linear"] {
+        println!(
+            "{text} in the file: {}",
+            if found(text) { "yes" } else { "no" }
+        );
+    }
+    let vault = Vault::open(&path, passphrase())?;
+    println!(
+        "secrets when it is opened again: {}",
+        vault.usage()?.secrets
+    );
     Ok(())
+}
+
+/// A program would ask for it, or use a key from the operating system's keyring.
+fn passphrase() -> KeySource {
+    KeySource::passphrase("correct horse battery staple")
 }
 
 fn secrets() -> [NewSecret; 5] {

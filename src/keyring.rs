@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use keyring_core::{CredentialStore, Entry};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -38,6 +39,9 @@ use crate::{
 /// **A vault whose only key was in a kernel's keyring is lost with the next restart.** On Linux, give it a passphrase as
 /// well, or use a store that lasts, such as the Secret Service of a desktop, with
 /// [`with_store`](KeyringProvider::with_store).
+///
+/// On Linux the process needs a session keyring of its own, which a login makes; services and containers may have none:
+/// `keyctl session - COMMAND` runs a command with one.
 ///
 /// # Security
 ///
@@ -120,13 +124,13 @@ impl KeyProvider for KeyringProvider {
     ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
         let mut random = [0; NAME / 2];
         fill_random(&mut random)?;
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{:032x}", u128::from_be_bytes(random));
         let entry = self.entry(&name)?;
         entry.set_secret(key).map_err(Failure::from)?;
         // A keyring that takes a key and does not give it back would take the vault with it.
         let mut kept = Zeroizing::new([0; 32]);
         self.unwrap(name.as_bytes(), &[], &mut kept)?;
-        if *kept != *key {
+        if !bool::from(kept.ct_eq(key)) {
             return Err(Failure("the keyring gave back another key").into());
         }
         Ok(name.into_bytes())

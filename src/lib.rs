@@ -86,8 +86,8 @@
 //!   again. Nothing returns it but [`UserVault::inject`], into the arguments.
 //! * No `Debug`, `Display`, error or serialized form of any type shows a value or a key. [`SecretValue::expose_secret`]
 //!   is the one way to the text of a value.
-//! * A vault lives in memory ([`Vault::in_memory`]) or in one encrypted file ([`Vault::create`], [`Vault::open`]), with the
-//!   same behaviour.
+//! * A vault is one encrypted file ([`Vault::create`], [`Vault::open`]), or lives in memory with the same behaviour
+//!   ([`Vault::in_memory`]).
 //! * What held a value or a key is wiped when it is dropped, as far as safe Rust can: see `SECURITY.md` for what that
 //!   does not cover.
 //! * [`Redactor`] takes injected values out of what tools say, in every common encoding and across chunks.
@@ -96,7 +96,7 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | making, opening and locking a vault | [`Vault`], [`VaultBuilder`], [`Anchor`] |
+//! | making, opening, sharing, copying and locking a vault | [`Vault`], [`VaultBuilder`], [`Anchor`], [`Progress`] |
 //! | what opens a vault | [`KeySource`], [`KeyProvider`], [`KdfParams`], [`KeySlotInfo`], [`KeyKind`] |
 //! | limits | [`Quota`], [`Usage`], [`Bounds`] |
 //! | one user's secrets | [`UserVault`], [`Batch`], [`SecretRef`], [`SecretId`] |
@@ -106,6 +106,8 @@
 //! | why | [`UserVault::explain`], [`Explanation`] |
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
+//! | the file, byte for byte | [`docs::format`] |
+//! | who is kept from what, and who is not | [`docs::threats`] |
 #![forbid(unsafe_code)]
 
 mod bounds;
@@ -113,6 +115,8 @@ mod bytes;
 mod call;
 mod conceal;
 mod crypto;
+#[cfg(doc)]
+pub mod docs;
 mod error;
 mod explain;
 mod format;

@@ -1,33 +1,7 @@
 //! A store in one file.
 //!
-//! # The file, byte for byte
-//!
-//! All numbers are little-endian.
-//!
-//! | offset | length | what |
-//! |---|---|---|
-//! | 0 | 12 | `89 6B 65 79 77 61 72 64 0D 0A 1A 0A` (`\x89keyward\r\n\x1a\n`) |
-//! | 12 | 4 | version of this layout: 1 |
-//! | 16 | 4,048 | zeros |
-//! | 4,064 | 32 | SHA-256 of bytes 0 to 4,063 |
-//! | 4,096 | the rest | a database of redb's file format 3 |
-//!
-//! The header is written once and never changed. A later version of the layout may put something else in place of the
-//! zeros and behind the header, but keeps the rest, so that every version can tell a file that is too new from one that
-//! is damaged or foreign.
-//!
-//! The database has three tables:
-//!
-//! | table | key | value |
-//! |---|---|---|
-//! | `meta` (`&str` → `&[u8]`) | `keys` | what the vault is opened with, as it was given |
-//! | | `root` | the vault's root: id of its data key (`u32`), sealed root |
-//! | `users` (`[u8; 16]` → `&[u8]`) | the user's tag | the user's root: id of its data key (`u32`), sealed root |
-//! | `rows` (`[u8; 32]` → `&[u8]`) | the user's tag (16), the row's tag (16) | id of the data key (`u32`), length of the metadata (`u32`), sealed metadata, sealed value |
-//!
-//! All of it but `keys` is sealed or a keyed digest. What can be told without a key is how many users and rows there
-//! are, which rows belong to the same user, how long each of them is, and, by comparing two copies of the file, what
-//! changed in between.
+//! `docs/format.md` says byte for byte what is in it: a header, then a database of redb's with three tables. All of it but
+//! the header and what the vault is opened with is sealed or a keyed digest.
 //!
 //! # What is promised
 //!

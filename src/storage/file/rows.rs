@@ -1,4 +1,4 @@
-//! The byte forms of rows and roots, as `file.rs` writes them down.
+//! The byte forms of rows and roots, as `docs/format.md` writes them down.
 
 use crate::sealed::{RowTag, Sealed, SealedRoot, SealedRow, UserTag};
 
