@@ -149,6 +149,13 @@ impl State {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "file"),
+        expect(
+            clippy::unused_self,
+            reason = "a snapshot, which is of a file, keeps the master key"
+        )
+    )]
     fn open_keys(&self, slots: &KeySlots, key: &KeySource) -> Result<KeyRing, Error> {
         #[cfg(feature = "file")]
         if self.source.is_some() {
