@@ -42,6 +42,8 @@ mod rows;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+pub(crate) mod disk;
+#[cfg(test)]
 mod tests;
 
 /// Keeps sealed rows in a file of its own.
