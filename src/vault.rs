@@ -15,6 +15,8 @@ use crate::{
 mod anchor;
 mod batch;
 mod builder;
+#[cfg(all(test, feature = "file"))]
+mod crash;
 mod errors;
 mod ids;
 mod keys;

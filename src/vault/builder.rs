@@ -184,10 +184,20 @@ impl VaultBuilder {
     pub fn open(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let storage = FileStorage::open(path.as_ref(), self.wait).map_err(storage_error)?;
+        self.open_with(&key, Box::new(storage))
+    }
+
+    /// The vault that is in a store.
+    #[cfg(feature = "file")]
+    pub(super) fn open_with(
+        self,
+        key: &KeySource,
+        storage: Box<dyn Storage>,
+    ) -> Result<Vault, Error> {
         let stored = storage.keys().map_err(storage_error)?;
-        let keys = KeySlots::decode(&stored.unwrap_or_default())?.open(&key)?;
+        let keys = KeySlots::decode(&stored.unwrap_or_default())?.open(key)?;
         let anchor = self.anchor.as_ref();
-        State::open(self.settings, keys, anchor, Box::new(storage)).map(Vault::new)
+        State::open(self.settings, keys, anchor, storage).map(Vault::new)
     }
 
     /// The vault that is in a file, as it is now: see [`Vault::snapshot`].
@@ -210,7 +220,7 @@ impl VaultBuilder {
         State::open_snapshot(settings, &key, anchor.as_ref(), path.as_ref(), wait).map(Vault::new)
     }
 
-    fn create_with<S: Storage + 'static>(
+    pub(super) fn create_with<S: Storage + 'static>(
         self,
         key: &KeySource,
         store: impl FnOnce(Transaction) -> Result<S, StorageError>,

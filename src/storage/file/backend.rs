@@ -120,7 +120,7 @@ impl<B: StorageBackend> StorageBackend for Fence<B> {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.open()?.write(offset, data)?;
-        self.pages.written(offset);
+        self.pages.written(offset, data);
         Ok(())
     }
 

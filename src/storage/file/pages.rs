@@ -5,6 +5,10 @@
 //! its bytes, so a file of a few pages could make it take up 4 GiB. Here every page that is read is searched for
 //! references, and one to a page that is larger than the whole file makes it unreadable.
 //!
+//! A crash leaves such references, too: redb compacts with commits of one phase, whose pages may be half written. It
+//! opens the file by checking what the last commit wrote against its checksums, and takes the commit before if they do
+//! not fit. Until it has done that, what cannot be followed reads as zeros, which fit no checksum, instead of as an error.
+//!
 //! References are in three places of redb's file format 3:
 //!
 //! | where | at |
@@ -29,7 +33,10 @@ const HEADER: usize = 320;
 const SLOTS: [usize; 2] = [64, 192];
 /// Of the header's byte 9: which slot, and how it was written.
 const PRIMARY: u8 = 1;
+const UNCLEAN: u8 = 2;
 const TWO_PHASES: u8 = 4;
+/// From behind the version of a slot to the end of its checksum.
+const SLOT: std::ops::Range<usize> = 1..128;
 const LEAF: u8 = 1;
 const INNER: u8 = 2;
 /// A table that has one value for each key.
@@ -45,11 +52,13 @@ struct Known {
     region: (u64, u64),
     /// Where the pages are that lead to definitions, or have them. Not the ones that redb wrote since it was opened.
     definitions: HashSet<u64>,
+    /// Redb compares pages with their checksums before it trusts them: until it writes a header that says so.
+    compared: bool,
 }
 
 impl Pages {
     /// Searches what was read at `offset` of a database of `length` bytes.
-    pub(super) fn check(&self, offset: u64, page: &[u8], length: u64) -> io::Result<()> {
+    pub(super) fn check(&self, offset: u64, page: &mut [u8], length: u64) -> io::Result<()> {
         let mut known = self.known();
         let found = if offset == 0 {
             // The first bytes are read on their own, to see whether this is a database at all.
@@ -65,6 +74,9 @@ impl Pages {
         };
         if found {
             Ok(())
+        } else if known.compared {
+            page.fill(0);
+            Ok(())
         } else {
             Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -74,8 +86,12 @@ impl Pages {
     }
 
     /// What redb writes itself is not searched.
-    pub(super) fn written(&self, offset: u64) {
-        self.known().definitions.remove(&offset);
+    pub(super) fn written(&self, offset: u64, page: &[u8]) {
+        let mut known = self.known();
+        known.definitions.remove(&offset);
+        if offset == 0 && page.get(9).is_none_or(|flags| flags & UNCLEAN == 0) {
+            known.compared = false;
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -84,7 +100,8 @@ impl Pages {
 }
 
 impl Known {
-    fn header(&mut self, page: &[u8], length: u64) -> Option<()> {
+    fn header(&mut self, page: &mut [u8], length: u64) -> Option<()> {
+        self.compared = false;
         let (before, data) = (u32_at(page, 16)?, u32_at(page, 20)?);
         if before.max(data) > REGION {
             return None;
@@ -92,17 +109,27 @@ impl Known {
         self.region = (before.into(), data.into());
         let flags = *page.get(9)?;
         let primary = usize::from(flags & PRIMARY);
+        let compared = flags & (UNCLEAN | TWO_PHASES) == UNCLEAN;
         for (i, slot) in SLOTS.into_iter().enumerate() {
             // Redb turns to the other slot only if the last commit had one phase. Until then that slot may be of the
             // past, or half written.
             if i != primary && flags & TWO_PHASES != 0 {
                 continue;
             }
-            for (flag, root) in [(1, 8), (2, 40)] {
-                if *page.get(slot + flag)? != 0 {
-                    let at = self.follow(page, slot + root, length)?;
-                    self.definitions.insert(at);
-                }
+            match self.slot(page, slot, length) {
+                None if compared => page[slot..][SLOT].fill(0),
+                found => found?,
+            }
+        }
+        self.compared = compared;
+        Some(())
+    }
+
+    fn slot(&mut self, page: &[u8], slot: usize, length: u64) -> Option<()> {
+        for (flag, root) in [(1, 8), (2, 40)] {
+            if *page.get(slot + flag)? != 0 {
+                let at = self.follow(page, slot + root, length)?;
+                self.definitions.insert(at);
             }
         }
         Some(())
@@ -312,7 +339,8 @@ mod tests {
     #[test]
     fn the_roots_that_redb_may_follow_are_checked() {
         let whole = database();
-        let check = |bytes: &[u8]| Pages::default().check(0, bytes, bytes.len() as u64);
+        let check =
+            |bytes: &[u8]| Pages::default().check(0, &mut bytes.to_vec(), bytes.len() as u64);
         check(&whole).unwrap();
         assert_eq!(whole[9] & TWO_PHASES, TWO_PHASES);
         for (i, slot) in SLOTS.into_iter().enumerate() {
@@ -328,5 +356,36 @@ mod tests {
         let mut bytes = whole.clone();
         bytes[16..24].fill(0xFF);
         check(&bytes).unwrap_err();
+    }
+
+    #[test]
+    fn what_redb_compares_with_its_checksum_reads_as_zeros_if_it_cannot_be_followed() {
+        let pages = Pages::default();
+        let mut header = database()[..HEADER].to_vec();
+        header[9] = UNCLEAN;
+        let [torn, whole] = SLOTS;
+        header[torn + 1] = 1;
+        header[torn + 8 + 7] = 20 << 3;
+        let read = |page: &mut [u8]| {
+            pages.check(if page.len() == HEADER { 0 } else { 8192 }, page, 1 << 20)
+        };
+        let mut found = header.clone();
+        read(&mut found).unwrap();
+        assert_eq!(found[torn + 1..whole], [0; 127]);
+        assert_eq!(found[whole..], header[whole..]);
+
+        let mut inner = [0; 4096];
+        inner[0] = INNER;
+        inner[8 + 16 + 7] = 20 << 3;
+        let mut found = inner;
+        read(&mut found).unwrap();
+        assert_eq!(found, [0; 4096]);
+
+        // It writes the header while it compares, and again when it is done.
+        pages.written(0, &header);
+        read(&mut inner.clone()).unwrap();
+        header[9] = 0;
+        pages.written(0, &header);
+        read(&mut inner).unwrap_err();
     }
 }
