@@ -78,6 +78,8 @@ impl Context {
 
 const NONCE: usize = 24;
 const TAG: usize = 16;
+/// How much longer sealed bytes are than what they hold.
+pub(super) const OVERHEAD: usize = NONCE + TAG;
 
 /// Nonce (24 bytes), ciphertext, tag (16 bytes).
 pub(super) fn seal(key: &KeyBytes, context: &Context, plaintext: &[u8]) -> Result<Sealed, Error> {

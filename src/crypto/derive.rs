@@ -33,7 +33,9 @@ pub(crate) fn checksum(bytes: &[u8]) -> [u8; 32] {
 /// How hard a passphrase is to guess: the parameters of Argon2id.
 ///
 /// The default is the second recommendation of [RFC 9106], section 4: 64 MiB, 3 passes, 4 lanes. The floor, 19 MiB and
-/// 2 passes, is OWASP's; the cap, 1 GiB, 16 passes and 16 lanes, keeps a forged file from using up the machine.
+/// 2 passes, is OWASP's; the cap, 1 GiB, 16 passes and 16 lanes, keeps a forged file from using up the machine. Memory
+/// times passes of all key slots of a vault together are at most those of one slot at the cap, since a passphrase is
+/// tried on each of them.
 ///
 /// ```
 /// use keyward::KdfParams;
@@ -79,6 +81,14 @@ impl KdfParams {
         } else {
             Err(Error::validation(errors))
         }
+    }
+
+    /// As much work as opening a vault may take: that of one passphrase with the parameters at their cap.
+    pub(crate) const MOST_WORK: u64 = 1024 * 1024 * 16;
+
+    /// What the time grows with: KiB, times the passes over them.
+    pub(crate) fn work(self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
     }
 
     pub(super) fn to_bytes(self) -> [u8; 12] {
@@ -161,7 +171,8 @@ mod tests {
             .collect();
         assert_eq!(fields, ["memory_kib", "passes", "lanes"]);
         assert!(KdfParams::new(19 * 1024, 2, 1).is_ok());
-        assert!(KdfParams::new(1024 * 1024, 16, 16).is_ok());
+        let most = KdfParams::new(1024 * 1024, 16, 16).unwrap();
+        assert_eq!(most.work(), KdfParams::MOST_WORK);
         assert!(KdfParams::new(1024 * 1024 + 1, 16, 16).is_err());
     }
 }

@@ -65,6 +65,14 @@ impl KeySource {
         KeySource(Source::Provider(Arc::new(provider)))
     }
 
+    /// The work of Argon2id for a slot of this source.
+    pub(crate) fn work(&self, kdf: KdfParams) -> u64 {
+        match &self.0 {
+            Source::Passphrase(_) => kdf.work(),
+            Source::Raw(_) | Source::Provider(_) => 0,
+        }
+    }
+
     fn kind(&self) -> KeyKind {
         match &self.0 {
             Source::Passphrase(_) => KeyKind::Passphrase,
@@ -93,7 +101,7 @@ impl fmt::Debug for KeySource {
 /// Errors end up as the source of an [`Error`], so they must not carry a key. Calls may block. They must not call the
 /// vault that they are to open: it waits for them.
 pub trait KeyProvider: Send + Sync {
-    /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear.
+    /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear. It has at most 16 KiB.
     ///
     /// # Errors
     ///
@@ -198,6 +206,10 @@ impl KeySlot {
                             )
                             .with_source(source)
                         })?;
+                if wrapped.len() > WRAPPED {
+                    let msg = "the key provider's wrapped key is longer than 16 KiB";
+                    return Err(Error::validation(vec![FieldError::value_error("key", msg)]));
+                }
                 (SlotParameters::Provider { wrapped }, key)
             }
         };
@@ -281,7 +293,7 @@ impl KeySlot {
         put_bytes(bytes, self.master.as_bytes());
     }
 
-    /// `None` if these are not the bytes of a slot, or its parameters are beyond the floor or the cap.
+    /// `None` if these are not the bytes of a slot, or a parameter or a length is beyond its floor or cap.
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<KeySlot> {
         let id = reader.u32()?;
         let parameters = match reader.array()? {
@@ -290,17 +302,36 @@ impl KeySlot {
                 salt: reader.array()?,
             },
             [2] => SlotParameters::Raw,
-            [3] => SlotParameters::Provider {
-                wrapped: reader.bytes()?.to_vec(),
-            },
+            [3] => {
+                let wrapped = reader.bytes()?;
+                if wrapped.len() > WRAPPED {
+                    return None;
+                }
+                SlotParameters::Provider {
+                    wrapped: wrapped.to_vec(),
+                }
+            }
             _ => return None,
         };
+        let commitment = reader.array()?;
+        let master = reader.bytes()?;
+        if master.len() != Key::LENGTH + aead::OVERHEAD {
+            return None;
+        }
         Some(KeySlot {
             id,
             parameters,
-            commitment: reader.array()?,
-            master: Sealed::new(reader.bytes()?),
+            commitment,
+            master: Sealed::new(master),
         })
+    }
+
+    /// The work of Argon2id to try a passphrase on this slot.
+    pub(crate) fn work(&self) -> u64 {
+        match self.parameters {
+            SlotParameters::Passphrase { kdf, .. } => kdf.work(),
+            SlotParameters::Raw | SlotParameters::Provider { .. } => 0,
+        }
     }
 }
 
@@ -328,6 +359,9 @@ impl SlotParameters {
             .field(blob)
     }
 }
+
+/// As long as a wrapped key may be. That of a KMS has some hundred bytes, and at most 6 KiB with the largest context.
+const WRAPPED: usize = 16 * 1024;
 
 const SEAL_LABEL: &str = "keyward key slot seal";
 
@@ -475,6 +509,35 @@ mod tests {
             slot.open(vault, &source).unwrap_err().kind(),
             ErrorKind::Corrupt
         );
+    }
+
+    /// Wraps into as many bytes.
+    struct Long(usize);
+
+    impl KeyProvider for Long {
+        fn wrap(&self, _: &[u8; 32], _: &[u8]) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+            Ok(vec![0; self.0])
+        }
+
+        fn unwrap(
+            &self,
+            _: &[u8],
+            _: &[u8],
+            _: &mut [u8; 32],
+        ) -> Result<(), Box<dyn StdError + Send + Sync>> {
+            Err("cannot".into())
+        }
+    }
+
+    #[test]
+    fn a_wrapped_key_that_could_not_be_read_again_is_refused() {
+        let vault = VaultId::random().unwrap();
+        let master = MasterKey::random().unwrap();
+        let seal =
+            |length| KeySlot::seal(vault, 1, &KeySource::provider(Long(length)), kdf(), &master);
+        seal(16 * 1024).unwrap();
+        let error = seal(16 * 1024 + 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Validation);
     }
 
     #[test]

@@ -1,4 +1,9 @@
 //! The ways to open a vault, and the keys behind them.
+//!
+//! A passphrase is tried on every slot of its kind, and anyone can write to the file. Each slot's memory is capped, and
+//! so is the work of all slots together: it may be no more than that of one slot with all its parameters at their caps.
+//! So a forged file takes no longer to refuse than one that its owner could have made, and never more memory than one
+//! slot. With the usual parameters, 16 slots take less than a fifth of that.
 
 use crate::{
     bytes::{Reader, put_bytes},
@@ -18,6 +23,13 @@ pub(super) struct KeySlots {
 impl KeySlots {
     /// As many ways to open a vault as there may be.
     const MOST: u8 = 16;
+
+    /// As long as all of it may be; 16 slots with the longest of wrapped keys take half of it.
+    const LONGEST: usize = 512 * 1024;
+
+    /// As long as the sealed key ring may be. It has the index key, and of data keys one, or two while they rotate; this
+    /// is for 16 of them, with their ids.
+    const LONGEST_RING: usize = 40 + 32 + 16 * 36;
 
     /// One slot, for `source`.
     pub(super) fn new(
@@ -84,6 +96,7 @@ impl KeySlots {
                 "key_slot", msg,
             )]));
         }
+        check_work(self.work().saturating_add(new.work(kdf)))?;
         let (_, master) = self.find(current)?;
         let slot = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
         self.slots.push(slot);
@@ -98,6 +111,8 @@ impl KeySlots {
         kdf: KdfParams,
     ) -> Result<KeySlotInfo, Error> {
         let (at, master) = self.find(current)?;
+        let others = self.work() - self.slots[at].work();
+        check_work(others.saturating_add(new.work(kdf)))?;
         self.slots[at] = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
         Ok(self.slots[at].info())
     }
@@ -135,6 +150,7 @@ impl KeySlots {
                 "key_slot", msg,
             )]));
         }
+        check_work(keep.iter().map(|source| source.work(kdf)).sum())?;
         let master = MasterKey::random()?;
         let mut slots = Vec::with_capacity(keep.len());
         for (id, source) in (self.next_id()..).zip(keep) {
@@ -146,6 +162,11 @@ impl KeySlots {
             slots,
             ring: keys.seal(&master)?,
         })
+    }
+
+    /// The work of Argon2id to try a passphrase on every slot. At most 16 of at most 2^24: it cannot overflow.
+    fn work(&self) -> u64 {
+        self.slots.iter().map(KeySlot::work).sum()
     }
 
     fn next_id(&self) -> u32 {
@@ -172,12 +193,23 @@ impl KeySlots {
 
     /// # Errors
     ///
-    /// `Corrupt` if a byte was changed by accident, or a slot's parameters are beyond what keyward uses.
+    /// `Corrupt` if a byte was changed by accident, or parameters, lengths or the work of all slots are beyond what
+    /// keyward uses.
     pub(super) fn decode(bytes: &[u8]) -> Result<KeySlots, Error> {
-        Self::read(bytes).ok_or_else(damaged)
+        let slots = Self::read(bytes).ok_or_else(damaged)?;
+        if slots.work() > KdfParams::MOST_WORK {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the vault's key slots ask for more work than keyward does to open a vault: restore a backup",
+            ));
+        }
+        Ok(slots)
     }
 
     fn read(bytes: &[u8]) -> Option<KeySlots> {
+        if bytes.len() > Self::LONGEST {
+            return None;
+        }
         let (body, sum) = bytes.split_last_chunk::<32>()?;
         if checksum(body) != *sum {
             return None;
@@ -191,10 +223,26 @@ impl KeySlots {
         let slots = (0..count)
             .map(|_| KeySlot::decode(&mut reader))
             .collect::<Option<_>>()?;
-        let ring = Sealed::new(reader.bytes()?);
+        let ring = reader.bytes()?;
         reader.end()?;
-        Some(KeySlots { vault, slots, ring })
+        (ring.len() <= Self::LONGEST_RING).then(|| KeySlots {
+            vault,
+            slots,
+            ring: Sealed::new(ring),
+        })
     }
+}
+
+/// Whether a vault may have slots of so much work together.
+fn check_work(work: u64) -> Result<(), Error> {
+    if work <= KdfParams::MOST_WORK {
+        return Ok(());
+    }
+    let msg = "the passphrases of a vault take at most 16 GiB times passes of Argon2id together: \
+               remove a key slot, or lower the KDF parameters";
+    Err(Error::validation(vec![FieldError::value_error(
+        "key_slot", msg,
+    )]))
 }
 
 fn damaged() -> Error {
@@ -210,13 +258,8 @@ mod tests {
 
     #[test]
     fn no_changed_byte_and_no_other_length_is_read() {
-        let vault = VaultId::random().unwrap();
-        let (master, keys) = (
-            MasterKey::random().unwrap(),
-            KeyRing::random(vault).unwrap(),
-        );
         let source = KeySource::raw([7; 32]);
-        let slots = KeySlots::new(vault, &source, KdfParams::default(), &master, &keys).unwrap();
+        let slots = slots(&source);
         let bytes = slots.encode();
         assert_eq!(KeySlots::decode(&bytes).unwrap().encode(), bytes);
         KeySlots::decode(&bytes).unwrap().open(&source).unwrap();
@@ -233,22 +276,118 @@ mod tests {
         }
     }
 
-    #[test]
-    fn hostile_parameters_are_refused_before_they_are_used() {
+    /// What a forger can make of these bytes: with another body, and the checksum that belongs to it.
+    fn forged(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut forged = bytes[..bytes.len() - 32].to_vec();
+        change(&mut forged);
+        forged.extend_from_slice(&checksum(&forged));
+        forged
+    }
+
+    fn kdf(memory_kib: u32, passes: u32) -> KdfParams {
+        KdfParams::new(memory_kib, passes, 1).unwrap()
+    }
+
+    fn slots(source: &KeySource) -> KeySlots {
         let vault = VaultId::random().unwrap();
         let (master, keys) = (
             MasterKey::random().unwrap(),
             KeyRing::random(vault).unwrap(),
         );
-        let kdf = KdfParams::new(19 * 1024, 2, 1).unwrap();
-        let slots = KeySlots::new(
-            vault,
-            &KeySource::passphrase("correct horse"),
-            kdf,
-            &master,
-            &keys,
-        )
-        .unwrap();
+        KeySlots::new(vault, source, kdf(19 * 1024, 2), &master, &keys).unwrap()
+    }
+
+    #[test]
+    fn slots_that_add_up_to_more_work_than_one_may_take_are_refused() {
+        let passphrase = || KeySource::passphrase("correct horse");
+        let bytes = slots(&passphrase()).encode();
+        let slot_length = 4 + 1 + 12 + 16 + 32 + 4 + 72;
+        for (memory_kib, passes, count, ok) in [
+            (1024 * 1024, 16_u32, 1, true),
+            (1024 * 1024, 16, 2, false),
+            (1024 * 1024, 2, 8, true),
+            (1024 * 1024, 2, 9, false),
+            (64 * 1024, 16, 16, true),
+            (64 * 1024 + 1, 16, 16, false),
+        ] {
+            let forged = forged(&bytes, |body| {
+                body[22..26].copy_from_slice(&u32::to_le_bytes(memory_kib));
+                body[26..30].copy_from_slice(&passes.to_le_bytes());
+                let slot = body[17..17 + slot_length].to_vec();
+                body[16] = count;
+                body.splice(17..17, slot.repeat(usize::from(count) - 1));
+            });
+            let read = KeySlots::decode(&forged);
+            assert_eq!(read.is_ok(), ok, "{count} × {memory_kib} KiB × {passes}");
+            if let Err(error) = read {
+                assert_eq!(error.kind(), ErrorKind::Corrupt);
+                assert!(error.to_string().contains("more work"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_slot_is_made_that_could_not_be_read_again() {
+        let raw = || KeySource::raw([7; 32]);
+        let passphrase = || KeySource::passphrase("correct horse");
+        let most = kdf(1024 * 1024, 16);
+        let refused = |result: Result<(), Error>| {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Validation);
+            assert!(error.to_string().contains("lower the KDF"), "{error}");
+        };
+        // Each before Argon2id runs with such parameters: it would take its time.
+        let mut slots = slots(&passphrase());
+        refused(slots.add(&passphrase(), &passphrase(), most).map(drop));
+        slots.add(&passphrase(), &raw(), most).unwrap();
+        refused(slots.change(&raw(), &passphrase(), most).map(drop));
+        let keys = slots.open(&raw()).unwrap();
+        refused(
+            slots
+                .rotate(&[passphrase(), passphrase()], &keys, most)
+                .map(drop),
+        );
+        let bytes = slots.encode();
+        assert_eq!(KeySlots::decode(&bytes).unwrap().encode(), bytes);
+    }
+
+    #[test]
+    fn lengths_beyond_what_keyward_writes_are_refused() {
+        let bytes = slots(&KeySource::raw([7; 32])).encode();
+        let master = 16 + 1 + 4 + 1 + 32;
+        let ring = master + 4 + 72;
+        let put = |body: &mut Vec<u8>, at: usize, length: usize| {
+            let old = u32::from_le_bytes(body[at..at + 4].try_into().unwrap()) as usize;
+            let bytes = vec![0; length];
+            body.splice(at + 4..at + 4 + old, bytes);
+            body[at..at + 4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        };
+        let provider = |body: &mut Vec<u8>, length: u32| {
+            body[21] = 3;
+            let wrapped = [&length.to_le_bytes()[..], &vec![0; length as usize]].concat();
+            body.splice(22..22, wrapped);
+        };
+        type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+        let cases: [(Change<'_>, bool); 9] = [
+            (&|_| {}, true),
+            (&|body| put(body, master, 71), false),
+            (&|body| put(body, master, 73), false),
+            (&|body| put(body, ring, 648), true),
+            (&|body| put(body, ring, 649), false),
+            (&|body| provider(body, 16 * 1024), true),
+            (&|body| provider(body, 16 * 1024 + 1), false),
+            (&|body| body[ring..ring + 4].fill(0xFF), false),
+            (&|body| put(body, ring, 600 * 1024), false),
+        ];
+        for (i, (change, ok)) in cases.into_iter().enumerate() {
+            let read = KeySlots::decode(&forged(&bytes, change));
+            assert_eq!(read.is_ok(), ok, "change {i}");
+        }
+    }
+
+    #[test]
+    fn hostile_parameters_are_refused_before_they_are_used() {
+        let slots = slots(&KeySource::passphrase("correct horse"));
         let bytes = slots.encode();
         let memory = 16 + 1 + 4 + 1;
         for (at, value) in [
@@ -257,9 +396,9 @@ mod tests {
             (memory + 4, 1 << 30),
             (memory + 8, 0),
         ] {
-            let mut forged = bytes[..bytes.len() - 32].to_vec();
-            forged[at..at + 4].copy_from_slice(&value.to_le_bytes());
-            forged.extend_from_slice(&checksum(&forged));
+            let forged = forged(&bytes, |body| {
+                body[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            });
             assert_eq!(
                 KeySlots::decode(&forged).unwrap_err().kind(),
                 ErrorKind::Corrupt,
