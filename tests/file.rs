@@ -167,15 +167,37 @@ fn an_older_copy_of_the_file_is_found_with_an_anchor() {
 }
 
 #[test]
+fn another_vault_of_the_same_key_is_found_with_an_anchor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, other) = (dir.path().join("v"), dir.path().join("other"));
+    let anchor = builder().create(&path, raw()).unwrap().anchor().unwrap();
+    let vault = builder().create(&other, raw()).unwrap();
+    vault.user(UserId::LOCAL).create(secret("a")).unwrap();
+    assert!(vault.anchor().unwrap().counter() > anchor.counter());
+    drop(vault);
+    assert_kind(
+        builder().anchor(anchor).open(&other, raw()),
+        ErrorKind::RolledBack,
+    );
+}
+
+#[test]
 fn no_text_is_an_anchor_but_its_own() {
+    let (vault, tag) = ("0".repeat(32), "0".repeat(64));
+    assert!(format!("{vault}:1:{tag}").parse::<Anchor>().is_ok());
     for text in [
         "",
         "1",
-        "1:",
-        "x:00",
-        "-1:00",
-        &format!("1:{}", "0".repeat(63)),
-        &format!("1:{}", "é".repeat(32)),
+        &format!("{vault}:1:"),
+        &format!("{vault}::{tag}"),
+        &format!("{vault}:-1:{tag}"),
+        &format!("{vault}:x:{tag}"),
+        &format!("{vault}:1:{tag}0"),
+        &format!("{vault}:1:{}", &tag[1..]),
+        &format!("{vault}:1:{}", "é".repeat(32)),
+        &format!("{}:1:{tag}", &vault[1..]),
+        &format!("{tag}:1:{tag}"),
+        &format!("1:{tag}"),
     ] {
         assert_eq!(
             text.parse::<Anchor>().unwrap_err().kind(),

@@ -12,7 +12,11 @@
 
 use uuid::Uuid;
 
-use super::{aead, keys::KeyRing, record::keyed_digest};
+use super::{
+    aead,
+    keys::{KeyRing, VaultId},
+    record::keyed_digest,
+};
 use crate::{
     bytes::Reader,
     error::{Error, ErrorKind},
@@ -131,6 +135,11 @@ impl VaultRoot {
 }
 
 impl KeyRing {
+    /// The vault that these are the keys of.
+    pub(crate) fn vault_id(&self) -> VaultId {
+        self.vault
+    }
+
     /// The digest of a row as a member of its user's root.
     pub(crate) fn row_member(&self, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
         MemberDigest(*self.row_digest(info, row))
@@ -260,7 +269,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::crypto::keys::VaultId;
 
     fn member(byte: [u8; 32]) -> MemberDigest {
         MemberDigest(byte)

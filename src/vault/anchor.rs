@@ -3,14 +3,15 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    crypto::{KeyRing, VaultRoot},
+    crypto::{KeyRing, VaultId, VaultRoot},
     error::{Error, FieldError},
 };
 
-/// The state that a vault was in: how often it was written, and a keyed digest of all that it then had.
+/// The state that a vault was in: which vault, how often it was written, and a keyed digest of all that it then had.
 ///
 /// A vault notices by itself when something in its file was changed, taken away or rolled back. It cannot notice when the
-/// whole file is replaced by an older copy, since that copy was right once. A program that keeps the anchor elsewhere,
+/// whole file is replaced by an older copy, or by another vault that the same key opens, since that is right by itself.
+/// A program that keeps the anchor elsewhere,
 /// where whoever can replace the file cannot write, can demand it: see [`VaultBuilder::anchor`](crate::VaultBuilder::anchor).
 ///
 /// ```
@@ -25,6 +26,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchor {
+    vault: VaultId,
     counter: u64,
     tag: [u8; 32],
 }
@@ -37,6 +39,7 @@ impl Anchor {
 
     pub(super) fn of(keys: &KeyRing, root: &VaultRoot) -> Anchor {
         Anchor {
+            vault: keys.vault_id(),
             counter: root.counter,
             tag: keys.root_tag(root),
         }
@@ -49,15 +52,20 @@ impl Anchor {
 
         let found = Anchor::of(keys, root);
         let same: bool = found.tag.ct_eq(&self.tag).into();
-        found.counter > self.counter || (found.counter == self.counter && same)
+        found.vault == self.vault
+            && (found.counter > self.counter || (found.counter == self.counter && same))
     }
 }
 
 impl fmt::Display for Anchor {
-    /// The counter, a colon, and the digest in hexadecimal digits.
+    /// The vault's id, the counter and the digest, with colons in between; the first and the last in hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.counter)?;
-        self.tag.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let hex = |f: &mut fmt::Formatter<'_>, bytes: &[u8]| {
+            bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        };
+        hex(f, &self.vault.0)?;
+        write!(f, ":{}:", self.counter)?;
+        hex(f, &self.tag)
     }
 }
 
@@ -69,23 +77,29 @@ impl FromStr for Anchor {
     /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if this is not what `Display` writes.
     fn from_str(text: &str) -> Result<Anchor, Error> {
         parse(text).ok_or_else(|| {
-            let msg = "an anchor is a number, a colon and 64 hexadecimal digits";
+            let msg = "an anchor is 32 hexadecimal digits, a number and 64 hexadecimal digits, with colons in between";
             Error::validation(vec![FieldError::value_error("anchor", msg)])
         })
     }
 }
 
 fn parse(text: &str) -> Option<Anchor> {
-    let (counter, digits) = text.split_once(':')?;
-    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let (vault, rest) = text.split_once(':')?;
+    let (counter, tag) = rest.split_once(':')?;
+    Some(Anchor {
+        vault: VaultId(hexadecimal(vault)?),
+        counter: counter.parse().ok()?,
+        tag: hexadecimal(tag)?,
+    })
+}
+
+fn hexadecimal<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    if digits.len() != 2 * N || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    let mut tag = [0; 32];
-    for (byte, at) in tag.iter_mut().zip((0..64).step_by(2)) {
+    let mut bytes = [0; N];
+    for (byte, at) in bytes.iter_mut().zip((0..2 * N).step_by(2)) {
         *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
     }
-    Some(Anchor {
-        counter: counter.parse().ok()?,
-        tag,
-    })
+    Some(bytes)
 }
