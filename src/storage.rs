@@ -29,10 +29,10 @@ mod file;
 mod frozen;
 mod memory;
 
-#[cfg(feature = "file")]
-pub(crate) use file::{FileStorage, FileWriter};
 #[cfg(all(test, feature = "file"))]
 pub(crate) use file::disk;
+#[cfg(feature = "file")]
+pub(crate) use file::{FileStorage, FileWriter};
 #[cfg(feature = "file")]
 pub(crate) use frozen::FrozenStorage;
 pub(crate) use memory::MemoryStorage;

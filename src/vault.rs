@@ -26,6 +26,8 @@ mod progress;
 mod reload;
 mod slots;
 mod state;
+#[cfg(all(test, feature = "file"))]
+mod tampering;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "file")]

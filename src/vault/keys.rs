@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    errors::{no_key_slots, storage_error},
+    errors::{no_key_slots, rolled_back, storage_error},
     progress::Progress,
     slots::KeySlots,
     state::{State, UserState, hold, wait_until_unused},
@@ -137,9 +137,8 @@ impl State {
         let _locking = hold(&self.locking);
         let old = self.keys()?;
         let new = replace(&old)?;
-        let mut slots = self
-            .slots()?
-            .ok_or_else(|| no_key_slots("its keys are not kept"))?;
+        let slots = self.known_slots(&old)?;
+        let mut slots = slots.ok_or_else(|| no_key_slots("its keys are not kept"))?;
         slots.reseal(current, &new)?;
         self.store_slots(&new, &slots)?;
         self.publish_keys(new);
@@ -153,12 +152,20 @@ impl State {
     ) -> Result<T, Error> {
         let _locking = hold(&self.locking);
         let keys = self.keys()?;
-        let mut slots = self
-            .slots()?
-            .ok_or_else(|| no_key_slots("it has no key slots"))?;
+        let slots = self.known_slots(&keys)?;
+        let mut slots = slots.ok_or_else(|| no_key_slots("it has no key slots"))?;
         let changed = change(&mut slots, &keys)?;
         self.store_slots(&keys, &slots)?;
         Ok(changed)
+    }
+
+    /// What the vault is opened with, if it is what was stored last: what is made of it is stored as right.
+    fn known_slots(&self, keys: &KeyRing) -> Result<Option<KeySlots>, Error> {
+        let stored = self.storage.keys().map_err(storage_error)?;
+        if keys.keys_digest(stored.as_deref()) != hold(&self.ledger).root.keys {
+            return Err(rolled_back());
+        }
+        stored.map(|bytes| KeySlots::decode(&bytes)).transpose()
     }
 
     /// Stores what the vault is opened with, together with the vault's root, which is sealed with the current data key
