@@ -94,6 +94,9 @@ impl Engine {
         let opened = caught(|| {
             Database::builder()
                 .set_cache_size(CACHE)
+                // Redb trusts what it reads, its lists of free pages among it, and where they are damaged it can
+                // panic twice, which ends the process. So every page is compared with its checksum first.
+                .set_check_integrity_on_open(true)
                 .create_with_backend(backend)
         });
         let database = match opened {

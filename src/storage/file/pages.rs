@@ -3,7 +3,8 @@
 //! A page of redb's is 4,096 bytes times a power of two, the *order*, and the order is in the reference: a number of
 //! 64 bits, of which the upper five are the order. Redb allocates and fills the memory for a page before it asks for
 //! its bytes, so a file of a few pages could make it take up 4 GiB. Here every page that is read is searched for
-//! references, and one to a page that is larger than the whole file makes it unreadable.
+//! references, and one to a page that is larger than the whole file, or than any that keyward has use for, makes it
+//! unreadable.
 //!
 //! A crash leaves such references, too: redb compacts with commits of one phase, whose pages may be half written. It
 //! opens the file by checking what the last commit wrote against its checksums, and takes the commit before if they do
@@ -29,6 +30,9 @@ use std::{
 const PAGE: u64 = 4096;
 /// A region has at most so many pages, since a reference has 20 bits for the index of one.
 const REGION: u32 = 1 << 20;
+/// The largest page that there can be. A leaf is as large as its largest value needs: a secret's row, what the vault is
+/// opened with, or redb's list of what is free in a region of 4 GiB. None of them has 1 MiB.
+const LARGEST: u64 = 16 * 1024 * 1024;
 const HEADER: usize = 320;
 const SLOTS: [usize; 2] = [64, 192];
 /// Of the header's byte 9: which slot, and how it was written.
@@ -147,12 +151,12 @@ impl Known {
         Some(())
     }
 
-    /// Where the page is to which the number at `at` refers; `None` if it is larger than the file.
+    /// Where the page is to which the number at `at` refers; `None` if it is larger than it can be.
     fn follow(&self, page: &[u8], at: usize, length: u64) -> Option<u64> {
         let number = u64_at(page, at)?;
         let order = number >> 59;
         let size = PAGE << order;
-        if size > length {
+        if size > length.min(LARGEST) {
             return None;
         }
         let index = number & (0xF_FFFF >> order);
@@ -177,7 +181,7 @@ fn definitions(page: &[u8], length: u64) -> Option<()> {
         }
         if *definition.get(9)? != 0 {
             let order = u64_at(definition, 10)? >> 59;
-            if PAGE << order > length || name == SAVEPOINTS {
+            if PAGE << order > length.min(LARGEST) || name == SAVEPOINTS {
                 return None;
             }
         }
