@@ -15,18 +15,25 @@ use crate::{
 mod anchor;
 mod batch;
 mod builder;
-#[cfg(all(test, feature = "file"))]
+#[cfg(test)]
+#[cfg(feature = "file")]
 mod crash;
 mod errors;
+#[cfg(test)]
+#[cfg(all(feature = "file", target_os = "linux"))]
+mod hostile;
 mod ids;
 mod keys;
+#[cfg(test)]
+mod locking;
 mod plan;
 mod progress;
 #[cfg(feature = "file")]
 mod reload;
 mod slots;
 mod state;
-#[cfg(all(test, feature = "file"))]
+#[cfg(test)]
+#[cfg(feature = "file")]
 mod tampering;
 #[cfg(test)]
 mod tests;

@@ -249,10 +249,9 @@ const OPERATIONS: &[Operation] = &[
             vault.import(&path, raw(5)).map(drop)
         },
         model: |model| {
-            [1, 4]
-                .map(|user| model.put(user, "i", "value-of-i"))
-                .into_iter()
-                .collect()
+            for user in [1, 4] {
+                model.put(user, "i", "value-of-i");
+            }
         },
     },
     Operation {

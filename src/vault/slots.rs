@@ -351,6 +351,8 @@ mod tests {
         assert_eq!(KeySlots::decode(&bytes).unwrap().encode(), bytes);
     }
 
+    type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
     #[test]
     fn lengths_beyond_what_keyward_writes_are_refused() {
         let bytes = slots(&KeySource::raw([7; 32])).encode();
@@ -367,7 +369,6 @@ mod tests {
             let wrapped = [&length.to_le_bytes()[..], &vec![0; length as usize]].concat();
             body.splice(22..22, wrapped);
         };
-        type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
         let cases: [(Change<'_>, bool); 9] = [
             (&|_| {}, true),
             (&|body| put(body, master, 71), false),

@@ -138,6 +138,8 @@ struct Committed {
     users: Vec<Seen>,
 }
 
+type Step<'a> = &'a dyn Fn(&UserVault, &UserVault) -> Result<(), Error>;
+
 /// Every state of a vault, the last one last.
 struct History(Vec<Committed>);
 
@@ -150,7 +152,6 @@ impl History {
                 .bind(tool, name)
                 .default_for_tool()
         };
-        type Step<'a> = &'a dyn Fn(&UserVault, &UserVault) -> Result<(), Error>;
         let steps: [Step<'_>; 11] = [
             &|_, _| Ok(()),
             &|a, _| {
@@ -214,7 +215,7 @@ impl History {
     }
 }
 
-/// What became of a forgery.
+/// What became of a attack.
 enum Outcome {
     Unchanged,
     Earlier,
@@ -353,54 +354,54 @@ fn with_value(row: &SealedRow, other: &SealedRow) -> SealedRow {
 
 #[test]
 fn what_was_committed_opens() {
-    let mut forger = Forger::new();
-    let all: Vec<Contents> = forger.states().map(|state| state.stored.clone()).collect();
+    let mut attack = Forger::new();
+    let all: Vec<Contents> = attack.states().map(|state| state.stored.clone()).collect();
     for (i, stored) in all.iter().enumerate() {
-        forger.judge(&format!("state {i}"), stored);
+        attack.judge(&format!("state {i}"), stored);
     }
     let Outcomes {
         unchanged, earlier, ..
-    } = forger.outcomes;
-    assert_eq!((unchanged, earlier), (1, all.len() as u32 - 1));
+    } = attack.outcomes;
+    assert_eq!((unchanged, earlier as usize), (1, all.len() - 1));
 }
 
 #[test]
 fn no_two_rows_can_be_exchanged() {
-    let mut forger = Forger::new();
-    let now = forger.now();
+    let mut attack = Forger::new();
+    let now = attack.now();
     let places = now.places();
     for (i, &first) in places.iter().enumerate() {
         for &second in &places[i + 1..] {
             let (one, two) = (now.row(first), now.row(second));
             let exchanged = |one: SealedRow, two: SealedRow| now.with(first, two).with(second, one);
             let whole = exchanged((**one).clone(), (**two).clone());
-            forger.refuse("rows", &whole);
+            attack.refuse("rows", &whole);
             let values = exchanged(with_value(two, one), with_value(one, two));
-            forger.refuse("metadata", &values);
+            attack.refuse("metadata", &values);
             let metadata = exchanged(with_value(one, two), with_value(two, one));
-            forger.refuse("values", &metadata);
+            attack.refuse("values", &metadata);
         }
     }
-    println!("{:?}", forger.outcomes);
+    println!("{:?}", attack.outcomes);
 }
 
 #[test]
 fn no_row_of_another_time_place_or_vault_can_be_put_in_place() {
-    let mut forger = Forger::new();
-    let (now, rows) = (forger.now(), forger.rows());
+    let mut attack = Forger::new();
+    let (now, rows) = (attack.now(), attack.rows());
     let new = RowTag([9; 16]);
     for user in now.users.keys() {
         for row in &rows {
-            forger.refuse("a row more", &now.with((*user, new), (**row).clone()));
+            attack.refuse("a row more", &now.with((*user, new), (**row).clone()));
         }
     }
     for place in now.places() {
         let own = Arc::clone(now.row(place));
         for row in rows.iter().filter(|row| **row != own) {
-            forger.refuse("another row", &now.with(place, (**row).clone()));
+            attack.refuse("another row", &now.with(place, (**row).clone()));
             // With the metadata of another, it would be bound elsewhere.
-            forger.refuse("another's value", &now.with(place, with_value(&own, row)));
-            forger.refuse(
+            attack.refuse("another's value", &now.with(place, with_value(&own, row)));
+            attack.refuse(
                 "another's metadata",
                 &now.with(place, with_value(row, &own)),
             );
@@ -410,28 +411,28 @@ fn no_row_of_another_time_place_or_vault_can_be_put_in_place() {
                 key_id,
                 ..(*own).clone()
             };
-            forger.refuse("another data key", &now.with(place, row));
+            attack.refuse("another data key", &now.with(place, row));
         }
         let mut gone = now.clone();
         gone.rows(place.0).remove(&place.1);
-        forger.refuse("a row less", &gone);
+        attack.refuse("a row less", &gone);
         for user in now.users.keys().filter(|user| **user != place.0) {
-            forger.refuse(
+            attack.refuse(
                 "a row of two users",
                 &now.with((*user, place.1), (*own).clone()),
             );
             let moved = gone.with((*user, place.1), (*own).clone());
-            forger.refuse("a row of another user", &moved);
+            attack.refuse("a row of another user", &moved);
         }
     }
-    println!("{:?}", forger.outcomes);
+    println!("{:?}", attack.outcomes);
 }
 
 #[test]
 fn no_user_can_be_put_in_anothers_place_or_time() {
-    let mut forger = Forger::new();
-    let now = forger.now();
-    let users: Vec<(UserTag, (SealedRoot, Rows))> = forger
+    let mut attack = Forger::new();
+    let now = attack.now();
+    let users: Vec<(UserTag, (SealedRoot, Rows))> = attack
         .states()
         .flat_map(|state| state.stored.users.clone())
         .collect();
@@ -439,33 +440,33 @@ fn no_user_can_be_put_in_anothers_place_or_time() {
         for at in now.users.keys().copied().chain([*tag, UserTag([9; 16])]) {
             let mut forged = now.clone();
             if forged.users.insert(at, user.clone()).as_ref() != Some(user) {
-                forger.refuse("another user", &forged);
+                attack.refuse("another user", &forged);
             }
             let mut forged = now.clone();
             if let Some((root, _)) = forged.users.get_mut(&at)
                 && *root != user.0
             {
                 *root = user.0.clone();
-                forger.refuse("another root", &forged);
+                attack.refuse("another root", &forged);
             }
         }
     }
     for tag in now.users.keys() {
         let mut forged = now.clone();
         forged.users.remove(tag);
-        forger.refuse("a user less", &forged);
+        attack.refuse("a user less", &forged);
         let mut forged = now.clone();
         forged.rows(*tag).clear();
-        forger.refuse("a user without rows", &forged);
+        attack.refuse("a user without rows", &forged);
     }
-    println!("{:?}", forger.outcomes);
+    println!("{:?}", attack.outcomes);
 }
 
 /// Keys, root and users, each of any state of either vault.
 #[test]
 fn parts_of_different_states_make_none() {
-    let mut forger = Forger::new();
-    let all: Vec<Contents> = forger.states().map(|state| state.stored.clone()).collect();
+    let mut attack = Forger::new();
+    let all: Vec<Contents> = attack.states().map(|state| state.stored.clone()).collect();
     let mut committed = 0;
     for keys in &all {
         for root in &all {
@@ -477,21 +478,21 @@ fn parts_of_different_states_make_none() {
                 };
                 if all.contains(&forged) {
                     committed += 1;
-                    forger.judge("a state", &forged);
+                    attack.judge("a state", &forged);
                 } else {
-                    forger.refuse("parts", &forged);
+                    attack.refuse("parts", &forged);
                 }
             }
         }
     }
-    println!("{committed} were states; {:?}", forger.outcomes);
+    println!("{committed} were states; {:?}", attack.outcomes);
 }
 
 /// Every sealed thing with each byte changed, or of another length.
 #[test]
 fn no_byte_of_a_row_or_a_root_can_be_changed() {
-    let mut forger = Forger::new();
-    let now = forger.now();
+    let mut attack = Forger::new();
+    let now = attack.now();
     let variants = |sealed: &Sealed| -> Vec<Sealed> {
         let bytes = sealed.as_bytes();
         let flips = (0..bytes.len()).flat_map(|at| {
@@ -516,36 +517,36 @@ fn no_byte_of_a_row_or_a_root_can_be_changed() {
                 value,
                 ..(**row).clone()
             };
-            forger.refuse("a value", &now.with(place, row));
+            attack.refuse("a value", &now.with(place, row));
         }
         for metadata in variants(&row.metadata) {
             let row = SealedRow {
                 metadata,
                 ..(**row).clone()
             };
-            forger.refuse("metadata", &now.with(place, row));
+            attack.refuse("metadata", &now.with(place, row));
         }
     }
     let mut forged = now.clone();
     for root in variants(&now.root.root) {
         forged.root.root = root;
-        forger.refuse("the vault's root", &forged);
+        attack.refuse("the vault's root", &forged);
     }
     for (tag, (root, _)) in &now.users {
         for variant in variants(&root.root) {
             let mut forged = now.clone();
             forged.users.get_mut(tag).unwrap().0.root = variant;
-            forger.refuse("a user's root", &forged);
+            attack.refuse("a user's root", &forged);
         }
     }
-    println!("{:?}", forger.outcomes);
+    println!("{:?}", attack.outcomes);
 }
 
 /// The checksum of the keys is not keyed: a forger makes another.
 #[test]
 fn no_byte_of_the_keys_can_be_changed() {
-    let mut forger = Forger::new();
-    let now = forger.now();
+    let mut attack = Forger::new();
+    let now = attack.now();
     let body = &now.keys[..now.keys.len() - 32];
     let mut forged = now.clone();
     for at in 0..body.len() {
@@ -553,17 +554,17 @@ fn no_byte_of_the_keys_can_be_changed() {
             let mut body = body.to_vec();
             body[at] ^= mask;
             forged.keys = [&body[..], &now.keys[body.len()..]].concat();
-            forger.refuse("with the old checksum", &forged);
+            attack.refuse("with the old checksum", &forged);
             let sum = checksum(&body);
             forged.keys = [&body[..], &sum].concat();
-            forger.refuse("with its checksum", &forged);
+            attack.refuse("with its checksum", &forged);
         }
         forged.keys = now.keys[..at].to_vec();
-        forger.refuse("shorter", &forged);
+        attack.refuse("shorter", &forged);
         forged.keys = [&body[..at], &checksum(&body[..at])].concat();
-        forger.refuse("shorter, with its checksum", &forged);
+        attack.refuse("shorter, with its checksum", &forged);
     }
-    println!("{:?}", forger.outcomes);
+    println!("{:?}", attack.outcomes);
 }
 
 /// Puts what was stored in the place of what is, behind the back of a vault that is open.

@@ -1,0 +1,151 @@
+//! What locking leaves behind, what unlocking checks, and what every write counts.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    NewSecret, SecretPatch,
+    error::ErrorKind,
+    storage::{Transaction, UserChange},
+};
+
+fn raw(byte: u8) -> KeySource {
+    KeySource::raw([byte; 32])
+}
+
+fn secret(name: &str) -> NewSecret {
+    NewSecret::new(name, format!("value-of-{name}"))
+}
+
+fn vault() -> Vault {
+    let vault = Vault::builder().in_memory_with_key(raw(1)).unwrap();
+    vault.user(UserId::LOCAL).create(secret("a")).unwrap();
+    vault
+}
+
+#[test]
+fn no_call_has_the_keys_when_the_vault_has_been_locked() {
+    let vault = vault();
+    let keys = Arc::downgrade(&vault.state.keys().unwrap());
+    let user = vault.state.user(UserId::LOCAL);
+    let working = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let work = |_: &_, _: &_| {
+                working.store(true, Ordering::Release);
+                // The vault is being locked meanwhile, and this call goes on for a while.
+                while !vault.state.is_locked() {
+                    thread::yield_now();
+                }
+                for _ in 0..1000 {
+                    thread::yield_now();
+                    assert!(
+                        keys.strong_count() > 0,
+                        "they are wiped in the middle of a call"
+                    );
+                }
+                Ok(())
+            };
+            vault.state.read(&user, work).unwrap();
+        });
+        while !working.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        vault.lock().unwrap();
+        assert_eq!(keys.strong_count(), 0);
+    });
+}
+
+#[test]
+fn no_snapshot_of_a_user_outlives_locking() {
+    let vault = vault();
+    let user = vault.state.user(UserId::LOCAL);
+    let snapshot = Arc::downgrade(&user.snapshot.load_full().unwrap());
+    vault.lock().unwrap();
+    assert!(snapshot.upgrade().is_none());
+    assert!(user.snapshot.load().is_none());
+}
+
+#[test]
+fn what_went_away_while_the_vault_was_locked_is_found_when_it_is_unlocked() {
+    let vault = vault();
+    let lost = UserId::new(Uuid::from_u128(1));
+    vault.user(lost).create(secret("b")).unwrap();
+    let tag = vault.state.keys().unwrap().user_tag(lost);
+    let storage = &vault.state.storage;
+    let before = storage.keys().unwrap();
+    vault.add_key(raw(1), raw(2)).unwrap();
+    let now = storage.keys().unwrap();
+    vault.lock().unwrap();
+
+    // The vault's root is the one that the vault left in both cases.
+    let put = |keys: &Option<Vec<u8>>| {
+        let keys = Transaction {
+            keys: keys.clone(),
+            ..Transaction::default()
+        };
+        storage.commit(keys).unwrap();
+    };
+    put(&before);
+    let error = vault.unlock(raw(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RolledBack, "key slots");
+    put(&now);
+    let change = |expected, root, put| Transaction {
+        users: vec![UserChange {
+            user: tag,
+            expected,
+            root,
+            put,
+            delete: Vec::new(),
+        }],
+        ..Transaction::default()
+    };
+    let user = storage.user(tag).unwrap().unwrap();
+    let root = Some(user.root);
+    storage
+        .commit(change(root.clone(), None, Vec::new()))
+        .unwrap();
+    let error = vault.unlock(raw(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RolledBack, "a user");
+    storage.commit(change(None, root, user.rows)).unwrap();
+    vault.unlock(raw(2)).unwrap();
+    vault.verify().unwrap();
+}
+
+#[test]
+fn every_write_counts() {
+    let vault = vault();
+    let user = vault.user(UserId::LOCAL);
+    let mut expected = 1;
+    let mut check = |what: &str| {
+        let keys = vault.state.keys().unwrap();
+        let tag = keys.user_tag(UserId::LOCAL);
+        let stored = vault.state.storage.user(tag).unwrap().unwrap();
+        let found = keys.open_user_root(tag, &stored.root).unwrap().counter;
+        assert_eq!(found, expected, "{what}");
+        expected += 1;
+    };
+    check("the first");
+    user.create(secret("b")).unwrap();
+    check("create");
+    user.update("b", SecretPatch::new().name("c")).unwrap();
+    check("update");
+    user.batch(|batch| {
+        batch.create(secret("d"));
+        batch.create(secret("e"));
+    })
+    .unwrap();
+    check("batch");
+    user.delete("d").unwrap();
+    check("delete");
+    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    check("rotation");
+}
