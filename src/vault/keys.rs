@@ -65,8 +65,8 @@ impl State {
             self.replace_keys(current, KeyRing::with_new_data_key)?;
         }
         let (mut done, total) = (0, self.usage()?.secrets);
-        for user in self.stored_users()? {
-            let user = self.user(user);
+        for root in self.user_roots()? {
+            let user = self.user(root.user);
             loop {
                 let resealed = self.reseal_some(&user)?;
                 if resealed == 0 {

@@ -22,10 +22,10 @@ use super::{
     verify::{check_members, stored_root},
 };
 use crate::{
-    crypto::{KeyRing, KeySource, MemberDigest, VaultRoot},
+    crypto::{KeyRing, KeySource, MemberDigest, UserRoot, VaultRoot},
     error::Error,
     quota::Usage,
-    sealed::UserTag,
+    sealed::{SealedRoot, UserTag},
     secret::UserId,
     snapshot::Snapshot,
     storage::{Storage, StorageError, Transaction, UserRows},
@@ -245,26 +245,29 @@ impl State {
 
     /// The users who have a secret, in the order of their ids.
     pub(super) fn users(&self) -> Result<Vec<UserId>, Error> {
-        let keys = self.keys()?;
-        let mut users = Vec::new();
-        for (tag, root) in self.storage.user_roots().map_err(storage_error)? {
-            let root = keys.open_user_root(tag, &root)?;
-            if root.usage.secrets > 0 {
-                users.push(root.user);
-            }
-        }
+        let roots = self.user_roots()?.into_iter();
+        let mut users: Vec<UserId> = roots
+            .filter(|root| root.usage.secrets > 0)
+            .map(|root| root.user)
+            .collect();
         users.sort_unstable();
         Ok(users)
     }
 
-    /// The users who have a root, in no order.
-    pub(super) fn stored_users(&self) -> Result<Vec<UserId>, Error> {
+    /// The roots that are stored, in no order: those that this process knows, no more and no fewer.
+    pub(super) fn user_roots(&self) -> Result<Vec<UserRoot>, Error> {
         let keys = self.keys()?;
-        let roots = self.storage.user_roots().map_err(storage_error)?;
-        roots
-            .iter()
-            .map(|(tag, root)| Ok(keys.open_user_root(*tag, root)?.user))
-            .collect()
+        let ledger = hold(&self.ledger);
+        let stored = self.storage.user_roots().map_err(storage_error)?;
+        let known = |(tag, root)| ledger.members.get(tag) == Some(&keys.user_member(*tag, root));
+        if stored.len() != ledger.members.len()
+            || !stored.iter().map(|(tag, root)| (tag, root)).all(known)
+        {
+            return Err(rolled_back());
+        }
+        drop(ledger);
+        let open = |(tag, root): &(UserTag, SealedRoot)| keys.open_user_root(*tag, root);
+        stored.iter().map(open).collect()
     }
 
     /// Puts other keys in the place of those in use. The caller keeps the vault from being locked meanwhile.
