@@ -12,13 +12,15 @@ use super::{
 use crate::{
     crypto::{KeyRing, KeySlotInfo, KeySource, UserRoot, VaultRoot},
     error::Error,
-    snapshot::Entry,
+    sealed::RowTag,
+    secret::SecretId,
     storage::Transaction,
 };
 
-/// As many records are sealed again in one transaction. In the crate's own tests a few, so that a few records take
-/// several.
-const ROTATION_BATCH: usize = if cfg!(test) { 8 } else { 256 };
+/// As many records are sealed again in one transaction: enough that the disk is not waited for all the time, and few
+/// enough that a write which comes in between does not wait long. In the crate's own tests a few, so that a few records
+/// take several.
+const ROTATION_BATCH: usize = if cfg!(test) { 8 } else { 1024 };
 
 impl State {
     pub(super) fn key_slots(&self) -> Result<Vec<KeySlotInfo>, Error> {
@@ -68,49 +70,74 @@ impl State {
         for root in self.user_roots()? {
             let user = self.user(root.user);
             loop {
-                let resealed = self.reseal_some(&user)?;
-                if resealed == 0 {
+                let outdated = self.outdated(&user)?;
+                if outdated.is_empty() {
                     break;
                 }
-                done += resealed as u64;
-                progress(Progress::new(done, total.max(done)));
+                for batch in outdated.chunks(ROTATION_BATCH) {
+                    let resealed = self.reseal(&user, batch)?;
+                    if resealed > 0 {
+                        done += resealed as u64;
+                        progress(Progress::new(done, total.max(done)));
+                    }
+                }
             }
+            // Of a user without records the root is left.
+            self.reseal(&user, &[])?;
         }
         self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))
     }
 
-    /// Seals up to a batch of the user's records again, and the root; the number of records. The user's root is of the
-    /// current data key in any case.
-    fn reseal_some(&self, user: &UserState) -> Result<usize, Error> {
+    /// The user's records that are sealed with an older data key, in the order of their names in the store: those of one
+    /// batch then lie on few pages, which are written once and not once for each record. What is written meanwhile is
+    /// sealed with the current key, so they only become fewer.
+    fn outdated(&self, user: &UserState) -> Result<Vec<(RowTag, SecretId)>, Error> {
+        self.read(user, |keys, secrets| {
+            let mut outdated: Vec<_> = secrets
+                .entries()
+                .iter()
+                .filter(|entry| entry.row.key_id != keys.current_id())
+                .map(|entry| (keys.row_tag(user.user, entry.id()), entry.id()))
+                .collect();
+            outdated.sort_unstable();
+            Ok(outdated)
+        })
+    }
+
+    /// Seals those of a user's records again that are still sealed with an older data key, and the root; the number of
+    /// records. If nothing is left to do, nothing is written.
+    fn reseal(&self, user: &UserState, records: &[(RowTag, SecretId)]) -> Result<usize, Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
         let base = self.load(user, &keys)?;
         let Some(old_root) = &base.sealed_root else {
             return Ok(0);
         };
-        let old = |entry: &Entry| entry.row.key_id != keys.current_id();
-        let batch: Vec<usize> = (0..base.entries().len())
-            .filter(|&at| old(&base.entries()[at]))
-            .take(ROTATION_BATCH)
-            .collect();
-        if batch.is_empty() && old_root.key_id == keys.current_id() {
-            return Ok(0);
-        }
         let mut root = UserRoot {
             counter: base.root.counter + 1,
             ..base.root.clone()
         };
         let mut entries = base.entries().to_vec();
-        let mut put = Vec::with_capacity(batch.len());
-        for &at in &batch {
+        let mut put = Vec::with_capacity(records.len());
+        for (tag, id) in records {
+            let Ok(at) = entries.binary_search_by_key(id, |entry| entry.id()) else {
+                continue;
+            };
             let entry = &entries[at];
+            if entry.row.key_id == keys.current_id() {
+                continue;
+            }
             let value = keys.open_value(entry.info(), &entry.row)?;
             let row = Arc::new(keys.seal_row(&entry.metadata, &value)?);
             root.rows.remove(&keys.row_member(entry.info(), &entry.row));
             root.rows.add(&keys.row_member(entry.info(), &row));
-            put.push((keys.row_tag(user.user, entry.id()), Arc::clone(&row)));
+            put.push((*tag, Arc::clone(&row)));
             entries[at] = Arc::new(entry.with_row(row));
         }
+        if put.is_empty() && old_root.key_id == keys.current_id() {
+            return Ok(0);
+        }
+        let resealed = put.len();
         let sealed_root = keys.seal_user_root(&root)?;
         let next = base.resealed(root, sealed_root, entries);
         let write = Write {
@@ -123,7 +150,7 @@ impl State {
         let mut ledger = hold(&self.ledger);
         let vault_root = ledger.root.clone();
         self.commit(&keys, &mut ledger, vault_root, vec![write])?;
-        Ok(batch.len())
+        Ok(resealed)
     }
 
     /// Puts other keys in the place of those in use, sealed with the same master key. When this returns, no call works
