@@ -60,7 +60,16 @@ impl<'a> Reader<'a> {
 ///
 /// If there are 4 GiB or more: no field of keyward's is that long.
 pub(crate) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).expect("a field is shorter than 4 GiB");
-    to.extend_from_slice(&length.to_le_bytes());
+    to.extend_from_slice(&length_prefix(bytes));
     to.extend_from_slice(bytes);
+}
+
+/// What leads the bytes.
+///
+/// # Panics
+///
+/// As [`put_bytes`] does.
+pub(crate) fn length_prefix(bytes: &[u8]) -> [u8; 4] {
+    let length = u32::try_from(bytes.len()).expect("a field is shorter than 4 GiB");
+    length.to_le_bytes()
 }

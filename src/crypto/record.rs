@@ -10,6 +10,7 @@ use super::{
     page::KeyBytes,
 };
 use crate::{
+    bytes::length_prefix,
     error::{Error, ErrorKind},
     metadata::Metadata,
     sealed::{RowTag, SealedRow, UserTag},
@@ -111,10 +112,15 @@ impl KeyRing {
             .context("keyward row digest")
             .field(info.user_id.as_uuid().as_bytes())
             .field(info.secret_id.as_uuid().as_bytes())
-            .field(&info.revision.to_le_bytes())
-            .field(row.metadata.as_bytes())
-            .field(row.value.as_bytes());
-        keyed_digest(self.digests(), &context)
+            .field(&info.revision.to_le_bytes());
+        let mut mac = hmac(self.digests());
+        mac.update(context.as_bytes());
+        // The last two fields, as a context would have them, but not copied into one.
+        for sealed in [&row.metadata, &row.value] {
+            mac.update(&length_prefix(sealed.as_bytes()));
+            mac.update(sealed.as_bytes());
+        }
+        Zeroizing::new(mac.finalize().into_bytes().into())
     }
 
     /// The secret's id and revision are sealed themselves, so they cannot be part of the context; the name of the row
@@ -154,9 +160,13 @@ fn binding_digest(info: &SecretInfo) -> [u8; 32] {
 
 /// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)).
 pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes any key");
+    let mut mac = hmac(key);
     mac.update(context.as_bytes());
     Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+fn hmac(key: &KeyBytes) -> Hmac<Sha256> {
+    KeyInit::new_from_slice(key).expect("HMAC takes any key")
 }
 
 fn truncate(digest: &[u8; 32]) -> [u8; 16] {
