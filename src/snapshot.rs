@@ -1,6 +1,8 @@
 //! A user's secrets at one moment, compiled for lookup.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 
 use crate::{
     crypto::{KeyRing, SetDigest, UserRoot},
@@ -78,24 +80,44 @@ impl Entry {
     }
 
     /// Where the secret goes by itself; `None` if it is no default.
-    pub(crate) fn default_place(&self) -> Option<(&ToolPattern, &Location)> {
+    pub(crate) fn place(&self) -> Option<Place> {
         if !self.info().is_default_for_tool {
             return None;
         }
-        Some((self.pattern.as_ref()?, self.location.as_ref()?))
+        Some(Place {
+            pattern: self.pattern.clone()?,
+            location: self.location.clone()?,
+        })
+    }
+
+    /// The same as the resolver has it.
+    fn binding(&self) -> Option<(ToolPattern, Location, SecretId)> {
+        let Place { pattern, location } = self.place()?;
+        Some((pattern, location, self.id()))
     }
 }
 
-/// A user's secrets at one moment. It never changes: a write makes another one.
+/// A user's secrets at one moment. It never changes: a write makes another one, which shares what it did not change.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// Oldest first: by id.
-    entries: Vec<Arc<Entry>>,
-    by_name: Arc<HashMap<Box<str>, usize>>,
+    entries: Entries,
+    by_name: HashTrieMapSync<Arc<str>, SecretId>,
+    /// Where the defaults go.
+    places: HashTrieSetSync<Place>,
     resolver: Resolver,
     /// The user's root, open and as it is stored; `None` there if it never was.
     pub(crate) root: UserRoot,
     pub(crate) sealed_root: Option<SealedRoot>,
+}
+
+/// Oldest first: by id.
+pub(crate) type Entries = RedBlackTreeMapSync<SecretId, Arc<Entry>>;
+
+/// Where a default goes, in canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) pattern: ToolPattern,
+    pub(crate) location: Location,
 }
 
 impl Snapshot {
@@ -104,31 +126,24 @@ impl Snapshot {
         Snapshot::new(UserRoot::new(user), None, Vec::new())
     }
 
-    /// `entries` are in the order of their ids.
-    pub(crate) fn new(
-        root: UserRoot,
-        sealed_root: Option<SealedRoot>,
-        entries: Vec<Arc<Entry>>,
-    ) -> Snapshot {
-        debug_assert!(entries.is_sorted_by_key(|entry| entry.id()));
-        let by_name = entries
-            .iter()
-            .enumerate()
-            .map(|(i, entry)| (entry.info().secret_name.as_str().into(), i))
-            .collect();
-        let mut resolver = Resolver::builder();
-        for entry in &entries {
-            if let Some((pattern, location)) = entry.default_place() {
-                resolver.add(pattern.clone(), location.clone(), entry.id());
-            }
-        }
-        Snapshot {
-            resolver: resolver.build(),
-            entries,
-            by_name: Arc::new(by_name),
+    fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Arc<Entry>>) -> Snapshot {
+        let mut snapshot = Snapshot {
+            entries: Entries::new_sync(),
+            by_name: HashTrieMapSync::new_sync(),
+            places: HashTrieSetSync::new_sync(),
+            resolver: Resolver::builder().build(),
             root,
             sealed_root,
+        };
+        let mut resolver = Resolver::builder();
+        for entry in entries {
+            if let Some(Place { pattern, location }) = entry.place() {
+                resolver.add(pattern, location, entry.id());
+            }
+            snapshot.insert(entry);
         }
+        snapshot.resolver = resolver.build();
+        snapshot
     }
 
     /// Opens the metadata of a user's rows, and checks that they are the rows that the root speaks of.
@@ -142,19 +157,76 @@ impl Snapshot {
         &self,
         root: UserRoot,
         sealed_root: SealedRoot,
-        entries: Vec<Arc<Entry>>,
+        entries: Entries,
     ) -> Snapshot {
         Snapshot {
             entries,
-            by_name: Arc::clone(&self.by_name),
+            by_name: self.by_name.clone(),
+            places: self.places.clone(),
             resolver: self.resolver.clone(),
             root,
             sealed_root: Some(sealed_root),
         }
     }
 
-    pub(crate) fn entries(&self) -> &[Arc<Entry>] {
+    /// These secrets, but for some that are others by now, or gone.
+    pub(crate) fn changed(
+        &self,
+        root: UserRoot,
+        sealed_root: SealedRoot,
+        changes: Vec<(SecretId, Option<Arc<Entry>>)>,
+    ) -> Snapshot {
+        let mut next = self.resealed(root, sealed_root, self.entries.clone());
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        // First what goes: two secrets may exchange their names.
+        for (id, entry) in &changes {
+            if let Some(old) = self.by_id(*id) {
+                next.remove(old);
+                removed.extend(old.binding());
+            }
+            added.extend(entry.as_ref().and_then(|entry| entry.binding()));
+        }
+        for entry in changes.into_iter().filter_map(|(_, entry)| entry) {
+            next.insert(entry);
+        }
+        if removed != added {
+            next.resolver = next.compiled();
+        }
+        next
+    }
+
+    fn compiled(&self) -> Resolver {
+        let mut resolver = Resolver::builder();
+        for (pattern, location, id) in self.entries.values().filter_map(|entry| entry.binding()) {
+            resolver.add(pattern, location, id);
+        }
+        resolver.build()
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>) {
+        let name = entry.info().secret_name.as_str().into();
+        self.by_name.insert_mut(name, entry.id());
+        if let Some(place) = entry.place() {
+            self.places.insert_mut(place);
+        }
+        self.entries.insert_mut(entry.id(), entry);
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        self.entries.remove_mut(&entry.id());
+        self.by_name.remove_mut(entry.info().secret_name.as_str());
+        if let Some(place) = entry.place() {
+            self.places.remove_mut(&place);
+        }
+    }
+
+    pub(crate) fn entries(&self) -> &Entries {
         &self.entries
+    }
+
+    /// Whether a default goes there.
+    pub(crate) fn has_default_at(&self, place: &Place) -> bool {
+        self.places.contains(place)
     }
 
     pub(crate) fn resolver(&self) -> &Resolver {
@@ -162,15 +234,11 @@ impl Snapshot {
     }
 
     pub(crate) fn by_id(&self, id: SecretId) -> Option<&Arc<Entry>> {
-        let i = self
-            .entries
-            .binary_search_by_key(&id, |entry| entry.id())
-            .ok()?;
-        Some(&self.entries[i])
+        self.entries.get(&id)
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.by_name.get(name).map(|&i| &self.entries[i])
+        self.by_name.get(name).and_then(|id| self.by_id(*id))
     }
 
     /// What a text means as the name of a secret, in a reference or a call: the id of one of the user's secrets means

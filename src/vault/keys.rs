@@ -95,7 +95,7 @@ impl State {
         self.read(user, |keys, secrets| {
             let mut outdated: Vec<_> = secrets
                 .entries()
-                .iter()
+                .values()
                 .filter(|entry| entry.row.key_id != keys.current_id())
                 .map(|entry| (keys.row_tag(user.user, entry.id()), entry.id()))
                 .collect();
@@ -117,13 +117,12 @@ impl State {
             counter: base.root.counter + 1,
             ..base.root.clone()
         };
-        let mut entries = base.entries().to_vec();
+        let mut entries = base.entries().clone();
         let mut put = Vec::with_capacity(records.len());
         for (tag, id) in records {
-            let Ok(at) = entries.binary_search_by_key(id, |entry| entry.id()) else {
+            let Some(entry) = base.by_id(*id) else {
                 continue;
             };
-            let entry = &entries[at];
             if entry.row.key_id == keys.current_id() {
                 continue;
             }
@@ -132,7 +131,7 @@ impl State {
             root.rows.remove(&keys.row_member(entry.info(), &entry.row));
             root.rows.add(&keys.row_member(entry.info(), &row));
             put.push((*tag, Arc::clone(&row)));
-            entries[at] = Arc::new(entry.with_row(row));
+            entries.insert_mut(*id, Arc::new(entry.with_row(row)));
         }
         if put.is_empty() && old_root.key_id == keys.current_id() {
             return Ok(0);

@@ -16,7 +16,7 @@ use crate::{
     quota::{Quota, Usage},
     request::{ValidPatch, ValidSecret, check_default},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId, mask},
-    snapshot::{Entry, Snapshot},
+    snapshot::{Place, Snapshot},
 };
 
 /// One operation of a write, its fields valid by themselves.
@@ -238,15 +238,6 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The secrets that this write leaves alone.
-    fn unchanged(&self) -> impl Iterator<Item = &Entry> {
-        self.base
-            .entries()
-            .iter()
-            .map(|entry| &**entry)
-            .filter(|entry| !self.changes.contains_key(&entry.id()))
-    }
-
     /// The changes, and the user's usage after them, if they may be made.
     pub(super) fn finish(self) -> Result<(Changes, Usage), Error> {
         self.check_names()?;
@@ -310,34 +301,22 @@ impl<'a> Plan<'a> {
         {
             wanted.push(Place::of(&metadata.info)?);
         }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let mut taken: HashSet<Place> = self
-            .unchanged()
-            .filter_map(Entry::default_place)
-            .map(|(pattern, location)| Place {
-                pattern: pattern.clone(),
-                location: location.clone(),
-            })
-            .collect();
+        // What the secrets of this write have until then.
+        let changed = self.changes.keys().filter_map(|id| self.base.by_id(*id));
+        let freed: HashSet<Place> = changed.filter_map(|entry| entry.place()).collect();
+        let mut taken = HashSet::new();
         for place in wanted {
-            if let Some(place) = taken.replace(place) {
+            let stays = self.base.has_default_at(&place) && !freed.contains(&place);
+            if stays || taken.contains(&place) {
                 return Err(Error::new(
                     ErrorKind::DefaultTaken,
                     format!("another secret is the default for {place}: make that one none first"),
                 ));
             }
+            taken.insert(place);
         }
         Ok(())
     }
-}
-
-/// Where a default goes, in canonical form.
-#[derive(PartialEq, Eq, Hash)]
-struct Place {
-    pattern: ToolPattern,
-    location: Location,
 }
 
 impl Place {

@@ -120,7 +120,7 @@ impl State {
             let rules = self.rules(to);
             let mut plan = Plan::new(&base, &rules);
             other.read(from, |keys, secrets| {
-                for entry in secrets.entries() {
+                for entry in secrets.entries().values() {
                     let value = keys.open_value(entry.info(), &entry.row)?;
                     let chars = value.expose_secret();
                     let check = self.settings.bounds.value().check("secret_value", chars);

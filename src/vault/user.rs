@@ -105,7 +105,7 @@ impl UserVault {
         self.vault.read(&self.user, |_, snapshot| {
             Ok(snapshot
                 .entries()
-                .iter()
+                .values()
                 .map(|entry| entry.info().clone())
                 .collect())
         })

@@ -186,44 +186,40 @@ impl<'a> Write<'a> {
             usage,
             ..base.root.clone()
         };
-        let mut entries = base.entries().to_vec();
+        let mut entries = Vec::with_capacity(changes.len());
         let (mut put, mut delete) = (Vec::new(), Vec::new());
         for (id, change) in changes {
-            let old = entries.binary_search_by_key(&id, |entry| entry.id());
-            if let Ok(at) = old {
-                root.rows
-                    .remove(&keys.row_member(entries[at].info(), &entries[at].row));
+            let old = base.by_id(id);
+            if let Some(old) = old {
+                root.rows.remove(&keys.row_member(old.info(), &old.row));
             }
             match (change, old) {
                 (Change::Write { metadata, value }, old) => {
                     let row = Arc::new(match (value, old) {
                         (Some(value), _) => keys.seal_row(&metadata, &value)?,
-                        (None, Ok(at)) => reseal(keys, &entries[at], &metadata)?,
-                        (None, Err(_)) => return Err(storage_error(StorageError::RootChanged)),
+                        (None, Some(old)) => reseal(keys, old, &metadata)?,
+                        (None, None) => return Err(storage_error(StorageError::RootChanged)),
                     });
                     root.rows.add(&keys.row_member(&metadata.info, &row));
                     put.push((keys.row_tag(user.user, id), Arc::clone(&row)));
                     let entry = Entry::new(*metadata, row).ok_or_else(|| {
                         Error::new(ErrorKind::Validation, "the secret's binding is not valid")
                     })?;
-                    match old {
-                        Ok(at) => entries[at] = Arc::new(entry),
-                        Err(at) => entries.insert(at, Arc::new(entry)),
-                    }
+                    entries.push((id, Some(Arc::new(entry))));
                 }
-                (Change::Delete, Ok(at)) => {
+                (Change::Delete, Some(_)) => {
                     delete.push(keys.row_tag(user.user, id));
-                    entries.remove(at);
+                    entries.push((id, None));
                 }
                 // Made and deleted by the same batch.
-                (Change::Delete, Err(_)) => {}
+                (Change::Delete, None) => {}
             }
         }
         let sealed_root = keys.seal_user_root(&root)?;
         Ok(Write {
             user,
+            next: base.changed(root, sealed_root, entries),
             base,
-            next: Snapshot::new(root, Some(sealed_root), entries),
             put,
             delete,
         })
