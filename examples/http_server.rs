@@ -29,21 +29,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: http_server VAULT PORT, or http_server VAULT check".into());
     };
     // Before the runtime: a passphrase takes its time, and is meant to.
-    let vault = open(Path::new(&path), &env::var("KEYWARD_PASSPHRASE")?)?;
+    let key = KeySource::passphrase(env::var("KEYWARD_PASSPHRASE")?);
     if port == "check" {
-        return check(&vault);
+        return check(&Vault::open(path, key)?);
     }
+    let vault = if Path::new(&path).exists() {
+        Vault::open(path, key)?
+    } else {
+        Vault::create(path, key)?
+    };
     let tokens = Tokens::parse(&env::var("KEYWARD_TOKENS")?)?;
     serve(vault, tokens, port.parse()?)
-}
-
-fn open(path: &Path, passphrase: &str) -> Result<Vault, keyward::Error> {
-    let key = KeySource::passphrase(passphrase);
-    if path.exists() {
-        Vault::open(path, key)
-    } else {
-        Vault::create(path, key)
-    }
 }
 
 fn check(vault: &Vault) -> Result<(), Box<dyn Error>> {

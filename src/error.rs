@@ -264,7 +264,8 @@ impl FieldError {
 
     /// What is wrong, for a program: `missing`, `string_type`, `string_unicode` (an unpaired surrogate),
     /// `string_too_short`, `string_too_long`, `bool_type`, `value_error`, `json_invalid`, `model_attributes_type` (the
-    /// body is no JSON object) or `uuid_parsing`.
+    /// body is no JSON object) or `uuid_parsing`; over HTTP, of a query, also `int_parsing`, `greater_than_equal` or
+    /// `less_than_equal`.
     pub fn error_type(&self) -> &str {
         self.error_type
     }

@@ -40,7 +40,7 @@
 //! | `GET /api/v1/secrets/{secret_id}` | the `SecretInfo` |
 //! | `PATCH /api/v1/secrets/{secret_id}` with a `SecretPatch` | the `SecretInfo` after it |
 //! | `DELETE /api/v1/secrets/{secret_id}` | `null` |
-//! | `GET /openapi.json` | this table as an OpenAPI document, for anyone: [`openapi`] |
+//! | `GET /openapi.json` | this table as an OpenAPI document, for anyone: [`openapi()`] |
 //!
 //! A page has at most `limit` secrets, 1 to 1,000, and 100 unless this is said. The next page is what comes after the
 //! last `secret_id` of this one; a page with fewer than `limit` secrets is the last. A patch without a body changes
@@ -65,14 +65,15 @@
 //! | 422 | the request is invalid | every error, as `{loc, msg, type}` |
 //! | 423 | the vault is locked | a text |
 //! | 500 | the store failed | a text |
+//! | 501 | a write to a snapshot of a vault | a text |
 //!
 //! For a 422, `loc` and `type` are those of FastAPI with Pydantic 2 and the same models with strict types, and so is `msg`
 //! where it does not repeat the input. Only JSON of RFC 8259 in UTF-8 without a byte order mark is read, and anything else
 //! is `json_invalid`; FastAPI takes `NaN` and UTF-16, too, and answers to bytes that are no text with a 400 that the
 //! contract does not name.
 //!
-//! No answer repeats what was sent. What happened in full, for a log, is the [`Arc`](std::sync::Arc)`<`[`Error`](crate::Error)`>`
-//! among the extensions of the response.
+//! No answer repeats what was sent. What happened in full, for a log, is the [`Error`](crate::Error) in an `Arc` among the
+//! extensions of the response. Its message may name a secret or a place, never a value.
 //!
 //! # Security
 //!

@@ -101,6 +101,7 @@ fn failure(error: Error) -> Response {
             _ => detail(status, "The total size limit of stored secrets is exceeded"),
         },
         ErrorKind::Locked => detail(status, "The vault is locked"),
+        ErrorKind::Unsupported => detail(status, "This vault can be read only"),
         _ => internal(),
     };
     response.extensions_mut().insert(Arc::new(error));

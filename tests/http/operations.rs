@@ -176,6 +176,32 @@ fn a_locked_vault_says_so() {
     assert_eq!(client.get(&path).status, 200);
 }
 
+#[cfg(feature = "file")]
+#[test]
+fn a_snapshot_is_read_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vault");
+    let key = || KeySource::raw([7; 32]);
+    let vault = Vault::create(&path, key()).unwrap();
+    let made = vault
+        .user(ALICE)
+        .create(NewSecret::new("a", "abcd"))
+        .unwrap();
+    drop(vault);
+    let client = Client::over(Vault::snapshot(&path, key()).unwrap());
+    let secret = format!("{SECRETS}{}", made.secret_id);
+    assert_eq!(client.get(&secret).json()["secret_name"], "a");
+    let body = r#"{"secret_name": "b", "secret_value": "abcd"}"#;
+    for (method, path) in [("POST", SECRETS), ("PATCH", &*secret), ("DELETE", &*secret)] {
+        let answer = client.send(method, path, body);
+        assert_eq!(answer.status, 501, "{method}");
+        assert_eq!(
+            answer.json(),
+            json!({"detail": "This vault can be read only"})
+        );
+    }
+}
+
 #[test]
 fn a_request_that_is_given_up_is_done_as_a_whole_or_not_at_all() {
     let client = Client::new();
