@@ -223,6 +223,21 @@ impl FieldError {
         }
     }
 
+    /// Of a part of a request other than its body: `path` or `query`.
+    #[cfg(feature = "http")]
+    pub(crate) fn outside_body(
+        part: &'static str,
+        name: &'static str,
+        error_type: &'static str,
+        msg: impl Into<Cow<'static, str>>,
+    ) -> FieldError {
+        FieldError {
+            loc: vec![LocSegment::from(part), LocSegment::from(name)],
+            msg: msg.into(),
+            error_type,
+        }
+    }
+
     pub(crate) fn field(
         name: &'static str,
         error_type: &'static str,
@@ -236,7 +251,8 @@ impl FieldError {
         FieldError::field(name, "value_error", format!("Value error, {msg}"))
     }
 
-    /// Where in the request: `body`, then the field's name (in a batch, the index of the operation before it).
+    /// Where in the request: `body`, then the field's name (in a batch, the index of the operation before it); of
+    /// malformed JSON, the number of characters before the place where it stops being JSON.
     pub fn loc(&self) -> &[LocSegment] {
         &self.loc
     }
@@ -246,8 +262,10 @@ impl FieldError {
         &self.msg
     }
 
-    /// What is wrong, for a program: `missing`, `string_type`, `string_too_short`, `string_too_long`,
-    /// `bool_type`, `value_error`, `json_invalid` or `model_attributes_type` (the body is no JSON object).
+    /// What is wrong, for a program: `missing`, `string_type`, `string_unicode` (an unpaired surrogate),
+    /// `string_too_short`, `string_too_long`, `bool_type`, `value_error`, `json_invalid`, `model_attributes_type` (the
+    /// body is no JSON object) or `uuid_parsing`; over HTTP, of a query, also `int_parsing`, `greater_than_equal` or
+    /// `less_than_equal`.
     pub fn error_type(&self) -> &str {
         self.error_type
     }

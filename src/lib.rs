@@ -105,6 +105,7 @@
 //! | a tool's output | [`Redactor`], [`RedactStream`], [`RedactTextStream`] |
 //! | why | [`UserVault::explain`], [`Explanation`] |
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
+//! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
 //! | the file, byte for byte | [`docs::format`] |
 //! | who is kept from what, and who is not | [`docs::threats`] |
@@ -120,6 +121,8 @@ pub mod docs;
 mod error;
 mod explain;
 mod format;
+#[cfg(feature = "http")]
+pub mod http;
 mod inject;
 mod inline;
 #[cfg(feature = "keyring")]

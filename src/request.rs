@@ -512,7 +512,7 @@ impl Errors {
             Given::WrongType => self.not_string(field),
             Given::NotUnicode => self.0.push(FieldError::field(
                 field,
-                "string_type",
+                "string_unicode",
                 "Input should be a valid string, unable to parse raw data as a unicode string",
             )),
         }

@@ -159,7 +159,7 @@ fn assert_wrong_types(case: &Case, error: &serde_json::Error) {
 fn what_is_no_json_object() {
     for (body, error_type, loc) in [
         ("", "json_invalid", r#"["body",0]"#),
-        ("{", "json_invalid", r#"["body",0]"#),
+        ("{", "json_invalid", r#"["body",1]"#),
         (
             "{\"secret_name\": \"n\",\n \"secret_value\": hunter2}",
             "json_invalid",
@@ -171,7 +171,7 @@ fn what_is_no_json_object() {
         ("null", "model_attributes_type", r#"["body"]"#),
         (
             r#"{"secret_name": "\ud800", "secret_value": "abcd"}"#,
-            "string_type",
+            "string_unicode",
             r#"["body","secret_name"]"#,
         ),
     ] {

@@ -7,7 +7,7 @@
 //! every program that links this crate reads JSON: a certain key then stands for nested JSON text.) The plain
 //! [`Deserialize`] of the requests works with any format, and cannot promise it.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::Utf8Error};
 
 use serde::{
     Deserialize, Deserializer,
@@ -21,6 +21,8 @@ use crate::{
     secret::SecretValue,
 };
 
+mod position;
+
 /// Reads the fields of a JSON object and wipes the text, whatever it was.
 pub(super) fn read(json: &mut [u8]) -> Result<Fields, Error> {
     let fields = read_unwiped(json);
@@ -29,8 +31,9 @@ pub(super) fn read(json: &mut [u8]) -> Result<Fields, Error> {
 }
 
 fn read_unwiped(json: &[u8]) -> Result<Fields, Error> {
-    let text = std::str::from_utf8(json).map_err(|error| malformed(error.valid_up_to()))?;
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(offset(text, &error)))?;
+    let text = std::str::from_utf8(json).map_err(|error| malformed(not_unicode(json, error)))?;
+    serde_json::from_str::<IgnoredAny>(text)
+        .map_err(|_| malformed(position::of_error(text).unwrap_or_default()))?;
     let body = text.trim_matches(WHITESPACE);
     if !body.starts_with('{') {
         return Err(not_an_object());
@@ -56,8 +59,8 @@ fn not_an_object() -> Error {
     Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
 }
 
-/// At `offset`, in bytes from its start, the text stops being JSON. The parser's own message is left out, since it may
-/// repeat what it found there.
+/// After `offset` characters the text stops being JSON. The parser's own message is left out, since it may repeat what it
+/// found there.
 fn malformed(offset: usize) -> Error {
     let loc = [LocSegment::Index(offset)];
     Error::validation(vec![FieldError::new(
@@ -67,11 +70,9 @@ fn malformed(offset: usize) -> Error {
     )])
 }
 
-fn offset(text: &str, error: &serde_json::Error) -> usize {
-    let lines = text
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1));
-    lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1)
+fn not_unicode(json: &[u8], error: Utf8Error) -> usize {
+    let valid = &json[..error.valid_up_to()];
+    std::str::from_utf8(valid).map_or(0, |text| text.chars().count())
 }
 
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];

@@ -1,6 +1,6 @@
 //! One user's part of a vault.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Bound, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -21,7 +21,7 @@ use crate::{
     quota::Usage,
     request::{NewSecret, SecretPatch},
     resolver::Match,
-    secret::{SecretInfo, SecretRef, UserId},
+    secret::{SecretId, SecretInfo, SecretRef, UserId},
 };
 
 /// The secrets of one user.
@@ -107,6 +107,42 @@ impl UserVault {
                 .entries()
                 .values()
                 .map(|entry| entry.info().clone())
+                .collect())
+        })
+    }
+
+    /// What can be read of the secrets after one of them, oldest first, at most `limit`. `None` begins with the first; an
+    /// id that is no secret's (any more) stands for its place among the ids.
+    ///
+    /// Pages that are read one after the other are whole: a secret that is there all the while is in exactly one.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, UserId, Vault};
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// for name in ["a", "b", "c"] {
+    ///     user.create(NewSecret::new(name, "7Jq2mWzX"))?;
+    /// }
+    /// let page = user.secrets_after(None, 2)?;
+    /// let rest = user.secrets_after(Some(page[1].secret_id), 2)?;
+    /// assert_eq!((page.len(), rest.len()), (2, 1));
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Locked`.
+    pub fn secrets_after(
+        &self,
+        after: Option<SecretId>,
+        limit: usize,
+    ) -> Result<Vec<SecretInfo>, Error> {
+        self.vault.read(&self.user, |_, snapshot| {
+            let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let entries = snapshot.entries().range((start, Bound::Unbounded));
+            Ok(entries
+                .take(limit)
+                .map(|(_, entry)| entry.info().clone())
                 .collect())
         })
     }

@@ -1,0 +1,90 @@
+//! The REST contract on loopback, over a vault in a file.
+//!
+//! ```text
+//! KEYWARD_PASSPHRASE='correct horse battery staple' \
+//! KEYWARD_TOKENS='sk-alice=6f2c1b6e-6a0e-4d0a-9f3e-2b8a4a9f5f10' \
+//! cargo run --features http --example http_server -- secrets.keyward 8080
+//!
+//! curl -H 'x-api-key: sk-alice' -H 'content-type: application/json' http://127.0.0.1:8080/api/v1/secrets/ \
+//!     -d '{"secret_name": "linear", "secret_value": "lin_api_Zq8wT3vN"}'
+//! ```
+//!
+//! The vault is made if it is not there. Port 0 is any free one; which, is said on the first line. With `check` instead
+//! of a port, everything that is stored is verified, and what each user has is printed.
+//!
+//! A real server has TLS in front of it, limits for rate and time, and other means than its environment to get keys.
+
+use std::{env, error::Error, path::Path};
+
+use keyward::{
+    KeySource, UserId, Vault,
+    http::{Authenticator, Credential},
+};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = env::args().skip(1);
+    let (Some(path), Some(port)) = (args.next(), args.next()) else {
+        return Err("usage: http_server VAULT PORT, or http_server VAULT check".into());
+    };
+    // Before the runtime: a passphrase takes its time, and is meant to.
+    let key = KeySource::passphrase(env::var("KEYWARD_PASSPHRASE")?);
+    if port == "check" {
+        return check(&Vault::open(path, key)?);
+    }
+    let vault = if Path::new(&path).exists() {
+        Vault::open(path, key)?
+    } else {
+        Vault::create(path, key)?
+    };
+    let tokens = Tokens::parse(&env::var("KEYWARD_TOKENS")?)?;
+    serve(vault, tokens, port.parse()?)
+}
+
+fn check(vault: &Vault) -> Result<(), Box<dyn Error>> {
+    vault.verify()?;
+    for user in vault.users()? {
+        let usage = vault.user(user).usage()?;
+        println!("{user} {} {}", usage.secrets, usage.bytes);
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn serve(vault: Vault, tokens: Tokens, port: u16) -> Result<(), Box<dyn Error>> {
+    let router = keyward::http::router(vault, tokens);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("http://{}", listener.local_addr()?);
+    axum::serve(listener, router).await?;
+    Ok(())
+}
+
+/// Who has which token. Of a token only the digest is kept.
+struct Tokens(Vec<([u8; 32], UserId)>);
+
+impl Tokens {
+    /// Reads `token=user,token=user`.
+    fn parse(text: &str) -> Result<Tokens, Box<dyn Error>> {
+        let pairs = text.split(',').map(|pair| {
+            let (token, user) = pair.rsplit_once('=').ok_or("a token has no user")?;
+            Ok((Sha256::digest(token).into(), user.parse()?))
+        });
+        pairs.collect::<Result<_, Box<dyn Error>>>().map(Tokens)
+    }
+}
+
+impl Authenticator for Tokens {
+    /// In constant time: every token is compared, and each to its end. Digests have one length, whatever was sent.
+    async fn authenticate(&self, credential: Credential<'_>) -> Option<UserId> {
+        let sent: [u8; 32] = Sha256::digest(credential.text()).into();
+        let (mut found, mut at) = (Choice::from(0), 0);
+        for (i, (token, _)) in (0_u64..).zip(&self.0) {
+            let same = token.ct_eq(&sent);
+            at = u64::conditional_select(&at, &i, same);
+            found |= same;
+        }
+        let (_, user) = self.0.get(usize::try_from(at).ok()?)?;
+        bool::from(found).then_some(*user)
+    }
+}

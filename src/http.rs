@@ -1,0 +1,245 @@
+//! The REST contract as an [`axum::Router`], for a runtime that lets its users manage their secrets.
+//!
+//! The paths, schemas and statuses are those of the secret management API of hosted agent platforms, so that their
+//! clients work unchanged. Needs the feature `http`.
+//!
+//! ```
+//! use axum::{body::Body, http::Request};
+//! use keyward::{UserId, Vault, http::{Authenticator, Credential}};
+//! use tower::ServiceExt;
+//!
+//! /// One user, one key. A real one looks the credential up, and compares it in constant time.
+//! struct OneKey;
+//!
+//! impl Authenticator for OneKey {
+//!     async fn authenticate(&self, credential: Credential<'_>) -> Option<UserId> {
+//!         (credential.text() == "sk-demo").then_some(UserId::LOCAL)
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let router = keyward::http::router(Vault::in_memory()?, OneKey);
+//! let request = Request::post("/api/v1/secrets/")
+//!     .header("x-api-key", "sk-demo")
+//!     .header("content-type", "application/json")
+//!     .body(Body::from(r#"{"secret_name": "linear", "secret_value": "lin_api_Zq8wT3vN"}"#))
+//!     .unwrap();
+//! assert_eq!(router.oneshot(request).await.unwrap().status(), 200);
+//! # Ok::<(), keyward::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! `examples/http_server.rs` serves it on loopback, over a vault in a file.
+//!
+//! # Operations
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /api/v1/secrets/` with a `NewSecret` | the [`SecretInfo`](crate::SecretInfo) |
+//! | `GET /api/v1/secrets/?limit=N&after=ID` | `{"data": [SecretInfo, …]}`, oldest first |
+//! | `GET /api/v1/secrets/{secret_id}` | the `SecretInfo` |
+//! | `PATCH /api/v1/secrets/{secret_id}` with a `SecretPatch` | the `SecretInfo` after it |
+//! | `DELETE /api/v1/secrets/{secret_id}` | `null` |
+//! | `GET /openapi.json` | this table as an OpenAPI document, for anyone: [`openapi()`] |
+//!
+//! A page has at most `limit` secrets, 1 to 1,000, and 100 unless this is said. The next page is what comes after the
+//! last `secret_id` of this one; a page with fewer than `limit` secrets is the last. A patch without a body changes
+//! nothing. A trailing slash too few or too many is redirected (307), as FastAPI does.
+//!
+//! # Who asks
+//!
+//! Any one of the headers `token`, `Authorization` (with or without `Bearer`) and `x-api-key` is enough; an
+//! [`Authenticator`] turns what it says into a user. If several are sent, all must name the same user. A header that is
+//! sent twice, is empty, or is not visible ASCII names nobody. Users are told apart before anything else of a request is
+//! looked at: who is nobody gets 401, whatever the rest of the request is.
+//!
+//! # Errors
+//!
+//! | status | when | `detail` |
+//! |---|---|---|
+//! | 400 | the body breaks off | a text |
+//! | 401 | no user | a text |
+//! | 404 | no such secret of this user; another user's is none | a text |
+//! | 409 | the name is taken, or another secret is the default for the same pattern and location | a text |
+//! | 413 | a quota would be exceeded, or the body is longer than any valid one | a text |
+//! | 422 | the request is invalid | every error, as `{loc, msg, type}` |
+//! | 423 | the vault is locked | a text |
+//! | 500 | the store failed | a text |
+//! | 501 | a write to a snapshot of a vault | a text |
+//!
+//! For a 422, `loc` and `type` are those of FastAPI with Pydantic 2 and the same models with strict types, and so is `msg`
+//! where it does not repeat the input. Only JSON of RFC 8259 in UTF-8 without a byte order mark is read, and anything else
+//! is `json_invalid`; FastAPI takes `NaN` and UTF-16, too, and answers to bytes that are no text with a 400 that the
+//! contract does not name.
+//!
+//! No answer repeats what was sent. What happened in full, for a log, is the [`Error`](crate::Error) in an `Arc` among the
+//! extensions of the response. Its message may name a secret or a place, never a value.
+//!
+//! # Security
+//!
+//! * Serve this over TLS, or on loopback. The router has no rate limit and no time limit: put them around it. Of no body
+//!   is more read than the longest valid request could take. What is left of a body that an answer did not need is
+//!   thrown away as it comes, up to that limit, so that the answer arrives; beyond it the connection ends.
+//! * The body is collected in a buffer that is wiped after use, and read without leaving copies. What the server read it
+//!   into from its socket is not keyward's to wipe: hyper, for one, keeps a buffer of each connection, and frees it as it
+//!   is.
+//! * This module writes no log and opens no span. A layer around it that logs bodies logs secrets, and one that logs
+//!   headers logs credentials.
+//! * A request whose client goes away is done as a whole or not at all.
+//! * The vault works on tokio's threads for blocking work, so this needs a tokio runtime.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRequestParts, RawPathParams, Request, State},
+    http::{Method, StatusCode, request::Parts},
+    response::Response,
+    routing::any,
+};
+use uuid::Uuid;
+
+use crate::vault::{UserVault, Vault};
+
+mod answer;
+mod auth;
+mod body;
+mod openapi;
+mod operations;
+mod page;
+
+pub use self::auth::{Authenticator, Credential, CredentialHeader};
+use self::{answer::Refusal, body::Received, operations::Target};
+
+const SECRETS: &str = "/api/v1/secrets/";
+const SECRET: &str = "/api/v1/secrets/{secret_id}";
+
+/// The REST contract over a vault: see the [module](self).
+///
+/// The router has no fallback, so that it can be merged into another one; its paths are those of the contract, and
+/// `/openapi.json`.
+pub fn router<A: Authenticator>(vault: Vault, authenticator: A) -> Router {
+    let service = Service {
+        document: openapi(&vault).to_string(),
+        body_limit: body::limit(vault.bounds()),
+        vault,
+        authenticator,
+    };
+    let at = |path: Path| {
+        any(move |State(service): State<Arc<Service<A>>>, request| service.answer(path, request))
+    };
+    Router::new()
+        .route(SECRETS, at(Path::Secrets))
+        .route(SECRET, at(Path::Secret))
+        .route(SECRETS.trim_end_matches('/'), at(Path::SecretsWithoutSlash))
+        .route(&format!("{SECRET}/"), at(Path::SecretWithSlash))
+        .route("/openapi.json", at(Path::Document))
+        .with_state(Arc::new(service))
+}
+
+/// The OpenAPI document that the [`router`] of a vault serves: the operations of the contract, and what is around them.
+pub fn openapi(vault: &Vault) -> serde_json::Value {
+    openapi::document(vault.bounds())
+}
+
+struct Service<A> {
+    vault: Vault,
+    authenticator: A,
+    /// The text of the OpenAPI document.
+    document: String,
+    /// In bytes.
+    body_limit: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Path {
+    Secrets,
+    Secret,
+    SecretsWithoutSlash,
+    SecretWithSlash,
+    Document,
+}
+
+impl Path {
+    /// The methods that are served here, as in the header `Allow`; `None` where every request is redirected.
+    fn methods(self) -> Option<&'static str> {
+        match self {
+            Path::Secrets => Some("GET, POST"),
+            Path::Secret => Some("GET, PATCH, DELETE"),
+            Path::SecretsWithoutSlash | Path::SecretWithSlash => None,
+            Path::Document => Some("GET"),
+        }
+    }
+}
+
+impl<A: Authenticator> Service<A> {
+    async fn answer(self: Arc<Self>, path: Path, request: Request) -> Response {
+        let (mut parts, mut body) = request.into_parts();
+        let done = self.work(path, &mut parts, &mut body).await;
+        let drained = match done {
+            Err(Refusal::TooLong) => false,
+            _ => body::drain(&parts.headers, body, self.body_limit).await,
+        };
+        answer::finish(done, drained)
+    }
+
+    async fn work(
+        &self,
+        path: Path,
+        parts: &mut Parts,
+        body: &mut Body,
+    ) -> Result<Response, Refusal> {
+        let allowed = path.methods();
+        if let Some(allowed) = allowed
+            && !allowed.split(", ").any(|method| parts.method == method)
+        {
+            return Err(Refusal::MethodNotAllowed(allowed));
+        }
+        match path {
+            Path::Secrets => self.secrets(parts, body).await,
+            Path::Secret => self.secret(parts, body).await,
+            // The locations are relative, so that they are right wherever the router is mounted and whatever the request
+            // says of its host. Only what can be an id is repeated in one.
+            Path::SecretsWithoutSlash => answer::redirect("secrets/", parts.uri.query()),
+            Path::SecretWithSlash => {
+                let path = parts.uri.path().trim_end_matches('/');
+                match path.rsplit('/').next() {
+                    Some(id) if Uuid::try_parse(id).is_ok() => {
+                        answer::redirect(&format!("../{id}"), parts.uri.query())
+                    }
+                    _ => Err(Refusal::NoSuchPath),
+                }
+            }
+            Path::Document => Ok(answer::json_text(StatusCode::OK, self.document.clone())),
+        }
+    }
+
+    async fn secrets(&self, parts: &Parts, body: &mut Body) -> Result<Response, Refusal> {
+        let user = self.user(parts).await?;
+        if parts.method == Method::GET {
+            return operations::list(user, parts.uri.query().unwrap_or_default()).await;
+        }
+        let body = Received::read(&parts.headers, body, self.body_limit).await?;
+        operations::create(user, body, self.vault.bounds().clone()).await
+    }
+
+    async fn secret(&self, parts: &mut Parts, body: &mut Body) -> Result<Response, Refusal> {
+        let user = self.user(parts).await?;
+        let params = RawPathParams::from_request_parts(parts, &()).await.ok();
+        let target = Target::from_path(params.as_ref());
+        match parts.method {
+            Method::GET => operations::read(user, target).await,
+            Method::DELETE => operations::delete(user, target).await,
+            _ => {
+                let body = Received::read(&parts.headers, body, self.body_limit).await?;
+                operations::update(user, target, body, self.vault.bounds().clone()).await
+            }
+        }
+    }
+
+    async fn user(&self, parts: &Parts) -> Result<UserVault, Refusal> {
+        let user = auth::user(&self.authenticator, &parts.headers).await?;
+        Ok(self.vault.user(user))
+    }
+}

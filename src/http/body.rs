@@ -1,0 +1,190 @@
+//! The body of a request: read within a limit, into memory that is wiped.
+
+use std::{future::poll_fn, pin::Pin};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    http::{
+        HeaderMap,
+        header::{CONTENT_TYPE, EXPECT},
+    },
+};
+use zeroize::Zeroizing;
+
+use super::answer::Refusal;
+use crate::{
+    bounds::{Bounds, TEXT},
+    error::{Error, FieldError},
+    request::{NewSecret, SecretPatch},
+};
+
+/// The longest body that is read, in bytes: every field at its longest and every character of it escaped, and some room
+/// for names, space and fields that are ignored.
+pub(super) fn limit(bounds: &Bounds) -> usize {
+    /// `\ud83d\ude00`.
+    const LONGEST_CHARACTER: usize = 12;
+    /// Name, tool pattern, location and format.
+    const TEXTS: usize = 4;
+    const ROOM: usize = 16 * 1024;
+    LONGEST_CHARACTER * (TEXTS * TEXT.max + bounds.value().max) + ROOM
+}
+
+/// A body as it came.
+pub(super) enum Received {
+    Empty,
+    /// Of another type than JSON.
+    NotJson,
+    Json(Zeroizing<Vec<u8>>),
+}
+
+impl Received {
+    /// # Errors
+    ///
+    /// If the body is longer than `limit`, or breaks off.
+    pub(super) async fn read(
+        headers: &HeaderMap,
+        body: &mut Body,
+        limit: usize,
+    ) -> Result<Received, Refusal> {
+        let text = collect(body, limit).await?;
+        if text.is_empty() {
+            return Ok(Received::Empty);
+        }
+        if !is_json(headers) {
+            return Ok(Received::NotJson);
+        }
+        Ok(Received::Json(text))
+    }
+
+    pub(super) fn new_secret(self, bounds: &Bounds) -> Result<NewSecret, Error> {
+        match self {
+            Received::Json(mut text) => NewSecret::from_json_within(&mut text, bounds),
+            Received::NotJson => Err(not_an_object()),
+            Received::Empty => Err(Error::validation(vec![FieldError::new(
+                [],
+                "missing",
+                "Field required",
+            )])),
+        }
+    }
+
+    /// In the contract, the body of a patch need not be there.
+    pub(super) fn patch(self, bounds: &Bounds) -> Result<SecretPatch, Error> {
+        match self {
+            Received::Json(mut text) => SecretPatch::from_json_within(&mut text, bounds),
+            Received::NotJson => Err(not_an_object()),
+            Received::Empty => Ok(SecretPatch::new()),
+        }
+    }
+}
+
+fn not_an_object() -> Error {
+    let msg = "Input should be a valid dictionary or object to extract fields from";
+    Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
+}
+
+/// Throws away what is left of a body. A server that closes a connection with something unread in it resets it, and the
+/// client may then never see the answer.
+///
+/// `false` if more than `limit` is left, or the client waits to be told to go on (RFC 9110, section 10.1.1), which it is not.
+pub(super) async fn drain(headers: &HeaderMap, mut body: Body, limit: usize) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    if headers.contains_key(EXPECT) || is_longer(&body, limit) {
+        return false;
+    }
+    let mut left = limit;
+    while let Some(Ok(data)) = next_data(&mut body).await {
+        match left.checked_sub(data.len()) {
+            Some(less) => left = less,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Whether a body says that it is longer than `limit`.
+fn is_longer(body: &Body, limit: usize) -> bool {
+    usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit)
+}
+
+async fn collect(body: &mut Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    if is_longer(body, limit) {
+        return Err(Refusal::TooLong);
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    while let Some(data) = next_data(body).await {
+        let data = data.map_err(|_| Refusal::Unreadable)?;
+        if data.len() > limit - text.len() {
+            return Err(Refusal::TooLong);
+        }
+        reserve(&mut text, data.len());
+        text.extend_from_slice(&data);
+    }
+    Ok(text)
+}
+
+/// The next data of a body. Trailers are left out.
+async fn next_data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
+    loop {
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
+        match frame.map(|frame| frame.into_data().ok()) {
+            Ok(None) => {}
+            Ok(Some(data)) => return Some(Ok(data)),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+}
+
+/// Makes room for `more` bytes. A vector that grows by itself frees what it had without wiping it.
+fn reserve(text: &mut Zeroizing<Vec<u8>>, more: usize) {
+    let needed = text.len() + more;
+    if needed > text.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * text.capacity())));
+        larger.extend_from_slice(text);
+        *text = larger;
+    }
+}
+
+/// Whether FastAPI would read it as JSON: `application/json`, or any `application/…+json`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let Some((kind, subtype)) = essence.split_once('/') else {
+        return false;
+    };
+    let subtype = subtype.to_ascii_lowercase();
+    kind.eq_ignore_ascii_case("application")
+        && !subtype.contains('/')
+        && (subtype == "json" || subtype.ends_with("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growing_keeps_the_text() {
+        let mut text = Zeroizing::new(b"ab".to_vec());
+        reserve(&mut text, 100);
+        assert!(text.capacity() >= 102);
+        assert_eq!(**text, *b"ab");
+    }
+
+    #[test]
+    fn the_limit_admits_the_longest_request() {
+        let bounds = Bounds::default();
+        let text = |chars: usize| r"\ud83d\ude00".repeat(chars);
+        let body = format!(
+            r#"{{"secret_name": "{0}", "secret_value": "{1}", "tool_name": "{0}", "tool_arg": "{0}", "is_default_for_tool": false, "format": "{{}}{2}"}}"#,
+            text(TEXT.max),
+            text(bounds.value().max),
+            text(TEXT.max - 2),
+        );
+        assert!(body.len() < limit(&bounds));
+        NewSecret::from_json(&mut body.into_bytes()).unwrap();
+    }
+}

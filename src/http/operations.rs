@@ -1,0 +1,117 @@
+//! The operations. The vault works where blocking is allowed, and goes on there if the client goes away: what it writes
+//! is written as a whole.
+
+use axum::{extract::RawPathParams, http::StatusCode, response::Response};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    answer::{self, Refusal},
+    body::Received,
+    page::Page,
+};
+use crate::{
+    bounds::Bounds,
+    error::{Error, FieldError},
+    secret::{SecretId, SecretInfo},
+    vault::UserVault,
+};
+
+/// The secret that a path names.
+pub(super) struct Target(Result<SecretId, FieldError>);
+
+impl Target {
+    /// `None` for a path that is no UTF-8.
+    pub(super) fn from_path(params: Option<&RawPathParams>) -> Target {
+        let text = params.and_then(|params| {
+            let mut named = params.iter().filter(|(name, _)| *name == "secret_id");
+            Some(named.next()?.1)
+        });
+        let id = text.and_then(|text| Uuid::try_parse(text).ok());
+        Target(
+            id.map(SecretId::new)
+                .ok_or_else(|| invalid_uuid("path", "secret_id")),
+        )
+    }
+
+    /// The secret, and what the body asks for; else all errors of both. Malformed JSON hides every other error, as in
+    /// FastAPI, which parses the body first.
+    fn with<T>(self, body: Result<T, Error>) -> Result<(SecretId, T), Error> {
+        match (self.0, body) {
+            (Ok(id), Ok(body)) => Ok((id, body)),
+            (Ok(_), Err(error)) => Err(error),
+            (Err(path), Ok(_)) => Err(Error::validation(vec![path])),
+            (Err(path), Err(error)) => {
+                let fields = error.field_errors();
+                if fields
+                    .iter()
+                    .any(|field| field.error_type() == "json_invalid")
+                {
+                    return Err(error);
+                }
+                let all = std::iter::once(path).chain(fields.iter().cloned());
+                Err(Error::validation(all.collect()))
+            }
+        }
+    }
+}
+
+/// The message of Pydantic goes on with the character that it found, and where.
+pub(super) fn invalid_uuid(part: &'static str, name: &'static str) -> FieldError {
+    FieldError::outside_body(part, name, "uuid_parsing", "Input should be a valid UUID")
+}
+
+pub(super) async fn create(
+    user: UserVault,
+    body: Received,
+    bounds: Bounds,
+) -> Result<Response, Refusal> {
+    blocking(move || user.create(body.new_secret(&bounds)?)).await
+}
+
+pub(super) async fn list(user: UserVault, query: &str) -> Result<Response, Refusal> {
+    let page = Page::from_query(query)?;
+    blocking(move || {
+        let data = user.secrets_after(page.after, page.limit)?;
+        Ok(List { data })
+    })
+    .await
+}
+
+#[derive(Serialize)]
+struct List {
+    data: Vec<SecretInfo>,
+}
+
+pub(super) async fn read(user: UserVault, target: Target) -> Result<Response, Refusal> {
+    let id = target.0?;
+    blocking(move || user.secret(id)).await
+}
+
+pub(super) async fn update(
+    user: UserVault,
+    target: Target,
+    body: Received,
+    bounds: Bounds,
+) -> Result<Response, Refusal> {
+    blocking(move || {
+        let (id, patch) = target.with(body.patch(&bounds))?;
+        user.update(id, patch)
+    })
+    .await
+}
+
+pub(super) async fn delete(user: UserVault, target: Target) -> Result<Response, Refusal> {
+    let id = target.0?;
+    blocking(move || user.delete(id)).await
+}
+
+/// Reading is done here as well: the first use of a user waits for the store.
+async fn blocking<T: Serialize + Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<Response, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(answer::json(StatusCode::OK, &done?)),
+        Err(_) => Err(Refusal::Interrupted),
+    }
+}
