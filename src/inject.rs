@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     call::{InjectionPolicy, ToolCall},
@@ -19,14 +19,16 @@ use crate::{
     snapshot::{Entry, Snapshot},
 };
 
+mod forms;
 pub(crate) mod place;
 pub(crate) mod plan;
 mod references;
+mod text;
 
 pub use self::plan::{SkipReason, Verdict};
 use self::{
     place::Undo,
-    plan::{Decision, Plan},
+    plan::{Decision, Denial, DenialReason, Plan},
 };
 
 /// What became of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
@@ -60,6 +62,10 @@ pub struct Injection {
     skipped: Vec<Skipped>,
     redactor: Redactor,
     undo: Vec<Undo>,
+    /// The text in place of which another was put, if the arguments are text.
+    text: Option<Zeroizing<String>>,
+    /// Whether null stood where an object of arguments was made.
+    was_null: bool,
 }
 
 /// One place that was filled.
@@ -163,76 +169,96 @@ impl fmt::Debug for Injection {
     }
 }
 
-/// Fills the arguments of a call.
-pub(crate) fn inject(
-    keys: &KeyRing,
-    snapshot: &Snapshot,
-    policy: &InjectionPolicy,
-    call: &ToolCall<'_>,
-    args: &mut Map<String, Value>,
-) -> Result<Injection, Error> {
-    let mut injection = Injection {
-        filled: Vec::new(),
-        skipped: Vec::new(),
-        redactor: Redactor::new(),
-        undo: Vec::new(),
-    };
-    let mut texts = Vec::new();
-    for (location, entry, outcome) in outcomes(Plan::new(snapshot, policy, call, args, 1)?)? {
-        let info = entry.info();
-        let reason = match outcome {
-            Ok(reason) => reason,
-            Err(reason) => {
-                injection.skipped.push(Skipped {
-                    location,
-                    secret_id: info.secret_id,
-                    secret_name: info.secret_name.clone(),
-                    reason,
-                });
-                continue;
-            }
+/// Fills the arguments of one call.
+pub(crate) struct Injector<'a> {
+    pub(crate) keys: &'a KeyRing,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) policy: &'a InjectionPolicy,
+    pub(crate) call: &'a ToolCall<'a>,
+}
+
+/// Why the arguments of a call were not filled.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// What the error of a denied call does not tell: the audit alone gets it.
+    pub(crate) denial: Option<Denial>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure {
+            error,
+            denial: None,
+        }
+    }
+}
+
+impl Injector<'_> {
+    pub(crate) fn inject(&self, args: &mut Map<String, Value>) -> Result<Injection, Failure> {
+        let mut injection = Injection {
+            filled: Vec::new(),
+            skipped: Vec::new(),
+            redactor: Redactor::new(),
+            undo: Vec::new(),
+            text: None,
+            was_null: false,
         };
-        let value = keys.open_value(info, &entry.row)?;
-        let reference = redact::reference(&info.secret_name, info.secret_id);
-        let text = entry.format.as_ref().map(|format| format.apply(&value));
-        if let Some(text) = &text {
-            injection.redactor.add(reference.clone(), text);
-        }
-        injection.redactor.add(reference, &value);
-        texts.push(text.unwrap_or(value));
-        injection.filled.push(Filled {
-            location,
-            secret_id: info.secret_id,
-            secret_name: info.secret_name.clone(),
-            revision: info.revision,
-            pattern: entry.pattern.clone(),
-            reason,
-            replaced: false,
-        });
-    }
-    for (filled, text) in injection.filled.iter_mut().zip(texts) {
-        match place::put(args, &filled.location, text.into_string()) {
-            Ok(undo) => {
-                filled.replaced = filled.reason == Reason::Default && undo.replaced_a_value();
-                injection.undo.push(undo);
+        let plan = Plan::new(self.snapshot, self.policy, self.call, args, 1)?;
+        let mut texts = Vec::new();
+        for (location, entry, outcome) in outcomes(plan)? {
+            let info = entry.info();
+            let reason = match outcome {
+                Ok(reason) => reason,
+                Err(reason) => {
+                    injection.skipped.push(Skipped {
+                        location,
+                        secret_id: info.secret_id,
+                        secret_name: info.secret_name.clone(),
+                        reason,
+                    });
+                    continue;
+                }
+            };
+            let value = self.keys.open_value(info, &entry.row)?;
+            let reference = redact::reference(&info.secret_name, info.secret_id);
+            let text = entry.format.as_ref().map(|format| format.apply(&value));
+            if let Some(text) = &text {
+                injection.redactor.add(reference.clone(), text);
             }
-            Err(mut text) => {
-                text.zeroize();
-                injection.wipe(args);
-                return Err(Error::new(
-                    ErrorKind::Validation,
-                    "a secret does not fit into the arguments",
-                ));
+            injection.redactor.add(reference, &value);
+            texts.push(text.unwrap_or(value));
+            injection.filled.push(Filled {
+                location,
+                secret_id: info.secret_id,
+                secret_name: info.secret_name.clone(),
+                revision: info.revision,
+                pattern: entry.pattern.clone(),
+                reason,
+                replaced: false,
+            });
+        }
+        for (filled, text) in injection.filled.iter_mut().zip(texts) {
+            match place::put(args, &filled.location, text.into_string()) {
+                Ok(undo) => {
+                    filled.replaced = filled.reason == Reason::Default && undo.replaced_a_value();
+                    injection.undo.push(undo);
+                }
+                Err(mut text) => {
+                    text.zeroize();
+                    injection.wipe(args);
+                    let message = "a secret does not fit into the arguments";
+                    return Err(Error::new(ErrorKind::Validation, message).into());
+                }
             }
         }
+        Ok(injection)
     }
-    Ok(injection)
 }
 
 type Outcome<'s> = (Location, &'s Entry, Result<Reason, SkipReason>);
 
 /// What to do, or the first thing that makes the call fail.
-fn outcomes(plan: Plan<'_>) -> Result<Vec<Outcome<'_>>, Error> {
+fn outcomes(plan: Plan<'_>) -> Result<Vec<Outcome<'_>>, Failure> {
     let mut outcomes = Vec::with_capacity(plan.references.len() + plan.defaults.len());
     for reference in plan.references {
         match (reference.entry, reference.verdict) {
@@ -245,14 +271,30 @@ fn outcomes(plan: Plan<'_>) -> Result<Vec<Outcome<'_>>, Error> {
                     Ok(Reason::Reference)
                 },
             )),
-            _ => return Err(plan::denied_error(&reference.location)),
+            (entry, verdict) => {
+                return Err(Failure {
+                    error: plan::denied_error(&reference.location),
+                    denial: Some(Denial {
+                        location: reference.location,
+                        secret: entry.map(|entry| (entry.id(), entry.info().revision)),
+                        reason: DenialReason::Reference(verdict),
+                    }),
+                });
+            }
         }
     }
     for planned in plan.defaults {
         let outcome = match planned.decision {
             Decision::Fill => Ok(Reason::Default),
             Decision::Skip(reason) => Err(reason),
-            Decision::Fail(error) => return Err(error),
+            Decision::Fail(error) => {
+                let denial = (error.kind() == ErrorKind::Denied).then(|| Denial {
+                    location: planned.default.location().clone(),
+                    secret: Some((planned.entry.id(), planned.entry.info().revision)),
+                    reason: DenialReason::Supplied,
+                });
+                return Err(Failure { error, denial });
+            }
         };
         outcomes.push((planned.default.location().clone(), planned.entry, outcome));
     }

@@ -149,6 +149,12 @@ fn every_call_gets_what_the_table_says() {
                 assert_eq!(args, before, "{name}: all or nothing");
                 assert_eq!(explanation.failure, Some(error.to_string()), "{name}");
                 assert_no_value(case, &format!("{error} {error:?}"));
+                for form in forms(&case.args) {
+                    let mut args = form.clone();
+                    let failed = args.inject(&user, &call).unwrap_err();
+                    assert_eq!(args, form, "{name}: all or nothing");
+                    assert_eq!(failed.to_string(), error.to_string(), "{name}");
+                }
             }
             (None, Ok(injection)) => {
                 let after = object(case.after.as_deref().expect("arguments after the call"));
@@ -161,6 +167,15 @@ fn every_call_gets_what_the_table_says() {
                 injection.wipe(&mut args);
                 assert_eq!(args, before, "{name}: what stood there before");
                 assert_no_value(case, &format!("{injection:?}"));
+                for form in forms(&case.args) {
+                    let mut args = form.clone();
+                    let same = args.inject(&user, &call).unwrap();
+                    assert_eq!(args.read(), after, "{name}: {form:?}");
+                    assert_eq!(filled(&same), case.filled, "{name}: {form:?}");
+                    assert_eq!(skipped(&same), case.skipped, "{name}: {form:?}");
+                    args.wipe(&same);
+                    assert_eq!(args, form, "{name}: what stood there before");
+                }
             }
             (expected, result) => panic!("{name}: expected {expected:?}, got {result:?}"),
         }
@@ -168,6 +183,49 @@ fn every_call_gets_what_the_table_says() {
             case,
             &format!("{explanation} {explanation:?} {}", json!(explanation)),
         );
+    }
+}
+
+/// Arguments in the forms other than a map.
+#[derive(Debug, Clone, PartialEq)]
+enum Form {
+    Value(Value),
+    Text(String),
+}
+
+fn forms(args: &str) -> [Form; 3] {
+    let value = Value::Object(object(args));
+    [
+        Form::Text(args.to_owned()),
+        Form::Text(format!("{value:#}\n")),
+        Form::Value(value),
+    ]
+}
+
+impl Form {
+    fn inject(
+        &mut self,
+        user: &UserVault,
+        call: &ToolCall<'_>,
+    ) -> Result<Injection, keyward::Error> {
+        match self {
+            Form::Value(args) => user.inject_value(call, args),
+            Form::Text(args) => user.inject_str(call, args),
+        }
+    }
+
+    fn wipe(&mut self, injection: &Injection) {
+        match self {
+            Form::Value(args) => injection.wipe_value(args),
+            Form::Text(args) => injection.wipe_str(args),
+        }
+    }
+
+    fn read(&self) -> Map<String, Value> {
+        match self {
+            Form::Value(args) => args.as_object().unwrap().clone(),
+            Form::Text(args) => object(args),
+        }
     }
 }
 

@@ -103,6 +103,11 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
 }
 
 impl Undo {
+    /// The names and indices that lead to the outermost value that was replaced or made.
+    pub(super) fn outermost(&self) -> &[Box<str>] {
+        &self.location.tokens()[..self.depth]
+    }
+
     /// Whether there was a value, other than null.
     pub(super) fn replaced_a_value(&self) -> bool {
         self.previous
@@ -125,7 +130,7 @@ impl Undo {
 
     /// Puts back what stood there before.
     pub(crate) fn restore(&self, args: &mut Args) {
-        let (last, parents) = split_last(&self.location.tokens()[..self.depth]);
+        let (last, parents) = split_last(self.outermost());
         match (container(args, parents), self.previous.clone()) {
             (Some(Container::Object(members)), Some(previous)) => {
                 members.insert(last.to_string(), previous);
@@ -184,7 +189,7 @@ fn split_last(tokens: &[Box<str>]) -> (&str, &[Box<str>]) {
 }
 
 /// The array index that a token is: no sign, no leading zero (RFC 6901, section 4).
-fn index(token: &str) -> Option<usize> {
+pub(super) fn index(token: &str) -> Option<usize> {
     let canonical = token == "0" || !token.starts_with(['0', '+']);
     if canonical { token.parse().ok() } else { None }
 }

@@ -15,6 +15,7 @@ use crate::{
     location::Location,
     resolver::Match,
     schema::{self, Declaration},
+    secret::SecretId,
     snapshot::{Entry, Snapshot},
 };
 
@@ -106,6 +107,21 @@ impl fmt::Display for SkipReason {
             SkipReason::ParentFilled => "a location that contains this one holds a string",
         })
     }
+}
+
+/// What a denied call asked for, and why it did not get it.
+pub(crate) struct Denial {
+    pub(crate) location: Location,
+    /// The secret that was asked for, if there is one, and its revision.
+    pub(crate) secret: Option<(SecretId, u64)>,
+    pub(crate) reason: DenialReason,
+}
+
+pub(crate) enum DenialReason {
+    /// A reference that is not granted.
+    Reference(Verdict),
+    /// A value where a default is bound, which the policy refuses.
+    Supplied,
 }
 
 impl<'s> Plan<'s> {

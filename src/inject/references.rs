@@ -14,7 +14,7 @@ const REFERENCE: &str = "secret://";
 
 /// As deep may values lie in one another: what `serde_json` reads without being told otherwise. Deeper arguments could
 /// exhaust the stack, here or in the tool.
-const DEPTH: usize = 128;
+pub(super) const DEPTH: usize = 128;
 
 /// Visits every string value that is a reference as a whole, with where it stands and the name that it asks for, until
 /// `visit` breaks off.
@@ -125,7 +125,7 @@ fn search(value: &Value, path: &Path<'_>, visit: &mut Visit<'_>) -> ControlFlow<
     }
 }
 
-fn too_deep() -> Error {
+pub(super) fn too_deep() -> Error {
     let msg = format!(
         "Value error, the arguments lie more than {DEPTH} deep in one another: make them flatter"
     );

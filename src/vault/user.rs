@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     explain::{self, Explanation},
     format::Format,
-    inject::{self, Injection},
+    inject::{Failure, Injection, Injector},
     quota::Usage,
     request::{NewSecret, SecretPatch},
     resolver::Match,
@@ -202,9 +202,61 @@ impl UserVault {
         call: &ToolCall<'_>,
         args: &mut Map<String, Value>,
     ) -> Result<Injection, Error> {
-        self.vault.read(&self.user, |keys, snapshot| {
-            inject::inject(keys, snapshot, &self.vault.settings.policy, call, args)
-        })
+        self.fill(call, |injector| injector.inject(args))
+    }
+
+    /// Does what [`inject`](UserVault::inject) does with arguments that are a JSON value: an object, or null for none.
+    /// Null stays null unless something is put in; then it becomes an object.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, ToolCall, UserId, Vault};
+    /// use serde_json::json;
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("agno__linear__*", "api_key").default_for_tool())?;
+    ///
+    /// let mut args = json!({"title": "Login fails"});
+    /// let injection = user.inject_value(&ToolCall::new("agno__linear__create_issue"), &mut args)?;
+    /// assert_eq!(args["api_key"], "lin_api_Zq8wT3vN");
+    /// injection.wipe_value(&mut args);
+    /// assert_eq!(args, json!({"title": "Login fails"}));
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`inject`](UserVault::inject); also `Validation` for arguments that are neither an object nor null.
+    pub fn inject_value(&self, call: &ToolCall<'_>, args: &mut Value) -> Result<Injection, Error> {
+        self.fill(call, |injector| injector.inject_value(args))
+    }
+
+    /// Does what [`inject`](UserVault::inject) does with arguments that are JSON text, as several model APIs hand them
+    /// over. Text that is empty, or `null`, stands for no arguments.
+    ///
+    /// The text changes only where a secret goes: the order of the keys, the spaces and the digits of every number stay as
+    /// they are. A member that was not there comes last in its object. [`Injection::wipe_str`] puts the text back.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, ToolCall, UserId, Vault};
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("agno__linear__*", "api_key").default_for_tool())?;
+    ///
+    /// let mut args = r#"{ "title": "Login fails", "points": 1.50 }"#.to_owned();
+    /// let injection = user.inject_str(&ToolCall::new("agno__linear__create_issue"), &mut args)?;
+    /// assert_eq!(args, r#"{ "title": "Login fails", "points": 1.50,"api_key":"lin_api_Zq8wT3vN" }"#);
+    /// injection.wipe_str(&mut args);
+    /// assert_eq!(args, r#"{ "title": "Login fails", "points": 1.50 }"#);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`inject`](UserVault::inject); also `Validation` for text that is no JSON, or JSON that is neither an object
+    /// nor null, and for an object in it that has one name twice: readers of JSON differ in which one counts, so that the
+    /// tool might read another than the one that was looked at here.
+    pub fn inject_str(&self, call: &ToolCall<'_>, args: &mut String) -> Result<Injection, Error> {
+        self.fill(call, |injector| injector.inject_text(args))
     }
 
     /// Takes out of a tool's input schema what the defaults will fill, so that the model is not asked for it.
@@ -246,6 +298,22 @@ impl UserVault {
                 args,
             ))
         })
+    }
+
+    fn fill(
+        &self,
+        call: &ToolCall<'_>,
+        fill: impl FnOnce(&Injector<'_>) -> Result<Injection, Failure>,
+    ) -> Result<Injection, Error> {
+        let filled = self.vault.read(&self.user, |keys, snapshot| {
+            Ok(fill(&Injector {
+                keys,
+                snapshot,
+                policy: &self.vault.settings.policy,
+                call,
+            }))
+        })?;
+        filled.map_err(|failure| failure.error)
     }
 
     fn bounds(&self) -> &Bounds {
