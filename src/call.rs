@@ -19,6 +19,7 @@ pub struct ToolCall<'a> {
     tool: Cow<'a, str>,
     schema: Option<&'a Value>,
     origin: Origin,
+    id: Option<Cow<'a, str>>,
 }
 
 impl<'a> ToolCall<'a> {
@@ -28,6 +29,7 @@ impl<'a> ToolCall<'a> {
             tool: tool.into(),
             schema: None,
             origin: Origin::Model,
+            id: None,
         }
     }
 
@@ -46,6 +48,14 @@ impl<'a> ToolCall<'a> {
         self
     }
 
+    /// Gives the call an id by which it is found again in other logs, such as the model API's. It stands in the
+    /// [audit](crate::AuditEvent::call_id) and decides nothing.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Cow<'a, str>>) -> ToolCall<'a> {
+        self.id = Some(id.into());
+        self
+    }
+
     /// The tool's name.
     pub fn tool(&self) -> &str {
         &self.tool
@@ -54,6 +64,11 @@ impl<'a> ToolCall<'a> {
     /// The tool's input schema, if it was given.
     pub fn schema(&self) -> Option<&'a Value> {
         self.schema
+    }
+
+    /// The id of the call, if it was given one.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// Who wrote the arguments.

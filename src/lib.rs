@@ -104,6 +104,7 @@
 //! | the model's schema | [`UserVault::conceal`], [`Concealment`] |
 //! | a tool's output | [`Redactor`], [`RedactStream`], [`RedactTextStream`] |
 //! | why | [`UserVault::explain`], [`Explanation`] |
+//! | what happened | [`AuditSink`], [`AuditEvent`], [`AuditLog`] |
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
 //! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
@@ -111,6 +112,7 @@
 //! | who is kept from what, and who is not | [`docs::threats`] |
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bounds;
 mod bytes;
 mod call;
@@ -142,6 +144,10 @@ mod storage;
 mod vault;
 
 pub use crate::{
+    audit::{
+        AuditAction, AuditCheck, AuditEvent, AuditFault, AuditFaultKind, AuditHead, AuditLog,
+        AuditReason, AuditSink,
+    },
     bounds::Bounds,
     call::{InjectionPolicy, Origin, ToolCall},
     conceal::{Concealment, LeftLocation, LeftReason},
@@ -159,6 +165,8 @@ pub use crate::{
     vault::{Anchor, Batch, Progress, UserVault, Vault, VaultBuilder},
 };
 
+#[cfg(feature = "tracing")]
+pub use crate::audit::TracingSink;
 #[cfg(feature = "keyring")]
 pub use crate::keyring::KeyringProvider;
 

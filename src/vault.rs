@@ -5,6 +5,7 @@ use std::path::Path;
 use std::{fmt, sync::Arc};
 
 use crate::{
+    audit::{AuditAction, AuditEvent},
     bounds::Bounds,
     crypto::{KeySlotInfo, KeySource},
     error::Error,
@@ -19,6 +20,7 @@ mod builder;
 #[cfg(feature = "file")]
 mod crash;
 mod errors;
+mod events;
 #[cfg(test)]
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod hostile;
@@ -180,6 +182,11 @@ impl Vault {
         }
     }
 
+    /// How many events the [sink](VaultBuilder::audit) of this vault, and of others of the same builder, did not record.
+    pub fn lost_audit_events(&self) -> u64 {
+        self.state.settings.audit.lost()
+    }
+
     /// The users who have a secret, in the order of their ids.
     ///
     /// # Errors
@@ -218,7 +225,12 @@ impl Vault {
     ///
     /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`; the user's secrets are then as they were.
     pub fn delete_user(&self, user: UserId) -> Result<(), Error> {
-        self.state.delete_user(&self.state.user(user))
+        let deleted = self.state.delete_user(&self.state.user(user));
+        let told = AuditAction::UserDeleted;
+        self.state.tell_with(told, deleted, |(), event| AuditEvent {
+            user: Some(user),
+            ..event
+        })
     }
 
     /// Locks the vault and all its clones: the keys are wiped and what was opened is dropped before this returns. Every
@@ -231,7 +243,7 @@ impl Vault {
     ///
     /// `Unsupported` for a vault in memory that was made without a key: nothing could unlock it. Nothing has changed.
     pub fn lock(&self) -> Result<(), Error> {
-        self.state.lock()
+        self.state.tell(AuditAction::Locked, self.state.lock())
     }
 
     /// Unlocks the vault and all its clones. For an unlocked vault this checks the key and changes nothing.
@@ -245,7 +257,8 @@ impl Vault {
         reason = "the source is wiped when this returns"
     )]
     pub fn unlock(&self, key: KeySource) -> Result<(), Error> {
-        self.state.unlock(&key)
+        self.state
+            .tell(AuditAction::Unlocked, self.state.unlock(&key))
     }
 
     /// The ways to open this vault; none for a vault in memory that was made without a key.
@@ -279,7 +292,12 @@ impl Vault {
         reason = "the sources are wiped when this returns"
     )]
     pub fn add_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
-        self.state.add_key(&current, &new)
+        let slot = self.state.add_key(&current, &new);
+        let told = AuditAction::KeySlotAdded;
+        self.state.tell_with(told, slot, |slot, event| AuditEvent {
+            key_slot: Some(slot.id),
+            ..event
+        })
     }
 
     /// Puts `new` in the place of `current`, for example another passphrase. Only the one key slot is written, whatever
@@ -298,7 +316,12 @@ impl Vault {
         reason = "the sources are wiped when this returns"
     )]
     pub fn change_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
-        self.state.change_key(&current, &new)
+        let slot = self.state.change_key(&current, &new);
+        let told = AuditAction::KeySlotChanged;
+        self.state.tell_with(told, slot, |slot, event| AuditEvent {
+            key_slot: Some(slot.id),
+            ..event
+        })
     }
 
     /// Takes a way to open this vault away. The last one stays.
@@ -312,7 +335,12 @@ impl Vault {
     ///
     /// As for [`change_key`](Vault::change_key).
     pub fn remove_key(&self, slot: u32) -> Result<(), Error> {
-        self.state.remove_key(slot)
+        let removed = self.state.remove_key(slot);
+        let told = AuditAction::KeySlotRemoved;
+        self.state.tell_with(told, removed, |(), event| AuditEvent {
+            key_slot: Some(slot),
+            ..event
+        })
     }
 
     /// Makes a new master key. The vault can then be opened with the keys of `keep` alone, each of which must open it
@@ -330,7 +358,10 @@ impl Vault {
         keep: impl IntoIterator<Item = KeySource>,
     ) -> Result<(), Error> {
         let keep: Vec<KeySource> = keep.into_iter().collect();
-        self.state.rotate_master_key(&keep)
+        self.state.tell(
+            AuditAction::MasterKeyRotated,
+            self.state.rotate_master_key(&keep),
+        )
     }
 
     /// Seals every secret again, under a new data key. `current` is a key that opens the vault; `progress` is told how
@@ -352,7 +383,10 @@ impl Vault {
         current: KeySource,
         progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
-        self.state.rotate_data_key(&current, progress)
+        self.state.tell(
+            AuditAction::DataKeyRotated,
+            self.state.rotate_data_key(&current, progress),
+        )
     }
 
     /// Reads the file of a [snapshot](Vault::snapshot) again. Returns whether it had changed. Calls go on meanwhile, each
@@ -396,7 +430,8 @@ impl Vault {
     /// in the vault's place takes back every change since, which an [`Anchor`] notices.
     #[cfg(feature = "file")]
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.state.backup(path.as_ref())
+        self.state
+            .tell(AuditAction::BackedUp, self.state.backup(path.as_ref()))
     }
 
     /// Copies all secrets to a new vault file that has keys of its own, and that `key` opens. Ids, times and revisions stay.
@@ -413,7 +448,10 @@ impl Vault {
         reason = "the source is wiped when this returns"
     )]
     pub fn export(&self, path: impl AsRef<Path>, key: KeySource) -> Result<(), Error> {
-        self.state.export(path.as_ref(), &key)
+        self.state.tell(
+            AuditAction::Exported,
+            self.state.export(path.as_ref(), &key),
+        )
     }
 
     /// Adds all secrets of the vault that is in a file, which `key` opens, to this one: all or none. Each belongs to the
@@ -442,7 +480,8 @@ impl Vault {
     #[cfg(feature = "file")]
     pub fn import(&self, path: impl AsRef<Path>, key: KeySource) -> Result<Usage, Error> {
         let other = Vault::snapshot(path, key)?;
-        self.state.import(&other.state)
+        self.state
+            .tell(AuditAction::Imported, self.state.import(&other.state))
     }
 
     /// Makes the file of the vault as short as it can be. What was deleted or replaced is then no longer in it, not even

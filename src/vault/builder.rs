@@ -12,6 +12,7 @@ use super::{Vault, slots::KeySlots, state::State};
 #[cfg(feature = "file")]
 use super::{anchor::Anchor, errors::storage_error};
 use crate::{
+    audit::{Audit, AuditAction, AuditSink},
     bounds::Bounds,
     call::InjectionPolicy,
     crypto::{KdfParams, KeyRing, KeySource, MasterKey, VaultId},
@@ -52,6 +53,7 @@ pub(super) struct Settings {
     pub(super) mask: bool,
     pub(super) kdf: KdfParams,
     pub(super) clock: Clock,
+    pub(super) audit: Audit,
 }
 
 impl VaultBuilder {
@@ -64,6 +66,7 @@ impl VaultBuilder {
                 mask: true,
                 kdf: KdfParams::default(),
                 clock: Clock(Arc::new(Utc::now)),
+                audit: Audit::default(),
             },
             #[cfg(feature = "file")]
             anchor: None,
@@ -97,6 +100,13 @@ impl VaultBuilder {
         self
     }
 
+    /// Who is told of what happens to the vault: nobody unless this is said. See [`AuditSink`] for when, and for what happens
+    /// if it fails, and [`AuditLog`](crate::AuditLog) for one that writes to a file.
+    pub fn audit(mut self, sink: impl AuditSink + 'static) -> VaultBuilder {
+        self.settings.audit = Audit::new(sink);
+        self
+    }
+
     /// How hard it is to guess the passphrase of a key slot that is made from now on.
     pub fn kdf_params(mut self, params: KdfParams) -> VaultBuilder {
         self.settings.kdf = params;
@@ -126,7 +136,7 @@ impl VaultBuilder {
     pub fn in_memory(self) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let keys = KeyRing::random(VaultId::random()?)?;
-        State::create(self.settings, keys, None, memory).map(Vault::new)
+        State::create(self.settings, keys, None, memory).map(created)
     }
 
     /// A vault that lives in memory only, and that can be [locked](Vault::lock) and unlocked with this key.
@@ -182,9 +192,10 @@ impl VaultBuilder {
         reason = "the source is wiped when this returns"
     )]
     pub fn open(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
-        self.settings.bounds.check()?;
-        let storage = FileStorage::open(path.as_ref(), self.wait).map_err(storage_error)?;
-        self.open_with(&key, Box::new(storage))
+        let settings = self.settings.clone();
+        let opened = self.open_file(path.as_ref(), &key);
+        settings.tell(AuditAction::VaultOpened, &opened);
+        opened
     }
 
     /// The vault that is in a store.
@@ -211,13 +222,28 @@ impl VaultBuilder {
         reason = "the source is wiped when this returns"
     )]
     pub fn snapshot(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        let told = self.settings.clone();
+        let opened = self.read_file(path.as_ref(), &key);
+        told.tell(AuditAction::VaultOpened, &opened);
+        opened.map(Vault::new)
+    }
+
+    #[cfg(feature = "file")]
+    fn open_file(self, path: &Path, key: &KeySource) -> Result<Vault, Error> {
+        self.settings.bounds.check()?;
+        let storage = FileStorage::open(path, self.wait).map_err(storage_error)?;
+        self.open_with(key, Box::new(storage))
+    }
+
+    #[cfg(feature = "file")]
+    fn read_file(self, path: &Path, key: &KeySource) -> Result<State, Error> {
         self.settings.bounds.check()?;
         let VaultBuilder {
             settings,
             anchor,
             wait,
         } = self;
-        State::open_snapshot(settings, &key, anchor.as_ref(), path.as_ref(), wait).map(Vault::new)
+        State::open_snapshot(settings, key, anchor.as_ref(), path, wait)
     }
 
     pub(super) fn create_with<S: Storage + 'static>(
@@ -230,8 +256,13 @@ impl VaultBuilder {
         let master = MasterKey::random()?;
         let keys = KeyRing::random(vault)?;
         let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &keys)?;
-        State::create(self.settings, keys, Some(&slots), store).map(Vault::new)
+        State::create(self.settings, keys, Some(&slots), store).map(created)
     }
+}
+
+fn created(state: State) -> Vault {
+    let _ = state.tell(AuditAction::VaultCreated, Ok(()));
+    Vault::new(state)
 }
 
 fn memory(first: Transaction) -> Result<MemoryStorage, StorageError> {

@@ -26,6 +26,28 @@ pub(super) enum Operation {
     Delete(SecretRef),
 }
 
+/// What an operation did.
+pub(super) enum Applied {
+    Created(SecretInfo),
+    Updated(SecretInfo),
+    /// An update that changes nothing.
+    Unchanged(SecretInfo),
+    /// What there was of it.
+    Deleted(SecretInfo),
+}
+
+impl Applied {
+    /// What there is of the secret from now on.
+    pub(super) fn into_info(self) -> Option<SecretInfo> {
+        match self {
+            Applied::Created(info) | Applied::Updated(info) | Applied::Unchanged(info) => {
+                Some(info)
+            }
+            Applied::Deleted(_) => None,
+        }
+    }
+}
+
 /// What operations need besides the secrets that are there.
 pub(super) struct Rules<'a> {
     pub(super) user: UserId,
@@ -63,19 +85,18 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What there is of the secret once the operation is done; `None` after a delete.
     pub(super) fn apply(
         &mut self,
         operation: Operation,
         next_id: impl FnMut() -> Result<SecretId, Error>,
-    ) -> Result<Option<SecretInfo>, Error> {
+    ) -> Result<Applied, Error> {
         match operation {
-            Operation::Create(new) => self.create(new, next_id).map(Some),
-            Operation::Update(secret, patch) => self.update(&secret, patch).map(Some),
+            Operation::Create(new) => self.create(new, next_id).map(Applied::Created),
+            Operation::Update(secret, patch) => self.update(&secret, patch),
             Operation::Delete(secret) => {
-                let id = self.find(&secret)?.secret_id;
-                self.changes.insert(id, Change::Delete);
-                Ok(None)
+                let info = self.find(&secret)?.clone();
+                self.changes.insert(info.secret_id, Change::Delete);
+                Ok(Applied::Deleted(info))
             }
         }
     }
@@ -118,7 +139,7 @@ impl<'a> Plan<'a> {
         Ok(info)
     }
 
-    fn update(&mut self, secret: &SecretRef, patch: ValidPatch) -> Result<SecretInfo, Error> {
+    fn update(&mut self, secret: &SecretRef, patch: ValidPatch) -> Result<Applied, Error> {
         let old = self.find(secret)?;
         if patch
             .if_revision
@@ -146,7 +167,7 @@ impl<'a> Plan<'a> {
         }
         check_binding(&info, cleared)?;
         if patch.value.is_none() && info == *old {
-            return Ok(info);
+            return Ok(Applied::Unchanged(info));
         }
         info.revision += 1;
         info.updated_at = info.updated_at.max(self.rules.now);
@@ -169,7 +190,7 @@ impl<'a> Plan<'a> {
             value: patch.value.or(earlier_value),
         };
         self.changes.insert(info.secret_id, change);
-        Ok(info)
+        Ok(Applied::Updated(info))
     }
 
     /// Adds a secret of another vault as it is there, but for the mask. Its binding and its times stay, and its id.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     batch::Batch,
     errors::not_found,
-    plan::Operation,
+    plan::{Applied, Operation},
     state::{State, UserState},
 };
 use crate::{
@@ -48,7 +48,7 @@ impl UserVault {
     /// Nothing has changed then.
     pub fn create(&self, secret: NewSecret) -> Result<SecretInfo, Error> {
         let secret = secret.into_valid(self.bounds())?;
-        self.write(Operation::Create(secret))
+        self.write_one(Operation::Create(secret))
     }
 
     /// Changes a secret. A patch that names no field, or repeats the metadata, changes nothing, not even the revision.
@@ -63,7 +63,7 @@ impl UserVault {
         patch: SecretPatch,
     ) -> Result<SecretInfo, Error> {
         let patch = patch.into_valid(self.bounds())?;
-        self.write(Operation::Update(secret.into(), patch))
+        self.write_one(Operation::Update(secret.into(), patch))
     }
 
     /// Deletes a secret. When this returns, the secret cannot be reached any more, and its value is gone from the
@@ -73,9 +73,7 @@ impl UserVault {
     ///
     /// `NotFound`, `Locked`, or `Storage`. Nothing has changed then.
     pub fn delete(&self, secret: impl Into<SecretRef>) -> Result<(), Error> {
-        self.vault
-            .write(&self.user, vec![Operation::Delete(secret.into())])
-            .map(drop)
+        self.write(vec![Operation::Delete(secret.into())]).map(drop)
     }
 
     /// What can be read of a secret.
@@ -177,7 +175,7 @@ impl UserVault {
     ) -> Result<Vec<Option<SecretInfo>>, Error> {
         let mut batch = Batch::new(self.bounds());
         collect(&mut batch);
-        self.vault.write(&self.user, batch.finish()?)
+        self.write(batch.finish()?)
     }
 
     /// What this user has stored.
@@ -313,6 +311,7 @@ impl UserVault {
                 call,
             }))
         })?;
+        self.vault.tell_call(self.id(), call, &filled);
         filled.map_err(|failure| failure.error)
     }
 
@@ -320,9 +319,16 @@ impl UserVault {
         &self.vault.settings.bounds
     }
 
-    fn write(&self, operation: Operation) -> Result<SecretInfo, Error> {
-        let mut infos = self.vault.write(&self.user, vec![operation])?;
+    fn write_one(&self, operation: Operation) -> Result<SecretInfo, Error> {
+        let mut infos = self.write(vec![operation])?;
         infos.pop().flatten().ok_or_else(not_found)
+    }
+
+    /// For each operation in turn, what there is of the secret after it.
+    fn write(&self, operations: Vec<Operation>) -> Result<Vec<Option<SecretInfo>>, Error> {
+        let written = self.vault.write(&self.user, operations);
+        self.vault.tell_write(self.id(), &written);
+        Ok(written?.into_iter().map(Applied::into_info).collect())
     }
 }
 

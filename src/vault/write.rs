@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     errors::{storage_error, usage_too_small},
     ids::next_id,
-    plan::{Change, Changes, Operation, Plan, Rules},
+    plan::{Applied, Change, Changes, Operation, Plan, Rules},
     state::{Ledger, State, UserState, hold},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     metadata::Metadata,
     quota::Usage,
     sealed::{RowTag, SealedRow},
-    secret::{SecretId, SecretInfo},
+    secret::SecretId,
     snapshot::{Entry, Snapshot},
     storage::{StorageError, Transaction, UserChange},
 };
@@ -25,7 +25,7 @@ impl State {
         &self,
         user: &UserState,
         operations: Vec<Operation>,
-    ) -> Result<Vec<Option<SecretInfo>>, Error> {
+    ) -> Result<Vec<Applied>, Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
         let base = self.load(user, &keys)?;
@@ -35,28 +35,28 @@ impl State {
         let rules = self.rules(user);
         let mut plan = Plan::new(&base, &rules);
         let batch = operations.len() > 1;
-        let mut infos = Vec::with_capacity(operations.len());
+        let mut done = Vec::with_capacity(operations.len());
         for (i, operation) in operations.into_iter().enumerate() {
             let next = || {
                 vault_root.last_id = next_id(vault_root.last_id, rules.now)?;
                 Ok(SecretId::new(vault_root.last_id))
             };
-            let info = plan.apply(operation, next);
-            infos.push(if batch {
-                info.map_err(|error| error.at_index(i))?
+            let applied = plan.apply(operation, next);
+            done.push(if batch {
+                applied.map_err(|error| error.at_index(i))?
             } else {
-                info?
+                applied?
             });
         }
         let (changes, usage) = plan.finish()?;
         if changes.is_empty() {
-            return Ok(infos);
+            return Ok(done);
         }
         vault_root.usage = self.vault_usage(&vault_root, base.root.usage, usage)?;
 
         let write = Write::new(&keys, user, base, changes, usage)?;
         self.commit(&keys, &mut ledger, vault_root, vec![write])?;
-        Ok(infos)
+        Ok(done)
     }
 
     pub(super) fn rules(&self, user: &UserState) -> Rules<'_> {

@@ -1,0 +1,357 @@
+//! What happened to a vault, without a value, for a log that others read.
+
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::secret::{SecretId, UserId};
+
+mod chain;
+mod log;
+#[cfg(feature = "tracing")]
+mod trace;
+
+#[cfg(feature = "tracing")]
+pub use self::trace::TracingSink;
+pub use self::{
+    chain::{AuditCheck, AuditFault, AuditFaultKind, AuditHead},
+    log::AuditLog,
+};
+
+/// Takes the events of a vault; see [`VaultBuilder::audit`](crate::VaultBuilder::audit).
+///
+/// ```
+/// use std::{io, sync::{Arc, Mutex}};
+/// use keyward::{AuditEvent, AuditSink, NewSecret, ToolCall, UserId, Vault};
+///
+/// #[derive(Default)]
+/// struct Lines(Mutex<Vec<String>>);
+///
+/// impl AuditSink for Lines {
+///     fn record(&self, event: &AuditEvent) -> io::Result<()> {
+///         self.0.lock().unwrap().push(event.action.to_string());
+///         Ok(())
+///     }
+/// }
+///
+/// let lines = Arc::new(Lines::default());
+/// let vault = Vault::builder().audit(Arc::clone(&lines)).in_memory()?;
+/// let user = vault.user(UserId::LOCAL);
+/// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("linear_*", "api_key").default_for_tool())?;
+/// user.inject(&ToolCall::new("linear_search"), &mut Default::default())?;
+/// assert_eq!(*lines.0.lock().unwrap(), ["vault_created", "created", "injected"]);
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// # What a sink may do
+///
+/// It is called after the fact, in the thread that did what it is told of, and with no lock held: it may take its time, at
+/// the expense of that thread, and may use the vault. Events of threads that work at the same time may come in another
+/// order than what they tell happened in; the revision of a secret says which of two writes came first.
+///
+/// # When it fails
+///
+/// What happened is not undone, and the caller of the vault does not see the sink's error: a full disk must not take the
+/// tools away. An event that a sink does not take, because it returns an error or panics, is lost. Every event says how many
+/// were lost before it ([`AuditEvent::lost`]), and so does [`Vault::lost_audit_events`](crate::Vault::lost_audit_events): a
+/// program that would rather stop than work without a record asks for that and [locks](crate::Vault::lock) the vault. (In a
+/// program that is built to abort on a panic, a sink that panics ends it.)
+pub trait AuditSink: Send + Sync {
+    /// Records one event.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the event from being recorded: it then counts as lost.
+    fn record(&self, event: &AuditEvent) -> io::Result<()>;
+}
+
+/// A sink that the program keeps a handle of.
+impl<S: AuditSink + ?Sized> AuditSink for Arc<S> {
+    fn record(&self, event: &AuditEvent) -> io::Result<()> {
+        (**self).record(event)
+    }
+}
+
+/// One thing that happened, in terms that can be shown to anyone who may know which tools are used: no value, and no name
+/// of a secret, only its id.
+///
+/// Names are left out because people put into them what they should not (the customer, the account, at worst the value),
+/// and because a log is kept longer and read by more people than a vault. [`UserVault::secret`](crate::UserVault::secret)
+/// has the name for who may know it.
+///
+/// Serializes as an object that has the fields that are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub struct AuditEvent {
+    /// When, by the clock of this process.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: DateTime<Utc>,
+    /// What.
+    pub action: AuditAction,
+    /// Whose secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// The tool that is called; where a secret was written or deleted, its tool pattern. At most 1,024 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// Where in the arguments, as a JSON Pointer; where a secret was written or deleted, its location. Where a call was
+    /// denied, the names in it are the model's, and may be anything. At most 1,024 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Which secret. For a denied call, the one that was asked for, if there is such a one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_id: Option<SecretId>,
+    /// Its revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<AuditReason>,
+    /// The [id of the call](crate::ToolCall::with_id), if it has one. At most 1,024 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// Which key slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_slot: Option<u32>,
+    /// How many events before this one the sink did not record. See [`AuditSink`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost: u64,
+}
+
+macro_rules! names {
+    ($type:ident { $($variant:ident = $name:literal,)* }) => {
+        impl $type {
+            /// The name that it is written as, which stays the same in every version.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($type::$variant => $name,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+/// What an [`AuditEvent`] tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuditAction {
+    /// A secret was created.
+    Created,
+    /// A secret was changed: its value, its binding, or what else there is of it.
+    Updated,
+    /// A secret was deleted.
+    Deleted,
+    /// A secret was put into a call. One event for each place.
+    Injected,
+    /// A call was denied. The event has the reason that the error does not tell.
+    Denied,
+    /// A write would have exceeded a limit.
+    QuotaRefused,
+    /// All that a user had was deleted.
+    UserDeleted,
+    /// The vault was made.
+    VaultCreated,
+    /// The vault was opened, to be written or as a snapshot.
+    VaultOpened,
+    /// The vault was locked.
+    Locked,
+    /// The vault was unlocked, or a key for that was checked.
+    Unlocked,
+    /// A key was tried that opens no key slot.
+    KeyRefused,
+    /// A key slot was added.
+    KeySlotAdded,
+    /// A key slot was put in the place of another.
+    KeySlotChanged,
+    /// A key slot was removed.
+    KeySlotRemoved,
+    /// There is a new master key.
+    MasterKeyRotated,
+    /// Every secret was sealed again under a new data key.
+    DataKeyRotated,
+    /// The secrets of another vault came in.
+    Imported,
+    /// All secrets were copied for another vault.
+    Exported,
+    /// The vault was copied.
+    BackedUp,
+}
+
+names!(AuditAction {
+    Created = "created",
+    Updated = "updated",
+    Deleted = "deleted",
+    Injected = "injected",
+    Denied = "denied",
+    QuotaRefused = "quota_refused",
+    UserDeleted = "user_deleted",
+    VaultCreated = "vault_created",
+    VaultOpened = "vault_opened",
+    Locked = "locked",
+    Unlocked = "unlocked",
+    KeyRefused = "key_refused",
+    KeySlotAdded = "key_slot_added",
+    KeySlotChanged = "key_slot_changed",
+    KeySlotRemoved = "key_slot_removed",
+    MasterKeyRotated = "master_key_rotated",
+    DataKeyRotated = "data_key_rotated",
+    Imported = "imported",
+    Exported = "exported",
+    BackedUp = "backed_up",
+});
+
+impl AuditAction {
+    /// Whether something was refused.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            AuditAction::Denied | AuditAction::QuotaRefused | AuditAction::KeyRefused
+        )
+    }
+}
+
+/// Why what an [`AuditEvent`] tells of happened. Not for the model: it tells which secrets exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuditReason {
+    /// Injected: the secret is the best default there.
+    Default,
+    /// Injected as a default, in the place of a value that the model supplied.
+    DefaultReplacing,
+    /// Injected: the call asked for the secret.
+    Reference,
+    /// Denied: the call asked for a secret that the user does not have.
+    UnknownSecret,
+    /// Denied: the secret has no tool pattern, and the model asked for it.
+    NoToolPattern,
+    /// Denied: the secret is for other tools.
+    OtherTool,
+    /// Denied: the secret has no location, and the model asked for it.
+    NoLocation,
+    /// Denied: the secret is for another location.
+    OtherLocation,
+    /// Denied: the model supplied a value where a default is bound, which the policy refuses.
+    SuppliedValue,
+    /// Quota refused: the user would have too many secrets.
+    UserSecrets,
+    /// Quota refused: the user would have too many bytes.
+    UserBytes,
+    /// Quota refused: the vault would have too many secrets.
+    VaultSecrets,
+    /// Quota refused: the vault would have too many bytes.
+    VaultBytes,
+}
+
+names!(AuditReason {
+    Default = "default",
+    DefaultReplacing = "default_replacing",
+    Reference = "reference",
+    UnknownSecret = "unknown_secret",
+    NoToolPattern = "no_tool_pattern",
+    OtherTool = "other_tool",
+    NoLocation = "no_location",
+    OtherLocation = "other_location",
+    SuppliedValue = "supplied_value",
+    UserSecrets = "user_secrets",
+    UserBytes = "user_bytes",
+    VaultSecrets = "vault_secrets",
+    VaultBytes = "vault_bytes",
+});
+
+impl AuditEvent {
+    /// That this happened at this time, and nothing more about it. For tests of sinks: a vault makes its own events.
+    pub fn new(action: AuditAction, time: DateTime<Utc>) -> AuditEvent {
+        AuditEvent {
+            time,
+            action,
+            user: None,
+            tool: None,
+            location: None,
+            secret_id: None,
+            revision: None,
+            reason: None,
+            call_id: None,
+            key_slot: None,
+            lost: 0,
+        }
+    }
+}
+
+/// A text that others wrote, as far as an event keeps it.
+pub(crate) fn clipped(text: &str) -> String {
+    const MOST: usize = 1_024;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => text[..at].to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// Where the events of a vault go, if anywhere.
+#[derive(Clone, Default)]
+pub(crate) struct Audit {
+    sink: Option<Arc<AssertUnwindSafe<Box<dyn AuditSink>>>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Audit {
+    pub(crate) fn new(sink: impl AuditSink + 'static) -> Audit {
+        Audit {
+            sink: Some(Arc::new(AssertUnwindSafe(Box::new(sink)))),
+            lost: Arc::default(),
+        }
+    }
+
+    /// The events are made only if someone takes them.
+    pub(crate) fn record<E: IntoIterator<Item = AuditEvent>>(&self, events: impl FnOnce() -> E) {
+        let Some(sink) = &self.sink else { return };
+        for mut event in events() {
+            event.lost = self.lost();
+            let recorded = catch_unwind(AssertUnwindSafe(|| sink.record(&event)));
+            if !matches!(recorded, Ok(Ok(()))) {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit")
+            .field("is_on", &self.sink.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn rfc3339<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

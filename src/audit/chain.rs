@@ -1,0 +1,266 @@
+//! Lines that form a chain: making one, and checking them.
+
+use std::{
+    fmt,
+    fmt::Write as _,
+    io::{self, BufRead},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::AuditEvent;
+use crate::error::{Error, FieldError};
+
+/// The end of a log: how many lines it has, and the hash of the last, which stands for all of them.
+///
+/// Written as text, `12:9f86d0…`, it can be kept where who can change the log cannot reach, and demanded of the log
+/// [later](super::AuditLog::verify).
+///
+/// ```
+/// use keyward::AuditHead;
+///
+/// let head = AuditHead::default();
+/// assert_eq!(head.sequence(), 0);
+/// assert_eq!(head.to_string().parse::<AuditHead>()?, head);
+/// # Ok::<(), keyward::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditHead {
+    sequence: u64,
+    hash: [u8; 32],
+}
+
+/// The head of a log without lines.
+impl Default for AuditHead {
+    fn default() -> AuditHead {
+        AuditHead {
+            sequence: 0,
+            hash: Sha256::digest(b"keyward audit log 1").into(),
+        }
+    }
+}
+
+impl AuditHead {
+    /// The number of the last line, from 1; 0 if there is none.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The hash of the last line.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// The head after one more line, which begins with `body`.
+    fn after(&self, body: &[u8]) -> AuditHead {
+        let hash = Sha256::new().chain_update(self.hash).chain_update(body);
+        AuditHead {
+            sequence: self.sequence + 1,
+            hash: hash.finalize().into(),
+        }
+    }
+}
+
+impl fmt::Display for AuditHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.sequence, hex(&self.hash))
+    }
+}
+
+impl FromStr for AuditHead {
+    type Err = Error;
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if `text` is not what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<AuditHead, Error> {
+        let head = text.split_once(':').and_then(|(sequence, hash)| {
+            Some(AuditHead {
+                sequence: sequence.parse().ok()?,
+                hash: unhex(hash.as_bytes())?,
+            })
+        });
+        head.ok_or_else(|| {
+            let msg = "the head of an audit log is a number, a colon and 64 lower-case hex digits";
+            Error::validation(vec![FieldError::value_error("head", msg)])
+        })
+    }
+}
+
+/// What [`AuditLog::verify`](super::AuditLog::verify) found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditCheck {
+    /// The head as of the last line that is as it should be, before any that is not.
+    pub head: AuditHead,
+    /// Whether the last line has no end: a crash, or a full disk, broke it off. It is no part of the chain, and goes when
+    /// the log is opened again.
+    pub torn: bool,
+    /// The first thing that is not as it should be.
+    pub fault: Option<AuditFault>,
+}
+
+/// What is wrong with a log, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditFault {
+    /// The number of the line, from 1. For lines that are missing at the end, the first of them.
+    pub line: u64,
+    /// What is wrong.
+    pub kind: AuditFaultKind,
+}
+
+/// The kinds of [`AuditFault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuditFaultKind {
+    /// The line is none of an audit log.
+    Malformed,
+    /// The line has another number than its place: lines were taken out, put in or exchanged.
+    WrongSequence,
+    /// The line is not the one that was written after those before it.
+    WrongHash,
+    /// The log ends before the head that was remembered.
+    Truncated,
+    /// The log leads to another head than the one that was remembered: it was written anew.
+    Rewritten,
+}
+
+impl fmt::Display for AuditFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            AuditFaultKind::Malformed => "is none of an audit log",
+            AuditFaultKind::WrongSequence => {
+                "has another number than its place: lines were taken out, put in or exchanged"
+            }
+            AuditFaultKind::WrongHash => "is not the one that was written after those before it",
+            AuditFaultKind::Truncated => {
+                "is missing: the log ends before the head that was remembered"
+            }
+            AuditFaultKind::Rewritten => {
+                "is not the one of the head that was remembered: the log was written anew"
+            }
+        };
+        write!(f, "line {} {what}", self.line)
+    }
+}
+
+/// What stands behind the body of a line: this, the hash, and the end.
+const HASH: &[u8] = br#","hash":""#;
+const END: &[u8] = br#""}"#;
+
+#[derive(Serialize)]
+struct Line<'e> {
+    sequence: u64,
+    #[serde(flatten)]
+    event: &'e AuditEvent,
+}
+
+#[derive(Deserialize)]
+struct Sequence {
+    sequence: u64,
+}
+
+/// The line for an event after `head`, with its end, and the head that it makes.
+pub(super) fn line(head: &AuditHead, event: &AuditEvent) -> io::Result<(Vec<u8>, AuditHead)> {
+    let sequence = head.sequence + 1;
+    let mut line = serde_json::to_vec(&Line { sequence, event })?;
+    line.pop();
+    let head = head.after(&line);
+    line.extend_from_slice(HASH);
+    line.extend_from_slice(hex(&head.hash).as_bytes());
+    line.extend_from_slice(END);
+    line.push(b'\n');
+    Ok((line, head))
+}
+
+/// The head that a line, without its end, makes after `head`.
+fn follow(head: &AuditHead, line: &[u8]) -> Result<AuditHead, AuditFaultKind> {
+    let parts = line.strip_suffix(END).and_then(|line| {
+        let (line, hash) = line.split_at_checked(line.len().checked_sub(64)?)?;
+        Some((line.strip_suffix(HASH)?, unhex(hash)?))
+    });
+    let (body, hash) = parts.ok_or(AuditFaultKind::Malformed)?;
+    let sequence: Sequence =
+        serde_json::from_slice(&[body, b"}"].concat()).map_err(|_| AuditFaultKind::Malformed)?;
+    let next = head.after(body);
+    if sequence.sequence != next.sequence {
+        Err(AuditFaultKind::WrongSequence)
+    } else if hash != next.hash {
+        Err(AuditFaultKind::WrongHash)
+    } else {
+        Ok(next)
+    }
+}
+
+/// Checks a log to its end or to the first fault. Also gives the length in bytes of what is as it should be.
+pub(super) fn check(
+    mut log: impl BufRead,
+    remembered: Option<&AuditHead>,
+) -> io::Result<(AuditCheck, u64)> {
+    let mut check = AuditCheck {
+        head: AuditHead::default(),
+        torn: false,
+        fault: None,
+    };
+    let mut length = 0;
+    let mut line = Vec::new();
+    let mut fault = mismatch(&check.head, remembered);
+    while fault.is_none() {
+        line.clear();
+        let read = log.read_until(b'\n', &mut line)? as u64;
+        if read == 0 {
+            let missing = |remembered: &&AuditHead| remembered.sequence > check.head.sequence;
+            fault = remembered
+                .filter(missing)
+                .map(|_| AuditFaultKind::Truncated);
+            break;
+        }
+        if line.pop_if(|end| *end == b'\n').is_none() {
+            check.torn = true;
+            continue;
+        }
+        match follow(&check.head, &line) {
+            Ok(head) => {
+                length += read;
+                check.head = head;
+                fault = mismatch(&head, remembered);
+            }
+            Err(kind) => fault = Some(kind),
+        }
+    }
+    check.fault = fault.map(|kind| AuditFault {
+        line: check.head.sequence + u64::from(kind != AuditFaultKind::Rewritten),
+        kind,
+    });
+    Ok((check, length))
+}
+
+fn mismatch(head: &AuditHead, remembered: Option<&AuditHead>) -> Option<AuditFaultKind> {
+    remembered
+        .filter(|remembered| remembered.sequence == head.sequence && *remembered != head)
+        .map(|_| AuditFaultKind::Rewritten)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The bytes that 64 lower-case hex digits stand for.
+fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || digits.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16)?).ok();
+        *byte = digit(pair[0])? * 16 + digit(pair[1])?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,572 @@
+//! What a vault tells its audit sink, and the log whose lines form a chain.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use keyward::{
+    AuditAction, AuditEvent, AuditFaultKind, AuditHead, AuditLog, AuditSink, ErrorKind,
+    InjectionPolicy, KeySource, NewSecret, Origin, Quota, SecretPatch, ToolCall, UserId, Vault,
+    VaultBuilder,
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Memory(Mutex<Vec<AuditEvent>>);
+
+impl AuditSink for Memory {
+    fn record(&self, event: &AuditEvent) -> io::Result<()> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn take(&self) -> Vec<AuditEvent> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn actions(&self) -> Vec<String> {
+        let action = |event: &AuditEvent| event.action.to_string();
+        self.take().iter().map(action).collect()
+    }
+}
+
+fn audited() -> (Arc<Memory>, VaultBuilder) {
+    let memory = Arc::new(Memory::default());
+    (Arc::clone(&memory), Vault::builder().audit(memory))
+}
+
+fn args(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(args) => args,
+        _ => panic!("no object"),
+    }
+}
+
+#[test]
+fn writes_are_told_with_their_binding() {
+    let (memory, builder) = audited();
+    let user = builder.in_memory().unwrap().user(UserId::LOCAL);
+    let info = user
+        .create(NewSecret::new("a", "value-of-a").bind("t*", "k"))
+        .unwrap();
+    user.update("a", SecretPatch::new().name("b")).unwrap();
+    user.update("b", SecretPatch::new().name("b")).unwrap();
+    user.delete("b").unwrap();
+    user.create(NewSecret::new("", "value-of-a")).unwrap_err();
+    user.delete("b").unwrap_err();
+
+    let events = memory.take();
+    assert_eq!(events[0].action, AuditAction::VaultCreated);
+    let told: Vec<Value> = events[1..]
+        .iter()
+        .map(|event| {
+            let mut event = serde_json::to_value(event).unwrap();
+            assert!(event["time"].as_str().unwrap().ends_with('Z'));
+            event.as_object_mut().unwrap().remove("time");
+            event
+        })
+        .collect();
+    let event = |action: &str, revision: u64| {
+        json!({
+            "action": action, "user": UserId::LOCAL, "tool": "t*", "location": "/k",
+            "secret_id": info.secret_id, "revision": revision,
+        })
+    };
+    // An update that changes nothing is none, and so is what failed.
+    let expected = [
+        event("created", 1),
+        event("updated", 2),
+        event("deleted", 2),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_batch_is_told_as_its_operations() {
+    let (memory, builder) = audited();
+    let user = builder.in_memory().unwrap().user(UserId::LOCAL);
+    user.batch(|batch| {
+        batch.create(NewSecret::new("a", "value-of-a"));
+        batch.create(NewSecret::new("b", "value-of-b"));
+        batch.delete("a");
+    })
+    .unwrap();
+    user.batch(|batch| {
+        batch.create(NewSecret::new("c", "value-of-c"));
+        batch.delete("none");
+    })
+    .unwrap_err();
+    let expected = ["vault_created", "created", "created", "deleted"];
+    assert_eq!(memory.actions(), expected);
+}
+
+#[test]
+fn each_place_that_is_filled_is_told() {
+    let (memory, builder) = audited();
+    let policy = InjectionPolicy::default().replace_supplied();
+    let user = builder
+        .injection_policy(policy)
+        .in_memory()
+        .unwrap()
+        .user(UserId::LOCAL);
+    let new = |name: &str, location: &str| {
+        NewSecret::new(name, format!("value-of-{name}")).bind("t", location)
+    };
+    let a = user.create(new("a", "a").default_for_tool()).unwrap();
+    user.create(new("b", "/p/b").default_for_tool()).unwrap();
+    user.create(new("c", "c")).unwrap();
+    memory.take();
+
+    let call = ToolCall::new("t").with_id("call-7");
+    let mut filled = args(json!({"a": "theirs", "c": "secret://c"}));
+    user.inject(&call, &mut filled).unwrap();
+    let events = memory.take();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            assert_eq!(event.call_id.as_deref(), Some("call-7"));
+            assert_eq!(event.tool.as_deref(), Some("t"));
+            assert_eq!((event.user, event.revision), (Some(UserId::LOCAL), Some(1)));
+            let reason = event.reason.unwrap().as_str();
+            (event.location.as_deref().unwrap(), reason)
+        })
+        .collect();
+    let expected = [
+        ("/c", "reference"),
+        ("/a", "default_replacing"),
+        ("/p/b", "default"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(events[1].secret_id, Some(a.secret_id));
+
+    // The other forms are told alike, and a call that gets nothing is none.
+    user.inject_value(&call, &mut json!({})).unwrap();
+    user.inject_str(&call, &mut "{}".to_owned()).unwrap();
+    user.inject(&ToolCall::new("other"), &mut Map::new())
+        .unwrap();
+    assert_eq!(memory.actions(), ["injected"; 4]);
+}
+
+#[test]
+fn a_denial_is_told_with_the_reason_that_the_caller_does_not_see() {
+    let (memory, builder) = audited();
+    let policy = InjectionPolicy::default().refuse_supplied();
+    let user = builder
+        .injection_policy(policy)
+        .in_memory()
+        .unwrap()
+        .user(UserId::LOCAL);
+    let new = |name: &str| NewSecret::new(name, format!("value-of-{name}"));
+    user.create(new("free")).unwrap();
+    user.create(new("anywhere").tool_pattern("t")).unwrap();
+    user.create(new("other-tool").bind("u", "k")).unwrap();
+    user.create(new("other-place").bind("t", "l")).unwrap();
+    user.create(new("default").bind("t", "d").default_for_tool())
+        .unwrap();
+    memory.take();
+    for (origin, text, reason) in [
+        (Origin::Model, r#"{"k": "secret://none"}"#, "unknown_secret"),
+        (
+            Origin::Model,
+            r#"{"k": "secret://free"}"#,
+            "no_tool_pattern",
+        ),
+        (
+            Origin::Model,
+            r#"{"k": "secret://other-tool"}"#,
+            "other_tool",
+        ),
+        (
+            Origin::Workflow,
+            r#"{"k": "secret://other-tool"}"#,
+            "other_tool",
+        ),
+        (
+            Origin::Model,
+            r#"{"k": "secret://anywhere"}"#,
+            "no_location",
+        ),
+        (
+            Origin::Model,
+            r#"{"k": "secret://other-place"}"#,
+            "other_location",
+        ),
+        (Origin::Model, r#"{"d": "theirs"}"#, "supplied_value"),
+    ] {
+        let call = ToolCall::new("t").with_origin(origin).with_id("call-7");
+        let error = user.inject_str(&call, &mut text.to_owned()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{text}");
+        let [event] = &memory.take()[..] else {
+            panic!("{text}: one event")
+        };
+        assert_eq!(event.action, AuditAction::Denied);
+        assert_eq!(event.reason.unwrap().as_str(), reason, "{text}");
+        assert_eq!(event.secret_id.is_some(), reason != "unknown_secret");
+        assert_eq!(event.call_id.as_deref(), Some("call-7"));
+        // Neither the names of secrets nor what the model wrote.
+        let line = serde_json::to_string(event).unwrap();
+        for text in ["free", "anywhere", "other-", "none", "theirs", "value-of"] {
+            assert!(!line.contains(text), "{line}");
+        }
+    }
+}
+
+#[test]
+fn what_the_model_wrote_is_kept_short() {
+    let (memory, builder) = audited();
+    let user = builder.in_memory().unwrap().user(UserId::LOCAL);
+    let long = "é\n".repeat(5_000);
+    let mut args = Map::from_iter([(long.clone(), json!("secret://a"))]);
+    let call = ToolCall::new(&*long).with_id(&*long);
+    user.inject(&call, &mut args).unwrap_err();
+    let event = memory.take().pop().unwrap();
+    for text in [event.tool, event.location, event.call_id] {
+        assert_eq!(text.unwrap().chars().count(), 1_024);
+    }
+}
+
+#[test]
+fn refused_quotas_are_told() {
+    let (memory, builder) = audited();
+    let new = |name: &str| NewSecret::new(name, "a value of 24 characters");
+    for (quota, reason) in [
+        (Quota::default().user_secrets(1), "user_secrets"),
+        (Quota::default().user_bytes(30), "user_bytes"),
+        (Quota::default().vault_secrets(1), "vault_secrets"),
+        (Quota::default().vault_bytes(30), "vault_bytes"),
+    ] {
+        let vault = builder.clone().quota(quota).in_memory().unwrap();
+        let user = vault.user(UserId::LOCAL);
+        user.create(new("a")).unwrap();
+        memory.take();
+        user.create(new("b")).unwrap_err();
+        let events = memory.take();
+        assert_eq!(events[0].action, AuditAction::QuotaRefused);
+        assert_eq!(events[0].reason.unwrap().as_str(), reason);
+        assert_eq!(events[0].user, Some(UserId::LOCAL));
+    }
+}
+
+#[test]
+fn the_life_of_a_vault_is_told() {
+    let (memory, builder) = audited();
+    let key = |n: u8| KeySource::raw([n; 32]);
+    let vault = builder.in_memory_with_key(key(1)).unwrap();
+    let slot = vault.add_key(key(1), key(2)).unwrap();
+    vault.add_key(key(9), key(3)).unwrap_err();
+    vault.change_key(key(2), key(3)).unwrap();
+    vault.remove_key(slot.id + 1).unwrap();
+    vault.rotate_master_key([key(1)]).unwrap();
+    vault.rotate_data_key(key(1), |_| {}).unwrap();
+    vault.delete_user(UserId::LOCAL).unwrap();
+    vault.lock().unwrap();
+    vault.unlock(key(9)).unwrap_err();
+    vault.unlock(key(1)).unwrap();
+    let events = memory.take();
+    assert_eq!(events[1].key_slot, Some(slot.id));
+    assert_eq!(events[4].key_slot, Some(slot.id + 1));
+    assert_eq!(events[7].user, Some(UserId::LOCAL));
+    let actions: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
+    let expected = [
+        "vault_created",
+        "key_slot_added",
+        "key_refused",
+        "key_slot_changed",
+        "key_slot_removed",
+        "master_key_rotated",
+        "data_key_rotated",
+        "user_deleted",
+        "locked",
+        "key_refused",
+        "unlocked",
+    ];
+    assert_eq!(actions, expected);
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn the_life_of_a_file_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (memory, builder) = audited();
+    let key = || KeySource::raw([1; 32]);
+    let vault = builder.clone().create(path("vault"), key()).unwrap();
+    vault.backup(path("backup")).unwrap();
+    vault.export(path("export"), key()).unwrap();
+    let wrong = KeySource::raw([2; 32]);
+    drop(vault);
+    builder.clone().open(path("vault"), wrong).unwrap_err();
+    let vault = builder.clone().open(path("vault"), key()).unwrap();
+    vault.import(path("export"), key()).unwrap();
+    drop(vault);
+    builder.clone().snapshot(path("vault"), key()).unwrap();
+    let expected = [
+        "vault_created",
+        "backed_up",
+        "exported",
+        "key_refused",
+        "vault_opened",
+        "imported",
+        "vault_opened",
+    ];
+    assert_eq!(memory.actions(), expected);
+}
+
+/// Fails as it is told to.
+#[derive(Default)]
+struct Unreliable {
+    fails: AtomicBool,
+    panics: AtomicBool,
+    memory: Memory,
+}
+
+impl AuditSink for Unreliable {
+    fn record(&self, event: &AuditEvent) -> io::Result<()> {
+        assert!(!self.panics.load(Ordering::Relaxed), "as it was told to");
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk is full"));
+        }
+        self.memory.record(event)
+    }
+}
+
+#[test]
+fn a_sink_that_fails_or_panics_breaks_nothing_and_its_losses_are_counted() {
+    let sink = Arc::new(Unreliable::default());
+    let builder = Vault::builder().audit(Arc::clone(&sink));
+    let vault = builder.in_memory().unwrap();
+    let user = vault.user(UserId::LOCAL);
+    sink.fails.store(true, Ordering::Relaxed);
+    let secret = NewSecret::new("a", "value-of-a").bind("t", "k");
+    user.create(secret.default_for_tool()).unwrap();
+    sink.panics.store(true, Ordering::Relaxed);
+    let mut args = Map::new();
+    user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    assert_eq!(args["k"], "value-of-a");
+    assert_eq!(vault.lost_audit_events(), 2);
+
+    sink.fails.store(false, Ordering::Relaxed);
+    sink.panics.store(false, Ordering::Relaxed);
+    user.delete("a").unwrap();
+    let events = sink.memory.take();
+    assert_eq!(events.last().unwrap().lost, 2);
+    assert_eq!(vault.lost_audit_events(), 2);
+}
+
+#[test]
+fn a_sink_may_use_the_vault() {
+    struct Asks(Mutex<Option<Vault>>);
+    impl AuditSink for Asks {
+        fn record(&self, _: &AuditEvent) -> io::Result<()> {
+            if let Some(vault) = &*self.0.lock().unwrap() {
+                vault.user(UserId::LOCAL).secrets().unwrap();
+                vault.usage().unwrap();
+            }
+            Ok(())
+        }
+    }
+    let sink = Arc::new(Asks(Mutex::new(None)));
+    let vault = Vault::builder()
+        .audit(Arc::clone(&sink))
+        .in_memory()
+        .unwrap();
+    *sink.0.lock().unwrap() = Some(vault.clone());
+    let user = vault.user(UserId::LOCAL);
+    user.create(
+        NewSecret::new("a", "value-of-a")
+            .bind("t", "k")
+            .default_for_tool(),
+    )
+    .unwrap();
+    user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+    assert_eq!(vault.lost_audit_events(), 0);
+    *sink.0.lock().unwrap() = None;
+}
+
+/// A log with a vault's events in it: `events` of secrets, after the one of the vault.
+fn write_log(path: &Path, events: usize) -> AuditHead {
+    let log = Arc::new(AuditLog::open(path).unwrap());
+    let vault = Vault::builder().audit(Arc::clone(&log)).in_memory();
+    let user = vault.unwrap().user(UserId::LOCAL);
+    for i in 0..events {
+        user.create(NewSecret::new(format!("s{i}"), "value-of-it"))
+            .unwrap();
+    }
+    log.sync().unwrap();
+    log.head()
+}
+
+fn fault(path: &Path, remembered: Option<&AuditHead>) -> Option<(u64, AuditFaultKind)> {
+    let fault = AuditLog::verify(path, remembered).unwrap().fault?;
+    Some((fault.line, fault.kind))
+}
+
+/// The chain as the documentation of the log has it, worked out without the log.
+#[test]
+fn the_lines_form_the_chain_that_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let head = write_log(&path, 3);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.ends_with('\n') && !text.contains("value-of-it"));
+    let mut hash: [u8; 32] = Sha256::digest("keyward audit log 1").into();
+    for (i, line) in text.lines().enumerate() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["sequence"], i + 1);
+        let (body, _) = line.rsplit_once(",\"hash\":").unwrap();
+        hash = Sha256::digest([&hash[..], body.as_bytes()].concat()).into();
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(event["hash"], digits);
+    }
+    assert_eq!((head.sequence(), head.hash()), (4, &hash));
+}
+
+#[test]
+fn the_chain_goes_on_when_the_log_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let first = write_log(&path, 2);
+    let second = write_log(&path, 2);
+    let check = AuditLog::verify(&path, Some(&first)).unwrap();
+    assert_eq!((check.head, check.fault, check.torn), (second, None, false));
+    assert_eq!(second.sequence(), 6);
+}
+
+#[test]
+fn what_was_changed_is_found_at_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let head = write_log(&path, 4);
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let join = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect();
+    let other = folder.path().join("other.jsonl");
+    write_log(&other, 4);
+    let rewritten = fs::read_to_string(&other).unwrap();
+
+    use AuditFaultKind::{Malformed, Rewritten, Truncated, WrongHash, WrongSequence};
+    let changes: [(&str, String, _, _); 8] = [
+        (
+            "a field",
+            text.replacen("created\",\"user", "deleted\",\"user", 1),
+            Some((2, WrongHash)),
+            None,
+        ),
+        (
+            "taken out",
+            join(&[lines[0], lines[2], lines[3], lines[4]]),
+            Some((2, WrongSequence)),
+            None,
+        ),
+        (
+            "exchanged",
+            join(&[lines[0], lines[2], lines[1], lines[3], lines[4]]),
+            Some((2, WrongSequence)),
+            None,
+        ),
+        (
+            "put in",
+            join(&[lines[0], "{}", lines[1]]),
+            Some((2, Malformed)),
+            None,
+        ),
+        (
+            "the hash",
+            text.replacen("\"hash\":\"", "\"hash\":\"0", 1),
+            Some((1, Malformed)),
+            None,
+        ),
+        // These are found with a head that was remembered only.
+        ("the end", join(&lines[..3]), None, Some((4, Truncated))),
+        ("all of it", String::new(), None, Some((1, Truncated))),
+        ("written anew", rewritten, None, Some((5, Rewritten))),
+    ];
+    assert_eq!(fault(&path, Some(&head)), None);
+    for (what, changed, alone, remembered) in changes {
+        fs::write(&path, changed).unwrap();
+        assert_eq!(fault(&path, None), alone, "{what}");
+        assert_eq!(fault(&path, Some(&head)), remembered.or(alone), "{what}");
+        // To a log that was changed, nothing is added.
+        let opened = AuditLog::open(&path).map(drop);
+        let kind = opened.map_err(|error| error.kind()).err();
+        assert_eq!(kind, alone.map(|_| ErrorKind::Corrupt), "{what}");
+    }
+}
+
+#[test]
+fn a_torn_line_is_recognized_and_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let before = write_log(&path, 1);
+    let whole = fs::read(&path).unwrap();
+    write_log(&path, 1);
+    let more = fs::read(&path).unwrap();
+    let next_end = whole.len()
+        + more[whole.len()..]
+            .iter()
+            .position(|b| *b == b'\n')
+            .unwrap();
+    for length in [whole.len() + 1, next_end - 1, next_end] {
+        fs::write(&path, &more[..length]).unwrap();
+        let check = AuditLog::verify(&path, Some(&before)).unwrap();
+        assert_eq!((check.torn, check.fault, check.head), (true, None, before));
+        let log = AuditLog::open(&path).unwrap();
+        assert!(log.was_repaired());
+        assert_eq!(log.head(), before);
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        drop(log);
+        let after = write_log(&path, 1);
+        assert_eq!(fault(&path, Some(&after)), None);
+        assert!(!AuditLog::open(&path).unwrap().was_repaired());
+    }
+}
+
+#[test]
+fn one_process_writes_to_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = AuditLog::open(&path).unwrap();
+    let error = AuditLog::open(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    drop(log);
+    AuditLog::open(&path).unwrap();
+    let error = AuditLog::open(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+}
+
+#[test]
+fn threads_write_whole_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = Arc::new(AuditLog::open(&path).unwrap());
+    let vault = Vault::builder()
+        .audit(Arc::clone(&log))
+        .in_memory()
+        .unwrap();
+    let user = vault.user(UserId::LOCAL);
+    let secret = NewSecret::new("a", "value-of-a").bind("t", "k");
+    user.create(secret.default_for_tool()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+                }
+            });
+        }
+    });
+    let check = AuditLog::verify(&path, Some(&log.head())).unwrap();
+    assert_eq!((check.fault, check.head.sequence()), (None, 202));
+    assert_eq!(vault.lost_audit_events(), 0);
+}
