@@ -187,7 +187,7 @@ fn explain_candidate(snapshot: &Snapshot, candidate: &Match<'_>, best: &Match<'_
 }
 
 /// The first rule of precedence by which the candidate loses to the best.
-fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
+pub(crate) fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
     let count = |pattern: &ToolPattern, wanted: char| pattern.as_str().matches(wanted).count();
     let literals = |pattern: &ToolPattern| {
         pattern

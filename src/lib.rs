@@ -105,6 +105,7 @@
 //! | a tool's output | [`Redactor`], [`RedactStream`], [`RedactTextStream`] |
 //! | why | [`UserVault::explain`], [`Explanation`] |
 //! | what happened | [`AuditSink`], [`AuditEvent`], [`AuditLog`] |
+//! | before the first call | [`UserVault::check`], [`Report`], [`Finding`], [`NeedsSecret`] |
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
 //! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
@@ -132,6 +133,7 @@ mod keyring;
 mod location;
 mod metadata;
 mod pattern;
+mod preflight;
 mod quota;
 mod redact;
 mod request;
@@ -157,6 +159,7 @@ pub use crate::{
     inject::{Filled, Injection, Reason, SkipReason, Skipped, Verdict},
     location::Location,
     pattern::ToolPattern,
+    preflight::{Destination, Finding, NamedSecret, NeedsSecret, Report, ToolSpec},
     quota::{Quota, Usage},
     redact::{RedactStream, RedactTextStream, Redactor},
     request::{NewSecret, SecretPatch},

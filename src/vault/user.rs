@@ -18,6 +18,7 @@ use crate::{
     explain::{self, Explanation},
     format::Format,
     inject::{Failure, Injection, Injector},
+    preflight::{self, Report, ToolSpec},
     quota::Usage,
     request::{NewSecret, SecretPatch},
     resolver::Match,
@@ -295,6 +296,43 @@ impl UserVault {
                 call,
                 args,
             ))
+        })
+    }
+
+    /// Checks this user's secrets against the tools that a runtime has, before the first call: secrets that are missing or go
+    /// nowhere, patterns that are wider than they need to be, and more. See [`Finding`](crate::Finding) for all of it.
+    ///
+    /// ```
+    /// use keyward::{Finding, NewSecret, UserId, Vault};
+    /// use serde_json::json;
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("linear_*", "apikey").default_for_tool())?;
+    ///
+    /// let text = json!({"type": "string"});
+    /// let schema = json!({"type": "object", "properties": {"api_key": text, "title": text}, "required": ["api_key"]});
+    /// let report = user.check([("linear_create_issue", &schema)])?;
+    ///
+    /// let codes: Vec<_> = report.findings.iter().map(Finding::code).collect();
+    /// assert_eq!(codes, ["needs_secret", "undeclared_location"]);
+    /// print!("{report}");
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// Which arguments are credentials or destinations is judged by their names, and by the `format` and the `writeOnly` of
+    /// their schemas: this can miss one, or take another for one.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`, or `Storage` when the user is first used.
+    pub fn check<'t, T: Into<ToolSpec<'t>>>(
+        &self,
+        tools: impl IntoIterator<Item = T>,
+    ) -> Result<Report, Error> {
+        let tools: Vec<ToolSpec<'t>> = tools.into_iter().map(Into::into).collect();
+        self.vault.read(&self.user, |_, snapshot| {
+            let policy = &self.vault.settings.policy;
+            Ok(preflight::check(snapshot, policy, &tools))
         })
     }
 

@@ -1,0 +1,363 @@
+//! Checks of a user's secrets against the tools that a runtime has, before the first call.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    call::{InjectionPolicy, Supplied, ToolCall},
+    explain::{self, Rank},
+    inject::plan::{Decision, Plan},
+    location::Location,
+    resolver::Match,
+    schema::{Budget, Declaration, declares},
+    secret::SecretId,
+    snapshot::{Entry, Snapshot},
+};
+
+mod arguments;
+mod finding;
+mod narrow;
+mod words;
+
+pub use self::finding::{Destination, Finding, NamedSecret, NeedsSecret};
+
+/// A tool that a runtime has.
+///
+/// ```
+/// use keyward::ToolSpec;
+/// use serde_json::json;
+///
+/// let schema = json!({"type": "object", "properties": {"api_key": {"type": "string"}}});
+/// let tool = ToolSpec::new("agno__linear__create_issue").with_schema(&schema);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ToolSpec<'a> {
+    name: &'a str,
+    schema: Option<&'a Value>,
+}
+
+impl<'a> ToolSpec<'a> {
+    /// The tool with this name, of whose arguments nothing is known.
+    pub fn new(name: &'a str) -> ToolSpec<'a> {
+        ToolSpec { name, schema: None }
+    }
+
+    /// Gives the tool's input schema, as for [`ToolCall::with_schema`]: the original, not the concealed one.
+    #[must_use]
+    pub fn with_schema(mut self, schema: &'a Value) -> ToolSpec<'a> {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// The tool's name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The tool's input schema, if it was given.
+    pub fn schema(&self) -> Option<&'a Value> {
+        self.schema
+    }
+
+    fn call(&self) -> ToolCall<'a> {
+        let call = ToolCall::new(self.name);
+        match self.schema {
+            Some(schema) => call.with_schema(schema),
+            None => call,
+        }
+    }
+
+    /// Whether a string can go to `location`, as far as is known.
+    fn takes(&self, location: &Location) -> bool {
+        self.schema
+            .is_none_or(|schema| declares(schema, location) == Declaration::String)
+    }
+}
+
+/// A name and an input schema.
+impl<'a> From<(&'a str, &'a Value)> for ToolSpec<'a> {
+    fn from((name, schema): (&'a str, &'a Value)) -> ToolSpec<'a> {
+        ToolSpec::new(name).with_schema(schema)
+    }
+}
+
+/// What [`UserVault::check`](crate::UserVault::check) found.
+///
+/// For the program's owner, or the person whose secrets these are: it tells which secrets exist, so it is not for the model.
+/// It holds no value. `Display` writes one line for each finding; it serializes as an object, in which every finding has its
+/// machine name under `code`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many tools were looked at.
+    pub tools: usize,
+    /// How many secrets were looked at.
+    pub secrets: usize,
+    /// What was found: what keeps a tool from working first, in the order of the tools and of the secrets.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing was found.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// The secrets that are missing, each of which a runtime can ask the person for.
+    pub fn needs(&self) -> impl Iterator<Item = &NeedsSecret> {
+        self.findings.iter().filter_map(|finding| match finding {
+            Finding::NeedsSecret(needs) => Some(needs),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{}: {finding}", finding.code())?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks a user's secrets against these tools.
+pub(crate) fn check(
+    snapshot: &Snapshot,
+    policy: &InjectionPolicy,
+    tools: &[ToolSpec<'_>],
+) -> Report {
+    let mut check = Check {
+        snapshot,
+        policy,
+        tools,
+        findings: Vec::new(),
+    };
+    for tool in tools {
+        check.arguments(tool);
+    }
+    for entry in snapshot.entries() {
+        check.binding(entry);
+    }
+    check.precedence();
+    // A stable sort: findings of one kind stay in the order of the tools and of the secrets.
+    check.findings.sort_by_key(Finding::order);
+    Report {
+        tools: tools.len(),
+        secrets: snapshot.entries().len(),
+        findings: check.findings,
+    }
+}
+
+struct Check<'a> {
+    snapshot: &'a Snapshot,
+    policy: &'a InjectionPolicy,
+    tools: &'a [ToolSpec<'a>],
+    findings: Vec<Finding>,
+}
+
+impl<'a> Check<'a> {
+    /// What a call of this tool without arguments would leave open, and where its secrets could go.
+    fn arguments(&mut self, tool: &ToolSpec<'a>) {
+        let Some(schema) = tool.schema else { return };
+        let filled = self.filled(tool);
+        let is_filled = |location: &Location| filled.iter().any(|(at, _)| at == location);
+        // As much work as one tool's schema may cause, whatever it refers to.
+        let budget = Budget::new(200_000);
+        let arguments = arguments::arguments(schema, &budget);
+
+        for argument in arguments.iter().filter(|argument| argument.is_required) {
+            if !argument.is_credential || is_filled(&argument.location) {
+                continue;
+            }
+            let (tool, location) = (tool.name.to_owned(), argument.location.clone());
+            self.findings.push(match self.bound(&tool, &location) {
+                Some(entry) => Finding::NoDefault {
+                    secret: NamedSecret::of(entry),
+                    tool,
+                    location,
+                },
+                None => Finding::NeedsSecret(NeedsSecret { tool, location }),
+            });
+        }
+
+        let destinations: Vec<Destination> = arguments
+            .iter()
+            .filter(|argument| argument.is_destination)
+            .map(|argument| Destination {
+                location: argument.location.clone(),
+                is_filled: is_filled(&argument.location),
+            })
+            // What is filled in cannot be chosen where the policy lets no other value pass.
+            .filter(|destination| {
+                !destination.is_filled || self.policy.supplied() == Supplied::Keep
+            })
+            .collect();
+        if destinations.is_empty() {
+            return;
+        }
+        for (location, entry) in &filled {
+            let others = destinations
+                .iter()
+                .filter(|other| other.location != *location);
+            let destinations: Vec<Destination> = others.cloned().collect();
+            // The default for a destination is no secret that could be sent there.
+            let is_destination = arguments
+                .iter()
+                .any(|argument| argument.is_destination && argument.location == *location);
+            if !destinations.is_empty() && !is_destination {
+                self.findings.push(Finding::OpenDestination {
+                    secret: NamedSecret::of(entry),
+                    tool: tool.name.to_owned(),
+                    location: location.clone(),
+                    destinations,
+                });
+            }
+        }
+    }
+
+    /// Where defaults go in a call without arguments.
+    fn filled(&self, tool: &ToolSpec<'_>) -> Vec<(Location, &'a Entry)> {
+        let plan = Plan::new(self.snapshot, self.policy, &tool.call(), &Map::new(), 1);
+        let defaults = plan.map(|plan| plan.defaults).unwrap_or_default();
+        defaults
+            .into_iter()
+            .filter(|planned| matches!(planned.decision, Decision::Fill))
+            .map(|planned| (planned.default.location().clone(), planned.entry))
+            .collect()
+    }
+
+    /// The oldest secret that is bound to this place and is no default.
+    fn bound(&self, tool: &str, location: &Location) -> Option<&'a Entry> {
+        let is_bound = |entry: &&Entry| {
+            entry.default_place().is_none()
+                && entry.location.as_ref() == Some(location)
+                && entry
+                    .pattern
+                    .as_ref()
+                    .is_some_and(|pattern| pattern.matches(tool))
+        };
+        let entries = self.snapshot.entries().iter();
+        entries.map(|entry| &**entry).find(is_bound)
+    }
+
+    /// Whether the binding of a secret is of use, and no wider than that takes.
+    fn binding(&mut self, entry: &'a Entry) {
+        let Some(pattern) = &entry.pattern else {
+            return;
+        };
+        let tools = self.tools.iter();
+        let matching: Vec<&ToolSpec<'_>> =
+            tools.filter(|tool| pattern.matches(tool.name)).collect();
+        if matching.is_empty() {
+            self.findings.push(Finding::UnusedPattern {
+                secret: NamedSecret::of(entry),
+            });
+            return;
+        }
+        let Some(location) = &entry.location else {
+            return;
+        };
+        let (taking, others): (Vec<&ToolSpec<'_>>, Vec<_>) =
+            matching.iter().partition(|tool| tool.takes(location));
+        let names = |tools: &[&ToolSpec<'_>]| -> Vec<String> {
+            tools.iter().map(|tool| tool.name.to_owned()).collect()
+        };
+        if taking.is_empty() {
+            self.findings.push(Finding::UndeclaredLocation {
+                secret: NamedSecret::of(entry),
+                location: location.clone(),
+                tools: names(&matching),
+            });
+        } else if !others.is_empty() && !pattern.is_exact() {
+            let (taking, others) = (names(&taking), names(&others));
+            self.findings.push(Finding::BroadPattern {
+                secret: NamedSecret::of(entry),
+                location: location.clone(),
+                narrower: narrow::narrower(&taking, &others),
+                declared_by: taking,
+                not_declared_by: others,
+            });
+        }
+    }
+
+    /// Where defaults compete: those that never win, and those that win for a reason that few think of.
+    fn precedence(&mut self) {
+        let mut lost: BTreeMap<SecretId, Lost> = BTreeMap::new();
+        let mut won: Vec<SecretId> = Vec::new();
+        let mut surprises: BTreeMap<(SecretId, SecretId), Option<(Rank, Vec<String>)>> =
+            BTreeMap::new();
+        for tool in self.tools {
+            let candidates = self.snapshot.resolver().candidates(tool.name);
+            for competing in candidates.chunk_by(|a, b| a.location() == b.location()) {
+                let Some((best, losers)) = competing.split_first() else {
+                    continue;
+                };
+                won.push(best.id());
+                for loser in losers {
+                    lost.entry(loser.id()).or_default().add(best, tool.name);
+                    let surprise = surprises
+                        .entry((best.id(), loser.id()))
+                        .or_insert_with(|| Some((self.surprise(best, loser)?, Vec::new())));
+                    if let Some((_, tools)) = surprise {
+                        tools.push(tool.name.to_owned());
+                    }
+                }
+            }
+        }
+        won.sort_unstable();
+        for (id, lost) in lost {
+            if won.binary_search(&id).is_err() {
+                let winners = lost.winners.iter().filter_map(|id| self.named(*id));
+                let shadowed = self.named(id).map(|secret| Finding::ShadowedDefault {
+                    secret,
+                    by: winners.collect(),
+                    tools: lost.tools,
+                });
+                self.findings.extend(shadowed);
+            }
+        }
+        for ((winner, loser), surprise) in surprises {
+            let secrets = (self.named(winner), self.named(loser));
+            if let ((Some(winner), Some(loser)), Some((rank, tools))) = (secrets, surprise) {
+                self.findings.push(Finding::SurprisingPrecedence {
+                    winner,
+                    loser,
+                    rank,
+                    tools,
+                });
+            }
+        }
+    }
+
+    /// What the loser loses by, unless that is what everyone expects: that the one for fewer tools wins.
+    fn surprise(&self, winner: &Match<'_>, loser: &Match<'_>) -> Option<Rank> {
+        let rank = explain::rank(loser, winner);
+        let mut tools = self.tools.iter().map(|tool| tool.name);
+        let is_within =
+            tools.all(|tool| !winner.pattern().matches(tool) || loser.pattern().matches(tool));
+        (rank == Rank::Younger || !is_within).then_some(rank)
+    }
+
+    fn named(&self, id: SecretId) -> Option<NamedSecret> {
+        self.snapshot.by_id(id).map(|entry| NamedSecret::of(entry))
+    }
+}
+
+/// What a default lost to, and for which tools.
+#[derive(Default)]
+struct Lost {
+    winners: Vec<SecretId>,
+    tools: Vec<String>,
+}
+
+impl Lost {
+    fn add(&mut self, winner: &Match<'_>, tool: &str) {
+        if !self.winners.contains(&winner.id()) {
+            self.winners.push(winner.id());
+        }
+        self.tools.push(tool.to_owned());
+    }
+}

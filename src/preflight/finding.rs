@@ -1,0 +1,324 @@
+//! What a check finds, and what to do about it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    explain::Rank,
+    location::Location,
+    pattern::ToolPattern,
+    request::NewSecret,
+    secret::{SecretId, SecretValue},
+    snapshot::Entry,
+};
+
+/// One thing that a check found. `Display` says what is the matter and what to do; [`code`](Finding::code) is the name of
+/// its kind for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Finding {
+    /// A tool requires an argument that looks like a credential, and the user has no secret for it.
+    NeedsSecret(NeedsSecret),
+    /// A tool requires an argument that looks like a credential, and the secret that is bound there is no default: the model
+    /// has to know that it may ask for it.
+    NoDefault {
+        /// The secret.
+        secret: NamedSecret,
+        /// The tool.
+        tool: String,
+        /// The argument.
+        location: Location,
+    },
+    /// A secret goes into a tool whose destination the model chooses: a URL or a host beside it. A model that was talked into
+    /// it can have the secret sent to an attacker, without ever seeing it.
+    OpenDestination {
+        /// The secret.
+        secret: NamedSecret,
+        /// The tool.
+        tool: String,
+        /// Where the secret goes.
+        location: Location,
+        /// What the model chooses.
+        destinations: Vec<Destination>,
+    },
+    /// A secret's pattern matches no tool.
+    UnusedPattern {
+        /// The secret.
+        secret: NamedSecret,
+    },
+    /// No tool that a secret's pattern matches declares its location as text, so it goes nowhere.
+    UndeclaredLocation {
+        /// The secret.
+        secret: NamedSecret,
+        /// Its location.
+        location: Location,
+        /// The tools that its pattern matches.
+        tools: Vec<String>,
+    },
+    /// A secret's wildcard pattern matches tools that do not declare its location besides those that do. It would go into
+    /// the others as well in a call without a schema, or once they declare something else by this name.
+    BroadPattern {
+        /// The secret.
+        secret: NamedSecret,
+        /// Its location.
+        location: Location,
+        /// The tools that declare it.
+        declared_by: Vec<String>,
+        /// The tools that match and do not.
+        not_declared_by: Vec<String>,
+        /// A pattern that matches all of the former and fewer of the latter, if there is one that is simple.
+        narrower: Option<ToolPattern>,
+    },
+    /// A default loses to others for every tool that it matches.
+    ShadowedDefault {
+        /// The secret that is never put in by itself.
+        secret: NamedSecret,
+        /// What it loses to.
+        by: Vec<NamedSecret>,
+        /// The tools that it matches.
+        tools: Vec<String>,
+    },
+    /// Of two defaults for one location, one wins for a reason that few think of: neither is for fewer tools than the other,
+    /// so that the letters of the patterns decide, or the age of the secrets.
+    SurprisingPrecedence {
+        /// The secret that goes in.
+        winner: NamedSecret,
+        /// The other.
+        loser: NamedSecret,
+        /// What the other loses by.
+        rank: Rank,
+        /// The tools that both match.
+        tools: Vec<String>,
+    },
+}
+
+/// A secret that is missing: a question for the person whom the secrets belong to.
+///
+/// ```
+/// use keyward::{NeedsSecret, UserId, Vault};
+/// use serde_json::json;
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// let schema = json!({"type": "object", "properties": {"api_key": {"type": "string"}}, "required": ["api_key"]});
+/// let tools = [("linear_search", &schema)];
+///
+/// for needs in user.check(tools)?.needs() {
+///     println!("{} needs a value for {}", needs.tool, needs.location);
+///     let answer = "lin_api_Zq8wT3vN";
+///     user.create(needs.answer("linear", answer))?;
+/// }
+/// assert!(user.check(tools)?.is_clean());
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// # Security
+///
+/// The name of the tool and of the argument are the tool's author's. Ask in a way by which the answer does not reach the
+/// model or the transcript.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NeedsSecret {
+    /// The tool.
+    pub tool: String,
+    /// The argument.
+    pub location: Location,
+}
+
+impl NeedsSecret {
+    /// A secret that fills the need: the default for this argument of this tool. Another
+    /// [pattern](NewSecret::tool_pattern) can make it one for several tools.
+    pub fn answer(&self, name: impl Into<String>, value: impl Into<SecretValue>) -> NewSecret {
+        NewSecret::new(name, value)
+            .bind(&*self.tool, self.location.as_pointer())
+            .default_for_tool()
+    }
+}
+
+impl fmt::Display for NeedsSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NeedsSecret { tool, location } = self;
+        write!(
+            f,
+            "{tool:?} requires {location}, and nothing fills it: create a secret that is the default there"
+        )
+    }
+}
+
+/// A secret, as findings name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NamedSecret {
+    /// Its id.
+    pub id: SecretId,
+    /// Its name.
+    pub name: String,
+    /// Its tool pattern; `None` if it has none.
+    pub pattern: Option<ToolPattern>,
+}
+
+impl NamedSecret {
+    pub(super) fn of(entry: &Entry) -> NamedSecret {
+        NamedSecret {
+            id: entry.id(),
+            name: entry.info().secret_name.clone(),
+            pattern: entry.pattern.clone(),
+        }
+    }
+}
+
+impl fmt::Display for NamedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.name)?;
+        match &self.pattern {
+            Some(pattern) => write!(f, " (for {:?})", pattern.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An argument by which a tool is told where to send something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Destination {
+    /// The argument.
+    pub location: Location,
+    /// Whether a default fills it, which the model can pass by supplying a value, since the policy keeps that.
+    pub is_filled: bool,
+}
+
+impl Finding {
+    /// The name of its kind, which stays the same in every version.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Finding::NeedsSecret(_) => "needs_secret",
+            Finding::NoDefault { .. } => "no_default",
+            Finding::OpenDestination { .. } => "open_destination",
+            Finding::UnusedPattern { .. } => "unused_pattern",
+            Finding::UndeclaredLocation { .. } => "undeclared_location",
+            Finding::BroadPattern { .. } => "broad_pattern",
+            Finding::ShadowedDefault { .. } => "shadowed_default",
+            Finding::SurprisingPrecedence { .. } => "surprising_precedence",
+        }
+    }
+
+    /// What keeps a tool from working comes first, then what is dangerous, then what is of no use.
+    pub(super) fn order(&self) -> u8 {
+        match self {
+            Finding::NeedsSecret(_) => 0,
+            Finding::NoDefault { .. } => 1,
+            Finding::OpenDestination { .. } => 2,
+            Finding::UndeclaredLocation { .. } => 3,
+            Finding::UnusedPattern { .. } => 4,
+            Finding::BroadPattern { .. } => 5,
+            Finding::ShadowedDefault { .. } => 6,
+            Finding::SurprisingPrecedence { .. } => 7,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::NeedsSecret(needs) => needs.fmt(f),
+            Finding::NoDefault {
+                secret,
+                tool,
+                location,
+            } => write!(
+                f,
+                "{tool:?} requires {location}, and the secret {secret} goes there only when it is asked for: make it the \
+                 default"
+            ),
+            Finding::OpenDestination {
+                secret,
+                tool,
+                location,
+                destinations,
+            } => {
+                write!(
+                    f,
+                    "the secret {secret} goes to {location} of {tool:?}, and the model chooses {}",
+                    list(destinations.iter().map(|destination| &destination.location))
+                )?;
+                if destinations.iter().all(|destination| destination.is_filled) {
+                    f.write_str(
+                        " by supplying a value, which the policy keeps: let the policy replace or refuse it",
+                    )
+                } else {
+                    f.write_str(
+                        ": if the tool sends the secret there, make a default for that too, with a policy that replaces \
+                         what the model supplies, or bind the secret to a tool with one destination",
+                    )
+                }
+            }
+            Finding::UnusedPattern { secret } => write!(
+                f,
+                "the secret {secret} matches no tool: check the pattern, or delete the secret"
+            ),
+            Finding::UndeclaredLocation {
+                secret,
+                location,
+                tools,
+            } => write!(
+                f,
+                "the secret {secret} goes to {location}, which no tool that it matches declares as text ({}): check the \
+                 name of the argument",
+                names(tools)
+            ),
+            Finding::BroadPattern {
+                secret,
+                location,
+                declared_by,
+                not_declared_by,
+                narrower,
+            } => {
+                write!(
+                    f,
+                    "the secret {secret} goes to {location}, which {} of the {} tools that it matches declare: ",
+                    declared_by.len(),
+                    declared_by.len() + not_declared_by.len()
+                )?;
+                match narrower {
+                    Some(narrower) => write!(f, "bind it to {:?}", narrower.as_str()),
+                    None => write!(f, "bind secrets to {}", names(declared_by)),
+                }
+            }
+            Finding::ShadowedDefault { secret, by, tools } => write!(
+                f,
+                "the secret {secret} is never put in by itself, since {} goes before it for every tool that it matches \
+                 ({}): delete it, or make its pattern more specific",
+                list(by),
+                names(tools)
+            ),
+            Finding::SurprisingPrecedence {
+                winner,
+                loser,
+                rank,
+                tools,
+            } => write!(
+                f,
+                "for {}, the secret {winner} goes before {loser}, which is {rank}: bind the one that you want there to \
+                 fewer tools than the other",
+                names(tools)
+            ),
+        }
+    }
+}
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}
+
+/// The first few of them.
+fn names(tools: &[String]) -> String {
+    const MOST: usize = 3;
+    let some = tools.iter().take(MOST).map(|name| format!("{name:?}"));
+    let some = list(some);
+    match tools.len().saturating_sub(MOST) {
+        0 => some,
+        more => format!("{some} and {more} more"),
+    }
+}

@@ -1,0 +1,89 @@
+//! A narrower pattern.
+
+use crate::pattern::{ANY_RUN, ToolPattern};
+
+/// A pattern that matches all of `wanted` and as few of `others` as a common beginning, a common end or both can tell apart;
+/// `None` if they tell none apart, or there is no such pattern of an allowed length.
+pub(super) fn narrower(wanted: &[String], others: &[String]) -> Option<ToolPattern> {
+    let first = wanted.first()?;
+    if wanted.iter().all(|name| name == first) {
+        return ToolPattern::new(first).ok();
+    }
+    let begin = common(wanted, |name| Box::new(name.chars()));
+    let end: String = common(wanted, |name| Box::new(name.chars().rev()))
+        .chars()
+        .rev()
+        .collect();
+    let shortest = wanted.iter().map(|name| name.chars().count()).min()?;
+    let overlaps = begin.chars().count() + end.chars().count() > shortest;
+    let patterns = [
+        Some(format!("{}{ANY_RUN}", words_of(&begin))),
+        Some(format!("{begin}{ANY_RUN}")),
+        Some(format!("{ANY_RUN}{end}")),
+        (!overlaps).then(|| format!("{begin}{ANY_RUN}{end}")),
+    ];
+    let candidates = patterns.into_iter().flatten().filter_map(|pattern| {
+        let pattern = ToolPattern::new(&pattern).ok()?;
+        let more = others.iter().filter(|name| pattern.matches(name)).count();
+        (more < others.len()).then_some((more, pattern))
+    });
+    candidates
+        .min_by_key(|(more, _)| *more)
+        .map(|(_, pattern)| pattern)
+}
+
+fn common<'n>(
+    names: &'n [String],
+    chars: impl Fn(&'n str) -> Box<dyn Iterator<Item = char> + 'n>,
+) -> String {
+    let Some((first, rest)) = names.split_first() else {
+        return String::new();
+    };
+    let mut common: Vec<char> = chars(first).collect();
+    for name in rest {
+        let same = chars(name).zip(&common).take_while(|(a, b)| a == *b);
+        let length = same.count();
+        common.truncate(length);
+    }
+    common.into_iter().collect()
+}
+
+/// The beginning up to the end of its last whole word: tools that come later are more likely to share that.
+fn words_of(begin: &str) -> &str {
+    let end = begin.rfind(|c: char| !c.is_alphanumeric());
+    end.map_or(begin, |at| {
+        let separator = begin[at..].chars().next().map_or(0, char::len_utf8);
+        &begin[..at + separator]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_names_apart() {
+        for (wanted, others, narrower_pattern) in [
+            (&["a_get", "a_set"][..], &["b_get"][..], Some("a_*")),
+            (&["get_a", "set_a"], &["get_b"], Some("*et_a")),
+            (
+                &["a_get_x", "a_put_x"],
+                &["a_get_y", "b_put_x"],
+                Some("a_*_x"),
+            ),
+            // The whole word does not tell them apart, the beginning of it does.
+            (&["a_get", "a_gut"], &["a_put"], Some("a_g*")),
+            (&["a_get"], &["a_put"], Some("a_get")),
+            // Fewer is better than none.
+            (&["a_get", "a_set"], &["a_put", "b_get"], Some("a_*et")),
+            (&["a", "b"], &["c"], None),
+            (&["aa", "aaa"], &["a", "b"], Some("aa*")),
+        ] {
+            let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let (wanted, others): (Vec<String>, Vec<String>) = (texts(wanted), texts(others));
+            let found = narrower(&wanted, &others);
+            let found = found.as_ref().map(ToolPattern::as_str);
+            assert_eq!(found, narrower_pattern, "{wanted:?} {others:?}");
+        }
+    }
+}

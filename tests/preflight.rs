@@ -1,0 +1,354 @@
+//! What a check of secrets against tools finds, as a table in `preflight.toml`, and what must hold of every check.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+
+use keyward::{
+    Finding, InjectionPolicy, NewSecret, Report, ToolCall, ToolSpec, UserId, UserVault, Vault,
+};
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use wildmatch::WildMatch;
+
+#[derive(Deserialize)]
+struct Suite {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    #[serde(default)]
+    secrets: Vec<String>,
+    #[serde(default)]
+    tools: Vec<String>,
+    #[serde(default)]
+    real: bool,
+    supplied: Option<String>,
+    /// The codes to look at; all of them if absent.
+    only: Option<Vec<String>>,
+    #[serde(default)]
+    findings: Vec<String>,
+}
+
+type Tool = (String, Option<Value>);
+
+/// A user with these secrets; every value has `value-of` in it.
+fn user(secrets: &[String], supplied: Option<&str>) -> UserVault {
+    let mut policy = InjectionPolicy::default();
+    if supplied == Some("replace") {
+        policy = policy.replace_supplied();
+    }
+    let vault = Vault::builder().injection_policy(policy).in_memory();
+    let user = vault.unwrap().user(UserId::LOCAL);
+    for text in secrets {
+        let parts: Vec<&str> = text.split(' ').collect();
+        let mut secret = NewSecret::new(parts[0], format!("value-of-{}", parts[0]));
+        if parts[1] != "-" {
+            secret = secret.tool_pattern(parts[1]);
+        }
+        if parts[2] != "-" {
+            secret = secret.location(parts[2]);
+        }
+        if parts.get(3) == Some(&"default") {
+            secret = secret.default_for_tool();
+        }
+        user.create(secret).unwrap();
+    }
+    user
+}
+
+fn tool(text: &str) -> Tool {
+    let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let schema = match rest {
+        "?" => None,
+        _ if rest.starts_with('{') => Some(serde_json::from_str(rest).expect("a schema")),
+        _ => Some(schema(rest.split_whitespace())),
+    };
+    (name.to_owned(), schema)
+}
+
+fn schema<'a>(arguments: impl Iterator<Item = &'a str>) -> Value {
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for argument in arguments {
+        let name = argument.trim_end_matches('!');
+        properties.insert(name.to_owned(), json!({"type": "string"}));
+        if argument.ends_with('!') {
+            required.push(name);
+        }
+    }
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+/// The names and arguments of tools of real frameworks; those of a toolkit with the key that it is set up with.
+fn real_tools() -> Vec<Tool> {
+    #[derive(Deserialize)]
+    struct Real {
+        tool: String,
+        args: Vec<String>,
+    }
+    let tools: Vec<Real> = serde_json::from_str(include_str!("data/tools.json")).unwrap();
+    tools
+        .into_iter()
+        .map(|tool| {
+            let key = tool.tool.starts_with("agno__").then_some("api_key!");
+            let schema = schema(tool.args.iter().map(String::as_str).chain(key));
+            (tool.tool, Some(schema))
+        })
+        .collect()
+}
+
+fn check(user: &UserVault, tools: &[Tool]) -> Report {
+    let specs = tools.iter().map(|(name, schema)| {
+        let spec = ToolSpec::new(name);
+        match schema {
+            Some(schema) => spec.with_schema(schema),
+            None => spec,
+        }
+    });
+    user.check(specs).unwrap()
+}
+
+fn line(finding: &Finding) -> String {
+    let about = match finding {
+        Finding::NeedsSecret(needs) => format!("{} {}", needs.tool, needs.location),
+        Finding::NoDefault {
+            secret,
+            tool,
+            location,
+        } => format!("{} {tool} {location}", secret.name),
+        Finding::OpenDestination {
+            secret,
+            tool,
+            location,
+            destinations,
+        } => {
+            let to = destinations.iter().map(|to| {
+                let filled = if to.is_filled { " (filled)" } else { "" };
+                format!("{}{filled}", to.location)
+            });
+            let to: Vec<String> = to.collect();
+            format!("{} {tool} {location} to {}", secret.name, to.join(", "))
+        }
+        Finding::UnusedPattern { secret } => secret.name.clone(),
+        Finding::UndeclaredLocation {
+            secret, location, ..
+        } => format!("{} {location}", secret.name),
+        Finding::BroadPattern {
+            secret,
+            location,
+            declared_by,
+            not_declared_by,
+            narrower,
+        } => format!(
+            "{} {location} {} of {}: {}",
+            secret.name,
+            declared_by.len(),
+            declared_by.len() + not_declared_by.len(),
+            narrower.as_ref().map_or("none", |pattern| pattern.as_str())
+        ),
+        Finding::ShadowedDefault { secret, by, .. } => {
+            let by: Vec<&str> = by.iter().map(|secret| &*secret.name).collect();
+            format!("{} by {}", secret.name, by.join(", "))
+        }
+        Finding::SurprisingPrecedence {
+            winner,
+            loser,
+            rank,
+            ..
+        } => {
+            let rank = serde_json::to_value(rank).unwrap();
+            let rank = rank.as_str().unwrap();
+            format!("{} over {}: {rank}", winner.name, loser.name)
+        }
+        other => panic!("{other:?}"),
+    };
+    format!("{} {about}", finding.code())
+}
+
+#[test]
+fn every_check_finds_what_the_table_says() {
+    let suite: Suite = toml::from_str(include_str!("preflight.toml")).expect("well-formed");
+    for case in &suite.case {
+        let mut tools: Vec<Tool> = case.tools.iter().map(|text| tool(text)).collect();
+        if case.real {
+            tools.extend(real_tools());
+        }
+        let report = check(&user(&case.secrets, case.supplied.as_deref()), &tools);
+        let found: Vec<String> = report
+            .findings
+            .iter()
+            .filter(|finding| {
+                let only = case.only.as_ref();
+                only.is_none_or(|only| only.iter().any(|code| code == finding.code()))
+            })
+            .map(line)
+            .collect();
+        assert_eq!(found, case.findings, "{}", case.name);
+        assert_eq!(
+            (report.tools, report.secrets),
+            (tools.len(), case.secrets.len())
+        );
+        for finding in &report.findings {
+            let json = serde_json::to_value(finding).unwrap();
+            assert_eq!(json["code"], finding.code(), "{}", case.name);
+        }
+        let text = format!("{report} {report:?} {}", json!(report));
+        assert!(!text.contains("value-of"), "{text}");
+    }
+}
+
+#[test]
+fn every_finding_says_what_to_do() {
+    let secrets = [
+        "wide * api_key default",
+        "old linear_* api_key default",
+        "get linear_get api_key default",
+        "set *_set api_key default",
+        "unused none api_key",
+        "bound asks token",
+        "lost linear_get apikey",
+    ]
+    .map(str::to_owned);
+    let tools = [
+        "linear_get api_key url",
+        "linear_set api_key!",
+        "other title",
+        "asks token! password!",
+    ]
+    .map(tool);
+    let text = check(&user(&secrets, None), &tools).to_string();
+    let expected = r#"needs_secret: "asks" requires /password, and nothing fills it: create a secret that is the default there
+no_default: "asks" requires /token, and the secret "bound" (for "asks") goes there only when it is asked for: make it the default
+open_destination: the secret "get" (for "linear_get") goes to /api_key of "linear_get", and the model chooses /url: if the tool sends the secret there, make a default for that too, with a policy that replaces what the model supplies, or bind the secret to a tool with one destination
+undeclared_location: the secret "lost" (for "linear_get") goes to /apikey, which no tool that it matches declares as text ("linear_get"): check the name of the argument
+unused_pattern: the secret "unused" (for "none") matches no tool: check the pattern, or delete the secret
+broad_pattern: the secret "wide" (for "*") goes to /api_key, which 2 of the 4 tools that it matches declare: bind it to "linear_*"
+shadowed_default: the secret "set" (for "*_set") is never put in by itself, since "old" (for "linear_*") goes before it for every tool that it matches ("linear_set"): delete it, or make its pattern more specific
+surprising_precedence: for "linear_set", the secret "old" (for "linear_*") goes before "set" (for "*_set"), which is fewer literal characters than the best: bind the one that you want there to fewer tools than the other
+"#;
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn an_answer_fills_the_need() {
+    let user = user(&[], None);
+    let schema = json!({
+        "type": "object",
+        "required": ["a/b token", "password"],
+        "properties": {"a/b token": {"type": "string"}, "password": {"type": "string"}},
+    });
+    let tools = [tool("u api_key!"), ("t".to_owned(), Some(schema))];
+    let report = check(&user, &tools);
+    assert_eq!(report.needs().count(), 3);
+    for (i, needs) in report.needs().enumerate() {
+        user.create(needs.answer(format!("s{i}"), "value-of-it"))
+            .unwrap();
+    }
+    let report = check(&user, &tools);
+    assert!(report.is_clean(), "{report}");
+}
+
+fn secrets() -> impl Strategy<Value = Vec<String>> {
+    let pattern = prop::sample::select(vec![
+        "*",
+        "agno__*",
+        "agno__linear__*",
+        "agno__linear__create_issue",
+        "agno__*__create_issue",
+        "*__create_issue",
+        "*issue*",
+        "agno__??????__*",
+        "linear__*",
+        "agentql_*",
+    ]);
+    let location = prop::sample::select(vec!["api_key", "url", "title", "token", "/headers/x"]);
+    let secret = (pattern, location, any::<bool>());
+    prop::collection::vec(secret, 0..8).prop_map(|secrets| {
+        let mut seen = BTreeSet::new();
+        secrets
+            .into_iter()
+            .enumerate()
+            .filter(|(_, (pattern, location, default))| {
+                !default || seen.insert((*pattern, *location))
+            })
+            .map(|(i, (pattern, location, default))| {
+                let default = if default { " default" } else { "" };
+                format!("s{i} {pattern} {location}{default}")
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// A report agrees with what calls get, what the model is shown, and an independent matcher.
+    #[test]
+    fn a_report_agrees_with_the_rest(secrets in secrets()) {
+        let tools = real_tools();
+        let names: Vec<&str> = tools.iter().map(|(name, _)| &**name).collect();
+        let user = user(&secrets, None);
+        let report = check(&user, &tools);
+
+        // Required credentials: reported exactly if a call leaves them unfilled, and the model sees them then.
+        let mut unfilled = BTreeSet::new();
+        let mut winners = BTreeSet::new();
+        let mut candidates = BTreeSet::new();
+        for (name, schema) in &tools {
+            let schema = schema.as_ref().unwrap();
+            let call = ToolCall::new(&**name).with_schema(schema);
+            let mut args = Map::new();
+            user.inject(&call, &mut args).unwrap();
+            let mut shown = schema.clone();
+            user.conceal(name, &mut shown).unwrap();
+            if schema["properties"].get("api_key").is_some() && !args.contains_key("api_key") {
+                unfilled.insert(name.clone());
+            }
+            prop_assert_eq!(
+                shown["properties"].get("api_key").is_some(),
+                unfilled.contains(name),
+            );
+            for location in user.explain(&call, &Map::new()).unwrap().locations {
+                winners.insert(location.candidates[0].secret_name.clone());
+                candidates.extend(location.candidates.into_iter().map(|c| c.secret_name));
+            }
+        }
+        let mut reported = BTreeSet::new();
+        let mut unused = BTreeSet::new();
+        let mut shadowed = BTreeSet::new();
+        for finding in &report.findings {
+            match finding {
+                Finding::NeedsSecret(needs) => {
+                    prop_assert_eq!(needs.location.as_pointer(), "/api_key");
+                    prop_assert!(reported.insert(needs.tool.clone()));
+                }
+                Finding::NoDefault { tool, .. } => prop_assert!(reported.insert(tool.clone())),
+                Finding::UnusedPattern { secret } => {
+                    unused.insert(secret.name.clone());
+                }
+                Finding::BroadPattern { declared_by, not_declared_by, narrower, .. } => {
+                    let Some(narrower) = narrower else { continue };
+                    prop_assert!(declared_by.iter().all(|name| narrower.matches(name)));
+                    prop_assert!(!not_declared_by.iter().all(|name| narrower.matches(name)));
+                }
+                Finding::ShadowedDefault { secret, .. } => {
+                    shadowed.insert(secret.name.clone());
+                }
+                _ => {}
+            }
+        }
+        prop_assert_eq!(reported, unfilled);
+        let never_wins: BTreeSet<String> = candidates.difference(&winners).cloned().collect();
+        prop_assert_eq!(shadowed, never_wins);
+        for secret in &secrets {
+            let parts: Vec<&str> = secret.split(' ').collect();
+            let pattern = WildMatch::new(parts[1]);
+            let matches = names.iter().any(|name| pattern.matches(name));
+            prop_assert_eq!(unused.contains(parts[0]), !matches, "{}", secret);
+        }
+    }
+}
