@@ -7,3 +7,6 @@ pub mod format {}
 
 #[doc = include_str!("../docs/threats.md")]
 pub mod threats {}
+
+#[doc = include_str!("../docs/runtimes.md")]
+pub mod runtimes {}

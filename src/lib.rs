@@ -100,7 +100,7 @@
 //! | what opens a vault | [`KeySource`], [`KeyProvider`], [`KdfParams`], [`KeySlotInfo`], [`KeyKind`] |
 //! | limits | [`Quota`], [`Usage`], [`Bounds`] |
 //! | one user's secrets | [`UserVault`], [`Batch`], [`SecretRef`], [`SecretId`] |
-//! | a tool call | [`ToolCall`], [`Origin`], [`InjectionPolicy`], [`Injection`], [`Filled`], [`Skipped`] |
+//! | a tool call | [`ToolCall`], [`Origin`], [`InjectionPolicy`], [`Injection`], [`Filled`], [`Skipped`]; arguments as a value or as text: [`UserVault::inject_value`], [`UserVault::inject_str`] |
 //! | the model's schema | [`UserVault::conceal`], [`Concealment`] |
 //! | a tool's output | [`Redactor`], [`RedactStream`], [`RedactTextStream`] |
 //! | why | [`UserVault::explain`], [`Explanation`] |
@@ -109,6 +109,7 @@
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
 //! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
+//! | where keyward stands in a runtime | [`docs::runtimes`] |
 //! | the file, byte for byte | [`docs::format`] |
 //! | who is kept from what, and who is not | [`docs::threats`] |
 #![forbid(unsafe_code)]

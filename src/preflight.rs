@@ -287,8 +287,7 @@ impl<'a> Check<'a> {
     fn precedence(&mut self) {
         let mut lost: BTreeMap<SecretId, Lost> = BTreeMap::new();
         let mut won: Vec<SecretId> = Vec::new();
-        let mut surprises: BTreeMap<(SecretId, SecretId), Option<(Rank, Vec<String>)>> =
-            BTreeMap::new();
+        let mut surprises: BTreeMap<(SecretId, SecretId), Surprise> = BTreeMap::new();
         for tool in self.tools {
             let candidates = self.snapshot.resolver().candidates(tool.name);
             for competing in candidates.chunk_by(|a, b| a.location() == b.location()) {
@@ -345,6 +344,9 @@ impl<'a> Check<'a> {
         self.snapshot.by_id(id).map(|entry| NamedSecret::of(entry))
     }
 }
+
+/// What the one of two defaults loses by, and for which tools; `None` if that is what everyone expects.
+type Surprise = Option<(Rank, Vec<String>)>;
 
 /// What a default lost to, and for which tools.
 #[derive(Default)]

@@ -48,3 +48,79 @@ impl AuditSink for TracingSink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fmt::{Debug, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use chrono::DateTime;
+    use tracing::{
+        Event, Metadata, Subscriber,
+        field::{Field, Visit},
+        span::{Attributes, Id, Record},
+        subscriber,
+    };
+
+    use super::*;
+    use crate::{audit::AuditAction, secret::UserId};
+
+    /// Keeps each event as a line.
+    #[derive(Default, Clone)]
+    struct Lines(Arc<Mutex<String>>);
+
+    impl Visit for Lines {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            write!(self.0.lock().unwrap(), " {field}={value:?}").unwrap();
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let (level, target) = (event.metadata().level(), event.metadata().target());
+            write!(self.0.lock().unwrap(), "{level} {target}").unwrap();
+            event.record(&mut self.clone());
+            self.0.lock().unwrap().push('\n');
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn an_event_has_the_fields_that_are_there_and_the_level_of_its_action() {
+        let locked = AuditEvent::new(AuditAction::Locked, DateTime::default());
+        let denied = AuditEvent {
+            user: Some(UserId::LOCAL),
+            tool: Some("t".to_owned()),
+            location: Some("/a\nb".to_owned()),
+            reason: Some(AuditReason::UnknownSecret),
+            lost: 2,
+            ..AuditEvent::new(AuditAction::Denied, DateTime::default())
+        };
+        let lines = Lines::default();
+        subscriber::with_default(lines.clone(), || {
+            TracingSink.record(&locked).unwrap();
+            TracingSink.record(&denied).unwrap();
+        });
+        let expected = r#"INFO keyward::audit action="locked" lost=0
+WARN keyward::audit action="denied" user=00000000-0000-0000-0000-000000000000 tool="t" location="/a\nb" reason="unknown_secret" lost=2
+"#;
+        assert_eq!(*lines.0.lock().unwrap(), expected);
+    }
+}

@@ -328,3 +328,22 @@ fn duplicate() -> Error {
     let msg = "Value error, an object in the arguments has one name twice: give it once";
     Error::validation(vec![FieldError::new([], "value_error", msg)])
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A text that grows leaves what was in it behind.
+    #[test]
+    fn what_is_written_has_its_length_from_the_start() {
+        let filled = json!({"p": {"k": "v".repeat(500)}, "a": "x".repeat(500)});
+        let place: [Box<str>; 2] = ["p".into(), "k".into()];
+        let text = format!(r#"{{"p": {{}}, "a": "{}"}}"#, "x".repeat(500));
+        for written in [edit(&text, &filled, [&place[..]].into_iter()), new(&filled)] {
+            assert_eq!(written.capacity(), written.len());
+            assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), filled);
+        }
+    }
+}

@@ -16,10 +16,14 @@ pub(super) fn narrower(wanted: &[String], others: &[String]) -> Option<ToolPatte
         .collect();
     let shortest = wanted.iter().map(|name| name.chars().count()).min()?;
     let overlaps = begin.chars().count() + end.chars().count() > shortest;
+    // Whole words first: tools that come later are more likely to share those.
+    let (first_words, last_words) = (first_words(&begin), last_words(&end));
     let patterns = [
-        Some(format!("{}{ANY_RUN}", words_of(&begin))),
+        Some(format!("{first_words}{ANY_RUN}")),
         Some(format!("{begin}{ANY_RUN}")),
+        Some(format!("{ANY_RUN}{last_words}")),
         Some(format!("{ANY_RUN}{end}")),
+        (!overlaps).then(|| format!("{first_words}{ANY_RUN}{last_words}")),
         (!overlaps).then(|| format!("{begin}{ANY_RUN}{end}")),
     ];
     let candidates = patterns.into_iter().flatten().filter_map(|pattern| {
@@ -48,13 +52,14 @@ fn common<'n>(
     common.into_iter().collect()
 }
 
-/// The beginning up to the end of its last whole word: tools that come later are more likely to share that.
-fn words_of(begin: &str) -> &str {
-    let end = begin.rfind(|c: char| !c.is_alphanumeric());
-    end.map_or(begin, |at| {
-        let separator = begin[at..].chars().next().map_or(0, char::len_utf8);
-        &begin[..at + separator]
-    })
+/// The beginning up to its last separator.
+fn first_words(begin: &str) -> &str {
+    begin.trim_end_matches(char::is_alphanumeric)
+}
+
+/// The end from its first separator on.
+fn last_words(end: &str) -> &str {
+    end.trim_start_matches(char::is_alphanumeric)
 }
 
 #[cfg(test)]
@@ -65,7 +70,7 @@ mod tests {
     fn what_tells_names_apart() {
         for (wanted, others, narrower_pattern) in [
             (&["a_get", "a_set"][..], &["b_get"][..], Some("a_*")),
-            (&["get_a", "set_a"], &["get_b"], Some("*et_a")),
+            (&["get_a", "set_a"], &["get_b"], Some("*_a")),
             (
                 &["a_get_x", "a_put_x"],
                 &["a_get_y", "b_put_x"],

@@ -111,7 +111,7 @@ pub(super) fn is_credential(name: &str) -> bool {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         // `access_key_id`, `authorization_header`, `credentials_json`: what is said of a credential.
-        [ref rest @ .., "id"] if rest.ends_with(&["access", "key"]) => true,
+        [.., "access", "key", "id"] => true,
         [ref rest @ .., "header" | "value" | "json" | "string"] if !rest.is_empty() => {
             rest.ends_with(&["connection"])
                 || rest.ends_with(&["auth"])
@@ -124,9 +124,8 @@ pub(super) fn is_credential(name: &str) -> bool {
 
 fn names_credential(words: &[&str]) -> bool {
     match words {
-        ["auth"] | [.., "basic" | "http" | "proxy", "auth"] => true,
+        ["auth" | "token"] | [.., "basic" | "http" | "proxy", "auth"] => true,
         [.., kind, "key"] => KEYS.contains(kind),
-        ["token"] => true,
         [.., kind, "token"] => !COUNTED_OR_PAGED.contains(kind),
         [.., last] => CREDENTIALS.contains(last),
         [] => false,
