@@ -138,7 +138,7 @@ pub(crate) fn check(
     for tool in tools {
         check.arguments(tool);
     }
-    for entry in snapshot.entries() {
+    for entry in snapshot.entries().values() {
         check.binding(entry);
     }
     check.precedence();
@@ -146,7 +146,7 @@ pub(crate) fn check(
     check.findings.sort_by_key(Finding::order);
     Report {
         tools: tools.len(),
-        secrets: snapshot.entries().len(),
+        secrets: snapshot.entries().size(),
         findings: check.findings,
     }
 }
@@ -232,14 +232,14 @@ impl<'a> Check<'a> {
     /// The oldest secret that is bound to this place and is no default.
     fn bound(&self, tool: &str, location: &Location) -> Option<&'a Entry> {
         let is_bound = |entry: &&Entry| {
-            entry.default_place().is_none()
+            !entry.info().is_default_for_tool
                 && entry.location.as_ref() == Some(location)
                 && entry
                     .pattern
                     .as_ref()
                     .is_some_and(|pattern| pattern.matches(tool))
         };
-        let entries = self.snapshot.entries().iter();
+        let entries = self.snapshot.entries().values();
         entries.map(|entry| &**entry).find(is_bound)
     }
 
