@@ -1,0 +1,169 @@
+//! Keyward's resolver beside a floor, the naive matcher and what people otherwise match names with, on identical
+//! workloads.
+//!
+//! ```text
+//! cargo run --release --manifest-path benches/peers/Cargo.toml
+//! ```
+//!
+//! writes `target/peers.json`, draws `docs/resolver.svg`, and prints the table. `-- --quick` only asserts, on small
+//! sizes. `-- keyward` leaves the rivals out and writes nothing.
+
+use std::{hint::black_box, time::Instant};
+
+use cap::Cap;
+use serde::Serialize;
+
+use design::{Built, Design, Floor, Keyward, Naive};
+use mix::{Binding, DRAWS, Mix, Names, Workload, workload};
+use peers::PEERS;
+
+mod design;
+mod mix;
+mod peers;
+
+#[global_allocator]
+static MEMORY: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);
+
+/// How many times all names are looked up; the best counts, since what disturbs can only add.
+const ROUNDS: usize = 5;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub mix: u8,
+    pub bindings: usize,
+    pub design: String,
+    pub ns: f64,
+    pub build_ms: f64,
+    pub bytes_per_binding: f64,
+}
+
+/// How to run.
+struct Options {
+    quick: bool,
+    rivals: bool,
+    most: usize,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+    let quick = has("--quick") || has("--test");
+    let options = Options {
+        quick,
+        rivals: !has("keyward"),
+        most: args
+            .iter()
+            .find_map(|arg| arg.parse().ok())
+            .unwrap_or(if quick { 1_000 } else { 1_000_000 }),
+    };
+    let mut rows = Vec::new();
+    for mix in [Mix::Exact, Mix::Wildcards, Mix::Hostile] {
+        for &size in mix.sizes().iter().filter(|size| **size <= options.most) {
+            measure(mix, size, &options, &mut rows);
+        }
+    }
+}
+
+fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
+    let draws = if options.quick { 2_000 } else { DRAWS };
+    let load = workload(mix, size, draws);
+    println!("mix {}, {size} bindings", mix.number());
+    let mut designs: Vec<(&str, fn(&[Binding]) -> Built)> =
+        vec![("floor", Floor::build), ("keyward", Keyward::build)];
+    if options.rivals {
+        designs.push(("naive", |bindings| Ok(Box::new(Naive::new(bindings)))));
+        for peer in &PEERS {
+            if size <= peer.most {
+                designs.push((peer.name, peer.build));
+            } else {
+                println!("  {:24} skipped: {}", peer.name, peer.why);
+            }
+        }
+    }
+    for (name, build) in designs {
+        let before = MEMORY.allocated();
+        let start = Instant::now();
+        let built = build(&load.bindings);
+        let build_ms = start.elapsed().as_secs_f64() * 1e3;
+        let bytes = MEMORY.allocated().saturating_sub(before);
+        let mut design = match built {
+            Ok(design) => design,
+            Err(error) => {
+                let line = error.lines().next().unwrap_or_default();
+                println!("  {name:24} skipped: {line}");
+                continue;
+            }
+        };
+        if name != "floor" {
+            assert_right(name, &mut *design, &load, options);
+        }
+        if options.quick {
+            continue;
+        }
+        let row = Row {
+            mix: mix.number(),
+            bindings: size,
+            design: name.into(),
+            ns: time(&mut *design, &load.names),
+            build_ms: best_build(build, &load.bindings, build_ms),
+            bytes_per_binding: bytes as f64 / size as f64,
+        };
+        println!(
+            "  {name:24} {:12.1} ns {:12.4} ms {:8.1} bytes",
+            row.ns, row.build_ms, row.bytes_per_binding
+        );
+        rows.push(row);
+    }
+}
+
+/// Compares the answers with the naive matcher's, for as many names as that one manages in a second.
+fn assert_right(name: &str, design: &mut dyn Design, load: &Workload, options: &Options) {
+    let mut naive = Naive::new(&load.bindings);
+    let start = Instant::now();
+    let limit = if options.quick { 0.5 } else { 1.0 };
+    for (i, tool) in load.names.iter().enumerate() {
+        assert_eq!(design.answer(tool), naive.answer(tool), "{name}: {tool}");
+        if i >= 50 && start.elapsed().as_secs_f64() > limit {
+            break;
+        }
+    }
+}
+
+/// Nanoseconds for one name.
+fn time(design: &mut dyn Design, names: &Names) -> f64 {
+    let zero = black_box(0);
+    let part = names.first(500);
+    let start = Instant::now();
+    black_box(design.pass(&part, zero));
+    let once = start.elapsed().as_secs_f64() / part.len() as f64;
+    // What takes long is timed on fewer names.
+    if once * names.len() as f64 > 2.0 {
+        let part = names.first(((1.0 / once) as usize).clamp(100, names.len()));
+        return best(1, || design.pass(&part, zero)) / part.len() as f64;
+    }
+    best(ROUNDS, || design.pass(names, zero)) / names.len() as f64
+}
+
+fn best(rounds: usize, mut f: impl FnMut() -> u64) -> f64 {
+    (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            black_box(f());
+            start.elapsed().as_secs_f64() * 1e9
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+/// Milliseconds to build; small ones many times.
+fn best_build(build: fn(&[Binding]) -> Built, bindings: &[Binding], first: f64) -> f64 {
+    let rounds = ((100.0 / first) as usize).min(1_000);
+    (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            let built = build(bindings);
+            let ms = start.elapsed().as_secs_f64() * 1e3;
+            drop(built);
+            ms
+        })
+        .fold(first, f64::min)
+}
