@@ -129,37 +129,46 @@ impl ToolPattern {
     ///
     /// Where it ends by itself, it took at most n · (s + 1) + m steps, where s is the length of the longest part of
     /// the pattern between two `*` (or an end): a failed attempt costs at most s + 1, and each but the first begins one
-    /// character later in the name than the one before.
+    /// byte later in the name than the one before.
+    ///
+    /// It goes byte by byte: a literal is found between two characters or not at all, as no character begins with a
+    /// byte that another one goes on with. Only `?` has to take a whole character, and to be tried where one begins.
     fn matches_greedily(&self, name: &str, steps: usize) -> Option<bool> {
-        let mut pattern = self.text.chars();
-        let mut name = name.chars();
+        let (pattern, name) = (self.text.as_bytes(), name.as_bytes());
+        let (mut at, mut place) = (0, 0);
         // What follows the last `*`, and where in the name to try it next. The earlier ones need no second try: if
         // what follows them matches anywhere, it does so as well where it was found first.
         let mut retry = None;
         for _ in 0..steps {
-            let mut rest = name.clone();
-            match (pattern.next(), rest.next()) {
-                (Some(ANY_RUN), _) => {
-                    if pattern.as_str().is_empty() {
+            match (pattern.get(at), name.get(place)) {
+                (Some(b'*'), _) => {
+                    at += 1;
+                    if at == pattern.len() {
                         return Some(true);
                     }
-                    retry = Some((pattern.clone(), name.clone()));
+                    retry = Some((at, place));
+                    continue;
                 }
-                (Some(expected), Some(found)) if expected == ANY_CHAR || expected == found => {
-                    name = rest;
+                (Some(b'?'), Some(_)) => {
+                    at += 1;
+                    place = next_char(name, place);
+                    continue;
+                }
+                (Some(expected), Some(found)) if expected == found => {
+                    at += 1;
+                    place += 1;
+                    continue;
                 }
                 (None, None) => return Some(true),
                 // The name is too short already, and a later try leaves less of it.
                 (Some(_), None) => return Some(false),
-                (_, Some(_)) => {
-                    let Some((after, start)) = &mut retry else {
-                        return Some(false);
-                    };
-                    start.next();
-                    pattern = after.clone();
-                    name = start.clone();
-                }
+                (_, Some(_)) => {}
             }
+            let Some((after, start)) = retry else {
+                return Some(false);
+            };
+            let start = next_char(name, start);
+            (at, place, retry) = (after, start, Some((after, start)));
         }
         None
     }
@@ -230,6 +239,13 @@ impl ToolPattern {
     pub(crate) fn shared_text(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }
+}
+
+/// Where the character after the one at `place` begins.
+fn next_char(name: &[u8], place: usize) -> usize {
+    let rest = name.get(place + 1..).unwrap_or_default();
+    // The bytes that a character goes on with are 0b10...
+    place + 1 + rest.iter().take_while(|byte| **byte & 0xc0 == 0x80).count()
 }
 
 impl Serialize for ToolPattern {

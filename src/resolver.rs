@@ -46,20 +46,26 @@
 //! the trie with N · m for P, but pays for each pattern in every lookup, where the trie leaves most of them at once.
 //! `benches/resolver.rs` measures the trie and the latter, on patterns of the worst kind too.
 
-use std::{collections::HashMap, fmt, ops::Deref, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
+use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
-use trie::Trie;
+use best::Best;
+use index::Index;
 
+pub use best::{Match, Resolved};
+
+mod answer;
+mod best;
+mod build;
+mod index;
+mod inner;
 #[cfg(test)]
 mod naive;
+mod table;
 #[cfg(test)]
 mod tests;
-mod trie;
-
-/// How many locations a lookup can return without allocating.
-const USUAL_LOCATIONS: usize = 8;
+mod words;
 
 /// A compiled, immutable index from a tool's name to the bindings that match it.
 ///
@@ -105,30 +111,6 @@ const USUAL_LOCATIONS: usize = 8;
 #[derive(Clone)]
 pub struct Resolver(Arc<Index>);
 
-struct Index {
-    /// By location, then by precedence.
-    bindings: Box<[Binding]>,
-    /// In the order of locations.
-    locations: Box<[Location]>,
-    /// By text, each once.
-    patterns: Box<[ToolPattern]>,
-    /// For each pattern its bindings, in their order; those of one pattern lie together.
-    by_pattern: Box<[u32]>,
-    /// For each pattern where its bindings begin in `by_pattern`, and at last where all end.
-    starts: Box<[u32]>,
-    /// The exact patterns, to their index.
-    exact: HashMap<Arc<str>, u32>,
-    /// The wildcard patterns, to their index.
-    wildcards: Trie,
-}
-
-#[derive(PartialEq)]
-struct Binding {
-    location: u32,
-    pattern: u32,
-    id: SecretId,
-}
-
 impl Resolver {
     /// A builder without bindings.
     pub fn builder() -> ResolverBuilder {
@@ -154,9 +136,7 @@ impl Resolver {
     /// # Ok::<(), keyward::Error>(())
     /// ```
     pub fn resolve(&self, tool: &str) -> Resolved<'_> {
-        let mut best = Best::new(&self.0);
-        self.0.for_each_match(tool, |binding| best.offer(binding));
-        best.finish()
+        self.0.resolve(tool)
     }
 
     /// Every binding that matches, in the order of locations, and for each location best first: what
@@ -176,25 +156,22 @@ impl Resolver {
     /// # Ok::<(), keyward::Error>(())
     /// ```
     pub fn candidates(&self, tool: &str) -> Vec<Match<'_>> {
-        let mut bindings = Vec::new();
-        self.0
-            .for_each_match(tool, |binding| bindings.push(binding));
-        bindings.sort_unstable();
-        let index = &*self.0;
-        bindings
+        let mut best = Best::keeping_all(&self.0);
+        self.0.all(tool, &mut best);
+        best.into_all_rows()
             .into_iter()
-            .map(|binding| Match { index, binding })
+            .map(|row| Match::new(&self.0, row))
             .collect()
     }
 
     /// The number of different bindings.
     pub fn len(&self) -> usize {
-        self.0.bindings.len()
+        self.0.rows.len()
     }
 
     /// Whether there is no binding.
     pub fn is_empty(&self) -> bool {
-        self.0.bindings.is_empty()
+        self.0.rows.is_empty()
     }
 }
 
@@ -210,29 +187,7 @@ impl fmt::Debug for Resolver {
         f.debug_struct("Resolver")
             .field("bindings", &self.len())
             .field("locations", &self.0.locations.len())
-            .field("patterns", &self.0.patterns.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Index {
-    /// Calls `found` with the index of every binding that matches `tool`, once for each, in no order.
-    fn for_each_match(&self, tool: &str, mut found: impl FnMut(u32)) {
-        let mut found_all = |pattern: u32| {
-            let pattern = pattern as usize;
-            let (start, end) = (self.starts[pattern], self.starts[pattern + 1]);
-            for &binding in &self.by_pattern[start as usize..end as usize] {
-                found(binding);
-            }
-        };
-        if let Some(&pattern) = self.exact.get(tool) {
-            found_all(pattern);
-        }
-        self.wildcards.for_each_match(tool, found_all);
-    }
-
-    fn binding(&self, index: u32) -> &Binding {
-        &self.bindings[index as usize]
     }
 }
 
@@ -274,88 +229,8 @@ impl ResolverBuilder {
     ///
     /// If there are 2³² - 1 bindings or more, or as many characters in their wildcard patterns.
     pub fn build(&self) -> Resolver {
-        let (patterns, pattern_of) = distinct(
-            &self.bindings,
-            |(pattern, _, _)| pattern,
-            |a, b| a.as_str().cmp(b.as_str()),
-        );
-        let (locations, location_of) =
-            distinct(&self.bindings, |(_, location, _)| location, Location::cmp);
-
-        let mut bindings: Vec<Binding> = self
-            .bindings
-            .iter()
-            .zip(pattern_of.iter().zip(&location_of))
-            .map(|((_, _, id), (&pattern, &location))| Binding {
-                location,
-                pattern,
-                id: *id,
-            })
-            .collect();
-        // The pattern at last: one id more than once is not decided by any rule, and must not be by chance either.
-        bindings.sort_unstable_by_key(|binding| {
-            let specificity = patterns[binding.pattern as usize].specificity();
-            (binding.location, specificity, binding.id, binding.pattern)
-        });
-        bindings.dedup();
-
-        let (by_pattern, starts) = group_by_pattern(&bindings, patterns.len());
-        let mut exact = HashMap::new();
-        let mut wildcards = Vec::new();
-        for (pattern, index) in patterns.iter().zip(0..) {
-            if pattern.is_exact() {
-                exact.insert(pattern.shared_text(), index);
-            } else {
-                wildcards.push((pattern.as_str(), index));
-            }
-        }
-        exact.shrink_to_fit();
-        Resolver(Arc::new(Index {
-            wildcards: Trie::new(&wildcards),
-            bindings: bindings.into(),
-            locations: locations.into(),
-            patterns: patterns.into(),
-            by_pattern,
-            starts,
-            exact,
-        }))
+        Resolver(Arc::new(build::compile(&self.bindings)))
     }
-}
-
-/// The different keys of `items` in their order, and for each item the index of its key.
-fn distinct<I, K: Clone>(
-    items: &[I],
-    key: impl Fn(&I) -> &K,
-    cmp: impl Fn(&K, &K) -> std::cmp::Ordering,
-) -> (Vec<K>, Vec<u32>) {
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_unstable_by(|&a, &b| cmp(key(&items[a]), key(&items[b])));
-    let mut keys: Vec<K> = Vec::new();
-    let mut index_of = vec![0; items.len()];
-    for item in order {
-        let new = key(&items[item]);
-        if keys.last().is_none_or(|last| cmp(last, new).is_ne()) {
-            keys.push(new.clone());
-        }
-        index_of[item] = narrow(keys.len() - 1);
-    }
-    (keys, index_of)
-}
-
-/// The indices of the bindings, pattern by pattern, and where each pattern's begin.
-fn group_by_pattern(bindings: &[Binding], patterns: usize) -> (Box<[u32]>, Box<[u32]>) {
-    let mut by_pattern: Vec<u32> = (0..narrow(bindings.len())).collect();
-    by_pattern.sort_by_key(|&binding| bindings[binding as usize].pattern);
-    let mut starts = vec![0; patterns + 1];
-    for binding in bindings {
-        starts[binding.pattern as usize + 1] += 1;
-    }
-    let mut sum = 0;
-    for start in &mut starts {
-        sum += *start;
-        *start = sum;
-    }
-    (by_pattern.into(), starts.into())
 }
 
 /// An index as it is kept. The greatest `u32` is none.
@@ -364,114 +239,4 @@ fn narrow(index: usize) -> u32 {
         .ok()
         .filter(|&index| index != u32::MAX)
         .expect("fewer than 2^32 - 1 bindings")
-}
-
-/// Gathers the best binding of each location.
-struct Best<'r> {
-    index: &'r Index,
-    /// By location, one for each, until this is on the heap; then all that were offered since, in no order.
-    matches: InlineVec<Match<'r>, USUAL_LOCATIONS>,
-}
-
-impl<'r> Best<'r> {
-    fn new(index: &'r Index) -> Best<'r> {
-        let fill = Match { index, binding: 0 };
-        Best {
-            index,
-            matches: InlineVec::new(fill),
-        }
-    }
-
-    fn offer(&mut self, binding: u32) {
-        let new = Match {
-            index: self.index,
-            binding,
-        };
-        if self.matches.is_spilled() {
-            self.matches.push(new);
-            return;
-        }
-        let location = self.index.binding(binding).location;
-        let found = self
-            .matches
-            .binary_search_by_key(&location, Match::location_index);
-        match found {
-            Ok(at) if binding < self.matches[at].binding => self.matches[at] = new,
-            Ok(_) => {}
-            Err(at) => self.matches.insert(at, new),
-        }
-    }
-
-    fn finish(mut self) -> Resolved<'r> {
-        if let Some(matches) = self.matches.spilled_mut() {
-            matches.sort_unstable_by_key(|found| found.binding);
-            matches.dedup_by_key(|found| found.location_index());
-        }
-        Resolved(self.matches)
-    }
-}
-
-/// What [`Resolver::resolve`] found: a slice of [`Match`]es, one for each location, in the order of locations.
-#[derive(Clone)]
-pub struct Resolved<'r>(InlineVec<Match<'r>, USUAL_LOCATIONS>);
-
-impl<'r> Deref for Resolved<'r> {
-    type Target = [Match<'r>];
-
-    fn deref(&self) -> &[Match<'r>] {
-        &self.0
-    }
-}
-
-impl<'a, 'r> IntoIterator for &'a Resolved<'r> {
-    type Item = &'a Match<'r>;
-    type IntoIter = std::slice::Iter<'a, Match<'r>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl fmt::Debug for Resolved<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self).finish()
-    }
-}
-
-/// A binding that matches a tool.
-#[derive(Clone, Copy)]
-pub struct Match<'r> {
-    index: &'r Index,
-    binding: u32,
-}
-
-impl<'r> Match<'r> {
-    /// Where the secret may go.
-    pub fn location(&self) -> &'r Location {
-        &self.index.locations[self.location_index() as usize]
-    }
-
-    /// The pattern that matches.
-    pub fn pattern(&self) -> &'r ToolPattern {
-        &self.index.patterns[self.index.binding(self.binding).pattern as usize]
-    }
-
-    /// The secret.
-    pub fn id(&self) -> SecretId {
-        self.index.binding(self.binding).id
-    }
-
-    fn location_index(&self) -> u32 {
-        self.index.binding(self.binding).location
-    }
-}
-
-impl fmt::Debug for Match<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Match")
-            .field("location", self.location())
-            .field("pattern", self.pattern())
-            .field("id", &self.id())
-            .finish()
-    }
 }

@@ -1,0 +1,187 @@
+//! What is found at each key, worked out when the index is built.
+
+use super::{
+    best::Best,
+    build::key,
+    index::{Answer, IN_IDS, Index, MOST_WORDS, NONE, Node, Span, USUAL_WORDS},
+    narrow,
+    words::{End, Kind, WORD, Words},
+};
+use crate::secret::SecretId;
+
+/// How many rows are found at a key without looking further, at most.
+const MERGED: usize = 16;
+
+/// How many steps it may take to close exact names, for each binding.
+const CLOSING: usize = 64;
+
+/// Fills in the nodes, their answers, the lists and the ids. `lists` holds the `own` rows of each node.
+pub(super) fn fill(
+    index: &mut Index,
+    lists: Vec<u32>,
+    own: &[Span],
+    buckets: &[Span],
+    key_rows: &[u32],
+    ids: &[SecretId],
+) {
+    let mut answers = Answers {
+        lists,
+        answers: Vec::new(),
+        ids,
+    };
+    let (mut ends, mut names) = (Vec::new(), Vec::new());
+    for (number, node) in (0..).zip(&index.nodes) {
+        match node.kind {
+            Kind::Exact => names.push(number),
+            Kind::Head | Kind::Tail => ends.push(number),
+        }
+    }
+    // Shorter keys first: what is found there is found at the longer ones too.
+    ends.sort_unstable_by_key(|number: &u32| index.nodes[*number as usize].len);
+    for number in ends {
+        let at = number as usize;
+        let row = &index.rows[key_rows[at] as usize];
+        let shorter = shorter(index, number, row.pattern.as_str());
+        let answer = answers.of_end(index, own[at], buckets[at], shorter);
+        answers.put(&mut index.nodes[at], answer);
+    }
+    index.lists = answers.lists.clone().into();
+    index.answers = answers.answers.clone().into();
+    let mut work = CLOSING * index.rows.len();
+    for number in names {
+        let at = number as usize;
+        let name = index.rows[key_rows[at] as usize].pattern.as_str();
+        let answer = answers.of_name(index, own[at], name, &mut work);
+        answers.put(&mut index.nodes[at], answer);
+    }
+    (index.lists, index.answers) = (answers.lists.into(), answers.answers.into());
+    place_ids(index, ids);
+}
+
+/// The longest key that is the beginning, or the end, of another one.
+fn shorter(index: &Index, number: u32, pattern: &str) -> Option<u32> {
+    fn by<const N: usize>(index: &Index, node: &Node, text: &str) -> Option<u32> {
+        let end = if node.kind == Kind::Tail { End::Back } else { End::Front };
+        let words = Words::<N>::new(text.as_bytes(), end, &index.keys);
+        index.longest(node.kind, text, &words, text.len() - 1)
+    }
+    let node = &index.nodes[number as usize];
+    let text = key(node.kind, pattern);
+    if text.is_empty() {
+        None
+    } else if text.len() <= USUAL_WORDS * WORD {
+        by::<USUAL_WORDS>(index, node, text)
+    } else {
+        by::<MOST_WORDS>(index, node, text)
+    }
+}
+
+struct Answers<'i> {
+    lists: Vec<u32>,
+    answers: Vec<Answer>,
+    /// Of the rows.
+    ids: &'i [SecretId],
+}
+
+impl Answers<'_> {
+    fn of_end(&mut self, index: &Index, own: Span, bucket: Span, shorter: Option<u32>) -> Answer {
+        let mut winners = own.of(&self.lists).to_vec();
+        best_of_each(index, &mut winners);
+        let (mut next, mut beyond) = (NONE, Vec::new());
+        if let Some(shorter) = shorter {
+            let node = &index.nodes[shorter as usize];
+            if node.sole {
+                beyond.push(node.value);
+            } else {
+                let answer = self.answers[node.value as usize];
+                beyond.extend_from_slice(answer.winners.of(&self.lists));
+                next = if answer.bucket.is_empty() { answer.next } else { shorter };
+            }
+            if winners.len() + beyond.len() <= MERGED {
+                winners.extend(beyond);
+                best_of_each(index, &mut winners);
+            } else {
+                next = shorter;
+            }
+        }
+        Answer {
+            own,
+            winners: self.list(own, &winners),
+            bucket,
+            next,
+            closed: false,
+        }
+    }
+
+    fn of_name(&mut self, index: &Index, own: Span, name: &str, work: &mut usize) -> Answer {
+        let mut winners = own.of(&self.lists).to_vec();
+        let mut closed = false;
+        if *work > 0 {
+            let mut best = Best::new(index);
+            best.offer_all(&winners);
+            index.best_wildcards(name, &mut best);
+            *work = work.saturating_sub(best.work());
+            let all = best.into_rows();
+            closed = all.len() <= MERGED;
+            if closed {
+                winners = all;
+            }
+        }
+        best_of_each(index, &mut winners);
+        Answer {
+            own,
+            winners: self.list(own, &winners),
+            bucket: Span::default(),
+            next: NONE,
+            closed,
+        }
+    }
+
+    fn list(&mut self, own: Span, rows: &[u32]) -> Span {
+        if own.of(&self.lists) == rows {
+            return own;
+        }
+        let start = narrow(self.lists.len());
+        self.lists.extend_from_slice(rows);
+        let end = narrow(self.lists.len());
+        Span { start, end }
+    }
+
+    fn put(&mut self, node: &mut Node, answer: Answer) {
+        let closed = node.kind != Kind::Exact || answer.closed;
+        if let [row] = answer.own.of(&self.lists)
+            && answer.winners == answer.own
+            && answer.bucket.is_empty()
+            && answer.next == NONE
+            && closed
+        {
+            (node.sole, node.value, node.id) = (true, *row, self.ids[*row as usize]);
+        } else {
+            node.value = narrow(self.answers.len());
+            self.answers.push(answer);
+        }
+    }
+}
+
+/// Keeps the best row of each location.
+fn best_of_each(index: &Index, rows: &mut Vec<u32>) {
+    rows.sort_unstable();
+    rows.dedup_by_key(|row| index.location(*row));
+}
+
+/// Each id is kept once: in the node whose only row it is of, or in a list.
+fn place_ids(index: &mut Index, ids: &[SecretId]) {
+    for (number, node) in (0..).zip(&index.nodes) {
+        if node.sole {
+            index.rows[node.value as usize].id_at = number;
+        }
+    }
+    let mut others = Vec::new();
+    for (row, id) in index.rows.iter_mut().zip(ids) {
+        if row.id_at == NONE {
+            row.id_at = narrow(others.len()) | IN_IDS;
+            others.push(*id);
+        }
+    }
+    index.ids = others.into();
+}

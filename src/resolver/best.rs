@@ -1,0 +1,225 @@
+//! What a lookup gathers, and what it returns.
+
+use std::{fmt, ops::Deref};
+
+use super::index::Index;
+use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
+
+/// How many locations a lookup can return without allocating.
+const USUAL_LOCATIONS: usize = 8;
+
+/// How many rows are gathered before all but the best of each location are dropped.
+const GATHERED: usize = 16;
+
+/// Gathers the best row of each location, or all.
+pub(super) struct Best<'r> {
+    index: &'r Index,
+    /// In no order.
+    rows: InlineVec<u32, GATHERED>,
+    /// The id of the first row that was offered, if it came with it.
+    first_id: Option<&'r SecretId>,
+    /// Whether all are wanted.
+    keep_all: bool,
+    /// How many steps were taken so far, roughly.
+    work: usize,
+}
+
+impl<'r> Best<'r> {
+    #[inline]
+    pub(super) fn new(index: &'r Index) -> Best<'r> {
+        Best {
+            index,
+            rows: InlineVec::new(0),
+            first_id: None,
+            keep_all: false,
+            work: 0,
+        }
+    }
+
+    pub(super) fn keeping_all(index: &'r Index) -> Best<'r> {
+        Best {
+            keep_all: true,
+            ..Best::new(index)
+        }
+    }
+
+    #[inline]
+    pub(super) fn offer_sole(&mut self, row: u32, id: &'r SecretId) {
+        if self.rows.is_empty() {
+            self.first_id = Some(id);
+        }
+        self.offer(row);
+    }
+
+    #[inline]
+    pub(super) fn offer_all(&mut self, rows: &[u32]) {
+        for &row in rows {
+            self.offer(row);
+        }
+    }
+
+    #[inline]
+    fn offer(&mut self, row: u32) {
+        if self.rows.len() == GATHERED && !self.keep_all {
+            self.drop_beaten();
+        }
+        self.rows.push(row);
+    }
+
+    #[inline]
+    pub(super) fn worked(&mut self, steps: usize) {
+        self.work = self.work.saturating_add(steps);
+    }
+
+    pub(super) fn work(&self) -> usize {
+        self.work
+    }
+
+    /// Keeps the best row of each location, in order.
+    fn drop_beaten(&mut self) {
+        self.first_id = None;
+        // Rows are in the order of locations, then of precedence.
+        self.rows.sort_unstable();
+        let mut kept = 0;
+        for i in 0..self.rows.len() {
+            let row = self.rows[i];
+            if kept == 0 || self.index.location(self.rows[kept - 1]) != self.index.location(row) {
+                self.rows[kept] = row;
+                kept += 1;
+            }
+        }
+        self.rows.truncate(kept);
+    }
+
+    /// The best row of each location, in the order of locations.
+    pub(super) fn into_rows(mut self) -> Vec<u32> {
+        self.drop_beaten();
+        self.rows.to_vec()
+    }
+
+    /// All rows that were offered, in order.
+    pub(super) fn into_all_rows(mut self) -> Vec<u32> {
+        self.rows.sort_unstable();
+        self.rows.to_vec()
+    }
+
+    #[inline]
+    pub(super) fn finish(mut self) -> Resolved<'r> {
+        let index = self.index;
+        match *self.rows {
+            [] => return Resolved(Found::Nothing),
+            [row] => {
+                let id = self.first_id.unwrap_or_else(|| index.id(row));
+                return Resolved::one(index, row, id);
+            }
+            _ => {}
+        }
+        self.drop_beaten();
+        let found = |row: &u32| Match::new(index, *row);
+        if self.rows.len() > USUAL_LOCATIONS {
+            return Resolved(Found::Many(self.rows.iter().map(found).collect()));
+        }
+        let mut few = [found(&self.rows[0]); USUAL_LOCATIONS];
+        for (to, row) in few.iter_mut().zip(&*self.rows).skip(1) {
+            *to = found(row);
+        }
+        Resolved(Found::Few(few, self.rows.len()))
+    }
+}
+
+/// What [`Resolver::resolve`](crate::Resolver::resolve) found: a slice of [`Match`]es, one for each location, in the
+/// order of locations.
+#[derive(Clone)]
+pub struct Resolved<'r>(Found<'r>);
+
+/// By how much there is: most lookups end in one match, and write no more than that.
+#[derive(Clone)]
+enum Found<'r> {
+    Nothing,
+    One(Match<'r>),
+    Few([Match<'r>; USUAL_LOCATIONS], usize),
+    Many(Vec<Match<'r>>),
+}
+
+impl<'r> Resolved<'r> {
+    #[inline]
+    pub(super) fn one(index: &'r Index, row: u32, id: &'r SecretId) -> Resolved<'r> {
+        Resolved(Found::One(Match { index, id, row }))
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_on_the_heap(&self) -> bool {
+        matches!(self.0, Found::Many(_))
+    }
+}
+
+impl<'r> Deref for Resolved<'r> {
+    type Target = [Match<'r>];
+
+    #[inline]
+    fn deref(&self) -> &[Match<'r>] {
+        match &self.0 {
+            Found::Nothing => &[],
+            Found::One(found) => std::slice::from_ref(found),
+            Found::Few(found, len) => &found[..*len],
+            Found::Many(found) => found,
+        }
+    }
+}
+
+impl<'a, 'r> IntoIterator for &'a Resolved<'r> {
+    type Item = &'a Match<'r>;
+    type IntoIter = std::slice::Iter<'a, Match<'r>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Resolved<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+/// A binding that matches a tool.
+#[derive(Clone, Copy)]
+pub struct Match<'r> {
+    index: &'r Index,
+    /// Where the lookup came upon it, which it has in the cache.
+    id: &'r SecretId,
+    row: u32,
+}
+
+impl<'r> Match<'r> {
+    pub(super) fn new(index: &'r Index, row: u32) -> Match<'r> {
+        let id = index.id(row);
+        Match { index, id, row }
+    }
+
+    /// Where the secret may go.
+    pub fn location(&self) -> &'r Location {
+        &self.index.locations[self.index.location(self.row) as usize]
+    }
+
+    /// The pattern that matches.
+    pub fn pattern(&self) -> &'r ToolPattern {
+        &self.index.rows[self.row as usize].pattern
+    }
+
+    /// The secret.
+    #[inline]
+    pub fn id(&self) -> SecretId {
+        *self.id
+    }
+}
+
+impl fmt::Debug for Match<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Match")
+            .field("location", self.location())
+            .field("pattern", self.pattern())
+            .field("id", &self.id())
+            .finish()
+    }
+}

@@ -1,0 +1,480 @@
+//! The compiled index: what is kept of the bindings, and the way from a name to those that match it.
+
+use super::{
+    best::{Best, Resolved},
+    inner::{GRAMS, Grams, Name, Sketch},
+    table::{Steps, Table},
+    words::{Keys, Kind, WORD, Words, mask},
+};
+use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
+
+/// No node.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// How many words of a name are taken apart without being asked for: keys are seldom longer.
+pub(super) const USUAL_WORDS: usize = 8;
+
+/// How many words a key has at most: 1,024 characters of four bytes, and one more for what follows.
+pub(super) const MOST_WORDS: usize = 513;
+
+pub(super) struct Index {
+    /// By location, then by precedence.
+    pub(super) rows: Box<[Row]>,
+    /// The ids of rows that are not in a node.
+    pub(super) ids: Box<[SecretId]>,
+    /// In the order of locations.
+    pub(super) locations: Box<[Location]>,
+    pub(super) nodes: Box<[Node]>,
+    /// From the hashes of keys to their nodes.
+    pub(super) table: Table,
+    pub(super) answers: Box<[Answer]>,
+    /// What spans are of: rows, one list behind the other.
+    pub(super) lists: Box<[u32]>,
+    pub(super) keys: Keys,
+    /// Bytes in the longest exact pattern.
+    pub(super) longest_exact: usize,
+    pub(super) heads: Ladder,
+    pub(super) tails: Ladder,
+    pub(super) inner: Inner,
+}
+
+/// A binding.
+pub(super) struct Row {
+    pub(super) pattern: ToolPattern,
+    pub(super) location: u32,
+    /// A node, or with [`IN_IDS`] an index in `ids`.
+    pub(super) id_at: u32,
+}
+
+pub(super) const IN_IDS: u32 = 1 << 31;
+
+/// One key: an exact pattern, or what others begin or end with. It fills a line of the cache, with what most lookups
+/// end in.
+#[repr(align(64))]
+#[derive(Clone)]
+pub(super) struct Node {
+    /// Up to 40 bytes of the key, from the end that it is counted from. Of a longer key the first 32, and a row that has
+    /// it in its pattern.
+    pub(super) words: [u64; INLINE_WORDS],
+    /// If the node is sole, of the secret.
+    pub(super) id: SecretId,
+    /// If the node is sole, the row; else an index in `answers`.
+    pub(super) value: u32,
+    /// Bytes in the key.
+    pub(super) len: u16,
+    pub(super) kind: Kind,
+    /// Whether one row is all that there is to find here.
+    pub(super) sole: bool,
+}
+
+pub(super) const INLINE_WORDS: usize = 5;
+
+/// What there is to find at a node, where that is more or less than one row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// The rows of the pattern that is this key.
+    pub(super) own: Span,
+    /// The best of each location among these and what is found without looking further: for a head or a tail the
+    /// shorter ones, up to `next`; for an exact name, if it is closed, all.
+    pub(super) winners: Span,
+    /// Patterns that have this key, and more.
+    pub(super) bucket: Span,
+    /// The shorter head or tail at which to go on.
+    pub(super) next: u32,
+    pub(super) closed: bool,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Span {
+    pub(super) fn of<T>(self, list: &[T]) -> &[T] {
+        &list[self.start as usize..self.end as usize]
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// The keys of one kind, found by their lengths.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    pub(super) steps: Steps,
+    /// Bytes in the longest key.
+    pub(super) longest: usize,
+    /// The node of the empty key.
+    pub(super) root: u32,
+}
+
+/// Patterns that are more than one end.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// Those of a bucket lie together, in the order of their rows.
+    pub(super) patterns: Box<[InnerPattern]>,
+    /// What each demands of a name.
+    pub(super) features: Box<[u64]>,
+    /// By the length of the parts by which patterns are found, as in [`GRAMS`].
+    pub(super) grams: [Grams; 3],
+    pub(super) buckets: Box<[Span]>,
+    /// Those that every name is tried on.
+    pub(super) rest: Span,
+}
+
+#[derive(Debug)]
+pub(super) struct InnerPattern {
+    pub(super) sketch: Sketch,
+    /// A row with this pattern.
+    pub(super) row: u32,
+    pub(super) own: Span,
+}
+
+/// From how many patterns in a bucket on they are left by their features first.
+const MANY: usize = 4;
+
+impl Node {
+    #[inline]
+    fn is<const N: usize>(&self, kind: Kind, len: usize, words: &Words<N>) -> bool {
+        if self.kind != kind || usize::from(self.len) != len {
+            return false;
+        }
+        let inline = if self.is_long() {
+            INLINE_WORDS - 1
+        } else {
+            INLINE_WORDS
+        };
+        let mut differences = 0;
+        for (i, word) in self.words.iter().enumerate().take(inline) {
+            differences |= words.words[i] & mask(len.saturating_sub(WORD * i)) ^ word;
+        }
+        differences == 0
+    }
+
+    pub(super) fn is_long(&self) -> bool {
+        usize::from(self.len) > INLINE_WORDS * WORD
+    }
+}
+
+impl Index {
+    pub(super) fn id(&self, row: u32) -> &SecretId {
+        let at = self.rows[row as usize].id_at;
+        if at & IN_IDS == 0 {
+            &self.nodes[at as usize].id
+        } else {
+            &self.ids[(at ^ IN_IDS) as usize]
+        }
+    }
+
+    #[inline]
+    pub(super) fn location(&self, row: u32) -> u32 {
+        self.rows[row as usize].location
+    }
+
+    /// The best row of each location.
+    #[inline]
+    pub(super) fn resolve(&self, name: &str) -> Resolved<'_> {
+        if name.len().min(self.keys.reach()) <= USUAL_WORDS * WORD {
+            self.resolve_by::<USUAL_WORDS>(name)
+        } else {
+            self.resolve_long(name)
+        }
+    }
+
+    #[cold]
+    fn resolve_long(&self, name: &str) -> Resolved<'_> {
+        self.resolve_by::<MOST_WORDS>(name)
+    }
+
+    #[inline]
+    fn resolve_by<const N: usize>(&self, name: &str) -> Resolved<'_> {
+        let front = Words::<N>::front(name.as_bytes(), &self.keys);
+        let mut best = Best::new(self);
+        if let Some(node) = self.exact(name, &front) {
+            if node.sole {
+                return Resolved::one(self, node.value, &node.id);
+            }
+            let answer = &self.answers[node.value as usize];
+            best.offer_all(answer.winners.of(&self.lists));
+            if answer.closed {
+                return best.finish();
+            }
+        }
+        self.wildcards(name, &front, &mut best);
+        best.finish()
+    }
+
+    /// Offers the winners among the wildcard patterns.
+    pub(super) fn best_wildcards<'r>(&'r self, name: &str, best: &mut Best<'r>) {
+        if name.len().min(self.keys.reach()) <= USUAL_WORDS * WORD {
+            let front = Words::<USUAL_WORDS>::front(name.as_bytes(), &self.keys);
+            self.wildcards(name, &front, best);
+        } else {
+            let front = Words::<MOST_WORDS>::front(name.as_bytes(), &self.keys);
+            self.wildcards(name, &front, best);
+        }
+    }
+
+    #[inline]
+    fn wildcards<'r, const N: usize>(&'r self, name: &str, front: &Words<N>, best: &mut Best<'r>) {
+        let mut tried = Tried::new(name);
+        if self.heads.longest > 0 || self.heads.root != NONE {
+            let longest = self.longest(Kind::Head, name, front, usize::MAX);
+            self.climb(longest, &mut tried, best);
+        }
+        if self.tails.longest > 0 {
+            let back = Words::<N>::back(name.as_bytes(), &self.keys);
+            let longest = self.longest(Kind::Tail, name, &back, usize::MAX);
+            self.climb(longest, &mut tried, best);
+        }
+        self.anywhere(&mut tried, best);
+    }
+
+    /// Every row that matches, in no order.
+    pub(super) fn all<'r>(&'r self, name: &str, best: &mut Best<'r>) {
+        if name.len().min(self.keys.reach()) <= USUAL_WORDS * WORD {
+            self.all_by::<USUAL_WORDS>(name, best);
+        } else {
+            self.all_by::<MOST_WORDS>(name, best);
+        }
+    }
+
+    fn all_by<'r, const N: usize>(&'r self, name: &str, best: &mut Best<'r>) {
+        let mut tried = Tried::new(name);
+        let front = Words::<N>::front(name.as_bytes(), &self.keys);
+        let back = Words::<N>::back(name.as_bytes(), &self.keys);
+        if let Some(node) = self.exact(name, &front) {
+            best.offer_all(self.own(node));
+        }
+        let mut visit = |node: u32| {
+            let node = &self.nodes[node as usize];
+            best.offer_all(self.own(node));
+            if !node.sole {
+                self.try_bucket(self.answers[node.value as usize].bucket, &mut tried, best);
+            }
+            false
+        };
+        self.find_on_ladder(Kind::Head, name, &front, usize::MAX, &mut visit);
+        self.find_on_ladder(Kind::Tail, name, &back, usize::MAX, &mut visit);
+        self.anywhere(&mut tried, best);
+    }
+
+    /// The rows of the pattern that is this node's key.
+    pub(super) fn own<'r>(&'r self, node: &'r Node) -> &'r [u32] {
+        if node.sole {
+            std::slice::from_ref(&node.value)
+        } else {
+            self.answers[node.value as usize].own.of(&self.lists)
+        }
+    }
+
+    #[inline]
+    fn exact<const N: usize>(&self, name: &str, front: &Words<N>) -> Option<&Node> {
+        if name.len() > self.longest_exact {
+            return None;
+        }
+        let node = self.node(Kind::Exact, name.len(), front.sum, name, front)?;
+        Some(&self.nodes[node as usize])
+    }
+
+    /// The node of a key, the first or last `len` bytes of `name`, whose words have this sum.
+    #[inline]
+    fn node<const N: usize>(
+        &self,
+        kind: Kind,
+        len: usize,
+        sum: u64,
+        name: &str,
+        words: &Words<N>,
+    ) -> Option<u32> {
+        let hash = self.keys.finish(sum, len, kind);
+        self.node_by(hash, kind, len, name, words)
+    }
+
+    #[inline]
+    fn node_by<const N: usize>(
+        &self,
+        hash: u64,
+        kind: Kind,
+        len: usize,
+        name: &str,
+        words: &Words<N>,
+    ) -> Option<u32> {
+        self.table.find(hash, |node| {
+            let node = &self.nodes[node as usize];
+            node.is(kind, len, words) && (!node.is_long() || self.is_long_key(node, name))
+        })
+    }
+
+    /// Whether a key of which only the beginning is in the node is that of `name`.
+    #[cold]
+    fn is_long_key(&self, node: &Node, name: &str) -> bool {
+        let row = usize::try_from(node.words[INLINE_WORDS - 1]).expect("it was an index");
+        let (text, name) = (self.rows[row].pattern.as_str().as_bytes(), name.as_bytes());
+        let len = usize::from(node.len);
+        match node.kind {
+            Kind::Exact | Kind::Head => text[..len] == name[..len],
+            Kind::Tail => text[text.len() - len..] == name[name.len() - len..],
+        }
+    }
+
+    fn ladder(&self, kind: Kind) -> &Ladder {
+        match kind {
+            Kind::Exact | Kind::Head => &self.heads,
+            Kind::Tail => &self.tails,
+        }
+    }
+
+    /// The node of the longest key of a kind that `name` begins or ends with, among keys of at most `most` bytes.
+    #[inline]
+    pub(super) fn longest<const N: usize>(
+        &self,
+        kind: Kind,
+        name: &str,
+        words: &Words<N>,
+        most: usize,
+    ) -> Option<u32> {
+        self.find_on_ladder(kind, name, words, most, &mut |_| true)
+    }
+
+    /// The first of the nodes of keys that `name` begins or ends with of which `wanted` says so, longest first.
+    #[inline]
+    fn find_on_ladder<const N: usize>(
+        &self,
+        kind: Kind,
+        name: &str,
+        words: &Words<N>,
+        most: usize,
+        wanted: &mut impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let ladder = self.ladder(kind);
+        let most = most.min(words.len).min(ladder.longest);
+        for at in (0..most.div_ceil(WORD)).rev() {
+            let (sum, before) = (words.sums[at], at * WORD);
+            let step = ladder.steps.get(self.keys.finish_step(sum, at));
+            let mut rest = step.longest((most - before).min(WORD));
+            while rest > 0 {
+                let sum = sum.wrapping_add(self.keys.term(at, words.words[at] & mask(rest)));
+                let len = before + rest;
+                let hash = self.keys.finish(sum, len, kind);
+                if step.may_hold(hash)
+                    && let Some(node) = self.node_by(hash, kind, len, name, words)
+                    && wanted(node)
+                {
+                    return Some(node);
+                }
+                rest = step.longest(rest - 1);
+            }
+        }
+        (ladder.root != NONE && wanted(ladder.root)).then_some(ladder.root)
+    }
+
+    /// Offers what there is to find from a node on towards shorter keys.
+    #[inline]
+    fn climb<'r>(&'r self, from: Option<u32>, tried: &mut Tried<'_>, best: &mut Best<'r>) {
+        let mut at = from.unwrap_or(NONE);
+        while at != NONE {
+            let node = &self.nodes[at as usize];
+            if node.sole {
+                best.offer_sole(node.value, &node.id);
+                return;
+            }
+            let answer = &self.answers[node.value as usize];
+            best.offer_all(answer.winners.of(&self.lists));
+            self.try_bucket(answer.bucket, tried, best);
+            at = answer.next;
+        }
+    }
+
+    /// Offers the patterns that are found by no end.
+    #[inline]
+    fn anywhere<'r>(&'r self, tried: &mut Tried<'_>, best: &mut Best<'r>) {
+        for (grams, len) in self.inner.grams.iter().zip(GRAMS) {
+            if grams.is_empty() {
+                continue;
+            }
+            let mut buckets: InlineVec<u32, 16> = InlineVec::new(0);
+            grams.for_each_in(tried.name.text, len, |bucket| buckets.push(bucket));
+            // A part that stands twice in the name leads to a bucket twice.
+            buckets.sort_unstable();
+            let mut last = NONE;
+            for &bucket in &*buckets {
+                if bucket != last {
+                    self.try_bucket(self.inner.buckets[bucket as usize], tried, best);
+                    last = bucket;
+                }
+            }
+        }
+        self.try_bucket(self.inner.rest, tried, best);
+    }
+
+    #[inline]
+    fn try_bucket<'r>(&'r self, bucket: Span, tried: &mut Tried<'_>, best: &mut Best<'r>) {
+        if bucket.is_empty() {
+            return;
+        }
+        let patterns = bucket.of(&self.inner.patterns);
+        best.worked(patterns.len());
+        if patterns.len() < MANY {
+            for pattern in patterns {
+                self.try_pattern(pattern, tried, best);
+            }
+            return;
+        }
+        let missing = !tried.features();
+        for (pattern, features) in patterns.iter().zip(bucket.of(&self.inner.features)) {
+            if features & missing == 0 {
+                self.try_pattern(pattern, tried, best);
+            }
+        }
+    }
+
+    #[inline]
+    fn try_pattern<'r>(
+        &'r self,
+        pattern: &InnerPattern,
+        tried: &Tried<'_>,
+        best: &mut Best<'r>,
+    ) {
+        if !pattern.sketch.fits(&tried.name) {
+            return;
+        }
+        let row = &self.rows[pattern.row as usize];
+        best.worked(row.pattern.as_str().len() + tried.name.text.len());
+        if pattern.sketch.matches(&row.pattern, &tried.name) {
+            best.offer_all(pattern.own.of(&self.lists));
+        }
+    }
+}
+
+/// The name of one lookup, and what is made of it when it is needed.
+struct Tried<'n> {
+    name: Name<'n>,
+    features: Option<u64>,
+}
+
+impl<'n> Tried<'n> {
+    #[inline]
+    fn new(name: &'n str) -> Tried<'n> {
+        Tried {
+            name: Name::new(name),
+            features: None,
+        }
+    }
+
+    #[inline]
+    fn features(&mut self) -> u64 {
+        *self.features.get_or_insert_with(|| self.name.features())
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index")
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
+    }
+}

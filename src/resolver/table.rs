@@ -1,0 +1,154 @@
+//! Two open hash tables of single words: a probe touches one line of the cache, most of the time.
+
+use super::narrow;
+
+/// From hashes to indices. Part of the hash is kept beside the index, so that what is not there is seldom compared.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// The index and one more in the low bits, part of the hash above them; 0 is free.
+    entries: Box<[u32]>,
+    index_bits: u32,
+}
+
+impl Table {
+    /// For at most `most` entries: then 3 of 5 are taken.
+    pub(super) fn for_entries(most: usize) -> Table {
+        Table {
+            entries: vec![0; most + most * 2 / 3 + 1].into(),
+            index_bits: usize::BITS - most.leading_zeros(),
+        }
+    }
+
+    #[inline]
+    fn tag(&self, hash: u64) -> u32 {
+        low(hash).checked_shl(self.index_bits).unwrap_or(0)
+    }
+
+    pub(super) fn insert(&mut self, hash: u64, index: u32) {
+        let entry = self.tag(hash) | (index + 1);
+        let mut at = slot(hash, self.entries.len());
+        while self.entries[at] != 0 {
+            at = next(at, self.entries.len());
+        }
+        self.entries[at] = entry;
+    }
+
+    /// The index of which `is` says that it is the one that is looked for.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let tag = self.tag(hash);
+        let mut at = slot(hash, self.entries.len());
+        loop {
+            let entry = self.entries[at];
+            if entry == 0 {
+                return None;
+            }
+            // Nothing is left if the upper bits are the same, but the index.
+            let rest = entry ^ tag;
+            if u64::from(rest) >> self.index_bits == 0 && is(rest - 1) {
+                return Some(rest - 1);
+            }
+            at = next(at, self.entries.len());
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.entries)
+    }
+}
+
+/// Which keys go on after a step of eight bytes: a key of 8·s + r bytes, 1 ≤ r ≤ 8, is noted at step s with its first
+/// 8·s bytes. Says too much at times, never too little.
+#[derive(Debug)]
+pub(super) struct Steps {
+    entries: Box<[u64]>,
+}
+
+/// What is noted at a step; 0 if nothing is.
+///
+/// In the low byte a bit for each r; above it a Bloom filter of 32 bits, one for each key; at the top part of the hash.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step(u64);
+
+impl Steps {
+    /// For at most `most` keys.
+    pub(super) fn for_keys(most: usize) -> Steps {
+        Steps {
+            entries: vec![0; most + most * 2 / 3 + 1].into(),
+        }
+    }
+
+    /// Notes a key by the hash of its first 8·s bytes, its r, and its own hash.
+    pub(super) fn note(&mut self, step: u64, rest: usize, key: u64) {
+        let tag = step << 40;
+        let noted = 1 << (8 + bloom_bit(key)) | 1 << (rest - 1);
+        let mut at = slot(step, self.entries.len());
+        while self.entries[at] != 0 && self.entries[at] >> 40 != tag >> 40 {
+            at = next(at, self.entries.len());
+        }
+        self.entries[at] |= tag | noted;
+    }
+
+    #[inline]
+    pub(super) fn get(&self, step: u64) -> Step {
+        let tag = step << 40;
+        let mut at = slot(step, self.entries.len());
+        loop {
+            let entry = self.entries[at];
+            if entry == 0 || (entry ^ tag) >> 40 == 0 {
+                return Step(entry);
+            }
+            at = next(at, self.entries.len());
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.entries)
+    }
+}
+
+impl Step {
+    /// The greatest r of a key up to `most`, which is 1 to 8; 0 if there is none.
+    #[inline]
+    pub(super) fn longest(self, most: usize) -> usize {
+        let lengths = self.0 & (0xff >> (8 - most));
+        (u64::BITS - lengths.leading_zeros()) as usize
+    }
+
+    #[inline]
+    pub(super) fn may_hold(self, key: u64) -> bool {
+        self.0 >> (8 + bloom_bit(key)) & 1 == 1
+    }
+}
+
+/// The lowest bits of the hash of a key: no others depend less on those that choose its slot.
+#[inline]
+fn bloom_bit(key: u64) -> u64 {
+    key & 31
+}
+
+/// By the upper half of the hash.
+#[inline]
+fn slot(hash: u64, len: usize) -> usize {
+    narrow_slot((hash >> 32) * len as u64)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "less than the length of a slice"
+)]
+#[inline]
+fn narrow_slot(scaled: u64) -> usize {
+    (scaled >> 32) as usize
+}
+
+#[inline]
+fn next(at: usize, len: usize) -> usize {
+    if at + 1 == len { 0 } else { at + 1 }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+#[inline]
+fn low(hash: u64) -> u32 {
+    hash as u32
+}
