@@ -13,7 +13,7 @@ use crate::secret::SecretId;
 const MERGED: usize = 16;
 
 /// How many steps it may take to close exact names, for each binding.
-const CLOSING: usize = 64;
+const CLOSING: usize = 512;
 
 /// Fills in the nodes, their answers, the lists and the ids. `lists` holds the `own` rows of each node.
 pub(super) fn fill(

@@ -104,16 +104,20 @@ impl<'r> Best<'r> {
     }
 
     #[inline]
-    pub(super) fn finish(mut self) -> Resolved<'r> {
+    pub(super) fn finish(&mut self) -> Resolved<'r> {
         let index = self.index;
         match *self.rows {
-            [] => return Resolved(Found::Nothing),
+            [] => Resolved(Found::Nothing),
             [row] => {
                 let id = self.first_id.unwrap_or_else(|| index.id(row));
-                return Resolved::one(index, row, id);
+                Resolved::one(index, row, id)
             }
-            _ => {}
+            _ => self.finish_several(),
         }
+    }
+
+    fn finish_several(&mut self) -> Resolved<'r> {
+        let index = self.index;
         self.drop_beaten();
         let found = |row: &u32| Match::new(index, *row);
         if self.rows.len() > USUAL_LOCATIONS {

@@ -460,7 +460,10 @@ impl KeyWords {
         let words = Words::<N>::new(text.as_bytes(), end, keys);
         KeyWords {
             sum: words.sum,
-            before_last: words.sums[text.len().saturating_sub(1) / WORD],
+            before_last: match words.count() {
+                0 => 0,
+                n => words.sum.wrapping_sub(keys.term(n - 1, words.words[n - 1])),
+            },
             inline: std::array::from_fn(|i| words.words[i]),
         }
     }

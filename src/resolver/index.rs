@@ -137,23 +137,29 @@ pub(super) struct InnerPattern {
 const MANY: usize = 4;
 
 impl Node {
+    /// Whether this is the node of the first `len` of these words' bytes; of a long key as far as can be told.
     #[inline]
     fn is<const N: usize>(&self, kind: Kind, len: usize, words: &Words<N>) -> bool {
-        if self.kind != kind || usize::from(self.len) != len {
-            return false;
-        }
-        let inline = if self.is_long() {
-            INLINE_WORDS - 1
-        } else {
-            INLINE_WORDS
-        };
-        let mut differences = 0;
+        let mut differences = usize::from(self.len) ^ len;
+        let inline = if self.is_long() { INLINE_WORDS - 1 } else { INLINE_WORDS };
         for (i, word) in self.words.iter().enumerate().take(inline) {
-            differences |= words.words[i] & mask(len.saturating_sub(WORD * i)) ^ word;
+            let found = words.words[i] & mask(len.saturating_sub(WORD * i));
+            differences |= usize::from(found != *word);
         }
-        differences == 0
+        differences == 0 && self.kind == kind
     }
 
+    /// The same for a whole name, which has nothing beyond these words.
+    #[inline]
+    fn is_name<const N: usize>(&self, words: &Words<N>) -> bool {
+        let mut differences = 0;
+        for (found, word) in words.words.iter().zip(&self.words) {
+            differences |= found ^ word;
+        }
+        differences == 0 && usize::from(self.len) == words.len && self.kind == Kind::Exact
+    }
+
+    #[inline]
     pub(super) fn is_long(&self) -> bool {
         usize::from(self.len) > INLINE_WORDS * WORD
     }
@@ -192,18 +198,28 @@ impl Index {
     #[inline]
     fn resolve_by<const N: usize>(&self, name: &str) -> Resolved<'_> {
         let front = Words::<N>::front(name.as_bytes(), &self.keys);
+        match self.exact(name, &front) {
+            Some(node) if node.sole => Resolved::one(self, node.value, &node.id),
+            node => self.resolve_further(name, &front, node),
+        }
+    }
+
+    /// Where there is more to it than one exact pattern.
+    fn resolve_further<const N: usize>(
+        &self,
+        name: &str,
+        front: &Words<N>,
+        exact: Option<&Node>,
+    ) -> Resolved<'_> {
         let mut best = Best::new(self);
-        if let Some(node) = self.exact(name, &front) {
-            if node.sole {
-                return Resolved::one(self, node.value, &node.id);
-            }
+        if let Some(node) = exact {
             let answer = &self.answers[node.value as usize];
             best.offer_all(answer.winners.of(&self.lists));
             if answer.closed {
                 return best.finish();
             }
         }
-        self.wildcards(name, &front, &mut best);
+        self.wildcards(name, front, &mut best);
         best.finish()
     }
 
@@ -276,26 +292,19 @@ impl Index {
         if name.len() > self.longest_exact {
             return None;
         }
-        let node = self.node(Kind::Exact, name.len(), front.sum, name, front)?;
+        let hash = self.keys.finish(front.sum, name.len(), Kind::Exact);
+        let node = if name.len() <= INLINE_WORDS * WORD {
+            self.table
+                .find(hash, |node| self.nodes[node as usize].is_name(front))?
+        } else {
+            self.node(hash, Kind::Exact, name.len(), name, front)?
+        };
         Some(&self.nodes[node as usize])
     }
 
-    /// The node of a key, the first or last `len` bytes of `name`, whose words have this sum.
+    /// The node of a key with this hash, the first or last `len` bytes of `name`.
     #[inline]
     fn node<const N: usize>(
-        &self,
-        kind: Kind,
-        len: usize,
-        sum: u64,
-        name: &str,
-        words: &Words<N>,
-    ) -> Option<u32> {
-        let hash = self.keys.finish(sum, len, kind);
-        self.node_by(hash, kind, len, name, words)
-    }
-
-    #[inline]
-    fn node_by<const N: usize>(
         &self,
         hash: u64,
         kind: Kind,
@@ -352,8 +361,13 @@ impl Index {
     ) -> Option<u32> {
         let ladder = self.ladder(kind);
         let most = most.min(words.len).min(ladder.longest);
-        for at in (0..most.div_ceil(WORD)).rev() {
-            let (sum, before) = (words.sums[at], at * WORD);
+        let mut sum = words.sum;
+        for at in (0..words.count()).rev() {
+            sum = sum.wrapping_sub(self.keys.term(at, words.words[at]));
+            let before = at * WORD;
+            if before >= most {
+                continue;
+            }
             let step = ladder.steps.get(self.keys.finish_step(sum, at));
             let mut rest = step.longest((most - before).min(WORD));
             while rest > 0 {
@@ -361,7 +375,7 @@ impl Index {
                 let len = before + rest;
                 let hash = self.keys.finish(sum, len, kind);
                 if step.may_hold(hash)
-                    && let Some(node) = self.node_by(hash, kind, len, name, words)
+                    && let Some(node) = self.node(hash, kind, len, name, words)
                     && wanted(node)
                 {
                     return Some(node);

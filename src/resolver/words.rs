@@ -101,11 +101,9 @@ fn low(wide: u128) -> u64 {
 /// The lowest bytes of a word, so many of them.
 #[inline]
 pub(super) fn mask(bytes: usize) -> u64 {
-    match bytes {
-        0 => 0,
-        1..WORD => u64::MAX >> (64 - 8 * bytes),
-        _ => u64::MAX,
-    }
+    let others = 64 - 8 * bytes.min(WORD);
+    // All 64 cannot be shifted out at once.
+    (u64::MAX >> (others / 2)) >> (others - others / 2)
 }
 
 /// From which end the words of a text are taken.
@@ -119,9 +117,7 @@ pub(super) enum End {
 /// from, is its lowest; what is beyond the text is 0.
 pub(super) struct Words<const N: usize> {
     pub(super) words: [u64; N],
-    /// For each word the sum of those before it.
-    pub(super) sums: [u64; N],
-    /// The sum of all words.
+    /// The sum of the terms of all words.
     pub(super) sum: u64,
     /// Bytes in the text.
     pub(super) len: usize,
@@ -138,12 +134,8 @@ impl<const N: usize> Words<N> {
             Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
             None => short(rest),
         };
-        Words::of(
-            whole.iter().map(|word| u64::from_le_bytes(*word)),
-            last,
-            text.len(),
-            keys,
-        )
+        let whole = whole.iter().map(|word| u64::from_le_bytes(*word));
+        Words::of(whole, last, text.len(), keys)
     }
 
     /// The same from the end of the text, backwards.
@@ -156,12 +148,8 @@ impl<const N: usize> Words<N> {
             Some(first) => u64::from_be_bytes(*first) >> (64 - 8 * rest.len()),
             None => short(rest).swap_bytes() >> (64 - 8 * rest.len()),
         };
-        Words::of(
-            whole.iter().rev().map(|word| u64::from_be_bytes(*word)),
-            last,
-            text.len(),
-            keys,
-        )
+        let whole = whole.iter().rev().map(|word| u64::from_be_bytes(*word));
+        Words::of(whole, last, text.len(), keys)
     }
 
     pub(super) fn new(text: &[u8], end: End, keys: &Keys) -> Words<N> {
@@ -173,25 +161,22 @@ impl<const N: usize> Words<N> {
 
     #[inline]
     fn of(whole: impl Iterator<Item = u64>, last: u64, len: usize, keys: &Keys) -> Words<N> {
-        let mut words = Words {
-            words: [0; N],
-            sums: [0; N],
-            sum: 0,
-            len,
-        };
-        let slots = words.words.iter_mut().zip(&mut words.sums);
-        for ((word, key), (slot, sum)) in whole.zip(&keys.words).zip(slots) {
+        let (mut words, mut sum) = ([0; N], 0u64);
+        for ((word, key), slot) in whole.zip(&keys.words).zip(&mut words) {
             *slot = word;
-            *sum = words.sum;
-            words.sum = words.sum.wrapping_add(term(word, *key));
+            sum = sum.wrapping_add(term(word, *key));
         }
         if len % WORD != 0 {
-            let step = len / WORD;
-            words.words[step] = last;
-            words.sums[step] = words.sum;
-            words.sum = words.sum.wrapping_add(keys.term(step, last));
+            words[len / WORD] = last;
+            sum = sum.wrapping_add(keys.term(len / WORD, last));
         }
-        words
+        Words { words, sum, len }
+    }
+
+    /// How many words there are, the last one perhaps not full.
+    #[inline]
+    pub(super) fn count(&self) -> usize {
+        self.len.div_ceil(WORD)
     }
 }
 
@@ -240,11 +225,13 @@ mod tests {
             let beginning = &text[..end.min(text.len())];
             let (step, rest) = (beginning.len() / WORD, beginning.len() % WORD);
             let part = Words::<8>::front(beginning, &keys);
-            let sum = match rest {
-                0 if step == 0 => 0,
-                0 => all.sums[step - 1].wrapping_add(keys.term(step - 1, all.words[step - 1])),
-                _ => all.sums[step].wrapping_add(keys.term(step, all.words[step] & mask(rest))),
-            };
+            let mut sum = all.sum;
+            for at in (step..all.count()).rev() {
+                sum = sum.wrapping_sub(keys.term(at, all.words[at]));
+            }
+            if rest > 0 {
+                sum = sum.wrapping_add(keys.term(step, all.words[step] & mask(rest)));
+            }
             prop_assert_eq!(sum, part.sum);
         }
     }

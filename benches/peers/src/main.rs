@@ -56,6 +56,20 @@ fn main() {
             .find_map(|arg| arg.parse().ok())
             .unwrap_or(if quick { 1_000 } else { 1_000_000 }),
     };
+    if let Ok(loops) = std::env::var("LOOP") {
+        let mix = [Mix::Exact, Mix::Wildcards, Mix::Hostile][std::env::var("MIX").unwrap().parse::<usize>().unwrap() - 1];
+        let load = workload(mix, options.most, DRAWS);
+        let mut d = design::Keyward(design::resolver(&load.bindings));
+        let exact: std::collections::HashSet<&str> = load.bindings.iter().map(|b| b.0.as_str()).collect();
+        let mut names = Names::default();
+        let want = std::env::var("EXACT").is_ok();
+        for name in load.names.iter() { if exact.contains(name) == want { names.push(name); } }
+        let start = Instant::now();
+        let n: usize = loops.parse().unwrap();
+        for _ in 0..n { black_box(d.pass(&names, black_box(0))); }
+        println!("{} ns", start.elapsed().as_secs_f64() * 1e9 / (n * names.len()) as f64);
+        return;
+    }
     let mut rows = Vec::new();
     for mix in [Mix::Exact, Mix::Wildcards, Mix::Hostile] {
         for &size in mix.sizes().iter().filter(|size| **size <= options.most) {
@@ -113,6 +127,19 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
             row.ns, row.build_ms, row.bytes_per_binding
         );
         rows.push(row);
+        if !options.rivals && std::env::var("PARTS").is_ok() {
+            let mut parts = [Names::default(), Names::default(), Names::default()];
+            let exact: std::collections::HashSet<&str> = load.bindings.iter().map(|b| b.0.as_str()).collect();
+            let mut found = 0;
+            let mut d = design::Keyward(design::resolver(&load.bindings));
+            for name in load.names.iter() {
+                let n = d.0.resolve(name).len();
+                found += n;
+                let at = if exact.contains(name) { 0 } else if n > 0 { 1 } else { 2 };
+                parts[at].push(name);
+            }
+            println!("      parts {:?} found {}", [0, 1, 2].map(|i| (parts[i].len(), if parts[i].len() > 0 {time(&mut *design, &parts[i])} else {0.0})), found as f64 / load.names.len() as f64);
+        }
     }
 }
 

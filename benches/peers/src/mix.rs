@@ -73,7 +73,7 @@ pub struct Names {
 }
 
 impl Names {
-    fn push(&mut self, name: &str) {
+    pub fn push(&mut self, name: &str) {
         self.text.push_str(name);
         self.ends.push(self.text.len());
     }
