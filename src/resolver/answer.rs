@@ -2,10 +2,9 @@
 
 use super::{
     best::Best,
-    build::key,
-    index::{Answer, IN_IDS, Index, MOST_WORDS, NONE, Node, Span, USUAL_WORDS},
+    index::{Answer, IN_IDS, Index, NONE, Node, Span},
     narrow,
-    words::{End, Kind, WORD, Words},
+    words::Kind,
 };
 use crate::secret::SecretId;
 
@@ -60,20 +59,10 @@ pub(super) fn fill(
 
 /// The longest key that is the beginning, or the end, of another one.
 fn shorter(index: &Index, number: u32, pattern: &str) -> Option<u32> {
-    fn by<const N: usize>(index: &Index, node: &Node, text: &str) -> Option<u32> {
-        let end = if node.kind == Kind::Tail { End::Back } else { End::Front };
-        let words = Words::<N>::new(text.as_bytes(), end, &index.keys);
-        index.longest(node.kind, text, &words, text.len() - 1)
-    }
     let node = &index.nodes[number as usize];
-    let text = key(node.kind, pattern);
-    if text.is_empty() {
-        None
-    } else if text.len() <= USUAL_WORDS * WORD {
-        by::<USUAL_WORDS>(index, node, text)
-    } else {
-        by::<MOST_WORDS>(index, node, text)
-    }
+    let text = node.kind.key(pattern);
+    let most = text.len().checked_sub(1)?;
+    Some(index.longest(node.kind, text, most)).filter(|found| *found != NONE)
 }
 
 struct Answers<'i> {

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use super::{
     answer,
     index::{
-        INLINE_WORDS, Index, Inner, InnerPattern, Ladder, MOST_WORDS, NONE, Node, Row, Span,
+        INLINE, Index, Inner, InnerPattern, Ladder, MOST_WORDS, NONE, Node, Row, Span,
         USUAL_WORDS,
     },
-    inner::{GRAMS, Grams, Sketch, grams_of, head, tail},
+    inner::{GRAMS, Grams, Sketch, grams_of},
     narrow,
     table::{Steps, Table},
-    words::{End, Keys, Kind, WORD, Words},
+    words::{Keys, Kind, WORD, Words, head, tail},
 };
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
@@ -368,13 +368,18 @@ impl<'p> Draft<'p> {
 
     /// The node of the key of a kind that is in the pattern of `row`.
     fn node(&mut self, kind: Kind, row: u32) -> u32 {
-        let text = key(kind, self.rows[row as usize].pattern.as_str());
-        let words = KeyWords::of(text, kind, &self.keys);
-        let hash = self.keys.finish(words.sum, text.len(), kind);
+        let text = kind.key(self.rows[row as usize].pattern.as_str());
+        let hash = match kind {
+            Kind::Exact => self.keys.hash(text.as_bytes()),
+            Kind::Head | Kind::Tail => {
+                let words = KeyWords::of(text, kind, &self.keys);
+                self.keys.finish(words.sum, text.len(), kind)
+            }
+        };
         let found = self.table.find(hash, |node| {
             let found = self.key_rows[node as usize];
             self.nodes[node as usize].kind == kind
-                && key(kind, self.rows[found as usize].pattern.as_str()) == text
+                && kind.key(self.rows[found as usize].pattern.as_str()) == text
         });
         if let Some(node) = found {
             return node;
@@ -385,15 +390,16 @@ impl<'p> Draft<'p> {
             self.longest_exact = self.longest_exact.max(text.len());
         }
         let mut new = Node {
-            words: words.inline,
+            text: [0; INLINE],
             id: SecretId::new(uuid::Uuid::nil()),
             value: NONE,
             len: u16::try_from(text.len()).expect("a pattern has at most 1,024 characters"),
             kind,
             sole: false,
         };
-        if new.is_long() {
-            new.words[INLINE_WORDS - 1] = row.into();
+        match new.text.get_mut(..text.len()) {
+            Some(inline) => inline.copy_from_slice(text.as_bytes()),
+            None => new.text[..4].copy_from_slice(&row.to_le_bytes()),
         }
         self.nodes.push(new);
         self.key_rows.push(row);
@@ -413,7 +419,7 @@ impl<'p> Draft<'p> {
         };
         for (number, _) in nodes() {
             let row = self.key_rows[number as usize] as usize;
-            let text = key(kind, self.rows[row].pattern.as_str());
+            let text = kind.key(self.rows[row].pattern.as_str());
             if text.is_empty() {
                 ladder.root = number;
                 continue;
@@ -429,21 +435,11 @@ impl<'p> Draft<'p> {
     }
 }
 
-/// The part of a pattern that is a key of a kind.
-pub(super) fn key(kind: Kind, pattern: &str) -> &str {
-    match kind {
-        Kind::Exact => pattern,
-        Kind::Head => head(pattern),
-        Kind::Tail => tail(pattern),
-    }
-}
-
 /// What is needed of the words of a key.
 struct KeyWords {
     sum: u64,
     /// The sum of all but the last word.
     before_last: u64,
-    inline: [u64; INLINE_WORDS],
 }
 
 impl KeyWords {
@@ -456,15 +452,13 @@ impl KeyWords {
     }
 
     fn by<const N: usize>(text: &str, kind: Kind, keys: &Keys) -> KeyWords {
-        let end = if kind == Kind::Tail { End::Back } else { End::Front };
-        let words = Words::<N>::new(text.as_bytes(), end, keys);
+        let words = Words::<N>::new(text.as_bytes(), kind.end(), keys);
         KeyWords {
             sum: words.sum,
             before_last: match words.count() {
                 0 => 0,
                 n => words.sum.wrapping_sub(keys.term(n - 1, words.words[n - 1])),
             },
-            inline: std::array::from_fn(|i| words.words[i]),
         }
     }
 }

@@ -53,9 +53,8 @@ pub(super) const IN_IDS: u32 = 1 << 31;
 #[repr(align(64))]
 #[derive(Clone)]
 pub(super) struct Node {
-    /// Up to 40 bytes of the key, from the end that it is counted from. Of a longer key the first 32, and a row that has
-    /// it in its pattern.
-    pub(super) words: [u64; INLINE_WORDS],
+    /// The key; where there is no room for it, a row that has it in its pattern.
+    pub(super) text: [u8; INLINE],
     /// If the node is sole, of the secret.
     pub(super) id: SecretId,
     /// If the node is sole, the row; else an index in `answers`.
@@ -67,7 +66,8 @@ pub(super) struct Node {
     pub(super) sole: bool,
 }
 
-pub(super) const INLINE_WORDS: usize = 5;
+/// Bytes that a key may have to be in its node.
+pub(super) const INLINE: usize = 40;
 
 /// What there is to find at a node, where that is more or less than one row.
 #[derive(Debug, Clone, Copy)]
@@ -136,35 +136,6 @@ pub(super) struct InnerPattern {
 /// From how many patterns in a bucket on they are left by their features first.
 const MANY: usize = 4;
 
-impl Node {
-    /// Whether this is the node of the first `len` of these words' bytes; of a long key as far as can be told.
-    #[inline]
-    fn is<const N: usize>(&self, kind: Kind, len: usize, words: &Words<N>) -> bool {
-        let mut differences = usize::from(self.len) ^ len;
-        let inline = if self.is_long() { INLINE_WORDS - 1 } else { INLINE_WORDS };
-        for (i, word) in self.words.iter().enumerate().take(inline) {
-            let found = words.words[i] & mask(len.saturating_sub(WORD * i));
-            differences |= usize::from(found != *word);
-        }
-        differences == 0 && self.kind == kind
-    }
-
-    /// The same for a whole name, which has nothing beyond these words.
-    #[inline]
-    fn is_name<const N: usize>(&self, words: &Words<N>) -> bool {
-        let mut differences = 0;
-        for (found, word) in words.words.iter().zip(&self.words) {
-            differences |= found ^ word;
-        }
-        differences == 0 && usize::from(self.len) == words.len && self.kind == Kind::Exact
-    }
-
-    #[inline]
-    pub(super) fn is_long(&self) -> bool {
-        usize::from(self.len) > INLINE_WORDS * WORD
-    }
-}
-
 impl Index {
     pub(super) fn id(&self, row: u32) -> &SecretId {
         let at = self.rows[row as usize].id_at;
@@ -183,34 +154,14 @@ impl Index {
     /// The best row of each location.
     #[inline]
     pub(super) fn resolve(&self, name: &str) -> Resolved<'_> {
-        if name.len().min(self.keys.reach()) <= USUAL_WORDS * WORD {
-            self.resolve_by::<USUAL_WORDS>(name)
-        } else {
-            self.resolve_long(name)
-        }
-    }
-
-    #[cold]
-    fn resolve_long(&self, name: &str) -> Resolved<'_> {
-        self.resolve_by::<MOST_WORDS>(name)
-    }
-
-    #[inline]
-    fn resolve_by<const N: usize>(&self, name: &str) -> Resolved<'_> {
-        let front = Words::<N>::front(name.as_bytes(), &self.keys);
-        match self.exact(name, &front) {
+        match self.exact(name) {
             Some(node) if node.sole => Resolved::one(self, node.value, &node.id),
-            node => self.resolve_further(name, &front, node),
+            node => self.resolve_further(name, node),
         }
     }
 
     /// Where there is more to it than one exact pattern.
-    fn resolve_further<const N: usize>(
-        &self,
-        name: &str,
-        front: &Words<N>,
-        exact: Option<&Node>,
-    ) -> Resolved<'_> {
+    fn resolve_further(&self, name: &str, exact: Option<&Node>) -> Resolved<'_> {
         let mut best = Best::new(self);
         if let Some(node) = exact {
             let answer = &self.answers[node.value as usize];
@@ -219,31 +170,21 @@ impl Index {
                 return best.finish();
             }
         }
-        self.wildcards(name, front, &mut best);
+        self.best_wildcards(name, &mut best);
         best.finish()
     }
 
     /// Offers the winners among the wildcard patterns.
     pub(super) fn best_wildcards<'r>(&'r self, name: &str, best: &mut Best<'r>) {
-        if name.len().min(self.keys.reach()) <= USUAL_WORDS * WORD {
-            let front = Words::<USUAL_WORDS>::front(name.as_bytes(), &self.keys);
-            self.wildcards(name, &front, best);
-        } else {
-            let front = Words::<MOST_WORDS>::front(name.as_bytes(), &self.keys);
-            self.wildcards(name, &front, best);
-        }
-    }
-
-    #[inline]
-    fn wildcards<'r, const N: usize>(&'r self, name: &str, front: &Words<N>, best: &mut Best<'r>) {
         let mut tried = Tried::new(name);
-        if self.heads.longest > 0 || self.heads.root != NONE {
-            let longest = self.longest(Kind::Head, name, front, usize::MAX);
+        if self.heads.longest > 0 {
+            let longest = self.longest(Kind::Head, name, usize::MAX);
             self.climb(longest, &mut tried, best);
+        } else {
+            self.climb(self.heads.root, &mut tried, best);
         }
         if self.tails.longest > 0 {
-            let back = Words::<N>::back(name.as_bytes(), &self.keys);
-            let longest = self.longest(Kind::Tail, name, &back, usize::MAX);
+            let longest = self.longest(Kind::Tail, name, usize::MAX);
             self.climb(longest, &mut tried, best);
         }
         self.anywhere(&mut tried, best);
@@ -251,18 +192,8 @@ impl Index {
 
     /// Every row that matches, in no order.
     pub(super) fn all<'r>(&'r self, name: &str, best: &mut Best<'r>) {
-        if name.len().min(self.keys.reach()) <= USUAL_WORDS * WORD {
-            self.all_by::<USUAL_WORDS>(name, best);
-        } else {
-            self.all_by::<MOST_WORDS>(name, best);
-        }
-    }
-
-    fn all_by<'r, const N: usize>(&'r self, name: &str, best: &mut Best<'r>) {
         let mut tried = Tried::new(name);
-        let front = Words::<N>::front(name.as_bytes(), &self.keys);
-        let back = Words::<N>::back(name.as_bytes(), &self.keys);
-        if let Some(node) = self.exact(name, &front) {
+        if let Some(node) = self.exact(name) {
             best.offer_all(self.own(node));
         }
         let mut visit = |node: u32| {
@@ -273,8 +204,8 @@ impl Index {
             }
             false
         };
-        self.find_on_ladder(Kind::Head, name, &front, usize::MAX, &mut visit);
-        self.find_on_ladder(Kind::Tail, name, &back, usize::MAX, &mut visit);
+        self.find_on_ladder(Kind::Head, name, usize::MAX, &mut visit);
+        self.find_on_ladder(Kind::Tail, name, usize::MAX, &mut visit);
         self.anywhere(&mut tried, best);
     }
 
@@ -288,46 +219,36 @@ impl Index {
     }
 
     #[inline]
-    fn exact<const N: usize>(&self, name: &str, front: &Words<N>) -> Option<&Node> {
+    fn exact(&self, name: &str) -> Option<&Node> {
         if name.len() > self.longest_exact {
             return None;
         }
-        let hash = self.keys.finish(front.sum, name.len(), Kind::Exact);
-        let node = if name.len() <= INLINE_WORDS * WORD {
-            self.table
-                .find(hash, |node| self.nodes[node as usize].is_name(front))?
-        } else {
-            self.node(hash, Kind::Exact, name.len(), name, front)?
-        };
+        let hash = self.keys.hash(name.as_bytes());
+        let node = self.node(hash, Kind::Exact, name.as_bytes())?;
         Some(&self.nodes[node as usize])
     }
 
-    /// The node of a key with this hash, the first or last `len` bytes of `name`.
+    /// The node of a key with this hash.
     #[inline]
-    fn node<const N: usize>(
-        &self,
-        hash: u64,
-        kind: Kind,
-        len: usize,
-        name: &str,
-        words: &Words<N>,
-    ) -> Option<u32> {
+    fn node(&self, hash: u64, kind: Kind, key: &[u8]) -> Option<u32> {
         self.table.find(hash, |node| {
             let node = &self.nodes[node as usize];
-            node.is(kind, len, words) && (!node.is_long() || self.is_long_key(node, name))
+            if node.kind != kind || usize::from(node.len) != key.len() {
+                return false;
+            }
+            match node.text.get(..key.len()) {
+                Some(text) => text == key,
+                None => self.is_long_key(node, key),
+            }
         })
     }
 
-    /// Whether a key of which only the beginning is in the node is that of `name`.
+    /// Whether a key for which there is no room in the node is this one.
     #[cold]
-    fn is_long_key(&self, node: &Node, name: &str) -> bool {
-        let row = usize::try_from(node.words[INLINE_WORDS - 1]).expect("it was an index");
-        let (text, name) = (self.rows[row].pattern.as_str().as_bytes(), name.as_bytes());
-        let len = usize::from(node.len);
-        match node.kind {
-            Kind::Exact | Kind::Head => text[..len] == name[..len],
-            Kind::Tail => text[text.len() - len..] == name[name.len() - len..],
-        }
+    fn is_long_key(&self, node: &Node, key: &[u8]) -> bool {
+        let row = node.text.first_chunk().map_or(0, |row| u32::from_le_bytes(*row));
+        let pattern = self.rows[row as usize].pattern.as_str();
+        node.kind.key(pattern).as_bytes() == key
     }
 
     fn ladder(&self, kind: Kind) -> &Ladder {
@@ -339,57 +260,71 @@ impl Index {
 
     /// The node of the longest key of a kind that `name` begins or ends with, among keys of at most `most` bytes.
     #[inline]
-    pub(super) fn longest<const N: usize>(
-        &self,
-        kind: Kind,
-        name: &str,
-        words: &Words<N>,
-        most: usize,
-    ) -> Option<u32> {
-        self.find_on_ladder(kind, name, words, most, &mut |_| true)
+    pub(super) fn longest(&self, kind: Kind, name: &str, most: usize) -> u32 {
+        self.find_on_ladder(kind, name, most, &mut |_| true)
     }
 
     /// The first of the nodes of keys that `name` begins or ends with of which `wanted` says so, longest first.
     #[inline]
-    fn find_on_ladder<const N: usize>(
+    fn find_on_ladder(
         &self,
         kind: Kind,
         name: &str,
-        words: &Words<N>,
         most: usize,
         wanted: &mut impl FnMut(u32) -> bool,
-    ) -> Option<u32> {
+    ) -> u32 {
         let ladder = self.ladder(kind);
-        let most = most.min(words.len).min(ladder.longest);
+        let name = name.as_bytes();
+        let most = most.min(name.len()).min(ladder.longest);
+        let end = kind.end();
+        let found = if most <= USUAL_WORDS * WORD {
+            let words = Words::<USUAL_WORDS>::new(end.cut(name, most), end, &self.keys);
+            self.climb_down(kind, name, &words, wanted)
+        } else {
+            let words = Words::<MOST_WORDS>::new(end.cut(name, most), end, &self.keys);
+            self.climb_down(kind, name, &words, wanted)
+        };
+        match found {
+            NONE if ladder.root != NONE && wanted(ladder.root) => ladder.root,
+            found => found,
+        }
+    }
+
+    #[inline]
+    fn climb_down<const N: usize>(
+        &self,
+        kind: Kind,
+        name: &[u8],
+        words: &Words<N>,
+        wanted: &mut impl FnMut(u32) -> bool,
+    ) -> u32 {
+        let steps = &self.ladder(kind).steps;
         let mut sum = words.sum;
         for at in (0..words.count()).rev() {
             sum = sum.wrapping_sub(self.keys.term(at, words.words[at]));
             let before = at * WORD;
-            if before >= most {
-                continue;
-            }
-            let step = ladder.steps.get(self.keys.finish_step(sum, at));
-            let mut rest = step.longest((most - before).min(WORD));
+            let step = steps.get(self.keys.finish_step(sum, at));
+            let mut rest = step.longest((words.len - before).min(WORD));
             while rest > 0 {
                 let sum = sum.wrapping_add(self.keys.term(at, words.words[at] & mask(rest)));
                 let len = before + rest;
                 let hash = self.keys.finish(sum, len, kind);
                 if step.may_hold(hash)
-                    && let Some(node) = self.node(hash, kind, len, name, words)
+                    && let Some(node) = self.node(hash, kind, kind.end().cut(name, len))
                     && wanted(node)
                 {
-                    return Some(node);
+                    return node;
                 }
                 rest = step.longest(rest - 1);
             }
         }
-        (ladder.root != NONE && wanted(ladder.root)).then_some(ladder.root)
+        NONE
     }
 
     /// Offers what there is to find from a node on towards shorter keys.
     #[inline]
-    fn climb<'r>(&'r self, from: Option<u32>, tried: &mut Tried<'_>, best: &mut Best<'r>) {
-        let mut at = from.unwrap_or(NONE);
+    fn climb<'r>(&'r self, from: u32, tried: &mut Tried<'_>, best: &mut Best<'r>) {
+        let mut at = from;
         while at != NONE {
             let node = &self.nodes[at as usize];
             if node.sole {

@@ -1,7 +1,7 @@
 //! Patterns that are more than a beginning or an end: each lies in one bucket, under one part of it that a name must
 //! hold, and is tried on the names that hold that part.
 
-use super::words::{WORD, mask};
+use super::words::{WORD, head, mask, tail};
 use crate::pattern::{ANY_CHAR, ANY_RUN, ToolPattern};
 
 /// What can be said of a pattern without its text: enough to leave it, most of the time.
@@ -80,16 +80,6 @@ impl<'n> Name<'n> {
     pub(super) fn features(&self) -> u64 {
         features(self.text.bytes())
     }
-}
-
-/// What a text begins with before the first wildcard.
-pub(super) fn head(text: &str) -> &str {
-    text.split([ANY_RUN, ANY_CHAR]).next().unwrap_or_default()
-}
-
-/// What a text ends with after the last wildcard.
-pub(super) fn tail(text: &str) -> &str {
-    text.rsplit([ANY_RUN, ANY_CHAR]).next().unwrap_or_default()
 }
 
 /// Up to eight bytes from the beginning and from the end, the first of each end lowest.

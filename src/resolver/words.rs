@@ -3,6 +3,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use crate::pattern::{ANY_CHAR, ANY_RUN};
+
 /// Bytes in a word.
 pub(super) const WORD: usize = 8;
 
@@ -43,6 +45,29 @@ impl Keys {
         self.step
     }
 
+    /// The hash of a whole name: sixteen bytes a step, the last of which may have been in the step before.
+    #[inline]
+    pub(super) fn hash(&self, name: &[u8]) -> u64 {
+        let mut hash = self.step ^ name.len() as u64;
+        let (Some(first), Some(last)) = (name.first_chunk::<WORD>(), name.last_chunk::<WORD>())
+        else {
+            return fold(short(name) ^ self.finish, hash);
+        };
+        let mut rest = name;
+        while let Some((pair, after)) = rest.split_first_chunk::<{ 2 * WORD }>()
+            && !after.is_empty()
+        {
+            let [a, b] = halves(pair);
+            hash = fold(a ^ self.finish, b ^ hash);
+            rest = after;
+        }
+        let [a, b] = match name.last_chunk::<{ 2 * WORD }>() {
+            Some(pair) => halves(pair),
+            None => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
+        };
+        fold(a ^ self.finish, b ^ hash)
+    }
+
     /// The hash of a text of `len` bytes whose words have this sum.
     #[inline]
     pub(super) fn finish(&self, sum: u64, len: usize, kind: Kind) -> u64 {
@@ -78,6 +103,36 @@ pub(super) enum Kind {
     Tail,
 }
 
+impl Kind {
+    /// The part of a pattern that is a key of this kind.
+    pub(super) fn key(self, pattern: &str) -> &str {
+        match self {
+            Kind::Exact => pattern,
+            Kind::Head => head(pattern),
+            Kind::Tail => tail(pattern),
+        }
+    }
+
+    /// From which end of a name its keys are counted.
+    #[inline]
+    pub(super) fn end(self) -> End {
+        match self {
+            Kind::Exact | Kind::Head => End::Front,
+            Kind::Tail => End::Back,
+        }
+    }
+}
+
+/// What a pattern begins with before the first wildcard.
+pub(super) fn head(pattern: &str) -> &str {
+    pattern.split([ANY_RUN, ANY_CHAR]).next().unwrap_or_default()
+}
+
+/// What a pattern ends with after the last wildcard.
+pub(super) fn tail(pattern: &str) -> &str {
+    pattern.rsplit([ANY_RUN, ANY_CHAR]).next().unwrap_or_default()
+}
+
 /// Two halves, each with a random number added, multiplied (NH): two texts of as many words have the same sum with a
 /// probability of 2⁻³², whatever the texts, and the terms do not wait for one another.
 #[inline]
@@ -90,6 +145,12 @@ fn term(word: u64, key: u64) -> u64 {
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     low(product) ^ low(product >> 64)
+}
+
+#[inline]
+fn halves(pair: &[u8; 2 * WORD]) -> [u64; 2] {
+    let pair = u128::from_le_bytes(*pair);
+    [low(pair), low(pair >> 64)]
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
@@ -113,6 +174,17 @@ pub(super) enum End {
     Back,
 }
 
+impl End {
+    /// So many bytes from this end, at most.
+    #[inline]
+    pub(super) fn cut(self, text: &[u8], len: usize) -> &[u8] {
+        match self {
+            End::Front => &text[..len.min(text.len())],
+            End::Back => &text[text.len() - len.min(text.len())..],
+        }
+    }
+}
+
 /// A text of at most `8 * N` bytes, in words. The first byte of a word, as seen from the end that the words are counted
 /// from, is its lowest; what is beyond the text is 0.
 pub(super) struct Words<const N: usize> {
@@ -127,7 +199,7 @@ impl<const N: usize> Words<N> {
     /// The words of `text`, or of as much of it from this end as there are keys for.
     #[inline]
     pub(super) fn front(text: &[u8], keys: &Keys) -> Words<N> {
-        let text = &text[..text.len().min(keys.reach()).min(N * WORD)];
+        let text = End::Front.cut(text, keys.reach().min(N * WORD));
         let (whole, rest) = text.as_chunks::<WORD>();
         let last = match text.last_chunk::<WORD>() {
             _ if rest.is_empty() => 0,
@@ -141,7 +213,7 @@ impl<const N: usize> Words<N> {
     /// The same from the end of the text, backwards.
     #[inline]
     pub(super) fn back(text: &[u8], keys: &Keys) -> Words<N> {
-        let text = &text[text.len() - text.len().min(keys.reach()).min(N * WORD)..];
+        let text = End::Back.cut(text, keys.reach().min(N * WORD));
         let (rest, whole) = text.as_rchunks::<WORD>();
         let last = match text.first_chunk::<WORD>() {
             _ if rest.is_empty() => 0,
