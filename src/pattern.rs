@@ -167,7 +167,14 @@ impl ToolPattern {
             let Some((after, start)) = retry else {
                 return Some(false);
             };
-            let start = next_char(name, start);
+            let mut start = next_char(name, start);
+            // What follows the `*` is tried only where it begins as it should.
+            if pattern[after] != b'?' {
+                start += name[start..]
+                    .iter()
+                    .take_while(|byte| **byte != pattern[after])
+                    .count();
+            }
             (at, place, retry) = (after, start, Some((after, start)));
         }
         None

@@ -18,7 +18,10 @@ use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 /// So many patterns of one kind are tried one by one: it takes less than finding them.
 const FEW: usize = 8;
 
-/// A bucket of so many patterns is as good as none that is smaller.
+/// The same of patterns that are found by a part anywhere, which takes longer.
+const FEW_PARTS: usize = 2;
+
+/// A bucket of so many patterns is as good as one that is smaller.
 const SMALL_BUCKET: u32 = 4;
 
 pub(super) type Binding = (ToolPattern, Location, SecretId);
@@ -180,11 +183,7 @@ impl<'p> Plan<'p> {
         for inner in self.inner.iter_mut().filter(|inner| open(inner)) {
             let text = rows[inner.row as usize].pattern.as_str();
             inner.anchor = anchors(text)
-                // A small bucket at an end is as good as a smaller one elsewhere.
-                .min_by_key(|anchor| match anchor {
-                    Anchor::Head(_) | Anchor::Tail(_) => census[anchor].max(SMALL_BUCKET),
-                    anchor => census[anchor].max(SMALL_BUCKET + 1),
-                })
+                .min_by_key(|anchor| anchor.rank(census[anchor]))
                 .unwrap_or(Anchor::Nothing);
             if let Anchor::Gram(kind, _) = inner.anchor {
                 by_grams[kind] += 1;
@@ -193,7 +192,7 @@ impl<'p> Plan<'p> {
         // To look for parts takes longer than to try a few patterns.
         for inner in &mut self.inner {
             if let Anchor::Gram(kind, _) = inner.anchor
-                && by_grams[kind] <= FEW
+                && by_grams[kind] <= FEW_PARTS
             {
                 inner.anchor = Anchor::Nothing;
             }
@@ -228,17 +227,36 @@ fn shape(pattern: &ToolPattern) -> Place {
     }
 }
 
-/// What a pattern could be found by: its ends, and the parts of the greatest length that it has.
+impl Anchor<'_> {
+    /// Less is better, where so many patterns have this one.
+    fn rank(&self, patterns: u32) -> (u32, u8) {
+        let kind = match self {
+            // Names are taken apart for the ends anyway.
+            Anchor::Head(_) => 0,
+            Anchor::Tail(_) => 1,
+            // As few lengths as possible: every place in a name is looked at for each.
+            Anchor::Gram(1, _) => 2,
+            Anchor::Gram(0, _) => 3,
+            Anchor::Gram(..) => 4,
+            Anchor::Nothing => 5,
+        };
+        (patterns.max(SMALL_BUCKET), kind)
+    }
+}
+
+/// What a pattern could be found by: its ends, and parts of it.
 fn anchors(text: &str) -> impl Iterator<Item = Anchor<'_>> {
     let (head, tail) = (head(text), tail(text));
     let ends = [
         (!head.is_empty()).then_some(Anchor::Head(head)),
         (!tail.is_empty()).then_some(Anchor::Tail(tail)),
     ];
-    let kind = GRAMS.iter().position(|len| grams_of(text, *len).next().is_some());
-    let grams = kind.into_iter().flat_map(move |kind| {
-        grams_of(text, GRAMS[kind]).map(move |gram| Anchor::Gram(kind, gram))
-    });
+    let has = |kind: usize| grams_of(text, GRAMS[kind]).next().is_some();
+    // Short parts only where there are no others.
+    let short = !has(1);
+    let grams = (0..GRAMS.len())
+        .filter(move |kind| *kind < 2 || short)
+        .flat_map(move |kind| grams_of(text, GRAMS[kind]).map(move |gram| Anchor::Gram(kind, gram)));
     ends.into_iter().flatten().chain(grams)
 }
 
@@ -455,10 +473,7 @@ impl KeyWords {
         let words = Words::<N>::new(text.as_bytes(), kind.end(), keys);
         KeyWords {
             sum: words.sum,
-            before_last: match words.count() {
-                0 => 0,
-                n => words.sum.wrapping_sub(keys.term(n - 1, words.words[n - 1])),
-            },
+            before_last: words.sums[text.len().saturating_sub(1) / WORD],
         }
     }
 }

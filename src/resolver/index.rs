@@ -3,7 +3,7 @@
 use super::{
     best::{Best, Resolved},
     inner::{GRAMS, Grams, Name, Sketch},
-    table::{Steps, Table},
+    table::{Step, Steps, Table},
     words::{Keys, Kind, WORD, Words, mask},
 };
 use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
@@ -134,7 +134,7 @@ pub(super) struct InnerPattern {
 }
 
 /// From how many patterns in a bucket on they are left by their features first.
-const MANY: usize = 4;
+const MANY: usize = 16;
 
 impl Index {
     pub(super) fn id(&self, row: u32) -> &SecretId {
@@ -298,24 +298,31 @@ impl Index {
         words: &Words<N>,
         wanted: &mut impl FnMut(u32) -> bool,
     ) -> u32 {
-        let steps = &self.ladder(kind).steps;
-        let mut sum = words.sum;
-        for at in (0..words.count()).rev() {
-            sum = sum.wrapping_sub(self.keys.term(at, words.words[at]));
-            let before = at * WORD;
-            let step = steps.get(self.keys.finish_step(sum, at));
-            let mut rest = step.longest((words.len - before).min(WORD));
-            while rest > 0 {
-                let sum = sum.wrapping_add(self.keys.term(at, words.words[at] & mask(rest)));
-                let len = before + rest;
+        let noted = &self.ladder(kind).steps;
+        // Eight steps at a time, from the longest on: as many lengths as bits in a word.
+        for first in (0..words.count()).step_by(8).rev() {
+            let (mut steps, mut lengths) = ([Step::NOTHING; 8], 0);
+            let last = words.count().min(first + 8);
+            for (at, step) in (first..last).zip(&mut steps) {
+                *step = noted.get(self.keys.finish_step(words.sums[at], at));
+                lengths |= step.lengths() << (8 * (at - first));
+            }
+            if words.len - first * WORD < 64 {
+                lengths &= (1 << (words.len - first * WORD)) - 1;
+            }
+            while lengths != 0 {
+                let bit = lengths.ilog2() as usize;
+                lengths ^= 1 << bit;
+                let (at, len) = (first + bit / 8, first * WORD + bit + 1);
+                let part = words.words[at] & mask(bit % 8 + 1);
+                let sum = words.sums[at].wrapping_add(self.keys.term(at, part));
                 let hash = self.keys.finish(sum, len, kind);
-                if step.may_hold(hash)
+                if steps[bit / 8].may_hold(hash)
                     && let Some(node) = self.node(hash, kind, kind.end().cut(name, len))
                     && wanted(node)
                 {
                     return node;
                 }
-                rest = step.longest(rest - 1);
             }
         }
         NONE

@@ -8,8 +8,9 @@ use crate::pattern::{ANY_CHAR, ANY_RUN, ToolPattern};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sketch {
     /// Up to eight bytes that a name must begin and end with, as [`ends`] gives them.
-    front: u64,
-    back: u64,
+    ends: [u64; 2],
+    /// Which bits of these count.
+    masks: [u64; 2],
     /// The least number of bytes that a name must have.
     least: u16,
     /// How many bytes the pattern begins and ends with, up to the first and from the last wildcard.
@@ -24,8 +25,8 @@ impl Sketch {
         let text = pattern.as_str();
         let (head, tail) = (head(text), tail(text));
         Sketch {
-            front: ends(head.as_bytes())[0],
-            back: ends(tail.as_bytes())[1],
+            ends: [ends(head.as_bytes())[0], ends(tail.as_bytes())[1]],
+            masks: [mask(head.len()), mask(tail.len())],
             least: short(text.bytes().filter(|byte| *byte != b'*').count()),
             head: short(head.len()),
             tail: short(tail.len()),
@@ -36,9 +37,7 @@ impl Sketch {
     /// Whether a name can match as far as its ends and its length tell.
     #[inline]
     pub(super) fn fits(&self, name: &Name<'_>) -> bool {
-        let [front, back] = name.ends;
-        let front = (front ^ self.front) & mask(usize::from(self.head).min(WORD));
-        let back = (back ^ self.back) & mask(usize::from(self.tail).min(WORD));
+        let [front, back] = [0, 1].map(|i| (name.ends[i] ^ self.ends[i]) & self.masks[i]);
         front | back == 0 && name.text.len() >= usize::from(self.least)
     }
 

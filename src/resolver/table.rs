@@ -1,7 +1,5 @@
 //! Two open hash tables of single words: a probe touches one line of the cache, most of the time.
 
-use super::narrow;
-
 /// From hashes to indices. Part of the hash is kept beside the index, so that what is not there is seldom compared.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -51,68 +49,60 @@ impl Table {
             at = next(at, self.entries.len());
         }
     }
-
-    pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries)
-    }
 }
 
 /// Which keys go on after a step of eight bytes: a key of 8·s + r bytes, 1 ≤ r ≤ 8, is noted at step s with its first
 /// 8·s bytes. Says too much at times, never too little.
 #[derive(Debug)]
 pub(super) struct Steps {
+    /// Each step has one slot, so that looking at it takes no decision; those that share one are noted together.
     entries: Box<[u64]>,
 }
 
 /// What is noted at a step; 0 if nothing is.
 ///
-/// In the low byte a bit for each r; above it a Bloom filter of 32 bits, one for each key; at the top part of the hash.
+/// In the low byte a bit for each r; above it a Bloom filter of 32 bits, one for each key; at the top part of the hash,
+/// or 0 if steps share this.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step(u64);
+
+const TAG: u32 = 40;
 
 impl Steps {
     /// For at most `most` keys.
     pub(super) fn for_keys(most: usize) -> Steps {
         Steps {
-            entries: vec![0; most + most * 2 / 3 + 1].into(),
+            entries: vec![0; 2 * most + 1].into(),
         }
     }
 
     /// Notes a key by the hash of its first 8·s bytes, its r, and its own hash.
     pub(super) fn note(&mut self, step: u64, rest: usize, key: u64) {
-        let tag = step << 40;
         let noted = 1 << (8 + bloom_bit(key)) | 1 << (rest - 1);
-        let mut at = slot(step, self.entries.len());
-        while self.entries[at] != 0 && self.entries[at] >> 40 != tag >> 40 {
-            at = next(at, self.entries.len());
+        let entry = &mut self.entries[slot(step, self.entries.len())];
+        if *entry == 0 {
+            *entry = step << TAG;
+        } else if (*entry ^ step << TAG) >> TAG != 0 {
+            *entry &= u64::MAX >> (64 - TAG);
         }
-        self.entries[at] |= tag | noted;
+        *entry |= noted;
     }
 
     #[inline]
     pub(super) fn get(&self, step: u64) -> Step {
-        let tag = step << 40;
-        let mut at = slot(step, self.entries.len());
-        loop {
-            let entry = self.entries[at];
-            if entry == 0 || (entry ^ tag) >> 40 == 0 {
-                return Step(entry);
-            }
-            at = next(at, self.entries.len());
-        }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries)
+        let entry = self.entries[slot(step, self.entries.len())];
+        let is_this = (entry ^ step << TAG) >> TAG == 0 || entry >> TAG == 0;
+        Step(std::hint::select_unpredictable(is_this, entry, 0))
     }
 }
 
 impl Step {
-    /// The greatest r of a key up to `most`, which is 1 to 8; 0 if there is none.
+    pub(super) const NOTHING: Step = Step(0);
+
+    /// A bit for each r.
     #[inline]
-    pub(super) fn longest(self, most: usize) -> usize {
-        let lengths = self.0 & (0xff >> (8 - most));
-        (u64::BITS - lengths.leading_zeros()) as usize
+    pub(super) fn lengths(self) -> u64 {
+        self.0 & 0xff
     }
 
     #[inline]
@@ -121,7 +111,6 @@ impl Step {
     }
 }
 
-/// The lowest bits of the hash of a key: no others depend less on those that choose its slot.
 #[inline]
 fn bloom_bit(key: u64) -> u64 {
     key & 31

@@ -189,6 +189,8 @@ impl End {
 /// from, is its lowest; what is beyond the text is 0.
 pub(super) struct Words<const N: usize> {
     pub(super) words: [u64; N],
+    /// For each word the sum of the terms of those before it.
+    pub(super) sums: [u64; N],
     /// The sum of the terms of all words.
     pub(super) sum: u64,
     /// Bytes in the text.
@@ -233,16 +235,19 @@ impl<const N: usize> Words<N> {
 
     #[inline]
     fn of(whole: impl Iterator<Item = u64>, last: u64, len: usize, keys: &Keys) -> Words<N> {
-        let (mut words, mut sum) = ([0; N], 0u64);
-        for ((word, key), slot) in whole.zip(&keys.words).zip(&mut words) {
+        let (mut words, mut sums, mut sum) = ([0; N], [0; N], 0u64);
+        for ((word, key), (slot, before)) in whole.zip(&keys.words).zip(words.iter_mut().zip(&mut sums)) {
             *slot = word;
+            *before = sum;
             sum = sum.wrapping_add(term(word, *key));
         }
         if len % WORD != 0 {
-            words[len / WORD] = last;
-            sum = sum.wrapping_add(keys.term(len / WORD, last));
+            let at = len / WORD;
+            words[at] = last;
+            sums[at] = sum;
+            sum = sum.wrapping_add(keys.term(at, last));
         }
-        Words { words, sum, len }
+        Words { words, sums, sum, len }
     }
 
     /// How many words there are, the last one perhaps not full.
