@@ -21,6 +21,9 @@ const FEW: usize = 8;
 /// The same of patterns that are found by a part anywhere, which takes longer.
 const FEW_PARTS: usize = 2;
 
+/// Up to so many, long parts are not worth looking at every place in a name once more.
+const MANY_PARTS: usize = 2_000;
+
 /// A bucket of so many patterns is as good as one that is smaller.
 const SMALL_BUCKET: u32 = 4;
 
@@ -173,16 +176,17 @@ impl<'p> Plan<'p> {
             }
             return;
         }
+        let longest = if count > MANY_PARTS { 0 } else { 1 };
         let mut census: HashMap<Anchor<'_>, u32> = HashMap::new();
         for inner in self.inner.iter().filter(|inner| open(inner)) {
-            for anchor in anchors(rows[inner.row as usize].pattern.as_str()) {
+            for anchor in anchors(rows[inner.row as usize].pattern.as_str(), longest) {
                 *census.entry(anchor).or_default() += 1;
             }
         }
         let mut by_grams = [0; GRAMS.len()];
         for inner in self.inner.iter_mut().filter(|inner| open(inner)) {
             let text = rows[inner.row as usize].pattern.as_str();
-            inner.anchor = anchors(text)
+            inner.anchor = anchors(text, longest)
                 .min_by_key(|anchor| anchor.rank(census[anchor]))
                 .unwrap_or(Anchor::Nothing);
             if let Anchor::Gram(kind, _) = inner.anchor {
@@ -244,8 +248,8 @@ impl Anchor<'_> {
     }
 }
 
-/// What a pattern could be found by: its ends, and parts of it.
-fn anchors(text: &str) -> impl Iterator<Item = Anchor<'_>> {
+/// What a pattern could be found by: its ends, and parts of it, of the lengths from `longest` on in [`GRAMS`].
+fn anchors(text: &str, longest: usize) -> impl Iterator<Item = Anchor<'_>> {
     let (head, tail) = (head(text), tail(text));
     let ends = [
         (!head.is_empty()).then_some(Anchor::Head(head)),
@@ -254,7 +258,7 @@ fn anchors(text: &str) -> impl Iterator<Item = Anchor<'_>> {
     let has = |kind: usize| grams_of(text, GRAMS[kind]).next().is_some();
     // Short parts only where there are no others.
     let short = !has(1);
-    let grams = (0..GRAMS.len())
+    let grams = (longest..GRAMS.len())
         .filter(move |kind| *kind < 2 || short)
         .flat_map(move |kind| grams_of(text, GRAMS[kind]).map(move |gram| Anchor::Gram(kind, gram)));
     ends.into_iter().flatten().chain(grams)

@@ -310,15 +310,24 @@ impl Index {
             if words.len - first * WORD < 64 {
                 lengths &= (1 << (words.len - first * WORD)) - 1;
             }
-            while lengths != 0 {
-                let bit = lengths.ilog2() as usize;
-                lengths ^= 1 << bit;
-                let (at, len) = (first + bit / 8, first * WORD + bit + 1);
+            let hash = |bit: usize| {
+                let at = first + bit / 8;
                 let part = words.words[at] & mask(bit % 8 + 1);
                 let sum = words.sums[at].wrapping_add(self.keys.term(at, part));
-                let hash = self.keys.finish(sum, len, kind);
-                if steps[bit / 8].may_hold(hash)
-                    && let Some(node) = self.node(hash, kind, kind.end().cut(name, len))
+                self.keys.finish(sum, first * WORD + bit + 1, kind)
+            };
+            // Without a decision for each: which lengths stay is as good as random.
+            let mut left = 0;
+            while lengths != 0 {
+                let bit = lengths.trailing_zeros() as usize;
+                lengths &= lengths - 1;
+                left |= u64::from(steps[bit / 8].may_hold(hash(bit))) << bit;
+            }
+            while left != 0 {
+                let bit = left.ilog2() as usize;
+                left ^= 1 << bit;
+                let key = kind.end().cut(name, first * WORD + bit + 1);
+                if let Some(node) = self.node(hash(bit), kind, key)
                     && wanted(node)
                 {
                     return node;
@@ -376,28 +385,27 @@ impl Index {
         best.worked(patterns.len());
         if patterns.len() < MANY {
             for pattern in patterns {
-                self.try_pattern(pattern, tried, best);
+                if pattern.sketch.fits(&tried.name) {
+                    self.try_pattern(pattern, tried, best);
+                }
             }
             return;
         }
         let missing = !tried.features();
         for (pattern, features) in patterns.iter().zip(bucket.of(&self.inner.features)) {
-            if features & missing == 0 {
+            if features & missing == 0 && pattern.sketch.fits(&tried.name) {
                 self.try_pattern(pattern, tried, best);
             }
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn try_pattern<'r>(
         &'r self,
         pattern: &InnerPattern,
         tried: &Tried<'_>,
         best: &mut Best<'r>,
     ) {
-        if !pattern.sketch.fits(&tried.name) {
-            return;
-        }
         let row = &self.rows[pattern.row as usize];
         best.worked(row.pattern.as_str().len() + tried.name.text.len());
         if pattern.sketch.matches(&row.pattern, &tried.name) {
