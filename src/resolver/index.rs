@@ -3,7 +3,7 @@
 use super::{
     best::{Best, Resolved},
     inner::{GRAMS, Grams, Name, Sketch},
-    table::{Step, Steps, Table},
+    table::{Steps, Table},
     words::{Keys, Kind, WORD, Words, mask},
 };
 use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
@@ -298,14 +298,13 @@ impl Index {
         words: &Words<N>,
         wanted: &mut impl FnMut(u32) -> bool,
     ) -> u32 {
-        let noted = &self.ladder(kind).steps;
+        let steps = &self.ladder(kind).steps;
         // Eight steps at a time, from the longest on: as many lengths as bits in a word.
         for first in (0..words.count()).step_by(8).rev() {
-            let (mut steps, mut lengths) = ([Step::NOTHING; 8], 0);
-            let last = words.count().min(first + 8);
-            for (at, step) in (first..last).zip(&mut steps) {
-                *step = noted.get(self.keys.finish_step(words.sums[at], at));
-                lengths |= step.lengths() << (8 * (at - first));
+            let mut lengths = 0;
+            for at in first..words.count().min(first + 8) {
+                let step = self.keys.finish_step(words.sums[at], at);
+                lengths |= steps.lengths(step) << (8 * (at - first));
             }
             if words.len - first * WORD < 64 {
                 lengths &= (1 << (words.len - first * WORD)) - 1;
@@ -316,21 +315,26 @@ impl Index {
                 let sum = words.sums[at].wrapping_add(self.keys.term(at, part));
                 self.keys.finish(sum, first * WORD + bit + 1, kind)
             };
-            // Without a decision for each: which lengths stay is as good as random.
-            let mut left = 0;
             while lengths != 0 {
-                let bit = lengths.trailing_zeros() as usize;
-                lengths &= lengths - 1;
-                left |= u64::from(steps[bit / 8].may_hold(hash(bit))) << bit;
-            }
-            while left != 0 {
-                let bit = left.ilog2() as usize;
-                left ^= 1 << bit;
-                let key = kind.end().cut(name, first * WORD + bit + 1);
-                if let Some(node) = self.node(hash(bit), kind, key)
-                    && wanted(node)
-                {
-                    return node;
+                let step = lengths.ilog2() as usize / 8;
+                let mut noted = lengths & (0xff << (8 * step));
+                lengths ^= noted;
+                // Without a decision for each: which lengths are left is as good as random.
+                let mut left = 0;
+                while noted != 0 {
+                    let bit = noted.trailing_zeros() as usize;
+                    noted &= noted - 1;
+                    left |= u64::from(steps.may_hold(hash(bit))) << bit;
+                }
+                while left != 0 {
+                    let bit = left.ilog2() as usize;
+                    left ^= 1 << bit;
+                    let key = kind.end().cut(name, first * WORD + bit + 1);
+                    if let Some(node) = self.node(hash(bit), kind, key)
+                        && wanted(node)
+                    {
+                        return node;
+                    }
                 }
             }
         }

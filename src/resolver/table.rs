@@ -8,11 +8,15 @@ pub(super) struct Table {
     index_bits: u32,
 }
 
+/// A table that is small even if most of it is free.
+const SMALL: usize = 4_096;
+
 impl Table {
-    /// For at most `most` entries: then 3 of 5 are taken.
+    /// For at most `most` entries. Then 3 of 5 are taken, or 1 of 3 where memory is no matter.
     pub(super) fn for_entries(most: usize) -> Table {
+        let spare = if most <= SMALL { 2 * most } else { most * 2 / 3 };
         Table {
-            entries: vec![0; most + most * 2 / 3 + 1].into(),
+            entries: vec![0; most + spare + 1].into(),
             index_bits: usize::BITS - most.leading_zeros(),
         }
     }
@@ -55,65 +59,60 @@ impl Table {
 /// 8·s bytes. Says too much at times, never too little.
 #[derive(Debug)]
 pub(super) struct Steps {
-    /// Each step has one slot, so that looking at it takes no decision; those that share one are noted together.
-    entries: Box<[u64]>,
+    /// Each step has one slot, so that looking at it takes no decision; those that share one are noted together. In the
+    /// low byte of an entry there is a bit for each r; above it part of the hash, or 0 if it is of several steps.
+    entries: Box<[u32]>,
+    /// A bit for each key, among sixteen.
+    filter: Box<[u64]>,
 }
 
-/// What is noted at a step; 0 if nothing is.
-///
-/// In the low byte a bit for each r; above it a Bloom filter of 32 bits, one for each key; at the top part of the hash,
-/// or 0 if steps share this.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Step(u64);
-
-const TAG: u32 = 40;
+const LENGTHS: u32 = 8;
 
 impl Steps {
     /// For at most `most` keys.
     pub(super) fn for_keys(most: usize) -> Steps {
         Steps {
             entries: vec![0; 2 * most + 1].into(),
+            filter: vec![0; most / 4 + 1].into(),
         }
     }
 
     /// Notes a key by the hash of its first 8·s bytes, its r, and its own hash.
     pub(super) fn note(&mut self, step: u64, rest: usize, key: u64) {
-        let noted = 1 << (8 + bloom_bit(key)) | 1 << (rest - 1);
         let entry = &mut self.entries[slot(step, self.entries.len())];
+        let tag = low(step) << LENGTHS;
         if *entry == 0 {
-            *entry = step << TAG;
-        } else if (*entry ^ step << TAG) >> TAG != 0 {
-            *entry &= u64::MAX >> (64 - TAG);
+            *entry = tag;
+        } else if (*entry ^ tag) >> LENGTHS != 0 {
+            *entry &= u32::MAX >> (32 - LENGTHS);
         }
-        *entry |= noted;
+        *entry |= 1 << (rest - 1);
+        let (word, bit) = self.filter_bit(key);
+        self.filter[word] |= 1 << bit;
     }
 
+    /// For each r whether there may be a key, a bit.
     #[inline]
-    pub(super) fn get(&self, step: u64) -> Step {
+    pub(super) fn lengths(&self, step: u64) -> u64 {
         let entry = self.entries[slot(step, self.entries.len())];
-        let is_this = (entry ^ step << TAG) >> TAG == 0 || entry >> TAG == 0;
-        Step(std::hint::select_unpredictable(is_this, entry, 0))
+        let tag = low(step) << LENGTHS;
+        let is_this = (entry ^ tag) >> LENGTHS == 0 || entry >> LENGTHS == 0;
+        std::hint::select_unpredictable(is_this, u64::from(entry & 0xff), 0)
     }
-}
 
-impl Step {
-    pub(super) const NOTHING: Step = Step(0);
-
-    /// A bit for each r.
+    /// Whether there may be a key with this hash.
     #[inline]
-    pub(super) fn lengths(self) -> u64 {
-        self.0 & 0xff
+    pub(super) fn may_hold(&self, key: u64) -> bool {
+        let (word, bit) = self.filter_bit(key);
+        self.filter[word] >> bit & 1 == 1
     }
 
     #[inline]
-    pub(super) fn may_hold(self, key: u64) -> bool {
-        self.0 >> (8 + bloom_bit(key)) & 1 == 1
+    fn filter_bit(&self, key: u64) -> (usize, usize) {
+        // The slot of a key in the table is in the upper half of its hash.
+        let bit = slot(key << 32, 64 * self.filter.len());
+        (bit / 64, bit % 64)
     }
-}
-
-#[inline]
-fn bloom_bit(key: u64) -> u64 {
-    key & 31
 }
 
 /// By the upper half of the hash.
