@@ -84,7 +84,11 @@ impl Answers<'_> {
             } else {
                 let answer = self.answers[node.value as usize];
                 beyond.extend_from_slice(answer.winners.of(&self.lists));
-                next = if answer.bucket.is_empty() { answer.next } else { shorter };
+                next = if answer.bucket.is_empty() {
+                    answer.next
+                } else {
+                    shorter
+                };
             }
             if winners.len() + beyond.len() <= MERGED {
                 winners.extend(beyond);

@@ -151,6 +151,20 @@ impl<'r> Resolved<'r> {
         Resolved(Found::One(Match { index, id, row }))
     }
 
+    /// Of matches in the order of locations.
+    pub(super) fn of(found: &[Match<'r>]) -> Resolved<'r> {
+        Resolved(match found {
+            [] => Found::Nothing,
+            [found] => Found::One(*found),
+            [first, ..] if found.len() <= USUAL_LOCATIONS => {
+                let mut few = [*first; USUAL_LOCATIONS];
+                few[..found.len()].copy_from_slice(found);
+                Found::Few(few, found.len())
+            }
+            _ => Found::Many(found.to_vec()),
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn is_on_the_heap(&self) -> bool {
         matches!(self.0, Found::Many(_))
@@ -199,6 +213,11 @@ impl<'r> Match<'r> {
     pub(super) fn new(index: &'r Index, row: u32) -> Match<'r> {
         let id = index.id(row);
         Match { index, id, row }
+    }
+
+    /// The binding's place in its index.
+    pub(super) fn row(&self) -> u32 {
+        self.row
     }
 
     /// Where the secret may go.

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::{
     answer,
     index::{
-        INLINE, Index, Inner, InnerPattern, Ladder, MOST_WORDS, NONE, Node, Row, Span,
-        USUAL_WORDS,
+        INLINE, Index, Inner, InnerPattern, Ladder, MOST_WORDS, NONE, Node, Row, Span, USUAL_WORDS,
     },
     inner::{GRAMS, Grams, Sketch, grams_of},
     narrow,
@@ -137,7 +136,12 @@ enum Anchor<'p> {
 impl<'p> Plan<'p> {
     fn of(rows: &'p [Row]) -> Plan<'p> {
         let shapes: Vec<Place> = rows.iter().map(|row| shape(&row.pattern)).collect();
-        let count = |kind| shapes.iter().filter(|place| **place == Place::Key(kind)).count();
+        let count = |kind| {
+            shapes
+                .iter()
+                .filter(|place| **place == Place::Key(kind))
+                .count()
+        };
         let few = [Kind::Head, Kind::Tail].map(|kind| count(kind) <= FEW);
         let mut plan = Plan {
             places: shapes,
@@ -156,7 +160,11 @@ impl<'p> Plan<'p> {
                 continue;
             }
             let number = *numbers.entry(text).or_insert_with(|| {
-                let anchor = if is_key { Anchor::Nothing } else { Anchor::Head("") };
+                let anchor = if is_key {
+                    Anchor::Nothing
+                } else {
+                    Anchor::Head("")
+                };
                 plan.inner.push(InnerPlan { row, anchor });
                 narrow(plan.inner.len() - 1)
             });
@@ -205,10 +213,14 @@ impl<'p> Plan<'p> {
 
     /// Bytes in the longest key.
     fn longest(&self, rows: &[Row]) -> usize {
-        let of_rows = self.places.iter().zip(rows).map(|(place, row)| match place {
-            Place::Key(_) => row.pattern.as_str().len(),
-            Place::Inner(_) => 0,
-        });
+        let of_rows = self
+            .places
+            .iter()
+            .zip(rows)
+            .map(|(place, row)| match place {
+                Place::Key(_) => row.pattern.as_str().len(),
+                Place::Inner(_) => 0,
+            });
         let of_inner = self.inner.iter().map(|inner| match inner.anchor {
             Anchor::Head(text) | Anchor::Tail(text) => text.len(),
             Anchor::Gram(..) | Anchor::Nothing => 0,
@@ -260,7 +272,9 @@ fn anchors(text: &str, longest: usize) -> impl Iterator<Item = Anchor<'_>> {
     let short = !has(1);
     let grams = (longest..GRAMS.len())
         .filter(move |kind| *kind < 2 || short)
-        .flat_map(move |kind| grams_of(text, GRAMS[kind]).map(move |gram| Anchor::Gram(kind, gram)));
+        .flat_map(move |kind| {
+            grams_of(text, GRAMS[kind]).map(move |gram| Anchor::Gram(kind, gram))
+        });
     ends.into_iter().flatten().chain(grams)
 }
 

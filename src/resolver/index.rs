@@ -246,7 +246,10 @@ impl Index {
     /// Whether a key for which there is no room in the node is this one.
     #[cold]
     fn is_long_key(&self, node: &Node, key: &[u8]) -> bool {
-        let row = node.text.first_chunk().map_or(0, |row| u32::from_le_bytes(*row));
+        let row = node
+            .text
+            .first_chunk()
+            .map_or(0, |row| u32::from_le_bytes(*row));
         let pattern = self.rows[row as usize].pattern.as_str();
         node.kind.key(pattern).as_bytes() == key
     }
@@ -404,12 +407,7 @@ impl Index {
     }
 
     #[inline(never)]
-    fn try_pattern<'r>(
-        &'r self,
-        pattern: &InnerPattern,
-        tried: &Tried<'_>,
-        best: &mut Best<'r>,
-    ) {
+    fn try_pattern<'r>(&'r self, pattern: &InnerPattern, tried: &Tried<'_>, best: &mut Best<'r>) {
         let row = &self.rows[pattern.row as usize];
         best.worked(row.pattern.as_str().len() + tried.name.text.len());
         if pattern.sketch.matches(&row.pattern, &tried.name) {

@@ -87,8 +87,11 @@ fn ends(text: &[u8]) -> [u64; 2] {
     match (text.first_chunk::<WORD>(), text.last_chunk::<WORD>()) {
         (Some(first), Some(last)) => [u64::from_le_bytes(*first), u64::from_be_bytes(*last)],
         _ => [
-            text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-            text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            text.iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            text.iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
         ],
     }
 }
@@ -130,7 +133,9 @@ fn gram(bytes: &[u8]) -> u64 {
     match bytes {
         [a, b] => u64::from(u16::from_le_bytes([*a, *b])),
         [a, b, c, d] => u64::from(u32::from_le_bytes([*a, *b, *c, *d])),
-        bytes => bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)),
+        bytes => bytes
+            .first_chunk()
+            .map_or(0, |word| u64::from_le_bytes(*word)),
     }
 }
 

@@ -14,7 +14,11 @@ const SMALL: usize = 4_096;
 impl Table {
     /// For at most `most` entries. Then 3 of 5 are taken, or 1 of 3 where memory is no matter.
     pub(super) fn for_entries(most: usize) -> Table {
-        let spare = if most <= SMALL { 2 * most } else { most * 2 / 3 };
+        let spare = if most <= SMALL {
+            2 * most
+        } else {
+            most * 2 / 3
+        };
         Table {
             entries: vec![0; most + spare + 1].into(),
             index_bits: usize::BITS - most.leading_zeros(),

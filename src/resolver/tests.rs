@@ -217,6 +217,80 @@ proptest! {
     }
 }
 
+/// Bindings of which each is removed or added at some time.
+fn changes_of(
+    pattern: &'static str,
+    locations: usize,
+) -> impl Strategy<Value = Vec<(bool, Vec<Binding>)>> {
+    prop::collection::vec((any::<bool>(), bindings_of(pattern, locations, 12)), 1..14)
+}
+
+/// Applies changes one after the other, and compares each resolver with one that is built from nothing.
+fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], names: &[String]) {
+    let mut all: Vec<Binding> = start.to_vec();
+    let mut changed = resolver(start);
+    for (is_removal, bindings) in changes {
+        let given = |(location, pattern, id): &Binding| (pattern.clone(), location.clone(), *id);
+        let before = changed.clone();
+        let expected_before = Naive::new(&all);
+        if *is_removal {
+            // Some that are there, and some that may be.
+            let there: Vec<Binding> = all
+                .iter()
+                .step_by(3)
+                .take(bindings.len() / 2)
+                .cloned()
+                .collect();
+            let gone: Vec<&Binding> = bindings.iter().chain(&there).collect();
+            changed = changed.with_changes(gone.iter().map(|b| given(b)), []);
+            let gone: Vec<Binding> = gone.into_iter().cloned().collect();
+            all.retain(|binding| !gone.contains(binding));
+        } else {
+            changed = changed.with_changes([], bindings.iter().map(given));
+            all.extend_from_slice(bindings);
+        }
+        let naive = Naive::new(&all);
+        assert_eq!(changed.len(), resolver(&all).len());
+        for name in names {
+            assert_eq!(
+                found(&changed.resolve(name)),
+                naive.resolve(name),
+                "{name:?} among {all:?}"
+            );
+            assert_eq!(
+                found(&changed.candidates(name)),
+                naive.candidates(name),
+                "{name:?} among {all:?}"
+            );
+            assert_eq!(
+                found(&before.resolve(name)),
+                expected_before.resolve(name),
+                "{name:?}: it changed"
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn changes_agree(
+        start in bindings_of("[ab*?]{1,4}", 3, 100),
+        changes in changes_of("[ab*?]{1,4}", 3),
+        names in prop::collection::vec("[ab]{0,6}", 6),
+    ) {
+        assert_changes_agree(&start, &changes, &names);
+    }
+
+    #[test]
+    fn changes_agree_with_many_locations(
+        start in bindings_of("[ab]{1,2}\\*?", LOCATIONS.len(), 40),
+        changes in changes_of("[ab]\\*|\\*", LOCATIONS.len()),
+        names in prop::collection::vec("[ab]{0,3}", 4),
+    ) {
+        assert_changes_agree(&start, &changes, &names);
+    }
+}
+
 #[test]
 fn agrees_on_real_tools() {
     #[derive(Deserialize)]
@@ -392,10 +466,7 @@ fn it_can_be_shared() {
 #[test]
 fn debug_forms_are_short() {
     let resolver = resolver(&[binding("a*", "token", 1)]);
-    assert_eq!(
-        format!("{resolver:?}"),
-        "Resolver { bindings: 1, locations: 1, .. }"
-    );
+    assert_eq!(format!("{resolver:?}"), "Resolver { bindings: 1, .. }");
     assert_eq!(
         format!("{:?}", resolver.resolve("a")),
         "[Match { location: Location(\"/token\"), pattern: ToolPattern(\"a*\"), \

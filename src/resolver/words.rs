@@ -125,12 +125,18 @@ impl Kind {
 
 /// What a pattern begins with before the first wildcard.
 pub(super) fn head(pattern: &str) -> &str {
-    pattern.split([ANY_RUN, ANY_CHAR]).next().unwrap_or_default()
+    pattern
+        .split([ANY_RUN, ANY_CHAR])
+        .next()
+        .unwrap_or_default()
 }
 
 /// What a pattern ends with after the last wildcard.
 pub(super) fn tail(pattern: &str) -> &str {
-    pattern.rsplit([ANY_RUN, ANY_CHAR]).next().unwrap_or_default()
+    pattern
+        .rsplit([ANY_RUN, ANY_CHAR])
+        .next()
+        .unwrap_or_default()
 }
 
 /// Two halves, each with a random number added, multiplied (NH): two texts of as many words have the same sum with a
@@ -236,7 +242,9 @@ impl<const N: usize> Words<N> {
     #[inline]
     fn of(whole: impl Iterator<Item = u64>, last: u64, len: usize, keys: &Keys) -> Words<N> {
         let (mut words, mut sums, mut sum) = ([0; N], [0; N], 0u64);
-        for ((word, key), (slot, before)) in whole.zip(&keys.words).zip(words.iter_mut().zip(&mut sums)) {
+        for ((word, key), (slot, before)) in
+            whole.zip(&keys.words).zip(words.iter_mut().zip(&mut sums))
+        {
             *slot = word;
             *before = sum;
             sum = sum.wrapping_add(term(word, *key));
@@ -247,7 +255,12 @@ impl<const N: usize> Words<N> {
             sums[at] = sum;
             sum = sum.wrapping_add(keys.term(at, last));
         }
-        Words { words, sums, sum, len }
+        Words {
+            words,
+            sums,
+            sum,
+            len,
+        }
     }
 
     /// How many words there are, the last one perhaps not full.
@@ -321,7 +334,16 @@ mod tests {
             keys.finish(words.sum, text.len(), kind)
         };
         let mut hashes = Vec::new();
-        for text in ["", "\0", "\0\0", "a", "a\0", "abcdefgh", "abcdefgh\0", "abcdefghi"] {
+        for text in [
+            "",
+            "\0",
+            "\0\0",
+            "a",
+            "a\0",
+            "abcdefgh",
+            "abcdefgh\0",
+            "abcdefghi",
+        ] {
             for kind in [Kind::Exact, Kind::Head, Kind::Tail] {
                 hashes.push(hash(text, kind));
             }
@@ -329,6 +351,10 @@ mod tests {
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), 24);
-        assert_ne!(keys.finish, Keys::new(64).finish, "each resolver has its own");
+        assert_ne!(
+            keys.finish,
+            Keys::new(64).finish,
+            "each resolver has its own"
+        );
     }
 }

@@ -1,0 +1,196 @@
+//! A resolver that differs a little from another one: the other one's index, which is shared, with what was removed
+//! from it and a small index of what was added.
+//!
+//! A change compiles what was added so far anew, so with a limit of √n it takes O(√n) steps for n bindings; when the
+//! limit is reached, all is compiled, which is O(√n) for each change again. A lookup asks both indices. If one of the
+//! winners was removed, it goes back to all bindings that match, among which the next best is.
+
+use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
+
+use super::{
+    Match, Resolved, Resolver,
+    best::Best,
+    build::{Binding, compile},
+    index::Index,
+};
+use crate::inline::InlineVec;
+
+/// Up to so many changes are kept aside, however few bindings there are.
+const FEW_CHANGES: usize = 64;
+
+/// What is different from an index.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// Rows of the index, sorted.
+    removed: Box<[u32]>,
+    added: Index,
+}
+
+impl Changes {
+    pub(super) fn len(&self, index: &Index) -> usize {
+        index.rows.len() - self.removed.len() + self.added.rows.len()
+    }
+
+    pub(super) fn resolve<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
+        let (old, new) = (index.resolve(name), self.added.resolve(name));
+        let is_removed = |found: &Match<'_>| self.removed.binary_search(&found.row()).is_ok();
+        if self.removed.is_empty() || !old.iter().any(is_removed) {
+            if new.is_empty() {
+                return old;
+            }
+            return merge(old.iter().copied(), new.iter().copied());
+        }
+        // Of each location all that are left, the best first, and so the first of each is what there is.
+        merge(self.left(index, name).into_iter(), new.iter().copied())
+    }
+
+    /// All bindings that match, in order.
+    pub(super) fn candidates<'r>(&'r self, index: &'r Index, name: &str) -> Vec<Match<'r>> {
+        let mut all = self.left(index, name);
+        all.extend(self.added.candidates(name));
+        all.sort_by(Match::cmp);
+        all
+    }
+
+    /// What of the index matches and was not removed, in order.
+    fn left<'r>(&self, index: &'r Index, name: &str) -> Vec<Match<'r>> {
+        let mut all = index.candidates(name);
+        all.retain(|found| self.removed.binary_search(&found.row()).is_err());
+        all
+    }
+}
+
+/// The best of each location, from two lists that are in order, the best first.
+fn merge<'r>(
+    old: impl Iterator<Item = Match<'r>>,
+    new: impl Iterator<Item = Match<'r>>,
+) -> Resolved<'r> {
+    let (mut old, mut new) = (old.peekable(), new.peekable());
+    let mut best: Option<InlineVec<Match<'r>, 8>> = None;
+    loop {
+        let next = match (old.peek(), new.peek()) {
+            (Some(a), Some(b)) if a.cmp(b).is_lt() => old.next(),
+            (_, Some(_)) => new.next(),
+            _ => old.next(),
+        };
+        let Some(next) = next else { break };
+        let best = best.get_or_insert_with(|| InlineVec::new(next));
+        if best
+            .last()
+            .is_none_or(|last| last.location() != next.location())
+        {
+            best.push(next);
+        }
+    }
+    Resolved::of(best.as_deref().unwrap_or_default())
+}
+
+impl Index {
+    /// Every binding that matches, in order.
+    pub(super) fn candidates(&self, name: &str) -> Vec<Match<'_>> {
+        let mut best = Best::keeping_all(self);
+        self.all(name, &mut best);
+        let rows = best.into_all_rows();
+        rows.into_iter().map(|row| Match::new(self, row)).collect()
+    }
+
+    /// The row of a binding.
+    fn row_of(&self, (pattern, location, id): &Binding) -> Option<u32> {
+        let location = self.locations.binary_search(location).ok()?;
+        let row = self.rows.partition_point(|row| {
+            let at = (row.location as usize).cmp(&location);
+            at.then_with(|| row.pattern.cmp_specificity(pattern))
+                .is_lt()
+        });
+        // Rows that are alike but for their ids follow, by their ids; those of one id by their patterns.
+        let rest = &self.rows[row..];
+        let alike = rest.partition_point(|row| {
+            row.location as usize == location && row.pattern.cmp_specificity(pattern).is_eq()
+        });
+        let first = super::narrow(row);
+        let rows: Vec<u32> = (first..first + super::narrow(alike)).collect();
+        let at = rows
+            .binary_search_by(|&row| {
+                let text = self.rows[row as usize].pattern.as_str();
+                self.id(row)
+                    .cmp(id)
+                    .then_with(|| text.cmp(pattern.as_str()))
+            })
+            .ok()?;
+        Some(rows[at])
+    }
+
+    fn binding(&self, row: u32) -> Binding {
+        let found = Match::new(self, row);
+        (
+            found.pattern().clone(),
+            found.location().clone(),
+            found.id(),
+        )
+    }
+
+    fn all_rows(&self) -> impl Iterator<Item = u32> {
+        0..super::narrow(self.rows.len())
+    }
+}
+
+/// The resolver with these changes.
+pub(super) fn change(
+    resolver: &Resolver,
+    removed: impl IntoIterator<Item = impl Borrow<Binding>>,
+    added: impl IntoIterator<Item = Binding>,
+) -> Resolver {
+    let index = &resolver.index;
+    let (mut gone, mut new) = (Vec::new(), Vec::new());
+    if let Some(changes) = &resolver.changes {
+        gone.extend_from_slice(&changes.removed);
+        new.extend(
+            changes
+                .added
+                .all_rows()
+                .map(|row| changes.added.binding(row)),
+        );
+    }
+    for binding in removed {
+        let binding = binding.borrow();
+        new.retain(|other| other != binding);
+        gone.extend(index.row_of(binding));
+    }
+    for binding in added {
+        match index.row_of(&binding) {
+            Some(row) => gone.retain(|other| *other != row),
+            None => new.push(binding),
+        }
+    }
+    gone.sort_unstable();
+    gone.dedup();
+    if gone.len() + new.len() > FEW_CHANGES.max(index.rows.len().isqrt()) {
+        let left = index
+            .all_rows()
+            .filter(|row| gone.binary_search(row).is_err());
+        new.extend(left.map(|row| index.binding(row)));
+        return Resolver {
+            index: Arc::new(compile(&new)),
+            changes: None,
+        };
+    }
+    Resolver {
+        index: Arc::clone(index),
+        changes: Some(Arc::new(Changes {
+            removed: gone.into(),
+            added: compile(&new),
+        })),
+    }
+}
+
+impl Match<'_> {
+    /// By location, then by precedence.
+    fn cmp(&self, other: &Match<'_>) -> Ordering {
+        let (pattern, other_pattern) = (self.pattern(), other.pattern());
+        self.location()
+            .cmp(other.location())
+            .then_with(|| pattern.cmp_specificity(other_pattern))
+            .then_with(|| self.id().cmp(&other.id()))
+            .then_with(|| pattern.as_str().cmp(other_pattern.as_str()))
+    }
+}
