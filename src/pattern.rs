@@ -241,11 +241,6 @@ impl ToolPattern {
     pub(crate) fn specificity(&self) -> Specificity {
         self.specificity
     }
-
-    /// The canonical form, shared rather than copied.
-    pub(crate) fn shared_text(&self) -> Arc<str> {
-        Arc::clone(&self.text)
-    }
 }
 
 /// Where the character after the one at `place` begins.

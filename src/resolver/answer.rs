@@ -25,7 +25,7 @@ pub(super) fn fill(
 ) {
     let mut answers = Answers {
         lists,
-        answers: Vec::new(),
+        found: Vec::new(),
         ids,
     };
     let (mut ends, mut names) = (Vec::new(), Vec::new());
@@ -45,7 +45,7 @@ pub(super) fn fill(
         answers.put(&mut index.nodes[at], answer);
     }
     index.lists = answers.lists.clone().into();
-    index.answers = answers.answers.clone().into();
+    index.answers = answers.found.clone().into();
     let mut work = CLOSING * index.rows.len();
     for number in names {
         let at = number as usize;
@@ -53,7 +53,7 @@ pub(super) fn fill(
         let answer = answers.of_name(index, own[at], name, &mut work);
         answers.put(&mut index.nodes[at], answer);
     }
-    (index.lists, index.answers) = (answers.lists.into(), answers.answers.into());
+    (index.lists, index.answers) = (answers.lists.into(), answers.found.into());
     place_ids(index, ids);
 }
 
@@ -67,7 +67,7 @@ fn shorter(index: &Index, number: u32, pattern: &str) -> Option<u32> {
 
 struct Answers<'i> {
     lists: Vec<u32>,
-    answers: Vec<Answer>,
+    found: Vec<Answer>,
     /// Of the rows.
     ids: &'i [SecretId],
 }
@@ -82,7 +82,7 @@ impl Answers<'_> {
             if node.sole {
                 beyond.push(node.value);
             } else {
-                let answer = self.answers[node.value as usize];
+                let answer = self.found[node.value as usize];
                 beyond.extend_from_slice(answer.winners.of(&self.lists));
                 next = if answer.bucket.is_empty() {
                     answer.next
@@ -150,8 +150,8 @@ impl Answers<'_> {
         {
             (node.sole, node.value, node.id) = (true, *row, self.ids[*row as usize]);
         } else {
-            node.value = narrow(self.answers.len());
-            self.answers.push(answer);
+            node.value = narrow(self.found.len());
+            self.found.push(answer);
         }
     }
 }

@@ -184,7 +184,7 @@ impl<'p> Plan<'p> {
             }
             return;
         }
-        let longest = if count > MANY_PARTS { 0 } else { 1 };
+        let longest = usize::from(count <= MANY_PARTS);
         let mut census: HashMap<Anchor<'_>, u32> = HashMap::new();
         for inner in self.inner.iter().filter(|inner| open(inner)) {
             for anchor in anchors(rows[inner.row as usize].pattern.as_str(), longest) {

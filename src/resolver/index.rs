@@ -314,7 +314,7 @@ impl Index {
             }
             let hash = |bit: usize| {
                 let at = first + bit / 8;
-                let part = words.words[at] & mask(bit % 8 + 1);
+                let part = words.values[at] & mask(bit % 8 + 1);
                 let sum = words.sums[at].wrapping_add(self.keys.term(at, part));
                 self.keys.finish(sum, first * WORD + bit + 1, kind)
             };

@@ -148,7 +148,7 @@ pub(super) struct Grams {
     shift: u32,
     odd: u64,
     /// The parts, sorted.
-    grams: Box<[u64]>,
+    parts: Box<[u64]>,
     /// For each part its bucket.
     buckets: Box<[u32]>,
 }
@@ -161,7 +161,7 @@ impl Grams {
             filter: vec![0; bits / 64].into(),
             shift: 64 - bits.trailing_zeros(),
             odd,
-            grams: buckets.iter().map(|(gram, _)| *gram).collect(),
+            parts: buckets.iter().map(|(gram, _)| *gram).collect(),
             buckets: buckets.iter().map(|(_, bucket)| *bucket).collect(),
         };
         for (gram, _) in buckets {
@@ -194,7 +194,7 @@ impl Grams {
             let gram = gram(window);
             let bit = self.bit(gram);
             if self.filter[bit / 64] >> (bit % 64) & 1 == 1
-                && let Ok(at) = self.grams.binary_search(&gram)
+                && let Ok(at) = self.parts.binary_search(&gram)
             {
                 found(self.buckets[at]);
             }
@@ -202,10 +202,6 @@ impl Grams {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.grams.is_empty()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.filter) + size_of_val(&*self.grams) + size_of_val(&*self.buckets)
+        self.parts.is_empty()
     }
 }

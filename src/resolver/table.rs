@@ -125,9 +125,12 @@ fn slot(hash: u64, len: usize) -> usize {
     narrow_slot((hash >> 32) * len as u64)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "less than the length of a slice"
+#[cfg_attr(
+    target_pointer_width = "32",
+    expect(
+        clippy::cast_possible_truncation,
+        reason = "less than the length of a slice"
+    )
 )]
 #[inline]
 fn narrow_slot(scaled: u64) -> usize {

@@ -228,10 +228,10 @@ fn changes_of(
 /// Applies changes one after the other, and compares each resolver with one that is built from nothing.
 fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], names: &[String]) {
     let mut all: Vec<Binding> = start.to_vec();
-    let mut changed = resolver(start);
+    let mut derived = resolver(start);
     for (is_removal, bindings) in changes {
         let given = |(location, pattern, id): &Binding| (pattern.clone(), location.clone(), *id);
-        let before = changed.clone();
+        let before = derived.clone();
         let expected_before = Naive::new(&all);
         if *is_removal {
             // Some that are there, and some that may be.
@@ -242,30 +242,30 @@ fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], nam
                 .cloned()
                 .collect();
             let gone: Vec<&Binding> = bindings.iter().chain(&there).collect();
-            changed = changed.with_changes(gone.iter().map(|b| given(b)), []);
+            derived = derived.with_changes(gone.iter().map(|b| given(b)), []);
             let gone: Vec<Binding> = gone.into_iter().cloned().collect();
             all.retain(|binding| !gone.contains(binding));
         } else {
-            changed = changed.with_changes([], bindings.iter().map(given));
+            derived = derived.with_changes([], bindings.iter().map(given));
             all.extend_from_slice(bindings);
         }
         let naive = Naive::new(&all);
-        assert_eq!(changed.len(), resolver(&all).len());
+        assert_eq!(derived.len(), resolver(&all).len());
         for name in names {
             assert_eq!(
-                found(&changed.resolve(name)),
+                found(&derived.resolve(name)),
                 naive.resolve(name),
                 "{name:?} among {all:?}"
             );
             assert_eq!(
-                found(&changed.candidates(name)),
+                found(&derived.candidates(name)),
                 naive.candidates(name),
                 "{name:?} among {all:?}"
             );
             assert_eq!(
                 found(&before.resolve(name)),
                 expected_before.resolve(name),
-                "{name:?}: it changed"
+                "{name:?}: it derived"
             );
         }
     }

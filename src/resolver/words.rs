@@ -194,7 +194,7 @@ impl End {
 /// A text of at most `8 * N` bytes, in words. The first byte of a word, as seen from the end that the words are counted
 /// from, is its lowest; what is beyond the text is 0.
 pub(super) struct Words<const N: usize> {
-    pub(super) words: [u64; N],
+    pub(super) values: [u64; N],
     /// For each word the sum of the terms of those before it.
     pub(super) sums: [u64; N],
     /// The sum of the terms of all words.
@@ -249,14 +249,14 @@ impl<const N: usize> Words<N> {
             *before = sum;
             sum = sum.wrapping_add(term(word, *key));
         }
-        if len % WORD != 0 {
+        if !len.is_multiple_of(WORD) {
             let at = len / WORD;
             words[at] = last;
             sums[at] = sum;
             sum = sum.wrapping_add(keys.term(at, last));
         }
         Words {
-            words,
+            values: words,
             sums,
             sum,
             len,
@@ -299,7 +299,7 @@ mod tests {
             let back = Words::<8>::back(&text, &keys);
             prop_assert_eq!((front.len, back.len), (reach, reach));
             for i in 0..64 {
-                let byte = |words: &Words<8>| words.words[i / 8].to_le_bytes()[i % 8];
+                let byte = |words: &Words<8>| words.values[i / 8].to_le_bytes()[i % 8];
                 let expected = |at: Option<usize>| at.filter(|_| i < reach).map_or(0, |at| text[at]);
                 prop_assert_eq!(byte(&front), expected(Some(i)));
                 prop_assert_eq!(byte(&back), expected((text.len()).checked_sub(i + 1)));
@@ -317,10 +317,10 @@ mod tests {
             let part = Words::<8>::front(beginning, &keys);
             let mut sum = all.sum;
             for at in (step..all.count()).rev() {
-                sum = sum.wrapping_sub(keys.term(at, all.words[at]));
+                sum = sum.wrapping_sub(keys.term(at, all.values[at]));
             }
             if rest > 0 {
-                sum = sum.wrapping_add(keys.term(step, all.words[step] & mask(rest)));
+                sum = sum.wrapping_add(keys.term(step, all.values[step] & mask(rest)));
             }
             prop_assert_eq!(sum, part.sum);
         }

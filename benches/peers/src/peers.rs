@@ -11,6 +11,8 @@ pub struct Peer {
     pub build: fn(&[Binding]) -> Built,
     pub most: usize,
     pub why: &'static str,
+    /// Whether it comes to an end on hostile patterns: some lookups of those that do not take minutes.
+    pub hostile: bool,
 }
 
 pub const PEERS: [Peer; 7] = [
@@ -19,42 +21,49 @@ pub const PEERS: [Peer; 7] = [
         build: WildMatches::build,
         most: 1_000_000,
         why: "",
+        hostile: true,
     },
     Peer {
         name: "wildcard",
         build: Wildcards::build,
         most: 1_000_000,
         why: "",
+        hostile: true,
     },
     Peer {
         name: "globset",
         build: GlobSet::build,
         most: 100_000,
         why: "its regexes take minutes and gigabytes to build",
+        hostile: true,
     },
     Peer {
         name: "glob-set",
         build: GlobSetLike::build,
         most: 1_000_000,
         why: "",
+        hostile: false,
     },
     Peer {
         name: "regex RegexSet",
         build: RegexSet::build,
         most: 10_000,
         why: "it takes minutes to build, and every lookup falls back to the slowest engine",
+        hostile: true,
     },
     Peer {
         name: "regex-automata dense",
         build: Dense::build,
         most: 1_000,
         why: "the automaton takes gigabytes to build",
+        hostile: true,
     },
     Peer {
         name: "regex-automata hybrid",
         build: Hybrid::build,
         most: 10_000,
         why: "its cache is given up and built again in every lookup",
+        hostile: true,
     },
 ];
 
@@ -222,7 +231,8 @@ impl Design for Dense {
         self.0
             .try_which_overlapping_matches(&input, &mut self.1)
             .expect("there is nothing at which it could give up");
-        self.2.best_of(self.1.iter().map(|pattern| pattern.as_usize()))
+        self.2
+            .best_of(self.1.iter().map(|pattern| pattern.as_usize()))
     }
 }
 
@@ -253,6 +263,7 @@ impl Design for Hybrid {
         self.0
             .try_which_overlapping_matches(&mut self.1, &input, &mut self.2)
             .expect("there is nothing at which it could give up");
-        self.3.best_of(self.2.iter().map(|pattern| pattern.as_usize()))
+        self.3
+            .best_of(self.2.iter().map(|pattern| pattern.as_usize()))
     }
 }

@@ -1,0 +1,193 @@
+//! What the table of designs does not say of keyward: exact hits alone, several locations, the worst single lookup,
+//! changes, and two readers.
+
+use std::{hint::black_box, time::Instant};
+
+use keyward::{Location, Resolver, SecretId, ToolPattern};
+use uuid::Uuid;
+
+use crate::{
+    best,
+    design::{Design, Floor, Keyward, Naive, resolver},
+    mix::{Binding, DRAWS, Mix, Names, workload},
+    time,
+};
+
+pub fn measure(quick: bool, most: usize) {
+    let size = most.min(100_000);
+    let draws = if quick { 500 } else { DRAWS };
+    println!("\nkeyward further");
+    exact_hits(size, draws);
+    for size in [10, 1_000].into_iter().filter(|size| *size <= most) {
+        locations(size, draws);
+    }
+    worst(quick);
+    changes(size, draws);
+    threads(size.min(10_000), draws);
+}
+
+fn say(what: &str, figures: std::fmt::Arguments<'_>) {
+    println!("  {what:40} {figures}");
+}
+
+fn exact_hits(most: usize, draws: usize) {
+    for mix in [Mix::Exact, Mix::Wildcards] {
+        for size in [10, 100, 1_000, 10_000, 100_000]
+            .into_iter()
+            .filter(|size| *size <= most)
+        {
+            let load = workload(mix, size, draws);
+            let mut floor = Floor::build(&load.bindings).expect("it builds always");
+            let mut keyward = Keyward(resolver(&load.bindings));
+            let ns = [
+                time(&mut *floor, &load.exact_hits),
+                time(&mut keyward, &load.exact_hits),
+            ];
+            say(
+                &format!("mix {}, {size}: exact hits alone", mix.number()),
+                format_args!("{:.1} ns, {:.2} of the floor", ns[1], ns[1] / ns[0]),
+            );
+        }
+    }
+}
+
+/// One location for each tool, and four.
+fn locations(size: usize, draws: usize) {
+    let load = workload(Mix::Exact, size, draws);
+    let of = |count: usize| -> Vec<Binding> {
+        let at = |i: usize| Location::new(&format!("argument{i}")).expect("a location");
+        let bindings = load.bindings.iter().enumerate();
+        bindings
+            .flat_map(|(age, (pattern, _, _))| {
+                (0..count).map(move |i| {
+                    let id = SecretId::new(Uuid::from_u128((age * count + i) as u128));
+                    (pattern.clone(), at(i), id)
+                })
+            })
+            .collect()
+    };
+    let ns = [1, 4].map(|count| {
+        let mut keyward = Keyward(resolver(&of(count)));
+        time(&mut keyward, &load.names)
+    });
+    say(
+        &format!("mix 1, {size}: four locations and one"),
+        format_args!("{:.1} and {:.1} ns: {:.2}", ns[1], ns[0], ns[1] / ns[0]),
+    );
+}
+
+/// The slowest name of each mix; the best of some tries of each, so that it is the name that is slow.
+fn worst(quick: bool) {
+    for mix in [Mix::Exact, Mix::Wildcards, Mix::Hostile] {
+        let size = if quick { 100 } else { 1_000 };
+        let load = workload(mix, size, if quick { 100 } else { 20_000 });
+        let resolver = resolver(&load.bindings);
+        let slowest = load
+            .names
+            .iter()
+            .map(|name| one(&resolver, name))
+            .fold(0.0, f64::max);
+        say(
+            &format!("mix {}, {size}: the slowest name", mix.number()),
+            format_args!("{slowest:.0} ns"),
+        );
+    }
+    for length in [64, 256, 1_024] {
+        let bindings: Vec<Binding> = (0..1_000)
+            .map(|i: usize| {
+                let choice: String = (0..10)
+                    .map(|bit| if i >> bit & 1 == 0 { 'a' } else { '?' })
+                    .collect();
+                let text = format!("*{choice}{}b", "*a".repeat((length - 12) / 2));
+                let pattern = ToolPattern::new(&text).expect("a pattern");
+                let location = Location::new("token").expect("a location");
+                (pattern, location, SecretId::new(Uuid::from_u128(i as u128)))
+            })
+            .collect();
+        let resolver = resolver(&bindings);
+        for (what, name) in [
+            ("all but the end", "a".repeat(length)),
+            ("too few", format!("{}cb", "a".repeat(length / 2))),
+            (
+                "b too early",
+                format!("{}b{}", "a".repeat(length / 2), "a".repeat(length / 2)),
+            ),
+        ] {
+            say(
+                &format!("1,000 of `*…*a*a*…b`, {length}: {what}"),
+                format_args!("{:.0} ns", one(&resolver, &name)),
+            );
+        }
+    }
+}
+
+fn one(resolver: &Resolver, name: &str) -> f64 {
+    best(5, || {
+        black_box(resolver.resolve(black_box(name))).len() as u64
+    })
+}
+
+fn changes(size: usize, draws: usize) {
+    let load = workload(Mix::Wildcards, size, draws);
+    let (kept, later) = load.bindings.split_at(size - size / 20 - 1);
+    let kept = resolver(kept);
+    let mut changed = kept.clone();
+    let (mut slowest, mut sum) = (0f64, 0.0);
+    let count = later.len().min(64);
+    for binding in &later[..count] {
+        let start = Instant::now();
+        changed = changed.with_changes([], [binding.clone()]);
+        let us = start.elapsed().as_secs_f64() * 1e6;
+        (slowest, sum) = (slowest.max(us), sum + us);
+    }
+    say(
+        &format!("mix 2, {size}: {count} changes"),
+        format_args!(
+            "{:.0} µs each, the slowest {slowest:.0}",
+            sum / count as f64
+        ),
+    );
+    let mut all = load.bindings[..size - size / 20 - 1].to_vec();
+    all.extend_from_slice(&later[..count]);
+    let mut naive = Naive::new(&all);
+    for name in load.names.iter().take(50) {
+        assert_eq!(
+            Keyward(changed.clone()).answer(name),
+            naive.answer(name),
+            "{name}"
+        );
+    }
+    let ns = [changed, resolver(&all)].map(|resolver| time(&mut Keyward(resolver), &load.names));
+    say(
+        &format!("mix 2, {size}: with these, and built anew"),
+        format_args!("{:.1} and {:.1} ns: {:.2}", ns[0], ns[1], ns[0] / ns[1]),
+    );
+}
+
+/// Lookups in a second by two threads, as a multiple of those by one.
+fn threads(size: usize, draws: usize) {
+    let load = workload(Mix::Wildcards, size, draws);
+    let resolver = resolver(&load.bindings);
+    let run = |names: &Names| {
+        let mut keyward = Keyward(resolver.clone());
+        let start = Instant::now();
+        for _ in 0..5 {
+            black_box(keyward.pass(names, black_box(0)));
+        }
+        start.elapsed().as_secs_f64()
+    };
+    let scaling = (0..5)
+        .map(|_| {
+            let one = run(&load.names);
+            let two = std::thread::scope(|scope| {
+                let other = scope.spawn(|| run(&load.names));
+                run(&load.names).max(other.join().expect("it does not panic"))
+            });
+            2.0 * one / two
+        })
+        .fold(0.0, f64::max);
+    say(
+        &format!("mix 2, {size}: two readers"),
+        format_args!("{scaling:.2} of one"),
+    );
+}

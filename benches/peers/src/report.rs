@@ -1,0 +1,50 @@
+//! The figures, as a file and as a table.
+
+use std::path::PathBuf;
+
+use crate::Row;
+
+/// The repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Writes `peers.json` where cargo keeps what it builds.
+pub fn write(rows: &[Row]) {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    std::fs::create_dir_all(&target).expect("the target directory can be made");
+    let path = target.join("peers.json");
+    let json = serde_json::to_string_pretty(rows).expect("rows are JSON");
+    std::fs::write(&path, json + "\n").expect("the rows can be written");
+    println!("\nwritten to {}", path.display());
+}
+
+/// For each mix and size: the floor, keyward, the best rival, and what keyward is as a multiple of them.
+pub fn print(rows: &[Row]) {
+    println!(
+        "\n| mix | bindings | floor ns | keyward ns | of the floor | best rival ns | rival | faster |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for row in rows.iter().filter(|row| row.design == "keyward") {
+        let same = || {
+            rows.iter()
+                .filter(|other| (other.mix, other.bindings) == (row.mix, row.bindings))
+        };
+        let floor = same()
+            .find(|other| other.design == "floor")
+            .map_or(f64::NAN, |floor| floor.ns);
+        let rival = same()
+            .filter(|other| !["floor", "keyward", "naive"].contains(&&*other.design))
+            .min_by(|a, b| a.ns.total_cmp(&b.ns));
+        let (name, ns) = rival.map_or(("", f64::NAN), |rival| (&*rival.design, rival.ns));
+        println!(
+            "| {} | {} | {floor:.1} | {:.1} | {:.2} | {ns:.1} | {name} | {:.1} |",
+            row.mix,
+            row.bindings,
+            row.ns,
+            row.ns / floor,
+            ns / row.ns
+        );
+    }
+}
