@@ -117,17 +117,8 @@ impl<'r> Best<'r> {
     }
 
     fn finish_several(&mut self) -> Resolved<'r> {
-        let index = self.index;
         self.drop_beaten();
-        let found = |row: &u32| Match::new(index, *row);
-        if self.rows.len() > USUAL_LOCATIONS {
-            return Resolved(Found::Many(self.rows.iter().map(found).collect()));
-        }
-        let mut few = [found(&self.rows[0]); USUAL_LOCATIONS];
-        for (to, row) in few.iter_mut().zip(&*self.rows).skip(1) {
-            *to = found(row);
-        }
-        Resolved(Found::Few(few, self.rows.len()))
+        Resolved::of_rows(self.index, &self.rows)
     }
 }
 
@@ -149,6 +140,22 @@ impl<'r> Resolved<'r> {
     #[inline]
     pub(super) fn one(index: &'r Index, row: u32, id: &'r SecretId) -> Resolved<'r> {
         Resolved(Found::One(Match { index, id, row }))
+    }
+
+    /// Of rows in order, one for each location.
+    pub(super) fn of_rows(index: &'r Index, rows: &[u32]) -> Resolved<'r> {
+        let [first, rest @ ..] = rows else {
+            return Resolved(Found::Nothing);
+        };
+        let found = |row: &u32| Match::new(index, *row);
+        if rows.len() > USUAL_LOCATIONS {
+            return Resolved(Found::Many(rows.iter().map(found).collect()));
+        }
+        let mut few = [found(first); USUAL_LOCATIONS];
+        for (to, row) in few[1..].iter_mut().zip(rest) {
+            *to = found(row);
+        }
+        Resolved(Found::Few(few, rows.len()))
     }
 
     /// Of matches in the order of locations.

@@ -165,10 +165,11 @@ impl Index {
         let mut best = Best::new(self);
         if let Some(node) = exact {
             let answer = &self.answers[node.value as usize];
-            best.offer_all(answer.winners.of(&self.lists));
+            let winners = answer.winners.of(&self.lists);
             if answer.closed {
-                return best.finish();
+                return Resolved::of_rows(self, winners);
             }
+            best.offer_all(winners);
         }
         self.best_wildcards(name, &mut best);
         best.finish()

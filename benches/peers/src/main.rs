@@ -85,8 +85,11 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
     if options.rivals {
         designs.push(("naive", |bindings| Ok(Box::new(Naive::new(bindings)))));
         for peer in &PEERS {
-            if mix == Mix::Hostile && !peer.hostile {
-                println!("  {:24} skipped: some lookups take minutes", peer.name);
+            if mix == Mix::Hostile && size > peer.most_hostile {
+                println!(
+                    "  {:24} skipped: minutes for one lookup, or to build",
+                    peer.name
+                );
             } else if size <= peer.most {
                 designs.push((peer.name, peer.build));
             } else {
