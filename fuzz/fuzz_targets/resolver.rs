@@ -5,7 +5,7 @@
 //!    they are written;
 //! 3. `Resolver::resolve` is the first candidate of each location;
 //!
-//! whatever the order in which the bindings are added.
+//! whatever the order in which the bindings are added, and whether they are there from the beginning or come later.
 
 #![no_main]
 
@@ -146,7 +146,19 @@ fuzz_target!(|input: Input| {
     for (location, pattern, id) in bindings.iter().rev() {
         backward.add(pattern.clone(), location.clone(), *id);
     }
-    let resolvers = [forward.build(), backward.build()];
+    // Half of them later, and with what is removed again in between.
+    let given = |(location, pattern, id): &Binding| (pattern.clone(), location.clone(), *id);
+    let (early, late) = bindings.split_at(bindings.len() / 2);
+    let mut half = Resolver::builder();
+    for (location, pattern, id) in early {
+        half.add(pattern.clone(), location.clone(), *id);
+    }
+    let changed = half
+        .build()
+        .with_changes([], late.iter().map(given))
+        .with_changes(bindings.iter().step_by(3).map(given), [])
+        .with_changes([], bindings.iter().step_by(3).map(given));
+    let resolvers = [forward.build(), backward.build(), changed];
     for name in &names {
         let candidates = by_definition(&bindings, name);
         let mut best = candidates.clone();
