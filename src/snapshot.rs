@@ -190,17 +190,9 @@ impl Snapshot {
             next.insert(entry);
         }
         if removed != added {
-            next.resolver = next.compiled();
+            next.resolver = next.resolver.with_changes(removed, added);
         }
         next
-    }
-
-    fn compiled(&self) -> Resolver {
-        let mut resolver = Resolver::builder();
-        for (pattern, location, id) in self.entries.values().filter_map(|entry| entry.binding()) {
-            resolver.add(pattern, location, id);
-        }
-        resolver.build()
     }
 
     fn insert(&mut self, entry: Arc<Entry>) {

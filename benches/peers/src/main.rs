@@ -6,12 +6,12 @@
 //! ```
 //!
 //! writes `target/peers.json`, draws `docs/resolver.svg`, and prints the tables. `-- --quick` only compares the answers,
-//! on small sizes. `-- keyward` leaves the rivals out and writes nothing; a number is the greatest size.
+//! on small sizes. `-- draw` draws what was written before. `-- keyward` leaves the rivals out and writes nothing; a number is the greatest size.
 
 use std::{hint::black_box, time::Instant};
 
 use cap::Cap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use design::{Built, Design, Floor, Keyward, Naive};
 use mix::{Binding, DRAWS, Mix, Names, Workload, workload};
@@ -30,7 +30,7 @@ static MEMORY: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX
 /// How many times all names are looked up; the best counts, since what disturbs can only add.
 const ROUNDS: usize = 4;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub mix: u8,
     pub bindings: usize,
@@ -50,6 +50,10 @@ struct Options {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+    if has("draw") {
+        chart::draw(&report::read());
+        return;
+    }
     let quick = has("--quick") || has("--test");
     let options = Options {
         quick,

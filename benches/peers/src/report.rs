@@ -9,15 +9,25 @@ pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Writes `peers.json` where cargo keeps what it builds.
+/// `peers.json`, where cargo keeps what it builds.
+fn path() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), PathBuf::from)
+        .join("peers.json")
+}
+
 pub fn write(rows: &[Row]) {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    std::fs::create_dir_all(&target).expect("the target directory can be made");
-    let path = target.join("peers.json");
     let json = serde_json::to_string_pretty(rows).expect("rows are JSON");
+    let path = path();
+    std::fs::create_dir_all(path.with_file_name("")).expect("the target directory can be made");
     std::fs::write(&path, json + "\n").expect("the rows can be written");
     println!("\nwritten to {}", path.display());
+}
+
+/// What was written.
+pub fn read() -> Vec<Row> {
+    let json = std::fs::read_to_string(path()).expect("the rows were written");
+    serde_json::from_str(&json).expect("they are rows")
 }
 
 /// For each mix and size: the floor, keyward, the best rival, and what keyward is as a multiple of them.
