@@ -108,6 +108,7 @@
 //! | before the first call | [`UserVault::check`], [`Report`], [`Finding`], [`NeedsSecret`] |
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
 //! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
+//! | an MCP client and its servers (features `mcp`, `mcp-text`) | `mcp::Filter` |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
 //! | where keyward stands in a runtime | [`docs::runtimes`] |
 //! | the file, byte for byte | [`docs::format`] |
@@ -132,6 +133,8 @@ mod inline;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod location;
+#[cfg(feature = "mcp-text")]
+pub mod mcp;
 mod metadata;
 mod pattern;
 mod preflight;

@@ -79,6 +79,16 @@ impl Scan {
         self.position -= length;
     }
 
+    /// There are more needles now: what is undecided is tried anew. What goes on from the match before, of a value that
+    /// was there then, is kept.
+    pub(super) fn restart(&mut self) {
+        if matches!(self.trying, Trying::Anything) {
+            self.trying = Trying::Nothing(None);
+            self.undecided.clear();
+            self.best = None;
+        }
+    }
+
     /// The next match; `None` if there is none before the end of the text or before a place where more text is
     /// needed to tell.
     pub(super) fn next(&mut self, view: View<'_>) -> Option<Found> {

@@ -72,6 +72,32 @@ impl RedactStream {
         output
     }
 
+    /// From now on also redacts the values of another redactor, in what was held back and in what comes. The output of
+    /// a program that runs on is one stream, while it is given values from time to time.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let (mut first, mut second) = (Redactor::new(), Redactor::new());
+    /// first.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    /// second.add("secret://github", &SecretValue::new("ghp_hV5cX2mQ"));
+    ///
+    /// let mut stream = first.stream();
+    /// let mut output = stream.push(b"lin_api");
+    /// stream.merge(&second);
+    /// output.extend(stream.push(b"_Zq8wT3vN ghp_hV5cX2mQ"));
+    /// output.extend(stream.finish());
+    /// assert_eq!(output, b"secret://linear secret://github");
+    /// ```
+    pub fn merge(&mut self, other: &Redactor) {
+        let known = self.redactor.len();
+        self.redactor.merge(other);
+        if self.redactor.len() > known {
+            self.index = self.redactor.index();
+            self.scan.restart();
+        }
+    }
+
     /// Ends the output, and returns what was held back.
     #[must_use = "what is returned is the end of the output"]
     pub fn finish(mut self) -> Vec<u8> {

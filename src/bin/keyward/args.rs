@@ -1,0 +1,322 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use keyward::UserId;
+
+/// Secrets for an agent's tools, each bound to a tool and an argument.
+///
+/// A value or a passphrase is never an argument: it is asked for without echo, or read from standard input.
+#[derive(Parser)]
+#[command(name = "keyward", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  the store or the operating system failed
+   2  the command line cannot be understood
+   3  there is no such secret
+   4  a name or a default is taken, or a secret is there already
+   5  a field is not valid
+   6  a limit would be exceeded
+   7  no key was given, or it is not the right one
+   8  another process has the vault open
+   9  the vault is damaged, older than it should be, or of a later version
+  10  a reference is not granted
+`run` and `mcp` end as their command ends; else with 125 (and one line on standard error), 126 if the command cannot be
+run, or 127 if it is not found.";
+
+/// Where the vault is, what opens it, and how to answer.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// The vault's file [default: keyward/vault.keyward in the user's data folder].
+    #[arg(long, global = true, env = "KEYWARD_VAULT", value_name = "FILE")]
+    pub(crate) vault: Option<PathBuf>,
+
+    /// A file with the key: 32 bytes, or 64 hexadecimal digits. Without it the passphrase in `KEYWARD_PASSPHRASE` is the
+    /// key; else it is asked for.
+    #[arg(long, global = true, env = "KEYWARD_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// The operating system's keyring has the key.
+    #[cfg(feature = "keyring")]
+    #[arg(
+        long,
+        global = true,
+        env = "KEYWARD_KEYRING",
+        conflicts_with = "key_file"
+    )]
+    pub(crate) keyring: bool,
+
+    /// Passphrases are the first lines of standard input, in the order in which they are needed.
+    #[arg(long, global = true)]
+    pub(crate) passphrase_stdin: bool,
+
+    /// Whose secrets: a UUID [default: the user of a vault that has only one].
+    #[arg(long, global = true, env = "KEYWARD_USER", value_name = "UUID")]
+    pub(crate) user: Option<UserId>,
+
+    /// How many seconds to wait for a vault that another process has open.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) wait: u64,
+
+    /// Answers in JSON, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Makes a vault. With `--key-file`, makes the key file as well if it is not there.
+    Init,
+    /// Adds a secret. Its value is asked for, or read from standard input.
+    Add(Add),
+    /// Lists the secrets, oldest first.
+    List,
+    /// Shows a secret, without its value.
+    Show { secret: String },
+    /// Changes a secret.
+    Update(Update),
+    /// Removes a secret.
+    Remove { secret: String },
+    /// Shows how much is stored.
+    Usage,
+    /// Shows what a call of a tool would get, and why.
+    Explain(Explain),
+    /// Changes the passphrase.
+    Passphrase,
+    /// The ways to open the vault.
+    #[command(subcommand)]
+    Slots(Slots),
+    /// New keys inside of the vault.
+    #[command(subcommand)]
+    Rotate(Rotate),
+    /// Checks everything that is stored.
+    Verify,
+    /// Copies the vault to a file that the same keys open.
+    Backup { file: PathBuf },
+    /// Copies all secrets, of all users, to a vault that has a key of its own.
+    Export {
+        file: PathBuf,
+        #[command(flatten)]
+        key: NewKey,
+    },
+    /// Adds all secrets of an exported vault to this one.
+    Import {
+        file: PathBuf,
+        /// A file with the key of what is imported; else its passphrase is asked for.
+        #[arg(long, value_name = "FILE")]
+        from_key_file: Option<PathBuf>,
+    },
+    /// Makes the vault's file as short as it can be, without what was deleted.
+    Compact,
+    /// Runs a command that gets secrets in its environment, and takes them out of what it prints.
+    Run(Run),
+    /// Stands between an MCP client and the MCP server that COMMAND is.
+    Mcp(Mcp),
+    /// Writes a script that completes this command line in a shell.
+    Completions { shell: Shell },
+}
+
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["name", "from_env_file"])))]
+pub(crate) struct Add {
+    /// The secret's name.
+    pub(crate) name: Option<String>,
+
+    /// Adds every variable of a .env file, under its own name: all or none.
+    #[arg(long, value_name = "FILE", conflicts_with = "binding")]
+    pub(crate) from_env_file: Option<PathBuf>,
+
+    /// Of the .env file, only these variables.
+    #[arg(
+        long,
+        value_name = "VAR",
+        value_delimiter = ',',
+        requires = "from_env_file"
+    )]
+    pub(crate) only: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) binding: Binding,
+}
+
+/// Where a secret may go.
+#[derive(Args)]
+#[group(id = "binding", multiple = true)]
+pub(crate) struct Binding {
+    /// The tools that may get it: a name, or a pattern with `*` and `?`.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) tool: Option<String>,
+
+    /// The argument that it goes to: a name, or a JSON Pointer such as `/headers/Authorization`.
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) arg: Option<String>,
+
+    /// Fills it in by itself where a call has no value.
+    #[arg(long)]
+    pub(crate) default: bool,
+
+    /// What is put around the value, with `{}` for it: `Bearer {}`.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub(crate) struct Update {
+    /// The secret's name or id.
+    pub(crate) secret: String,
+
+    /// Replaces the value: it is asked for, or read from standard input.
+    #[arg(long)]
+    pub(crate) value: bool,
+
+    /// Gives it another name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) binding: Binding,
+
+    /// Takes the tool pattern away.
+    #[arg(long, conflicts_with = "tool")]
+    pub(crate) no_tool: bool,
+
+    /// Takes the argument away.
+    #[arg(long, conflicts_with = "arg")]
+    pub(crate) no_arg: bool,
+
+    /// Does not fill it in by itself any more.
+    #[arg(long, conflicts_with = "default")]
+    pub(crate) no_default: bool,
+
+    /// Only if it was written that many times: else nothing changes.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) if_revision: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// The tool's whole name.
+    pub(crate) tool: String,
+
+    /// A file with the call's arguments, a JSON object; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) args: Option<PathBuf>,
+
+    /// A file with the tool's input schema.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
+
+    /// As if the program's owner had written the arguments, not a model.
+    #[arg(long)]
+    pub(crate) workflow: bool,
+
+    /// What happens to a value that the model supplies where a default is bound.
+    #[arg(long, value_enum, default_value_t = Supplied::Replace)]
+    pub(crate) supplied: Supplied,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Slots {
+    /// Lists them.
+    List,
+    /// Adds a passphrase, which is asked for, or another key.
+    Add {
+        #[command(flatten)]
+        key: NewKey,
+    },
+    /// Removes one.
+    Remove { id: u32 },
+}
+
+#[derive(Args)]
+pub(crate) struct NewKey {
+    /// A file with the new key, which is made if it is not there; else a new passphrase is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_key_file: Option<PathBuf>,
+
+    /// Puts the new key into the operating system's keyring.
+    #[cfg(feature = "keyring")]
+    #[arg(long, conflicts_with = "new_key_file")]
+    pub(crate) new_keyring: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Rotate {
+    /// Seals every secret again. Goes on where it was interrupted.
+    Data,
+    /// A new master key, for the key in use and those that are named here; every other one goes.
+    Master {
+        /// A file with another key to keep.
+        #[arg(long, value_name = "FILE")]
+        keep_key_file: Vec<PathBuf>,
+
+        /// Keeps a passphrase as well, which is asked for.
+        #[arg(long)]
+        keep_passphrase: bool,
+
+        /// Lets the keys go that are not named.
+        #[arg(long)]
+        drop_others: bool,
+    },
+}
+
+/// A command and its secrets.
+#[derive(Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) program: Program,
+
+    /// Hands the command's output through as it is, secrets included.
+    #[arg(long)]
+    pub(crate) no_redact: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Mcp {
+    /// The server's name: the tool `create_issue` is matched as `NAME__create_issue`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+
+    /// What happens to a value that the model supplies where a default is bound.
+    #[arg(long, value_enum, default_value_t = Supplied::Replace)]
+    pub(crate) supplied: Supplied,
+
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+#[derive(Args)]
+pub(crate) struct Program {
+    /// Gives the command a secret in its environment; can be repeated. A binding that the secret has must be to this
+    /// variable, and to a tool pattern that matches the server's name or else the command's file name.
+    #[arg(long, value_name = "VAR=secret://NAME")]
+    pub(crate) env: Vec<String>,
+
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Supplied {
+    /// Keep it.
+    Keep,
+    /// Put the secret in its place.
+    Replace,
+    /// Refuse the call.
+    Refuse,
+}

@@ -1,0 +1,64 @@
+//! The commands about the whole vault: checking, copying, compacting.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::{args::NewKey, failure::Failure, key::Key, output::Output, place::Opener};
+
+pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {
+    let vault = opener.read()?;
+    vault.verify_with_progress(output.progress("checked"))?;
+    let secrets = vault.usage()?.secrets;
+    let anchor = vault.anchor()?.to_string();
+    output.done(
+        &json!({"secrets": secrets, "anchor": anchor}),
+        format!("all {secrets} secrets are as they were written"),
+    )
+}
+
+pub(crate) fn backup(mut opener: Opener, output: Output, file: &Path) -> Result<(), Failure> {
+    opener.read()?.backup(file)?;
+    done(output, file, "copied the vault to")
+}
+
+pub(crate) fn export(
+    mut opener: Opener,
+    output: Output,
+    file: &Path,
+    key: &NewKey,
+) -> Result<(), Failure> {
+    let vault = opener.read()?;
+    let key = Key::new(key, &mut opener.input)?;
+    vault.export(file, key.source()?)?;
+    done(output, file, "exported all secrets to")
+}
+
+pub(crate) fn import(
+    mut opener: Opener,
+    output: Output,
+    file: &Path,
+    key_file: Option<&Path>,
+) -> Result<(), Failure> {
+    let current = opener.key()?;
+    let key = match key_file {
+        Some(path) => Key::in_file(path)?,
+        None => Key::Passphrase(opener.input.passphrase()?),
+    };
+    let added = opener.open_with(&current)?.import(file, key.source()?)?;
+    output.done(
+        &json!({"secrets": added.secrets, "bytes": added.bytes}),
+        format!("added {} secrets", added.secrets),
+    )
+}
+
+pub(crate) fn compact(mut opener: Opener, output: Output) -> Result<(), Failure> {
+    opener.open()?.compact()?;
+    let path = opener.path().clone();
+    done(output, &path, "compacted")
+}
+
+fn done(output: Output, file: &Path, what: &str) -> Result<(), Failure> {
+    let path = file.display().to_string();
+    output.done(&json!({"file": path}), format!("{what} {path}"))
+}

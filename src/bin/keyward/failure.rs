@@ -1,0 +1,151 @@
+//! What went wrong, for the person, for programs, and as an exit code.
+
+use std::{fmt, io, path::Path};
+
+use keyward::{Error, ErrorKind, LocSegment};
+use serde_json::{Value, json};
+
+/// A command that was not done. Carries no value and no key.
+pub(crate) struct Failure {
+    code: u8,
+    kind: &'static str,
+    message: String,
+    fields: Value,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(2, "usage", message)
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Failure {
+        Failure::new(5, "validation", message)
+    }
+
+    pub(crate) fn taken(message: impl Into<String>) -> Failure {
+        Failure::new(4, "taken", message)
+    }
+
+    pub(crate) fn denied(message: impl Into<String>) -> Failure {
+        Failure::new(10, "denied", message)
+    }
+
+    pub(crate) fn command_not_run(message: impl Into<String>) -> Failure {
+        Failure::new(126, "command_not_run", message)
+    }
+
+    pub(crate) fn command_not_found(message: impl Into<String>) -> Failure {
+        Failure::new(127, "command_not_found", message)
+    }
+
+    pub(crate) fn no_vault(message: impl Into<String>) -> Failure {
+        Failure::new(1, "no_vault", message)
+    }
+
+    pub(crate) fn no_key(message: impl Into<String>) -> Failure {
+        Failure::new(7, "no_key", message)
+    }
+
+    /// A file that cannot be read or written.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Failure {
+        Failure::new(1, "io", format!("{}: {error}", path.display()))
+    }
+
+    fn new(code: u8, kind: &'static str, message: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            kind,
+            message: message.into(),
+            fields: Value::Null,
+        }
+    }
+
+    /// Of a batch: its operations go by these names.
+    pub(crate) fn of_batch(error: Error, names: &[String]) -> Failure {
+        let lines: Vec<String> = error
+            .field_errors()
+            .iter()
+            .map(|field| {
+                let index = field.loc().iter().find_map(|segment| match segment {
+                    LocSegment::Index(index) => names.get(*index),
+                    _ => None,
+                });
+                let name = index.map_or("", String::as_str);
+                format!("{name}: {}", field.msg())
+            })
+            .collect();
+        let mut failure = Failure::from(error);
+        if !lines.is_empty() {
+            failure.message = format!("nothing was added: {}", lines.join("; "));
+        }
+        failure
+    }
+
+    /// Of a command that ends as another one ends: not to be mixed up with that one's own code.
+    pub(crate) fn of_own(mut self) -> Failure {
+        if !matches!(self.code, 126 | 127) {
+            self.code = 125;
+        }
+        self
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// `{"error": {"kind": …, "message": …}}`, with the contract's `detail` if fields are not valid.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut error = json!({"kind": self.kind, "message": self.message});
+        if !self.fields.is_null() {
+            error["detail"] = self.fields.clone();
+        }
+        json!({"error": error})
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let (code, kind) = match error.kind() {
+            ErrorKind::NotFound => (3, "not_found"),
+            ErrorKind::NameTaken => (4, "name_taken"),
+            ErrorKind::DefaultTaken => (4, "default_taken"),
+            ErrorKind::Conflict => (4, "conflict"),
+            ErrorKind::Validation => (5, "validation"),
+            ErrorKind::QuotaExceeded => (6, "quota_exceeded"),
+            ErrorKind::WrongKey => (7, "wrong_key"),
+            ErrorKind::Locked => (7, "locked"),
+            ErrorKind::InUse => (8, "in_use"),
+            ErrorKind::Corrupt => (9, "corrupt"),
+            ErrorKind::RolledBack => (9, "rolled_back"),
+            ErrorKind::UnsupportedVersion => (9, "unsupported_version"),
+            ErrorKind::Denied => (10, "denied"),
+            ErrorKind::Unsupported => (1, "unsupported"),
+            _ => (1, "storage"),
+        };
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        let mut failure = Failure::new(code, kind, message);
+        if !error.field_errors().is_empty() {
+            failure.fields = json!(error.field_errors());
+        } else if let Some(quota) = error.quota() {
+            failure.fields = json!(quota);
+        }
+        failure
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::new(1, "io", error.to_string())
+    }
+}

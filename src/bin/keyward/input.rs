@@ -1,0 +1,194 @@
+//! Values and passphrases: from a prompt without echo, or from standard input.
+
+use std::{
+    fs,
+    io::{self, BufRead, IsTerminal, Read},
+    path::Path,
+};
+
+use keyward::SecretValue;
+#[cfg(unix)]
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+/// Where secrets are read from.
+pub(crate) struct Input {
+    /// Passphrases are lines of standard input.
+    passphrase_lines: bool,
+    may_prompt: bool,
+}
+
+impl Input {
+    pub(crate) fn new(passphrase_lines: bool) -> Input {
+        Input {
+            passphrase_lines,
+            may_prompt: true,
+        }
+    }
+
+    /// For a program whose standard input is not a person's.
+    pub(crate) fn without_prompt(mut self) -> Input {
+        self.may_prompt = false;
+        self
+    }
+
+    /// The next line of standard input, if that is what gives passphrases.
+    pub(crate) fn passphrase_line(&mut self) -> Result<Option<SecretValue>, Failure> {
+        if !self.passphrase_lines {
+            return Ok(None);
+        }
+        let line = read_line()?;
+        line.map(Some)
+            .ok_or_else(|| Failure::no_key("standard input has no more passphrase"))
+    }
+
+    /// What is typed at the terminal; `None` if there is none.
+    pub(crate) fn prompt(&mut self, prompt: &str) -> Result<Option<SecretValue>, Failure> {
+        if !self.may_prompt || self.passphrase_lines {
+            return Ok(None);
+        }
+        #[cfg(unix)]
+        let _quiet = Quiet::new();
+        match rpassword::prompt_password(prompt) {
+            Ok(text) => Ok(Some(Zeroizing::new(text).into())),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Failure::usage("nothing was typed"))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Another passphrase than that of the vault.
+    pub(crate) fn passphrase(&mut self) -> Result<SecretValue, Failure> {
+        if let Some(line) = self.passphrase_line()? {
+            return Ok(line);
+        }
+        let typed = self.prompt("The other passphrase: ")?;
+        typed.ok_or_else(|| {
+            Failure::no_key("the other passphrase cannot be asked for without a terminal")
+        })
+    }
+
+    /// The value of a secret: typed, or all of standard input but for one end of line.
+    pub(crate) fn value(&mut self) -> Result<SecretValue, Failure> {
+        if io::stdin().is_terminal() {
+            let typed = self.prompt("Value: ")?;
+            return typed.ok_or_else(|| Failure::usage("a value is read from standard input"));
+        }
+        let mut text = read_text(&mut io::stdin().lock())?;
+        strip_line_end(&mut text);
+        Ok(text.into())
+    }
+}
+
+/// A terminal that does not echo. The prompt is shown before `rpassword` turns the echo off, so that what is pasted or
+/// typed ahead could be seen.
+#[cfg(unix)]
+struct Quiet {
+    terminal: fs::File,
+    before: Termios,
+}
+
+#[cfg(unix)]
+impl Quiet {
+    fn new() -> Option<Quiet> {
+        let terminal = fs::File::open("/dev/tty").ok()?;
+        let before = tcgetattr(&terminal).ok()?;
+        let mut quiet = before.clone();
+        quiet
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL);
+        tcsetattr(&terminal, OptionalActions::Now, &quiet).ok()?;
+        Some(Quiet { terminal, before })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+/// The text of a file; `-` is standard input.
+pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    if path.as_os_str() == "-" {
+        return read_text(&mut io::stdin().lock());
+    }
+    let mut file = fs::File::open(path).map_err(|error| Failure::file(path, &error))?;
+    read_text(&mut file)
+        .map_err(|failure| Failure::invalid(format!("{}: {failure}", path.display())))
+}
+
+/// Makes the folder of a file, for this user alone.
+pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
+    let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(folder)
+        .map_err(|error| Failure::file(folder, &error))
+}
+
+/// More than any value may have.
+const MOST: usize = 16 * 1024 * 1024;
+
+fn read_text(from: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    let mut buffer = Zeroizing::new([0; 8192]);
+    loop {
+        let length = from.read(&mut *buffer)?;
+        if length == 0 {
+            break;
+        }
+        push(&mut bytes, &buffer[..length])?;
+    }
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| Failure::invalid("this is no UTF-8 text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Grows by hand, so that what is left behind is wiped.
+fn push(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) -> Result<(), Failure> {
+    let needed = bytes.len() + more.len();
+    if needed > MOST {
+        return Err(Failure::invalid("this is too long"));
+    }
+    if needed > bytes.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * bytes.capacity())));
+        larger.extend_from_slice(bytes);
+        *bytes = larger;
+    }
+    bytes.extend_from_slice(more);
+    Ok(())
+}
+
+fn read_line() -> Result<Option<SecretValue>, Failure> {
+    let mut line = Zeroizing::new(String::with_capacity(4096));
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    strip_line_end(&mut line);
+    Ok(Some(line.into()))
+}
+
+fn strip_line_end(text: &mut String) {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What opens a vault, and where it comes from.
+
+use std::{env, fs, io::Write, path::Path};
+
+use keyward::{KeySource, SecretValue};
+use zeroize::Zeroizing;
+
+use crate::{
+    args::{NewKey, Place},
+    failure::Failure,
+    input::{self, Input},
+};
+
+/// The variable with the vault's passphrase.
+pub(crate) const PASSPHRASE: &str = "KEYWARD_PASSPHRASE";
+
+/// The variables that lead to the vault's key. A program that keyward runs does not get them.
+pub(crate) const VARIABLES: [&str; 3] = [PASSPHRASE, "KEYWARD_KEY_FILE", "KEYWARD_KEYRING"];
+
+/// A key that can be used more than once in a command.
+pub(crate) enum Key {
+    Passphrase(SecretValue),
+    Raw(Zeroizing<Vec<u8>>),
+    #[cfg(feature = "keyring")]
+    Keyring,
+}
+
+impl Key {
+    /// The key of an existing vault. Asks for a passphrase only if `input` may.
+    pub(crate) fn find(place: &Place, input: &mut Input) -> Result<Key, Failure> {
+        if let Some(key) = Key::given(place, input)? {
+            return Ok(key);
+        }
+        match input.prompt("Passphrase: ")? {
+            Some(passphrase) => Ok(Key::Passphrase(passphrase)),
+            None => Err(none_given()),
+        }
+    }
+
+    /// The key of a vault that is to be made.
+    pub(crate) fn for_new_vault(place: &Place, input: &mut Input) -> Result<Key, Failure> {
+        if let Some(path) = &place.key_file {
+            return Key::made_in(path);
+        }
+        if let Some(key) = Key::given(place, input)? {
+            return Ok(key);
+        }
+        Key::new_passphrase(input)
+    }
+
+    /// A key for an existing vault, beside the one that opens it.
+    pub(crate) fn new(wanted: &NewKey, input: &mut Input) -> Result<Key, Failure> {
+        if let Some(path) = &wanted.new_key_file {
+            return Key::made_in(path);
+        }
+        #[cfg(feature = "keyring")]
+        if wanted.new_keyring {
+            return Ok(Key::Keyring);
+        }
+        Key::new_passphrase(input)
+    }
+
+    /// Asks for a passphrase twice; takes the next line of standard input where that is what gives passphrases.
+    pub(crate) fn new_passphrase(input: &mut Input) -> Result<Key, Failure> {
+        if let Some(line) = input.passphrase_line()? {
+            return Ok(Key::Passphrase(line));
+        }
+        let Some(first) = input.prompt("New passphrase: ")? else {
+            return Err(none_given());
+        };
+        let Some(second) = input.prompt("The same again: ")? else {
+            return Err(none_given());
+        };
+        if first.expose_secret() != second.expose_secret() {
+            return Err(Failure::invalid("the two passphrases are not the same"));
+        }
+        Ok(Key::Passphrase(first))
+    }
+
+    /// The key in a file.
+    pub(crate) fn in_file(path: &Path) -> Result<Key, Failure> {
+        let bytes = fs::read(path).map_err(|error| Failure::file(path, &error))?;
+        parse(Zeroizing::new(bytes)).map(Key::Raw).ok_or_else(|| {
+            Failure::no_key(format!(
+                "{}: a key file has 32 bytes, or 64 hexadecimal digits",
+                path.display()
+            ))
+        })
+    }
+
+    #[cfg_attr(
+        not(feature = "keyring"),
+        expect(clippy::unnecessary_wraps, reason = "a keyring can be out of reach")
+    )]
+    pub(crate) fn source(&self) -> Result<KeySource, Failure> {
+        Ok(match self {
+            Key::Passphrase(passphrase) => KeySource::passphrase(passphrase.clone()),
+            Key::Raw(key) => KeySource::raw(key),
+            #[cfg(feature = "keyring")]
+            Key::Keyring => KeySource::provider(keyward::KeyringProvider::native("keyward")?),
+        })
+    }
+
+    fn given(place: &Place, input: &mut Input) -> Result<Option<Key>, Failure> {
+        #[cfg(feature = "keyring")]
+        if place.keyring {
+            return Ok(Some(Key::Keyring));
+        }
+        if let Some(path) = &place.key_file {
+            return Key::in_file(path).map(Some);
+        }
+        if let Some(line) = input.passphrase_line()? {
+            return Ok(Some(Key::Passphrase(line)));
+        }
+        match env::var(PASSPHRASE) {
+            Ok(passphrase) => Ok(Some(Key::Passphrase(passphrase.into()))),
+            Err(env::VarError::NotPresent) => Ok(None),
+            Err(env::VarError::NotUnicode(_)) => {
+                Err(Failure::no_key(format!("{PASSPHRASE} is no Unicode text")))
+            }
+        }
+    }
+
+    /// The key in a file, which is made if it is not there.
+    fn made_in(path: &Path) -> Result<Key, Failure> {
+        if path.exists() {
+            return Key::in_file(path);
+        }
+        let failed = |error| Failure::file(path, &error);
+        let mut key = Zeroizing::new(vec![0; 32]);
+        getrandom::fill(&mut key)
+            .map_err(|error| Failure::no_key(format!("no random key: {error}")))?;
+        let mut text = Zeroizing::new(String::with_capacity(65));
+        for byte in key.iter() {
+            text.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
+        }
+        text.push('\n');
+        input::create_folder(path)?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        Ok(Key::Raw(key))
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// 32 bytes as they are, or 64 hexadecimal digits that may end a line.
+fn parse(bytes: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
+    if bytes.len() == 32 {
+        return Some(bytes);
+    }
+    let digits = bytes.trim_ascii();
+    if digits.len() != 64 {
+        return None;
+    }
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut key = Zeroizing::new(Vec::with_capacity(32));
+    for pair in digits.chunks_exact(2) {
+        key.push(digit(pair[0])? << 4 | digit(pair[1])?);
+    }
+    Some(key)
+}
+
+fn none_given() -> Failure {
+    let keyring = if cfg!(feature = "keyring") {
+        ", --keyring"
+    } else {
+        ""
+    };
+    Failure::no_key(format!(
+        "no key for the vault: give --key-file FILE (or KEYWARD_KEY_FILE){keyring}, or {PASSPHRASE}, or --passphrase-stdin; \
+         without a terminal it cannot be asked for"
+    ))
+}

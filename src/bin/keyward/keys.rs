@@ -1,0 +1,137 @@
+//! The commands about keys.
+
+use keyward::{KeyKind, KeySlotInfo, KeySource};
+use serde_json::json;
+
+use crate::{
+    args::{NewKey, Rotate, Slots},
+    failure::Failure,
+    key::Key,
+    output::{Output, table},
+    place::Opener,
+};
+
+pub(crate) fn init(mut opener: Opener, output: Output) -> Result<(), Failure> {
+    opener.create()?;
+    let path = opener.path().display().to_string();
+    output.done(&json!({"vault": path}), format!("made the vault {path}"))
+}
+
+/// Puts a new passphrase in the place of the one that opens the vault.
+pub(crate) fn passphrase(mut opener: Opener, output: Output) -> Result<(), Failure> {
+    let current = opener.key()?;
+    if !matches!(current, Key::Passphrase(_)) {
+        return Err(Failure::usage(
+            "this key is no passphrase: add a passphrase with `keyward slots add`",
+        ));
+    }
+    // A wrong passphrase is said before a new one is asked for.
+    opener.read_with(&current)?;
+    let new = Key::new_passphrase(&mut opener.input)?;
+    let slot = opener
+        .open_with(&current)?
+        .change_key(current.source()?, new.source()?)?;
+    output.done(
+        &slot_json(slot),
+        "changed the passphrase; copies of the vault from before still open with the old one",
+    )
+}
+
+pub(crate) fn slots(mut opener: Opener, output: Output, slots: Slots) -> Result<(), Failure> {
+    match slots {
+        Slots::List => {
+            let slots = opener.read()?.key_slots()?;
+            let json: Vec<_> = slots.iter().copied().map(slot_json).collect();
+            output.answer(&json, || slots_table(&slots))
+        }
+        Slots::Add { key } => add_slot(opener, output, &key),
+        Slots::Remove { id } => {
+            opener.open()?.remove_key(id)?;
+            output.done(
+                &json!({"id": id}),
+                format!("removed key slot {id}; to take the vault away from who had the key, rotate master and data as well"),
+            )
+        }
+    }
+}
+
+fn add_slot(mut opener: Opener, output: Output, key: &NewKey) -> Result<(), Failure> {
+    let current = opener.key()?;
+    opener.read_with(&current)?;
+    let new = Key::new(key, &mut opener.input)?;
+    let slot = opener
+        .open_with(&current)?
+        .add_key(current.source()?, new.source()?)?;
+    output.done(
+        &slot_json(slot),
+        format!("added key slot {}: {}", slot.id, kind(slot)),
+    )
+}
+
+pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Result<(), Failure> {
+    let current = opener.key()?;
+    match rotate {
+        Rotate::Data => {
+            let vault = opener.open_with(&current)?;
+            let progress = output.progress("sealed again");
+            vault.rotate_data_key(current.source()?, progress)?;
+            let secrets = vault.usage()?.secrets;
+            output.done(
+                &json!({"secrets": secrets}),
+                format!("sealed {secrets} secrets again"),
+            )
+        }
+        Rotate::Master {
+            keep_key_file,
+            keep_passphrase,
+            drop_others,
+        } => {
+            let mut keep = vec![current.source()?];
+            for path in &keep_key_file {
+                keep.push(Key::in_file(path)?.source()?);
+            }
+            if keep_passphrase {
+                let typed = opener.input.passphrase()?;
+                keep.push(KeySource::passphrase(typed));
+            }
+            let vault = opener.open_with(&current)?;
+            let before = vault.key_slots()?.len();
+            if before > keep.len() && !drop_others {
+                return Err(Failure::usage(format!(
+                    "the vault has {before} key slots, and {} would stay: name the others with --keep-key-file or \
+                     --keep-passphrase, or let them go with --drop-others",
+                    keep.len()
+                )));
+            }
+            vault.rotate_master_key(keep)?;
+            let slots = vault.key_slots()?.len();
+            output.done(
+                &json!({"key_slots": slots}),
+                format!("made a new master key; key slots: {slots}"),
+            )
+        }
+    }
+}
+
+fn slots_table(slots: &[KeySlotInfo]) -> String {
+    let mut rows = vec![["ID", "KIND"].map(String::from)];
+    rows.extend(
+        slots
+            .iter()
+            .map(|slot| [slot.id.to_string(), kind(*slot).to_owned()]),
+    );
+    table(&rows)
+}
+
+fn slot_json(slot: KeySlotInfo) -> serde_json::Value {
+    json!({"id": slot.id, "kind": kind(slot)})
+}
+
+fn kind(slot: KeySlotInfo) -> &'static str {
+    match slot.kind {
+        KeyKind::Passphrase => "passphrase",
+        KeyKind::Raw => "key_file",
+        KeyKind::Provider => "provider",
+        _ => "other",
+    }
+}

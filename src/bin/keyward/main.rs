@@ -1,0 +1,96 @@
+//! Keyward's command line.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser};
+
+mod args;
+mod copies;
+mod env_file;
+mod failure;
+mod input;
+mod key;
+mod keys;
+mod output;
+mod place;
+mod program;
+mod proxy;
+mod secrets;
+
+use crate::{
+    args::{Cli, Command, Place},
+    failure::Failure,
+    input::Input,
+    output::Output,
+    place::Opener,
+};
+
+fn main() -> ExitCode {
+    let Cli { place, command } = Cli::parse();
+    let json = place.json;
+    match run(place, command) {
+        Ok(code) => code,
+        Err(failure) => {
+            if json {
+                eprintln!("{}", failure.to_json());
+            } else {
+                eprintln!("keyward: {}", output::printable(&failure.to_string()));
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
+    if let Command::Completions { shell } = command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
+        io::stdout().lock().write_all(&script)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let output = Output { json: place.json };
+    let mut input = Input::new(place.passphrase_stdin);
+    if let Command::Mcp(_) = command {
+        if place.passphrase_stdin {
+            let failure =
+                Failure::usage("the client speaks on standard input: give the key in another way");
+            return Err(failure.of_own());
+        }
+        input = input.without_prompt();
+    }
+    let opener = Opener::new(place, input)?;
+    match command {
+        Command::Run(run) => return program::run(opener, &run).map_err(Failure::of_own),
+        Command::Mcp(mcp) => {
+            return proxy::proxy(opener.supplied(mcp.supplied), &mcp).map_err(Failure::of_own);
+        }
+        Command::Init => keys::init(opener, output),
+        Command::Add(add) => secrets::add(opener, output, add),
+        Command::List => secrets::list(opener, output),
+        Command::Show { secret } => secrets::show(opener, output, secret),
+        Command::Update(update) => secrets::update(opener, output, update),
+        Command::Remove { secret } => secrets::remove(opener, output, secret),
+        Command::Usage => secrets::usage(opener, output),
+        Command::Explain(explain) => {
+            secrets::explain(opener.supplied(explain.supplied), output, &explain)
+        }
+        Command::Passphrase => keys::passphrase(opener, output),
+        Command::Slots(slots) => keys::slots(opener, output, slots),
+        Command::Rotate(rotate) => keys::rotate(opener, output, rotate),
+        Command::Verify => copies::verify(opener, output),
+        Command::Backup { file } => copies::backup(opener, output, &file),
+        Command::Export { file, key } => copies::export(opener, output, &file, &key),
+        Command::Import {
+            file,
+            from_key_file,
+        } => copies::import(opener, output, &file, from_key_file.as_deref()),
+        Command::Compact => copies::compact(opener, output),
+        Command::Completions { .. } => Ok(()),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,162 @@
+//! Answers: tables for people, JSON for programs.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+};
+
+use keyward::{Progress, SecretInfo, Usage};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// Writes to standard output in the form that was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// A value of the REST contract, or its table.
+    pub(crate) fn answer(
+        self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        let text = if self.json {
+            format!("{}\n", json!(value))
+        } else {
+            text()
+        };
+        Ok(io::stdout().lock().write_all(text.as_bytes())?)
+    }
+
+    /// That something was done: a line for people; for programs, what there is to know.
+    pub(crate) fn done(
+        self,
+        value: &impl Serialize,
+        text: impl Into<String>,
+    ) -> Result<(), Failure> {
+        self.answer(value, || format!("{}\n", text.into()))
+    }
+
+    /// Shows on a terminal how far long work has come.
+    pub(crate) fn progress(self, what: &str) -> impl FnMut(Progress) {
+        let shown = !self.json && io::stderr().is_terminal();
+        let mut last = None;
+        move |progress| {
+            let percent = (progress.done * 100)
+                .checked_div(progress.total)
+                .unwrap_or(100);
+            if !shown || last == Some(percent) {
+                return;
+            }
+            last = Some(percent);
+            let end = if progress.done == progress.total {
+                "\n"
+            } else {
+                ""
+            };
+            eprint!("\r{what}: {} of {}{end}", progress.done, progress.total);
+        }
+    }
+}
+
+pub(crate) fn secrets_table(secrets: &[SecretInfo]) -> String {
+    let mut rows =
+        vec![["NAME", "VALUE", "TOOLS", "ARGUMENT", "DEFAULT", "UPDATED"].map(String::from)];
+    for info in secrets {
+        rows.push([
+            info.secret_name.clone(),
+            info.display.clone().unwrap_or_default(),
+            info.tool_name.clone().unwrap_or_default(),
+            info.tool_arg.clone().unwrap_or_default(),
+            yes_or_no(info.is_default_for_tool).to_owned(),
+            info.updated_at.format("%Y-%m-%d %H:%M").to_string(),
+        ]);
+    }
+    table(&rows)
+}
+
+pub(crate) fn secret_card(info: &SecretInfo) -> String {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let mut fields = vec![
+        ("name", info.secret_name.clone()),
+        ("id", info.secret_id.to_string()),
+        ("value", or_none(&info.display)),
+        ("tools", or_none(&info.tool_name)),
+        ("argument", or_none(&info.tool_arg)),
+        ("default", yes_or_no(info.is_default_for_tool).to_owned()),
+    ];
+    if let Some(format) = &info.format {
+        fields.push(("format", format.clone()));
+    }
+    let time =
+        |time: &chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    fields.extend([
+        ("created", time(&info.created_at)),
+        ("updated", time(&info.updated_at)),
+        ("revision", info.revision.to_string()),
+    ]);
+    let rows: Vec<[String; 2]> = fields
+        .into_iter()
+        .map(|(name, value)| [name.to_owned(), value])
+        .collect();
+    columns(&rows)
+}
+
+pub(crate) fn usage_text(usage: Usage) -> String {
+    format!("{} secrets, {} bytes\n", usage.secrets, usage.bytes)
+}
+
+/// Columns with a heading, which is bold on a terminal that has colours.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let text = columns(rows);
+    let bold =
+        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    match text.split_once('\n') {
+        Some((heading, rest)) if bold => format!("\x1b[1m{heading}\x1b[0m\n{rest}"),
+        _ => text,
+    }
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| printable(cell)))
+        .collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A name must not drive the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped =
+                c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let plain = (!escaped).then_some(c);
+            let escape = escaped.then(|| c.escape_unicode());
+            plain.into_iter().chain(escape.into_iter().flatten())
+        })
+        .collect()
+}
+
+fn yes_or_no(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}

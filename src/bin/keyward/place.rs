@@ -1,0 +1,140 @@
+//! Where the vault is, and opening it.
+
+use std::{env, path::PathBuf, time::Duration};
+
+use keyward::{Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
+
+use crate::{
+    args::{Place, Supplied},
+    failure::Failure,
+    input::{self, Input},
+    key::Key,
+};
+
+/// The vault that a command is about, and the key that opens it.
+pub(crate) struct Opener {
+    path: PathBuf,
+    user: UserId,
+    builder: VaultBuilder,
+    pub(crate) input: Input,
+    place: Place,
+}
+
+impl Opener {
+    pub(crate) fn new(place: Place, input: Input) -> Result<Opener, Failure> {
+        let path = match &place.vault {
+            Some(path) => path.clone(),
+            None => default_path()?,
+        };
+        // Private keys and service-account files are longer than the contract's bound.
+        let bounds = Bounds::default().max_value_chars(*Bounds::MAX_VALUE_CHARS.end());
+        let builder = Vault::builder()
+            .bounds(bounds)
+            .wait(Duration::from_secs(place.wait));
+        Ok(Opener {
+            path,
+            user: place.user.unwrap_or(UserId::LOCAL),
+            builder,
+            input,
+            place,
+        })
+    }
+
+    pub(crate) fn supplied(mut self, supplied: Supplied) -> Opener {
+        let policy = InjectionPolicy::default();
+        self.builder = self.builder.injection_policy(match supplied {
+            Supplied::Keep => policy.keep_supplied(),
+            Supplied::Replace => policy.replace_supplied(),
+            Supplied::Refuse => policy.refuse_supplied(),
+        });
+        self
+    }
+
+    pub(crate) fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    pub(crate) fn user_id(&self) -> UserId {
+        self.user
+    }
+
+    /// Makes the vault. The key is asked for only if there is none yet.
+    pub(crate) fn create(&mut self) -> Result<Vault, Failure> {
+        if self.path.exists() {
+            let message = format!("{}: there is something already", self.path.display());
+            return Err(Failure::taken(message));
+        }
+        let key = Key::for_new_vault(&self.place, &mut self.input)?;
+        input::create_folder(&self.path)?;
+        Ok(self.builder.clone().create(&self.path, key.source()?)?)
+    }
+
+    /// The key of the vault, once it is sure that there is one.
+    pub(crate) fn key(&mut self) -> Result<Key, Failure> {
+        if !self.path.exists() {
+            return Err(Failure::no_vault(format!(
+                "{}: there is no vault: make one with `keyward init`, or name another with --vault or KEYWARD_VAULT",
+                self.path.display()
+            )));
+        }
+        Key::find(&self.place, &mut self.input)
+    }
+
+    /// The vault for writing: no other process has it open meanwhile.
+    pub(crate) fn open(&mut self) -> Result<Vault, Failure> {
+        let key = self.key()?;
+        self.open_with(&key)
+    }
+
+    pub(crate) fn open_with(&self, key: &Key) -> Result<Vault, Failure> {
+        Ok(self.builder.clone().open(&self.path, key.source()?)?)
+    }
+
+    /// The vault as it is now, to be read.
+    pub(crate) fn read(&mut self) -> Result<Vault, Failure> {
+        let key = self.key()?;
+        self.read_with(&key)
+    }
+
+    pub(crate) fn read_with(&self, key: &Key) -> Result<Vault, Failure> {
+        Ok(self.builder.clone().snapshot(&self.path, key.source()?)?)
+    }
+
+    /// The user's secrets, to be read.
+    pub(crate) fn read_user(&mut self) -> Result<UserVault, Failure> {
+        Ok(self.read()?.user(self.user))
+    }
+
+    /// The user's secrets, for writing.
+    pub(crate) fn open_user(&mut self) -> Result<UserVault, Failure> {
+        let key = self.key()?;
+        self.open_user_with(&key)
+    }
+
+    pub(crate) fn open_user_with(&self, key: &Key) -> Result<UserVault, Failure> {
+        Ok(self.open_with(key)?.user(self.user))
+    }
+}
+
+/// The user's data folder, as each system has it.
+fn default_path() -> Result<PathBuf, Failure> {
+    let set = |variable| {
+        env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let home = env::home_dir().filter(|path| path.is_absolute());
+    let data = if cfg!(target_os = "windows") {
+        set("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        home.map(|home| home.join("Library/Application Support"))
+    } else {
+        set("XDG_DATA_HOME").or_else(|| home.map(|home| home.join(".local/share")))
+    };
+    match data {
+        Some(data) => Ok(data.join("keyward").join("vault.keyward")),
+        None => Err(Failure::no_vault(
+            "the user has no data folder: name the vault's file with --vault or KEYWARD_VAULT",
+        )),
+    }
+}

@@ -1,0 +1,192 @@
+//! Running another program with secrets in its environment.
+
+use std::{
+    io::{self, IsTerminal, Read, Write},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    sync::Arc,
+    thread,
+};
+
+use keyward::{Origin, Redactor, ToolCall, UserVault};
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use crate::{
+    args::{Program, Run},
+    failure::Failure,
+    key::VARIABLES,
+    place::Opener,
+};
+
+/// A command that is ready to be run, and what finds the secrets that it gets.
+pub(crate) struct Prepared {
+    pub(crate) command: Command,
+    pub(crate) redactor: Redactor,
+}
+
+/// Runs a command; its exit code.
+pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
+    let user = opener.read_user()?;
+    let Prepared {
+        mut command,
+        redactor,
+    } = prepare(&run.program, None, &user)?;
+    // Nothing of the vault is needed any more.
+    drop((opener, user));
+    if !run.no_redact {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+    let mut child = spawn(&mut command)?;
+    drop(command);
+    forward_signals(&child, io::stdin().is_terminal())?;
+    let redactor = Arc::new(redactor);
+    let outputs = [
+        child.stdout.take().map(|from| {
+            let redactor = Arc::clone(&redactor);
+            thread::spawn(move || copy(from, io::stdout(), || Arc::clone(&redactor)))
+        }),
+        child
+            .stderr
+            .take()
+            .map(|from| thread::spawn(move || copy(from, io::stderr(), || Arc::clone(&redactor)))),
+    ];
+    for output in outputs.into_iter().flatten() {
+        // Whoever reads the output may have had enough: the command notices by itself, or goes on.
+        let _ = output.join();
+    }
+    Ok(exit_code(child.wait()?))
+}
+
+/// The command with its secrets. They are matched as references that the program's owner wrote, to a tool with the
+/// `server`'s name or else that of the command's file, and to an argument with the variable's name.
+pub(crate) fn prepare(
+    program: &Program,
+    server: Option<&str>,
+    user: &UserVault,
+) -> Result<Prepared, Failure> {
+    let (path, args) = program
+        .command
+        .split_first()
+        .ok_or_else(|| Failure::usage("there is no command to run"))?;
+    let mut command = Command::new(path);
+    command.args(args);
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
+    let file = std::path::Path::new(path).file_name().unwrap_or_default();
+    let tool = server.map_or_else(|| file.to_string_lossy(), Into::into);
+    // Defaults are for tools: without a declared property, none goes in.
+    let schema = json!({"properties": {}, "additionalProperties": false});
+    let call = ToolCall::new(tool)
+        .with_schema(&schema)
+        .with_origin(Origin::Workflow);
+    let mut args = Map::new();
+    for env in &program.env {
+        match env.split_once('=') {
+            Some((name, reference)) if !name.is_empty() && reference.starts_with("secret://") => {
+                args.insert(name.to_owned(), Value::from(reference));
+            }
+            _ => {
+                return Err(Failure::usage(
+                    "--env takes VAR=secret://NAME; what is no secret is set in the environment as usual",
+                ));
+            }
+        }
+    }
+    let injection = match user.inject(&call, &mut args) {
+        Ok(injection) => injection,
+        Err(error) => {
+            let explanation = user.explain(&call, &args)?;
+            let denied = explanation
+                .references
+                .iter()
+                .find(|reference| reference.verdict != keyward::Verdict::Granted);
+            return Err(match denied {
+                Some(denied) => {
+                    let variable = denied.location.as_pointer().trim_start_matches('/');
+                    Failure::denied(format!("{variable}: {}", denied.verdict))
+                }
+                None => error.into(),
+            });
+        }
+    };
+    for (name, value) in &args {
+        command.env(name, value.as_str().unwrap_or_default());
+    }
+    injection.wipe(&mut args);
+    Ok(Prepared {
+        command,
+        redactor: injection.into_redactor(),
+    })
+}
+
+pub(crate) fn spawn(command: &mut Command) -> Result<Child, Failure> {
+    command.spawn().map_err(|error| {
+        let name = command.get_program().to_string_lossy();
+        let message = format!("{name}: {error}");
+        match error.kind() {
+            io::ErrorKind::NotFound => Failure::command_not_found(message),
+            _ => Failure::command_not_run(message),
+        }
+    })
+}
+
+/// As a shell has it.
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+    }
+    let code = status.code().unwrap_or(1);
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1))
+}
+
+/// Copies a stream, redacted, as it comes. What is redacted can become more meanwhile.
+pub(crate) fn copy(
+    mut from: impl Read,
+    mut to: impl Write,
+    redactor: impl Fn() -> Arc<Redactor>,
+) -> io::Result<()> {
+    let mut stream = redactor().stream();
+    let mut buffer = Zeroizing::new(vec![0; 64 * 1024]);
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        stream.merge(&redactor());
+        to.write_all(&stream.push(&buffer[..length]))?;
+        to.flush()?;
+    }
+    to.write_all(&stream.finish())?;
+    to.flush()
+}
+
+/// Signals that are meant for the command go to it. Ctrl-C at a terminal reaches it anyway.
+#[cfg(unix)]
+fn forward_signals(child: &Child, at_terminal: bool) -> Result<(), Failure> {
+    use rustix::process::{Pid, Signal, kill_process};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let child = Pid::from_child(child);
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let signal = match signal {
+                SIGINT if at_terminal => continue,
+                SIGINT => Signal::INT,
+                SIGHUP => Signal::HUP,
+                _ => Signal::TERM,
+            };
+            let _ = kill_process(child, signal);
+        }
+    });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn forward_signals(_: &Child, _: bool) -> Result<(), Failure> {
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! The commands about secrets.
+
+use std::{fs, path::Path};
+
+use keyward::{Location, NewSecret, Origin, SecretInfo, SecretPatch, ToolCall, ToolPattern};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    args::{Add, Binding, Explain, Update},
+    env_file::{self, Variable},
+    failure::Failure,
+    input,
+    output::{Output, printable, secret_card, secrets_table, usage_text},
+    place::Opener,
+};
+
+pub(crate) fn add(mut opener: Opener, output: Output, add: Add) -> Result<(), Failure> {
+    if let Some(path) = &add.from_env_file {
+        return add_env_file(opener, output, path, &add.only);
+    }
+    let name = add.name.unwrap_or_default();
+    check(&add.binding)?;
+    // Not with the file open: a person takes time to type.
+    let key = opener.key()?;
+    let mut secret = NewSecret::new(name, opener.input.value()?);
+    let Binding {
+        tool,
+        arg,
+        default,
+        format,
+    } = add.binding;
+    if let Some(tool) = tool {
+        secret = secret.tool_pattern(tool);
+    }
+    if let Some(arg) = arg {
+        secret = secret.location(arg);
+    }
+    if let Some(format) = format {
+        secret = secret.format(format);
+    }
+    let secret = secret.is_default_for_tool(default);
+    let info = opener.open_user_with(&key)?.create(secret)?;
+    output.done(&info, format!("added {}", described(&info)))
+}
+
+fn add_env_file(
+    mut opener: Opener,
+    output: Output,
+    path: &Path,
+    only: &[String],
+) -> Result<(), Failure> {
+    let key = opener.key()?;
+    let text = input::read_file(path)?;
+    let mut variables = env_file::parse(&text)
+        .map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))?;
+    if !only.is_empty() {
+        if let Some(missing) = only
+            .iter()
+            .find(|name| variables.iter().all(|variable| variable.name != **name))
+        {
+            let message = format!(
+                "{}: there is no variable {}",
+                path.display(),
+                printable(missing)
+            );
+            return Err(Failure::invalid(message));
+        }
+        variables.retain(|variable| only.contains(&variable.name));
+    }
+    let names: Vec<String> = variables
+        .iter()
+        .map(|variable| variable.name.clone())
+        .collect();
+    let created = opener.open_user_with(&key)?.batch(|batch| {
+        for Variable { name, value } in variables {
+            batch.create(NewSecret::new(name, value));
+        }
+    });
+    let infos: Vec<SecretInfo> = created
+        .map_err(|error| Failure::of_batch(error, &names))?
+        .into_iter()
+        .flatten()
+        .collect();
+    let count = infos.len();
+    output.answer(&infos, || {
+        format!("{}added {count} secrets\n", secrets_table(&infos))
+    })
+}
+
+pub(crate) fn list(mut opener: Opener, output: Output) -> Result<(), Failure> {
+    let secrets = opener.read_user()?.secrets()?;
+    output.answer(&secrets, || secrets_table(&secrets))
+}
+
+pub(crate) fn show(mut opener: Opener, output: Output, secret: String) -> Result<(), Failure> {
+    let info = opener.read_user()?.secret(secret)?;
+    output.answer(&info, || secret_card(&info))
+}
+
+pub(crate) fn update(mut opener: Opener, output: Output, update: Update) -> Result<(), Failure> {
+    check(&update.binding)?;
+    let key = opener.key()?;
+    let mut patch = SecretPatch::new();
+    if update.value {
+        patch = patch.value(opener.input.value()?);
+    }
+    if let Some(name) = update.name {
+        patch = patch.name(name);
+    }
+    let Binding {
+        tool,
+        arg,
+        default,
+        format,
+    } = update.binding;
+    patch = match (tool, update.no_tool) {
+        (Some(tool), _) => patch.tool_pattern(tool),
+        (None, true) => patch.clear_tool_pattern(),
+        (None, false) => patch,
+    };
+    patch = match (arg, update.no_arg) {
+        (Some(arg), _) => patch.location(arg),
+        (None, true) => patch.clear_location(),
+        (None, false) => patch,
+    };
+    if default || update.no_default {
+        patch = patch.is_default_for_tool(default);
+    }
+    if let Some(format) = format {
+        patch = patch.format(format);
+    }
+    if let Some(revision) = update.if_revision {
+        patch = patch.if_revision(revision);
+    }
+    let info = opener.open_user_with(&key)?.update(update.secret, patch)?;
+    output.done(&info, format!("updated {}", described(&info)))
+}
+
+pub(crate) fn remove(mut opener: Opener, output: Output, secret: String) -> Result<(), Failure> {
+    let user = opener.open_user()?;
+    let info = user.secret(secret)?;
+    user.delete(&info)?;
+    output.done(
+        &json!({"secret_id": info.secret_id}),
+        format!("removed {}", printable(&info.secret_name)),
+    )
+}
+
+pub(crate) fn usage(mut opener: Opener, output: Output) -> Result<(), Failure> {
+    let usage = opener.read_user()?.usage()?;
+    output.answer(
+        &json!({"secrets": usage.secrets, "bytes": usage.bytes}),
+        || usage_text(usage),
+    )
+}
+
+pub(crate) fn explain(
+    mut opener: Opener,
+    output: Output,
+    explain: &Explain,
+) -> Result<(), Failure> {
+    let args = match &explain.args {
+        None => Map::new(),
+        Some(path) => match read_json(path)? {
+            Value::Object(args) => args,
+            _ => {
+                return Err(Failure::invalid(format!(
+                    "{}: arguments are a JSON object",
+                    path.display()
+                )));
+            }
+        },
+    };
+    let schema = match &explain.schema {
+        None => None,
+        Some(path) => Some(read_json(path)?),
+    };
+    let mut call = ToolCall::new(&*explain.tool);
+    if let Some(schema) = &schema {
+        call = call.with_schema(schema);
+    }
+    if explain.workflow {
+        call = call.with_origin(Origin::Workflow);
+    }
+    let explanation = opener.read_user()?.explain(&call, &args)?;
+    output.answer(&explanation, || {
+        explanation
+            .to_string()
+            .lines()
+            .map(|line| printable(line) + "\n")
+            .collect()
+    })
+}
+
+/// Says what is wrong with a binding before a value is asked for.
+fn check(binding: &Binding) -> Result<(), Failure> {
+    if let Some(tool) = &binding.tool {
+        ToolPattern::new(tool)?;
+    }
+    if let Some(arg) = &binding.arg {
+        Location::new(arg)?;
+    }
+    Ok(())
+}
+
+fn described(info: &SecretInfo) -> String {
+    let name = printable(&info.secret_name);
+    match (&info.tool_name, &info.tool_arg) {
+        (None, None) => format!("{name}, bound to nothing"),
+        (tool, arg) => format!(
+            "{name} for {} of {}{}",
+            arg.as_ref()
+                .map_or("any argument".into(), |arg| printable(arg)),
+            tool.as_ref()
+                .map_or("any tool".into(), |tool| printable(tool)),
+            if info.is_default_for_tool {
+                ", by default"
+            } else {
+                ""
+            },
+        ),
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value, Failure> {
+    let text = if path.as_os_str() == "-" {
+        input::read_file(path)?.to_string()
+    } else {
+        fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Failure::invalid(format!("{}: this is no JSON: {place}", path.display()))
+    })
+}

@@ -1,0 +1,19 @@
+//! The Model Context Protocol: secrets between a client and a server.
+//!
+//! [`Filter`] keeps what one session needs: which secrets, what the server listed, and which values it was given so far.
+//! It takes messages in two forms:
+//!
+//! * as they are on the wire, for programs that pass them on (feature `mcp-text`; `keyward mcp` is one): what has to change
+//!   is changed, and every other byte stays;
+//! * as the types of the `rmcp` crate, for runtimes in Rust that have a client of their own (feature `mcp`).
+//!
+//! Neither has input or output of its own, waits, or needs an async runtime.
+
+mod filter;
+mod json;
+#[cfg(feature = "mcp")]
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use self::filter::{ClientMessage, Filter};

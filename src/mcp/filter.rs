@@ -1,0 +1,487 @@
+//! What stands between an MCP client and an MCP server: message by message, without any input or output of its own.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::json::{self, Buffer};
+use crate::{call::ToolCall, error::Error, redact::Redactor, vault::UserVault};
+
+/// Stands between one client and one server of the Model Context Protocol.
+///
+/// It takes the messages as they are on the wire, one JSON text each, and returns what goes on in their place:
+///
+/// * in what a server answers to `tools/list`, the arguments that defaults will fill are taken out of each tool's
+///   `inputSchema`, as by [`UserVault::conceal`];
+/// * into a `tools/call` the secrets are put, as by [`UserVault::inject`], with the tool's schema as the server last
+///   listed it. A tool that is not among those that it listed gets no default; before it has listed any, defaults go in
+///   wherever they match. A call that is denied does not reach the server: the client gets a result with `isError`, in words that
+///   tell no value and not which secrets there are;
+/// * of everything that a server sends, answers, errors, notifications and requests, each string, key and number is
+///   redacted, with every value that was put in so far. Of a message itself, `jsonrpc`, `id` and `method` stay.
+///
+/// All else goes on as it is. A message in which nothing has to change goes on byte for byte, and one in which something
+/// has to, but for just that.
+///
+/// ```
+/// use keyward::{NewSecret, UserId, Vault, mcp::Filter};
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("create_issue", "api_key").default_for_tool())?;
+/// let filter = Filter::new(user);
+///
+/// let call = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"create_issue","arguments":{"title":"x"}}}"#;
+/// let passed = filter.client_message(call);
+/// assert_eq!(
+///     passed.to_server().unwrap(),
+///     br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"create_issue","arguments":{"title":"x","api_key":"lin_api_Zq8wT3vN"}}}"#,
+/// );
+///
+/// let answer = br#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"bad key lin_api_Zq8wT3vN"}]}}"#;
+/// assert_eq!(
+///     *filter.server_message(answer),
+///     *br#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"bad key secret://linear"}]}}"#,
+/// );
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
+/// What to do with a value that the model supplies at a hidden argument is the vault's
+/// [policy](crate::InjectionPolicy); for a client that shows the model what is listed,
+/// [replacing](crate::InjectionPolicy::replace_supplied) it is the one to have.
+pub struct Filter {
+    user: UserVault,
+    server: Option<String>,
+    redactor: Mutex<Arc<Redactor>>,
+    /// What the server listed last, as it was: by name, each tool's input schema.
+    schemas: Mutex<HashMap<String, Arc<Value>>>,
+    /// The ids of `tools/list` requests that are not answered yet.
+    listings: Mutex<HashSet<String>>,
+}
+
+/// What becomes of a message from the client.
+pub struct ClientMessage<'a> {
+    to_server: Option<Passed<'a>>,
+    to_client: Option<Vec<u8>>,
+}
+
+enum Passed<'a> {
+    Unchanged(&'a [u8]),
+    /// It may hold values.
+    Changed(Zeroizing<Vec<u8>>),
+}
+
+impl ClientMessage<'_> {
+    /// What goes to the server, if anything.
+    pub fn to_server(&self) -> Option<&[u8]> {
+        self.to_server.as_ref().map(|passed| match passed {
+            Passed::Unchanged(message) => *message,
+            Passed::Changed(message) => message.as_slice(),
+        })
+    }
+
+    /// What goes back to the client at once: the answer to a call that was denied. It has no end of line.
+    pub fn to_client(&self) -> Option<&[u8]> {
+        self.to_client.as_deref()
+    }
+}
+
+impl fmt::Debug for ClientMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientMessage")
+            .field("goes_on", &self.to_server.is_some())
+            .field("answered", &self.to_client.is_some())
+            .finish()
+    }
+}
+
+impl Filter {
+    /// For one session of a client with a server, with this user's secrets.
+    pub fn new(user: UserVault) -> Filter {
+        Filter {
+            user,
+            server: None,
+            redactor: Mutex::default(),
+            schemas: Mutex::default(),
+            listings: Mutex::default(),
+        }
+    }
+
+    /// Names the server: its tool `create_issue` is then matched as `NAME__create_issue`. What is sent keeps its name.
+    #[must_use]
+    pub fn server(mut self, name: impl Into<String>) -> Filter {
+        self.server = Some(name.into());
+        self
+    }
+
+    /// Also redacts these values: what the server was given otherwise, such as in its environment.
+    #[must_use]
+    pub fn redacting(self, redactor: &Redactor) -> Filter {
+        self.learn(redactor);
+        self
+    }
+
+    /// Whose secrets are put in.
+    pub fn user(&self) -> &UserVault {
+        &self.user
+    }
+
+    /// Finds every value that the server was given so far.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&hold(&self.redactor))
+    }
+
+    /// A message, or a batch of them, from the client.
+    pub fn client_message<'a>(&self, message: &'a [u8]) -> ClientMessage<'a> {
+        let text = String::from_utf8_lossy(message);
+        let at = json::trimmed(&text);
+        let unchanged = || ClientMessage {
+            to_server: Some(Passed::Unchanged(message)),
+            to_client: None,
+        };
+        let Some(batch) = json::elements(&text, at.clone()) else {
+            return match self.request(&text, at.clone()) {
+                Request::Unchanged => unchanged(),
+                Request::Changed(changed) => {
+                    let mut whole = Buffer::default();
+                    whole.push(&text[..at.start]);
+                    whole.push_bytes(&changed);
+                    whole.push(&text[at.end..]);
+                    ClientMessage {
+                        to_server: Some(Passed::Changed(whole.into_bytes())),
+                        to_client: None,
+                    }
+                }
+                Request::Answered(answer) => ClientMessage {
+                    to_server: None,
+                    to_client: answer.map(|answer| answer.to_string().into_bytes()),
+                },
+            };
+        };
+        self.batch(&text, at, &batch).unwrap_or_else(unchanged)
+    }
+
+    /// A message, or a batch of them, from the server.
+    pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
+        let redactor = self.redactor();
+        let text = String::from_utf8_lossy(message);
+        let at = json::trimmed(&text);
+        let messages = match json::elements(&text, at.clone()) {
+            Some(batch) if batch.iter().all(|at| text[at.clone()].starts_with('{')) => batch,
+            _ if json::members(&text, at.clone()).is_some() => vec![at],
+            // Not a message: some programs write what they please there.
+            _ => return redactor.redact_bytes(message),
+        };
+        let mut changed = String::new();
+        let mut done = 0;
+        for at in messages {
+            if let Some(new) = self.answer(&text, at.clone(), &redactor) {
+                changed.push_str(&text[done..at.start]);
+                changed.push_str(&new);
+                done = at.end;
+            }
+        }
+        if done == 0 {
+            return Cow::Borrowed(message);
+        }
+        changed.push_str(&text[done..]);
+        Cow::Owned(changed.into_bytes())
+    }
+
+    /// `None` if every message of the batch goes on as it is.
+    fn batch(
+        &self,
+        text: &str,
+        at: Range<usize>,
+        batch: &[Range<usize>],
+    ) -> Option<ClientMessage<'static>> {
+        let requests: Vec<Request> = batch
+            .iter()
+            .map(|at| self.request(text, at.clone()))
+            .collect();
+        if requests
+            .iter()
+            .all(|request| matches!(request, Request::Unchanged))
+        {
+            return None;
+        }
+        let mut whole = Buffer::default();
+        let mut answers = Vec::new();
+        let mut goes_on = 0;
+        whole.push(&text[..at.start]);
+        for (request, at) in requests.into_iter().zip(batch) {
+            if let Request::Answered(answer) = request {
+                answers.extend(answer);
+                continue;
+            }
+            whole.push(if goes_on == 0 { "[" } else { "," });
+            goes_on += 1;
+            match request {
+                Request::Changed(changed) => whole.push_bytes(&changed),
+                _ => whole.push(&text[at.clone()]),
+            }
+        }
+        whole.push("]");
+        whole.push(&text[at.end..]);
+        Some(ClientMessage {
+            to_server: (goes_on > 0).then(|| Passed::Changed(whole.into_bytes())),
+            to_client: (!answers.is_empty()).then(|| json!(answers).to_string().into_bytes()),
+        })
+    }
+
+    fn request(&self, text: &str, at: Range<usize>) -> Request {
+        let Some(message) = json::members(text, at.clone()) else {
+            return Request::Unchanged;
+        };
+        let id = json::find(&message, "id").and_then(|at| json::parse(text, at));
+        let method = json::find(&message, "method").and_then(|at| json::parse(text, at));
+        match method.as_ref().and_then(Value::as_str) {
+            Some("tools/list") => {
+                if let Some(id) = &id {
+                    hold(&self.listings).insert(id_key(id));
+                }
+                Request::Unchanged
+            }
+            Some("tools/call") => {
+                let params = json::find(&message, "params");
+                match params.map_or(Ok(None), |params| self.call(text, &at, params)) {
+                    Ok(None) => Request::Unchanged,
+                    Ok(Some(changed)) => Request::Changed(changed),
+                    Err(refusal) => Request::Answered(id.map(|id| tool_error(&id, &refusal))),
+                }
+            }
+            _ => Request::Unchanged,
+        }
+    }
+
+    /// A call with its secrets; `None` if it goes on as it is.
+    fn call(
+        &self,
+        text: &str,
+        message: &Range<usize>,
+        params: Range<usize>,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
+        let Some(members) = json::members(text, params) else {
+            return Ok(None);
+        };
+        let name = json::find(&members, "name").and_then(|at| json::parse(text, at));
+        let (Some(Value::String(name)), Some(last)) = (name, members.last()) else {
+            return Ok(None);
+        };
+        let place = json::find(&members, "arguments");
+        let mut args = match place.clone().map(|at| json::parse(text, at)) {
+            None | Some(Some(Value::Null)) => Map::new(),
+            Some(Some(Value::Object(args))) => args,
+            Some(Some(_)) => return Ok(None),
+            Some(None) => return Err("the arguments are nested too deep".to_owned()),
+        };
+        let schema = self.schema(&name);
+        let mut call = ToolCall::new(self.matched_name(&name));
+        if let Some(schema) = &schema {
+            call = call.with_schema(schema);
+        }
+        let injection = self
+            .user
+            .inject(&call, &mut args)
+            .map_err(|error| refusal(&error))?;
+        if injection.filled().is_empty() {
+            return Ok(None);
+        }
+        // Before the server can have any of it.
+        self.learn(injection.redactor());
+        let mut args = Value::Object(args);
+        let mut changed = Buffer::default();
+        if let Some(at) = place {
+            changed.push(&text[message.start..at.start]);
+            json::rewrite(text, at.clone(), &args, &mut changed);
+            changed.push(&text[at.end..message.end]);
+        } else {
+            changed.push(&text[message.start..last.at.end]);
+            changed.push(",\"arguments\":");
+            changed.push_json(&args);
+            changed.push(&text[last.at.end..message.end]);
+        }
+        if let Value::Object(args) = &mut args {
+            injection.wipe(args);
+        }
+        Ok(Some(changed.into_bytes()))
+    }
+
+    /// What a message of the server becomes; `None` if it stays as it is.
+    fn answer(&self, text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
+        let members = json::members(text, at.clone())?;
+        let listed = self.listed(text, &members);
+        let concealed = listed
+            .map(|result| self.conceal(text, result))
+            .unwrap_or_default();
+        let concealed = splice(text, at.clone(), &concealed);
+        let whole = concealed
+            .as_ref()
+            .map_or(at, |concealed| 0..concealed.len());
+        let text = concealed.as_deref().unwrap_or(text);
+        redact(text, whole, redactor).or(concealed)
+    }
+
+    /// Where the result of a `tools/list` is, if this is one.
+    fn listed(&self, text: &str, members: &[json::Member<'_>]) -> Option<Range<usize>> {
+        let mut listings = hold(&self.listings);
+        if listings.is_empty() || json::find(members, "method").is_some() {
+            return None;
+        }
+        let id = json::parse(text, json::find(members, "id")?)?;
+        listings.take(&id_key(&id))?;
+        json::find(members, "result")
+    }
+
+    /// What becomes of the schemas in a list of tools: where they are, and what to put there.
+    fn conceal(&self, text: &str, result: Range<usize>) -> Vec<(Range<usize>, Vec<u8>)> {
+        let mut changes = Vec::new();
+        let tools = json::members(text, result)
+            .and_then(|result| json::elements(text, json::find(&result, "tools")?))
+            .unwrap_or_default();
+        for tool in tools {
+            let Some(tool) = json::members(text, tool) else {
+                continue;
+            };
+            let name = json::find(&tool, "name").and_then(|at| json::parse(text, at));
+            let (Some(Value::String(name)), Some(at)) = (name, json::find(&tool, "inputSchema"))
+            else {
+                continue;
+            };
+            let Some(schema) = json::parse(text, at.clone()) else {
+                continue;
+            };
+            let mut shown = schema.clone();
+            // A vault that is locked, or worse, hides nothing: then nothing is put in either.
+            let report = self.user.conceal(&self.matched_name(&name), &mut shown);
+            if report.is_ok() && shown != schema {
+                let mut rewritten = Buffer::default();
+                json::rewrite(text, at.clone(), &shown, &mut rewritten);
+                changes.push((at, rewritten.into_bytes().to_vec()));
+            }
+            self.remember(name, schema);
+        }
+        changes
+    }
+
+    /// What decides where a default may go. A tool that the server has not listed, among those that it has, declares
+    /// nothing: a model that makes up a tool's name gets no secret sent there. Before there is any list, nothing is known.
+    pub(super) fn schema(&self, tool: &str) -> Option<Arc<Value>> {
+        let schemas = hold(&self.schemas);
+        if schemas.is_empty() {
+            return None;
+        }
+        let nothing = || Arc::new(json!({"properties": {}, "additionalProperties": false}));
+        Some(schemas.get(tool).map_or_else(nothing, Arc::clone))
+    }
+
+    pub(super) fn remember(&self, tool: String, schema: Value) {
+        hold(&self.schemas).insert(tool, Arc::new(schema));
+    }
+
+    pub(super) fn matched_name(&self, tool: &str) -> String {
+        match &self.server {
+            Some(server) => format!("{server}__{tool}"),
+            None => tool.to_owned(),
+        }
+    }
+
+    pub(super) fn learn(&self, redactor: &Redactor) {
+        let mut known = hold(&self.redactor);
+        let mut merged = Redactor::clone(&known);
+        merged.merge(redactor);
+        // A conversation gives the same values over and over: the index of those that are known stays.
+        if merged.len() > known.len() {
+            *known = Arc::new(merged);
+        }
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filter")
+            .field("user", &self.user)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Request {
+    Unchanged,
+    Changed(Zeroizing<Vec<u8>>),
+    /// Not for the server; `None` if nobody waits for an answer.
+    Answered(Option<Value>),
+}
+
+/// Says to the model what it can do about it: the words of the error have no value, and are the same whether a secret
+/// exists or not.
+pub(super) fn refusal(error: &Error) -> String {
+    format!("the tool was not called: {error}")
+}
+
+fn tool_error(id: &Value, text: &str) -> Value {
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "result": {"content": [{"type": "text", "text": text}], "isError": true},
+    })
+}
+
+/// The same for an id however its number is written.
+fn id_key(id: &Value) -> String {
+    match id.as_f64() {
+        Some(number) => number.to_string(),
+        None => id.to_string(),
+    }
+}
+
+/// A message with some of it replaced; `None` if nothing is.
+fn splice(text: &str, at: Range<usize>, changes: &[(Range<usize>, Vec<u8>)]) -> Option<String> {
+    if changes.is_empty() {
+        return None;
+    }
+    let mut whole = String::with_capacity(at.len());
+    let mut done = at.start;
+    for (place, new) in changes {
+        whole.push_str(&text[done..place.start]);
+        whole.push_str(&String::from_utf8_lossy(new));
+        done = place.end;
+    }
+    whole.push_str(&text[done..at.end]);
+    Some(whole)
+}
+
+/// A message with its content redacted: what says which message it is stays, so that it arrives.
+fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
+    if redactor.is_empty() {
+        return None;
+    }
+    let mut whole = String::new();
+    let mut done = at.start;
+    for member in json::members(text, at.clone())? {
+        if matches!(&*member.key, "jsonrpc" | "id" | "method") {
+            continue;
+        }
+        if let Some(redacted) = json::redact(text, member.value.clone(), redactor) {
+            whole.push_str(&text[done..member.value.start]);
+            whole.push_str(&redacted);
+            done = member.value.end;
+        }
+    }
+    if done == at.start {
+        return None;
+    }
+    whole.push_str(&text[done..at.end]);
+    Some(whole)
+}
+
+/// What is under these locks is whole whatever happens to who holds them.
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

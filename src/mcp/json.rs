@@ -1,0 +1,447 @@
+//! JSON text that is changed in places and otherwise left as it is, byte for byte.
+//!
+//! A message that is passed on must not lose what a parsed form does not hold: the order of members, digits of numbers,
+//! escapes, members that come twice, surrogates without their other half. So text stays text: what has to be known is
+//! found by its place, and what has to change is put there.
+//!
+//! What is read here is a superset of JSON: whether a message is well-formed is for its receiver to judge. Where a key
+//! comes twice, the last one counts, as almost every parser has it.
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    io::{self, Write},
+    ops::Range,
+};
+
+use serde_json::{Map, Number, Value};
+use zeroize::Zeroizing;
+
+use crate::redact::Redactor;
+
+/// As deep may values lie in one another where they are parsed: as deep as `serde_json` goes.
+const DEPTH: usize = 128;
+
+/// A member of an object, by its place in the text.
+pub(super) struct Member<'t> {
+    pub(super) key: Cow<'t, str>,
+    /// From the key's first quote to the end of the value.
+    pub(super) at: Range<usize>,
+    pub(super) value: Range<usize>,
+}
+
+/// The members of the object that is at this place; `None` if there is none.
+pub(super) fn members(text: &str, at: Range<usize>) -> Option<Vec<Member<'_>>> {
+    let mut members = Vec::new();
+    items(text, at, b'{', b'}', |start| {
+        let key_end = string_end(text, start)?;
+        let colon = skip_space(text, key_end);
+        if byte(text, colon) != Some(b':') {
+            return None;
+        }
+        let value_start = skip_space(text, colon + 1);
+        let end = value_end(text, value_start)?;
+        members.push(Member {
+            key: unescape(&text[start + 1..key_end - 1]),
+            at: start..end,
+            value: value_start..end,
+        });
+        Some(end)
+    })?;
+    Some(members)
+}
+
+/// The elements of the array that is at this place; `None` if there is none.
+pub(super) fn elements(text: &str, at: Range<usize>) -> Option<Vec<Range<usize>>> {
+    let mut elements = Vec::new();
+    items(text, at, b'[', b']', |start| {
+        let end = value_end(text, start)?;
+        elements.push(start..end);
+        Some(end)
+    })?;
+    Some(elements)
+}
+
+/// The place of the value of the last member with this key.
+pub(super) fn find(members: &[Member<'_>], key: &str) -> Option<Range<usize>> {
+    let last = members.iter().rev().find(|member| member.key == key)?;
+    Some(last.value.clone())
+}
+
+/// What a message is, without the space around it.
+pub(super) fn trimmed(text: &str) -> Range<usize> {
+    let start = skip_space(text, 0);
+    start..text.trim_end_matches(is_space_char).len().max(start)
+}
+
+/// The value at this place; `None` if there is none, or it is nested too deep.
+pub(super) fn parse(text: &str, at: Range<usize>) -> Option<Value> {
+    parse_within(text, at, DEPTH)
+}
+
+fn parse_within(text: &str, at: Range<usize>, depth: usize) -> Option<Value> {
+    let raw = &text[at.clone()];
+    Some(match raw.as_bytes().first()? {
+        b'{' => {
+            let depth = depth.checked_sub(1)?;
+            let mut map = Map::new();
+            for member in members(text, at)? {
+                let value = parse_within(text, member.value, depth)?;
+                map.insert(member.key.into_owned(), value);
+            }
+            Value::Object(map)
+        }
+        b'[' => {
+            let depth = depth.checked_sub(1)?;
+            let elements = elements(text, at)?;
+            let values = elements.into_iter().map(|at| parse_within(text, at, depth));
+            Value::Array(values.collect::<Option<_>>()?)
+        }
+        b'"' => Value::String(unescape(raw.get(1..raw.len() - 1)?).into_owned()),
+        _ => match raw {
+            "null" => Value::Null,
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            // Beyond what a number of serde_json holds, such as `1e400`: not zero, but nothing that a schema or a secret
+            // has to do with.
+            number => {
+                Value::Number(serde_json::from_str(number).unwrap_or_else(|_| Number::from(0)))
+            }
+        },
+    })
+}
+
+/// Writes the value at this place with `new` in its stead, as far as it is another: what is the same keeps its form.
+pub(super) fn rewrite(text: &str, at: Range<usize>, new: &Value, out: &mut Buffer) {
+    match new {
+        Value::Object(map) => {
+            if let Some(members) = members(text, at.clone()) {
+                return rewrite_object(text, at, &members, map, out);
+            }
+        }
+        Value::Array(values) => {
+            if let Some(elements) = elements(text, at.clone())
+                && elements.len() == values.len()
+            {
+                let mut done = at.start;
+                for (element, value) in elements.into_iter().zip(values) {
+                    out.push(&text[done..element.start]);
+                    done = element.end;
+                    rewrite(text, element, value, out);
+                }
+                return out.push(&text[done..at.end]);
+            }
+        }
+        scalar => {
+            if parse(text, at.clone()).as_ref() == Some(scalar) {
+                return out.push(&text[at]);
+            }
+        }
+    }
+    out.push_json(new);
+}
+
+fn rewrite_object(
+    text: &str,
+    at: Range<usize>,
+    members: &[Member<'_>],
+    map: &Map<String, Value>,
+    out: &mut Buffer,
+) {
+    // What stands before a member: the brace before the first one, else a comma, each with the space around it.
+    let mut before = members
+        .first()
+        .map_or(at.start..at.start + 1, |first| at.start..first.at.start);
+    out.push(&text[before.clone()]);
+    let mut is_first = true;
+    let mut last_end = before.end;
+    for (index, member) in members.iter().enumerate() {
+        if index > 0 {
+            before = last_end..member.at.start;
+        }
+        last_end = member.at.end;
+        let Some(value) = map.get(&*member.key) else {
+            continue;
+        };
+        if !is_first {
+            out.push(&text[before.clone()]);
+        }
+        is_first = false;
+        out.push(&text[member.at.start..member.value.start]);
+        rewrite(text, member.value.clone(), value, out);
+    }
+    let known: HashSet<&str> = members.iter().map(|member| &*member.key).collect();
+    for (key, value) in map.iter().filter(|(key, _)| !known.contains(key.as_str())) {
+        if !is_first {
+            out.push(",");
+        }
+        is_first = false;
+        out.push_json(key);
+        out.push(":");
+        out.push_json(value);
+    }
+    out.push(&text[last_end..at.end]);
+}
+
+/// The text at this place with every string, key and number redacted; `None` if there is nothing to redact.
+pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
+    let redacted = redact_tokens(text, at.clone(), redactor)?;
+    if !redacted.keys {
+        return Some(redacted.text);
+    }
+    // Two keys can become the same. Only the parsed form knows which ones an object has.
+    let Some(mut value) = parse(text, at.clone()) else {
+        return Some(redacted.text);
+    };
+    redactor.redact_json(&mut value);
+    let mut renamed = Buffer::default();
+    rewrite(text, at, &value, &mut renamed);
+    let renamed = renamed.into_text();
+    let whole = 0..renamed.len();
+    let again = redact_tokens(&renamed, whole, redactor).map(|redacted| redacted.text);
+    Some(again.unwrap_or_else(|| renamed.to_string()))
+}
+
+struct Redacted {
+    text: String,
+    /// Whether a key was among it.
+    keys: bool,
+}
+
+fn redact_tokens(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<Redacted> {
+    let mut redacted = Redacted {
+        text: String::new(),
+        keys: false,
+    };
+    let (mut done, mut next) = (at.start, at.start);
+    while next < at.end {
+        let start = next;
+        let first = text.as_bytes()[start];
+        let content = if first == b'"' {
+            let end = string_end(text, start).filter(|&end| end <= at.end);
+            next = end.unwrap_or(at.end);
+            unescape(&text[start + 1..end.map_or(at.end, |end| end - 1)])
+        } else if is_structure(first) {
+            next += 1;
+            continue;
+        } else {
+            next = scalar_end(text, start).min(at.end);
+            if !matches!(first, b'-' | b'0'..=b'9') {
+                continue;
+            }
+            Cow::Borrowed(&text[start..next])
+        };
+        if let Cow::Owned(found) = redactor.redact(&content) {
+            redacted.text.push_str(&text[done..start]);
+            redacted.text.push_str(&Value::String(found).to_string());
+            redacted.keys |= byte(text, skip_space(text, next)) == Some(b':');
+            done = next;
+        }
+    }
+    if done == at.start {
+        return None;
+    }
+    redacted.text.push_str(&text[done..at.end]);
+    Some(redacted)
+}
+
+/// Text that may hold a value: wiped when dropped, and whenever it moves because it grows.
+#[derive(Default)]
+pub(super) struct Buffer(Zeroizing<Vec<u8>>);
+
+impl Buffer {
+    pub(super) fn push(&mut self, text: &str) {
+        self.push_bytes(text.as_bytes());
+    }
+
+    pub(super) fn push_json(&mut self, value: &impl serde::Serialize) {
+        serde_json::to_writer(self, value).expect("a JSON value is written to memory");
+    }
+
+    pub(super) fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
+
+    fn into_text(mut self) -> Zeroizing<String> {
+        let bytes = std::mem::take(&mut *self.0);
+        Zeroizing::new(String::from_utf8(bytes).expect("text was put together from text"))
+    }
+
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push_bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Goes through what is between `open` and `close`, and separated by commas. `item` takes where an item begins, and
+/// returns where it ends.
+fn items(
+    text: &str,
+    at: Range<usize>,
+    open: u8,
+    close: u8,
+    mut item: impl FnMut(usize) -> Option<usize>,
+) -> Option<()> {
+    if byte(text, at.start) != Some(open) {
+        return None;
+    }
+    let mut next = skip_space(text, at.start + 1);
+    if byte(text, next) == Some(close) {
+        return (next + 1 == at.end).then_some(());
+    }
+    loop {
+        next = skip_space(text, item(next)?);
+        let separator = byte(text, next)?;
+        if separator == close {
+            return (next + 1 == at.end).then_some(());
+        }
+        if separator != b',' {
+            return None;
+        }
+        next = skip_space(text, next + 1);
+    }
+}
+
+/// The end of the value that begins here. Not by recursion: it may be nested without end.
+fn value_end(text: &str, start: usize) -> Option<usize> {
+    match byte(text, start)? {
+        b'"' => string_end(text, start),
+        b'{' | b'[' => {
+            let mut depth = 0_usize;
+            let mut at = start;
+            loop {
+                match byte(text, at)? {
+                    b'"' => at = string_end(text, at)?,
+                    b'{' | b'[' => {
+                        depth += 1;
+                        at += 1;
+                    }
+                    b'}' | b']' => {
+                        depth -= 1;
+                        at += 1;
+                        if depth == 0 {
+                            return Some(at);
+                        }
+                    }
+                    _ => at += 1,
+                }
+            }
+        }
+        _ => {
+            let end = scalar_end(text, start);
+            (end > start).then_some(end)
+        }
+    }
+}
+
+/// Behind the last quote of the string that begins here.
+fn string_end(text: &str, start: usize) -> Option<usize> {
+    if byte(text, start) != Some(b'"') {
+        return None;
+    }
+    let mut at = start + 1;
+    loop {
+        match byte(text, at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The end of a number, a literal, or whatever stands there.
+fn scalar_end(text: &str, start: usize) -> usize {
+    let rest = &text.as_bytes()[start..];
+    let length = rest
+        .iter()
+        .position(|&byte| byte == b'"' || is_structure(byte));
+    start + length.unwrap_or(rest.len())
+}
+
+fn skip_space(text: &str, start: usize) -> usize {
+    let rest = &text.as_bytes()[start.min(text.len())..];
+    let length = rest
+        .iter()
+        .position(|&byte| !is_space_char(char::from(byte)));
+    start + length.unwrap_or(rest.len())
+}
+
+fn byte(text: &str, at: usize) -> Option<u8> {
+    text.as_bytes().get(at).copied()
+}
+
+fn is_structure(byte: u8) -> bool {
+    matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':') || is_space_char(char::from(byte))
+}
+
+fn is_space_char(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+/// What the content of a JSON string stands for. Half a surrogate pair becomes U+FFFD.
+fn unescape(content: &str) -> Cow<'_, str> {
+    if !content.contains('\\') {
+        return Cow::Borrowed(content);
+    }
+    let mut text = String::with_capacity(content.len());
+    let mut rest = content;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let mut chars = rest[at + 1..].chars();
+        let escape = chars.next();
+        rest = chars.as_str();
+        match escape {
+            Some('b') => text.push('\u{8}'),
+            Some('f') => text.push('\u{c}'),
+            Some('n') => text.push('\n'),
+            Some('r') => text.push('\r'),
+            Some('t') => text.push('\t'),
+            Some('u') => {
+                let (c, after) = unescape_unicode(rest);
+                text.push(c);
+                rest = after;
+            }
+            Some(c) => text.push(c),
+            None => {}
+        }
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
+}
+
+/// What follows `\u`: the character, and the text behind it.
+fn unescape_unicode(rest: &str) -> (char, &str) {
+    let unit = |text: &str| u32::from_str_radix(text.get(..4)?, 16).ok();
+    let Some(first) = unit(rest) else {
+        return (char::REPLACEMENT_CHARACTER, rest);
+    };
+    let rest = &rest[4..];
+    if let Some(c) = char::from_u32(first) {
+        return (c, rest);
+    }
+    let second = rest.strip_prefix("\\u").and_then(unit);
+    match second {
+        Some(second @ 0xdc00..=0xdfff) if first < 0xdc00 => {
+            let c = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+            let c = char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER);
+            (c, &rest[6..])
+        }
+        _ => (char::REPLACEMENT_CHARACTER, rest),
+    }
+}

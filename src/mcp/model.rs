@@ -1,0 +1,127 @@
+//! The filter on the types of the `rmcp` crate.
+
+use std::sync::Arc;
+
+use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ListToolsResult};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Filter, filter::refusal};
+use crate::{
+    call::ToolCall,
+    conceal::Concealment,
+    error::{Error, ErrorKind},
+    inject::Injection,
+};
+
+/// For runtimes that have an MCP client in Rust.
+///
+/// ```
+/// use keyward::{NewSecret, UserId, Vault, mcp::Filter};
+/// use rmcp::model::{CallToolRequestParams, CallToolResult, ListToolsResult};
+/// use serde_json::{from_value, json};
+///
+/// let user = Vault::in_memory()?.user(UserId::LOCAL);
+/// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("linear__*", "api_key").default_for_tool())?;
+/// let filter = Filter::new(user).server("linear");
+///
+/// // What the server listed, before the model sees it.
+/// let schema = json!({"type": "object", "properties": {"title": {"type": "string"}, "api_key": {"type": "string"}}});
+/// let mut listed: ListToolsResult =
+///     from_value(json!({"tools": [{"name": "create_issue", "inputSchema": schema}]})).unwrap();
+/// filter.conceal_tools(&mut listed)?;
+/// assert!(!listed.tools[0].input_schema["properties"].as_object().unwrap().contains_key("api_key"));
+///
+/// // What the model calls, before it goes to the server.
+/// let mut call: CallToolRequestParams =
+///     from_value(json!({"name": "create_issue", "arguments": {"title": "Login fails"}})).unwrap();
+/// let injection = match filter.inject_call(&mut call) {
+///     Ok(injection) => injection,
+///     Err(error) => panic!("the model gets {:?}", Filter::refused_call(&error)),
+/// };
+/// assert_eq!(call.arguments.as_ref().unwrap()["api_key"], "lin_api_Zq8wT3vN");
+///
+/// // What the server answered, before the model sees it; the arguments, before they are recorded.
+/// let result: CallToolResult =
+///     from_value(json!({"content": [{"type": "text", "text": "401: bad key lin_api_Zq8wT3vN"}]})).unwrap();
+/// let result = filter.redact(result)?;
+/// assert_eq!(result.content[0].as_text().unwrap().text, "401: bad key secret://linear");
+/// injection.wipe(call.arguments.as_mut().unwrap());
+/// assert!(!call.arguments.unwrap().contains_key("api_key"));
+/// # Ok::<(), keyward::Error>(())
+/// ```
+impl Filter {
+    /// Takes the arguments that defaults will fill out of each tool's schema, and remembers the schemas as they were, for
+    /// [`inject_call`](Filter::inject_call). Returns what was done to each tool, in their order.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`. The tools before the one that failed have been concealed then.
+    pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
+        let mut reports = Vec::with_capacity(listed.tools.len());
+        for tool in &mut listed.tools {
+            let schema = Value::Object((*tool.input_schema).clone());
+            let mut shown = schema.clone();
+            let name = self.matched_name(&tool.name);
+            reports.push(self.user().conceal(&name, &mut shown)?);
+            if let Value::Object(shown) = shown {
+                tool.input_schema = Arc::new(shown);
+            }
+            self.remember(tool.name.to_string(), schema);
+        }
+        Ok(reports)
+    }
+
+    /// Puts the right secrets into a call's arguments, as [`UserVault::inject`](crate::UserVault::inject) does. From now on
+    /// [`redact`](Filter::redact) finds them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`UserVault::inject`](crate::UserVault::inject): the call is then as it was, and must not be sent. See
+    /// [`refused_call`](Filter::refused_call).
+    pub fn inject_call(&self, call: &mut CallToolRequestParams) -> Result<Injection, Error> {
+        let schema = self.schema(&call.name);
+        let mut tool = ToolCall::new(self.matched_name(&call.name));
+        if let Some(schema) = &schema {
+            tool = tool.with_schema(schema);
+        }
+        let had_arguments = call.arguments.is_some();
+        let args = call.arguments.get_or_insert_default();
+        let injection = self.user().inject(&tool, args);
+        if !had_arguments && args.is_empty() {
+            call.arguments = None;
+        }
+        let injection = injection?;
+        self.learn(injection.redactor());
+        Ok(injection)
+    }
+
+    /// What the model gets in place of a result when a call was not sent: an error that it can understand, without a value,
+    /// and the same whether a secret exists or not.
+    pub fn refused_call(error: &Error) -> CallToolResult {
+        CallToolResult::error(vec![ContentBlock::text(refusal(error))])
+    }
+
+    /// Redacts whatever a server sends: a result, an error, a notification, a request; in all its strings and keys, with
+    /// every value that was put in so far.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if a value stands where the type cannot hold a reference, such as a number. The message is gone then.
+    pub fn redact<T: Serialize + DeserializeOwned>(&self, message: T) -> Result<T, Error> {
+        let redactor = self.redactor();
+        if redactor.is_empty() {
+            return Ok(message);
+        }
+        // The source of such an error can quote the message.
+        let unsupported = |_| {
+            let message =
+                "a value stands where this message has no room for a reference: drop the message";
+            Error::new(ErrorKind::Unsupported, message)
+        };
+        let mut json = serde_json::to_value(&message).map_err(unsupported)?;
+        drop(message);
+        redactor.redact_json(&mut json);
+        serde_json::from_value(json).map_err(unsupported)
+    }
+}

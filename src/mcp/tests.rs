@@ -1,0 +1,260 @@
+//! The filter's promises, against the parsed forms.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::{Filter, json as text};
+use crate::{InjectionPolicy, NewSecret, Redactor, SecretValue, UserId, UserVault, Vault, redact};
+
+const KEY: &str = "lin_api_Zq8\"wT3vN";
+
+fn user() -> UserVault {
+    let policy = InjectionPolicy::default().replace_supplied();
+    let vault = Vault::builder()
+        .injection_policy(policy)
+        .in_memory()
+        .unwrap();
+    let user = vault.user(UserId::LOCAL);
+    let linear = NewSecret::new("linear", KEY).bind("srv__create_issue", "api_key");
+    user.create(linear.default_for_tool()).unwrap();
+    let header = NewSecret::new("header", "4QvT9sLm").bind("srv__fetch", "/headers/Authorization");
+    user.create(header.format("Bearer {}").default_for_tool())
+        .unwrap();
+    user
+}
+
+fn filter() -> Filter {
+    Filter::new(user()).server("srv")
+}
+
+fn to_server(filter: &Filter, message: &str) -> String {
+    let passed = filter.client_message(message.as_bytes());
+    String::from_utf8(passed.to_server().unwrap().to_vec()).unwrap()
+}
+
+fn to_client(filter: &Filter, message: &str) -> String {
+    String::from_utf8(filter.server_message(message.as_bytes()).into_owned()).unwrap()
+}
+
+#[test]
+fn what_needs_no_change_goes_on_byte_for_byte() {
+    let filter = filter();
+    let messages = [
+        "",
+        "\n",
+        "no JSON at all\r\n",
+        "{\"unknown\": [1.0e+2, 12345678901234567890123, \"\\ud800\"] , \"a\":1,\"a\":2 }\n",
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"other","arguments":{"x":1.10}}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_issue","arguments":"text"}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"ping"} , {"jsonrpc":"2.0","id":2,"result":{}}]"#,
+        "{\"unfinished\": ",
+        "[}",
+        "\"",
+    ];
+    for message in messages {
+        assert_eq!(to_server(&filter, message), message);
+        assert_eq!(to_client(&filter, message), message);
+    }
+    let no_text = b"{\"x\": \"\xff\"}";
+    assert_eq!(filter.client_message(no_text).to_server().unwrap(), no_text);
+    assert_eq!(*filter.server_message(no_text), *no_text);
+}
+
+#[test]
+fn a_call_gets_its_secret_and_nothing_else_changes() {
+    let filter = filter();
+    let escaped = &json!(KEY).to_string();
+    let cases = [
+        (
+            r#"{ "id":"a", "method":"tools/call", "params":{"name":"create_issue","arguments":{"z":1.10,"b":12345678901234567890123,"a":"\u00e9\ud800"},"_meta":{"progressToken":1}}, "x":1e400 }"#,
+            r#"{ "id":"a", "method":"tools/call", "params":{"name":"create_issue","arguments":{"z":1.10,"b":12345678901234567890123,"a":"\u00e9\ud800","api_key":KEY},"_meta":{"progressToken":1}}, "x":1e400 }"#,
+        ),
+        (
+            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue"}}"#,
+            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":KEY}}}"#,
+        ),
+        (
+            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{ }}}"#,
+            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":KEY }}}"#,
+        ),
+        // Whichever of the two the server would take.
+        (
+            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":"mine", "api_key":"yours"}}}"#,
+            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":KEY, "api_key":KEY}}}"#,
+        ),
+        (
+            r#"{"id":1,"method":"tools/call","params":{"name":"fetch","arguments":{"headers" : {"A": 1}, "url":"x"}}}"#,
+            r#"{"id":1,"method":"tools/call","params":{"name":"fetch","arguments":{"headers" : {"A": 1,"Authorization":"Bearer 4QvT9sLm"}, "url":"x"}}}"#,
+        ),
+        (
+            r#"[{"id":1,"method":"ping"} , {"id":2,"method":"tools/call","params":{"name":"create_issue","arguments":null}}]"#,
+            r#"[{"id":1,"method":"ping"},{"id":2,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":KEY}}}]"#,
+        ),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(
+            to_server(&filter, message),
+            expected.replace("KEY", escaped)
+        );
+    }
+}
+
+#[test]
+fn a_denied_call_is_answered_in_the_same_words_whether_the_secret_exists_or_not() {
+    let filter = filter();
+    let answer = |secret: &str| {
+        let message = format!(
+            r#"{{"id":"q","method":"tools/call","params":{{"name":"send","arguments":{{"body":"secret://{secret}"}}}}}}"#
+        );
+        let passed = filter.client_message(message.as_bytes());
+        assert_eq!(passed.to_server(), None);
+        let answer: Value = serde_json::from_slice(passed.to_client().unwrap()).unwrap();
+        assert_eq!(answer["id"], "q");
+        assert_eq!(answer["result"]["isError"], true);
+        answer["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(answer("linear"), answer("nosuch"));
+
+    let mut deep = "[".repeat(200);
+    deep.push_str(&"]".repeat(200));
+    let message = format!(
+        r#"[{{"id":1,"method":"ping"}},{{"id":2,"method":"tools/call","params":{{"name":"create_issue","arguments":{{"x":{deep}}}}}}}]"#
+    );
+    let passed = filter.client_message(message.as_bytes());
+    assert_eq!(
+        passed.to_server().unwrap(),
+        br#"[{"id":1,"method":"ping"}]"#
+    );
+    assert!(passed.to_client().unwrap().starts_with(b"[{"));
+}
+
+#[test]
+fn listed_tools_hide_what_is_filled_and_the_original_schema_decides_over_calls() {
+    let filter = filter();
+    assert!(
+        filter
+            .client_message(br#"{"id":1,"method":"tools/list"}"#)
+            .to_server()
+            .is_some()
+    );
+    let listing = r#"{"jsonrpc":"2.0","result": {"tools":[{"name":"create_issue","inputSchema":{"type":"object","properties":{"z":{"type":"string"},"api_key":{"type":"string"},"a":{"minimum":1.0}},"required":["z", "api_key"],"x-y":1e2},"annotations":{"k":1}},{"name":"fetch","inputSchema":{"type":"object","properties":{}}}],"nextCursor":"c"},"id":1.0}"#;
+    let shown = to_client(&filter, listing);
+    let expected = listing
+        .replace(r#","api_key":{"type":"string"}"#, "")
+        .replace(r#""required":["z", "api_key"]"#, r#""required":["z"]"#);
+    assert_eq!(shown, expected);
+    // The answer to something else looks the same and is none.
+    assert_eq!(to_client(&filter, listing), listing);
+
+    // `fetch` does not declare the header, so it does not get one.
+    let call =
+        r#"{"id":2,"method":"tools/call","params":{"name":"fetch","arguments":{"url":"x"}}}"#;
+    assert_eq!(to_server(&filter, call), call);
+    // Nor does a tool that there is not.
+    let fetch = NewSecret::new("any", "Zc81bKxE").bind("srv__*", "api_key");
+    filter.user().create(fetch.default_for_tool()).unwrap();
+    let call = r#"{"id":2,"method":"tools/call","params":{"name":"made_up","arguments":{}}}"#;
+    assert_eq!(to_server(&filter, call), call);
+}
+
+#[test]
+fn whatever_the_server_sends_is_redacted() {
+    let filter = filter();
+    to_server(
+        &filter,
+        r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{}}}"#,
+    );
+    to_server(
+        &filter,
+        r#"{"id":1,"method":"tools/call","params":{"name":"fetch","arguments":{}}}"#,
+    );
+    let key = &json!(KEY).to_string();
+    let key = &key[1..key.len() - 1];
+    let nested = json!(json!({"echo": KEY}).to_string()).to_string();
+    let cases = [
+        (format!(r#"{{"id":1,"result":{{"content":[{{"text":"a {key}"}}],"n":1.0}}}}"#), r#"{"id":1,"result":{"content":[{"text":"a secret://linear"}],"n":1.0}}"#.to_owned()),
+        (format!(r#"{{"id":1,"error":{{"code":-1,"message":"{key}","data":{{"{key}":{nested}}}}}}}"#), r#"{"id":1,"error":{"code":-1,"message":"secret://linear","data":{"secret://linear":"{\"echo\":\"secret://linear\"}"}}}"#.to_owned()),
+        (r#"{"method":"notifications/message","params":{"data":"Bearer 4QvT9sLm"}}"#.to_owned(), r#"{"method":"notifications/message","params":{"data":"secret://header"}}"#.to_owned()),
+        (format!("panic: {key}\n"), "panic: secret://linear\n".to_owned()),
+        (format!(r#"["{key}"]"#), r#"["secret://linear"]"#.to_owned()),
+        (format!(r#"[{{"result":"{key}"}}, {{"result":1}}]"#), r#"[{"result":"secret://linear"}, {"result":1}]"#.to_owned()),
+    ];
+    for (message, expected) in cases {
+        assert_eq!(to_client(&filter, &message), expected);
+    }
+}
+
+#[test]
+fn keys_that_become_the_same_stay_apart_and_long_numbers_are_found() {
+    let mut redactor = Redactor::new();
+    redactor.add("secret://n", &SecretValue::new("123456789012345678901234"));
+    let message = r#"{"123456789012345678901234":1,"secret://n":123456789012345678901234}"#;
+    let redacted = text::redact(message, 0..message.len(), &redactor).unwrap();
+    assert_eq!(
+        redacted,
+        r#"{"secret://n":"secret://n","secret://n (2)":1}"#
+    );
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,6}".prop_map(Value::from),
+        Just(Value::from(KEY)),
+        Just(Value::from(format!("x{KEY}"))),
+    ];
+    leaf.prop_recursive(4, 30, 5, |inner| {
+        let key = prop_oneof![
+            "[a-d\"\\\\é]{0,3}",
+            Just(KEY.to_owned()),
+            Just("secret://linear".to_owned())
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(key, inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn rewritten_text_is_the_new_value_and_the_same_value_is_the_same_text(old in values(), new in values(), pretty: bool) {
+        let old_text = if pretty { serde_json::to_string_pretty(&old) } else { serde_json::to_string(&old) }.unwrap();
+        let rewritten = |value: &Value| {
+            let mut out = text::Buffer::default();
+            text::rewrite(&old_text, 0..old_text.len(), value, &mut out);
+            String::from_utf8(out.into_bytes().to_vec()).unwrap()
+        };
+        prop_assert_eq!(text::parse(&old_text, 0..old_text.len()), Some(serde_json::from_str(&old_text).unwrap()));
+        prop_assert_eq!(rewritten(&serde_json::from_str(&old_text).unwrap()), old_text.clone());
+        prop_assert_eq!(serde_json::from_str::<Value>(&rewritten(&new)).unwrap(), serde_json::from_str::<Value>(&new.to_string()).unwrap());
+    }
+
+    #[test]
+    fn redacted_text_is_the_redacted_value(value in values()) {
+        let mut redactor = Redactor::new();
+        let id = crate::SecretId::new(uuid::Uuid::nil());
+        redactor.add(redact::reference("linear", id), &SecretValue::new(KEY));
+        let message = value.to_string();
+        let redacted = text::redact(&message, 0..message.len(), &redactor).unwrap_or_else(|| message.clone());
+        let mut expected: Value = serde_json::from_str(&message).unwrap();
+        redactor.redact_json(&mut expected);
+        prop_assert_eq!(serde_json::from_str::<Value>(&redacted).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_text_is_too_strange(message in "[\\[\\]{}:,\" \\\\ua1-]{0,40}") {
+        let filter = filter();
+        to_client(&filter, &message);
+        filter.client_message(message.as_bytes());
+        text::parse(&message, text::trimmed(&message));
+    }
+}

@@ -1,0 +1,122 @@
+//! The command line, as scripts: `tests/cli/*.console` hold commands and what they print.
+//!
+//! A line that begins with `$ ` is run by `sh`; what it prints, on both outputs, follows without empty lines, and `[exit N]` unless N is 0.
+//! Ids, times and the folder are replaced by `[ID]`, `[TIME]` and `[DIR]`. With `KEYWARD_BLESS=1` the files are written anew.
+
+#![cfg(all(unix, feature = "cli"))]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{env, fmt::Write as _, fs, path::Path, process::Command};
+
+#[test]
+fn the_life_of_a_vault() {
+    check("life");
+}
+
+#[test]
+fn keys_and_copies() {
+    check("keys");
+}
+
+#[test]
+fn programs_with_secrets() {
+    check("programs");
+}
+
+#[test]
+fn what_goes_wrong() {
+    check("errors");
+}
+
+fn check(script: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cli")
+        .join(script)
+        .with_extension("console");
+    let expected = fs::read_to_string(&path).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut actual = String::new();
+    let mut lines = expected.lines().peekable();
+    while let Some(line) = lines.next() {
+        actual += line;
+        actual.push('\n');
+        if let Some(command) = line.strip_prefix("$ ") {
+            actual += &run(command, dir.path());
+            while lines
+                .next_if(|line| {
+                    !line.starts_with("$ ") && !line.starts_with('#') && !line.is_empty()
+                })
+                .is_some()
+            {}
+        }
+    }
+    if env::var_os("KEYWARD_BLESS").is_some() {
+        fs::write(&path, actual).unwrap();
+    } else {
+        let lines = actual.lines().zip(expected.lines());
+        for (number, (actual, expected)) in lines.enumerate() {
+            assert_eq!(actual, expected, "{}, line {}", path.display(), number + 1);
+        }
+        assert_eq!(actual.len(), expected.len(), "{}", path.display());
+    }
+}
+
+fn run(command: &str, dir: &Path) -> String {
+    let bin = Path::new(env!("CARGO_BIN_EXE_keyward")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), env::var("PATH").unwrap());
+    let output = Command::new("sh")
+        .args(["-c", &format!("exec 2>&1; {command}")])
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", path)
+        .env("KEYWARD_VAULT", dir.join("vault.keyward"))
+        .env("KEYWARD_KEY_FILE", dir.join("key"))
+        .output()
+        .unwrap();
+    let mut text = String::from_utf8(output.stdout).unwrap();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    if !output.status.success() {
+        let _ = writeln!(text, "[exit {}]", output.status.code().unwrap());
+    }
+    let text = text.replace(&*dir.to_string_lossy(), "[DIR]");
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.map(|line| normalized(line) + "\n").collect()
+}
+
+/// With `[ID]` for UUIDs, and `[TIME]` for times in either form.
+fn normalized(line: &str) -> String {
+    const ID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    const TIMES: [&str; 3] = [
+        "dddd-dd-ddTdd:dd:dd.ddddddZ",
+        "dddd-dd-dd dd:dd:dd UTC",
+        "dddd-dd-dd dd:dd",
+    ];
+    let fits = |text: &str, shape: &str| {
+        text.len() >= shape.len()
+            && text
+                .bytes()
+                .zip(shape.bytes())
+                .all(|(byte, shape)| match shape {
+                    b'x' => byte.is_ascii_hexdigit(),
+                    b'd' => byte.is_ascii_digit(),
+                    _ => byte == shape,
+                })
+    };
+    let mut normalized = String::new();
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        if fits(rest, ID) && !rest.starts_with("00000000") {
+            normalized += "[ID]";
+            rest = &rest[ID.len()..];
+        } else if let Some(shape) = TIMES.iter().find(|shape| fits(rest, shape)) {
+            normalized += "[TIME]";
+            rest = &rest[shape.len()..];
+        } else {
+            normalized.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    normalized
+}
