@@ -41,7 +41,8 @@ fn check(script: &str) {
         actual += line;
         actual.push('\n');
         if let Some(command) = line.strip_prefix("$ ") {
-            actual += &run(command, dir.path());
+            // The scripts are of a program without a keyring, which is one more place for a key.
+            actual += &run(command, dir.path()).replace(", --keyring", "");
             while lines
                 .next_if(|line| {
                     !line.starts_with("$ ") && !line.starts_with('#') && !line.is_empty()
