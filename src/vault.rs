@@ -16,27 +16,16 @@ use crate::{
 mod anchor;
 mod batch;
 mod builder;
-#[cfg(test)]
-#[cfg(feature = "file")]
-mod crash;
 mod errors;
 mod events;
-#[cfg(test)]
-#[cfg(all(feature = "file", target_os = "linux"))]
-mod hostile;
 mod ids;
 mod keys;
-#[cfg(test)]
-mod locking;
 mod plan;
 mod progress;
 #[cfg(feature = "file")]
 mod reload;
 mod slots;
 mod state;
-#[cfg(test)]
-#[cfg(feature = "file")]
-mod tampering;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "file")]

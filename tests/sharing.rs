@@ -323,3 +323,43 @@ fn calls_go_on_while_a_snapshot_is_reloaded() {
         }
     });
 }
+
+#[test]
+fn a_user_can_be_first_used_while_a_snapshot_is_reloaded() {
+    let shared = Shared::new();
+    let users: Vec<UserId> = (100..160_u128)
+        .map(|n| UserId::new(Uuid::from_u128(n)))
+        .collect();
+    let write = |value: &str| {
+        shared.write(|vault| {
+            for user in &users {
+                let user = vault.user(*user);
+                match user.secret("a") {
+                    Ok(_) => user.update("a", SecretPatch::new().value(value))?,
+                    Err(_) => user.create(secret("a", value))?,
+                };
+            }
+            Ok(())
+        });
+    };
+    write("generation-0");
+    let snapshot = shared.snapshot();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    // Each reload drops what was loaded of all of them.
+                    for user in &users {
+                        assert_eq!(values(&snapshot, *user).len(), 1);
+                    }
+                }
+            });
+        }
+        let _end = End(&done);
+        for generation in 1..=8 {
+            write(&format!("generation-{generation}"));
+            assert!(snapshot.reload().unwrap());
+        }
+    });
+}

@@ -42,7 +42,7 @@ fn opened(path: &Path) -> (String, u64) {
             "ulimit -v 8388608 && exec \"$0\" --exact \"$1\" --nocapture",
         ])
         .arg(program)
-        .arg("vault::hostile::a_hostile_file_takes_no_more_than_the_caps")
+        .arg("vault::tests::hostile::a_hostile_file_takes_no_more_than_the_caps")
         .env(CHILD, path)
         .output()
         .unwrap();

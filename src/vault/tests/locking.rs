@@ -21,10 +21,6 @@ fn raw(byte: u8) -> KeySource {
     KeySource::raw([byte; 32])
 }
 
-fn secret(name: &str) -> NewSecret {
-    NewSecret::new(name, format!("value-of-{name}"))
-}
-
 fn vault() -> Vault {
     let vault = Vault::builder().in_memory_with_key(raw(1)).unwrap();
     vault.user(UserId::LOCAL).create(secret("a")).unwrap();
@@ -148,4 +144,41 @@ fn every_write_counts() {
     check("delete");
     vault.rotate_data_key(raw(1), |_| {}).unwrap();
     check("rotation");
+}
+
+#[test]
+fn locking_amid_calls_ends_in_locked_or_in_a_whole_result() {
+    let vault = Vault::builder()
+        .in_memory_with_key(KeySource::raw([7; 32]))
+        .unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    let mut args = Map::new();
+                    match user.inject(&ToolCall::new("t"), &mut args) {
+                        Ok(_) => assert_eq!(args["a"], "value-of-a"),
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::Locked);
+                            assert!(args.is_empty());
+                        }
+                    }
+                    match user.update("a", SecretPatch::new().value("value-of-a")) {
+                        Ok(info) => assert_eq!(info.secret_name, "a"),
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::Locked),
+                    }
+                }
+            });
+        }
+        for _ in 0..100 {
+            vault.lock().unwrap();
+            assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::Locked);
+            vault.unlock(KeySource::raw([7; 32])).unwrap();
+        }
+        done.store(true, Ordering::Release);
+    });
+    vault.verify().unwrap();
 }

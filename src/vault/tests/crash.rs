@@ -5,7 +5,7 @@
 //! was under way: names, values where they are injected, revisions, usage, and which keys open it.
 //!
 //! A few images of some of the steps, so that it is quick. All steps, with 100 images each:
-//! `KEYWARD_CRASH_IMAGES=100 cargo test --release --lib vault::crash -- --nocapture`
+//! `KEYWARD_CRASH_IMAGES=100 cargo test --release --lib vault::tests::crash -- --nocapture`
 
 use std::collections::{BTreeMap, BTreeSet};
 
