@@ -176,6 +176,9 @@ pub use crate::{
 pub use crate::audit::TracingSink;
 #[cfg(feature = "keyring")]
 pub use crate::keyring::KeyringProvider;
+#[cfg(all(fuzzing, feature = "file"))]
+#[doc(hidden)]
+pub use crate::vault::fuzzing;
 
 // The README's code is run with the other examples.
 #[cfg(all(doctest, feature = "file"))]

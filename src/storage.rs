@@ -29,7 +29,9 @@ mod file;
 mod frozen;
 mod memory;
 
-#[cfg(all(test, feature = "file"))]
+#[cfg(all(fuzzing, feature = "file"))]
+pub(crate) use file::decode_row;
+#[cfg(all(any(test, fuzzing), feature = "file"))]
 pub(crate) use file::disk;
 #[cfg(feature = "file")]
 pub(crate) use file::{FileStorage, FileWriter};

@@ -18,6 +18,8 @@ mod batch;
 mod builder;
 mod errors;
 mod events;
+#[cfg(all(fuzzing, feature = "file"))]
+pub mod fuzzing;
 mod ids;
 mod keys;
 mod plan;

@@ -39,9 +39,13 @@ mod pages;
 mod place;
 mod rows;
 
+#[cfg(fuzzing)]
+pub(crate) use self::rows::decode_row;
+
 #[cfg(test)]
 mod crash;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "some of it is for tests alone"))]
 pub(crate) mod disk;
 #[cfg(test)]
 mod tests;

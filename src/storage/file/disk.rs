@@ -56,8 +56,14 @@ impl Disk {
 
     pub(crate) fn failing_from(step: usize) -> Disk {
         let disk = Disk::default();
-        disk.0.lock().unwrap().fails_from = Some(step);
+        disk.fail_after(Some(step));
         disk
+    }
+
+    /// From now on it does as many steps, then fails; or never.
+    pub(crate) fn fail_after(&self, steps: Option<usize>) {
+        let mut tape = self.0.lock().unwrap();
+        tape.fails_from = steps.map(|steps| tape.steps.len() + steps);
     }
 
     pub(crate) fn steps(&self) -> usize {

@@ -29,7 +29,7 @@ pub(super) fn encode_row(row: &SealedRow) -> Option<Vec<u8>> {
     )
 }
 
-pub(super) fn decode_row(bytes: &[u8]) -> Option<SealedRow> {
+pub(crate) fn decode_row(bytes: &[u8]) -> Option<SealedRow> {
     let (key_id, rest) = bytes.split_first_chunk()?;
     let (length, rest) = rest.split_first_chunk()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

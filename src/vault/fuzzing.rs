@@ -1,0 +1,219 @@
+//! What fuzz targets reach besides the public interface: sealed bytes, and a disk that fails. There is no such module
+//! but under `cfg(fuzzing)`, which cargo-fuzz sets.
+
+use std::fmt;
+
+use super::{Vault, VaultBuilder, errors::storage_error, slots::KeySlots};
+use crate::{
+    crypto::{KdfParams, KeyRing, KeySource, MasterKey, UserRoot, VaultId, checksum},
+    error::{Error, ErrorKind},
+    metadata::Metadata,
+    secret::{SecretId, SecretInfo, SecretValue, UserId},
+    storage::{
+        FileStorage, decode_row,
+        disk::{Chance, Cut, Disk},
+    },
+};
+
+/// The keys of a vault, and what can be sealed with them.
+pub struct Seals {
+    master: MasterKey,
+    ring: KeyRing,
+}
+
+impl fmt::Debug for Seals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seals")
+    }
+}
+
+/// A sealed record: the data key's id, the metadata and the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The id of the data key.
+    pub key_id: u32,
+    /// The sealed metadata.
+    pub metadata: Vec<u8>,
+    /// The sealed value.
+    pub value: Vec<u8>,
+}
+
+impl Seals {
+    /// New keys for a new vault.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if the operating system gives no random bytes.
+    pub fn random() -> Result<Seals, Error> {
+        Ok(Seals {
+            master: MasterKey::random()?,
+            ring: KeyRing::random(VaultId::random()?)?,
+        })
+    }
+
+    /// Adds a data key, which seals from now on.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if the operating system gives no random bytes; `Unsupported` if there is no room for one more.
+    pub fn add_data_key(&mut self) -> Result<(), Error> {
+        self.ring = self.ring.with_new_data_key()?;
+        Ok(())
+    }
+
+    /// A sealed record.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if the operating system gives no random bytes.
+    pub fn row(&self, info: &SecretInfo, value: &str) -> Result<Parts, Error> {
+        let metadata = Metadata {
+            info: info.clone(),
+            value_bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
+        };
+        let row = self.ring.seal_row(&metadata, &SecretValue::new(value))?;
+        Ok(Parts {
+            key_id: row.key_id,
+            metadata: row.metadata.as_bytes().to_vec(),
+            value: row.value.as_bytes().to_vec(),
+        })
+    }
+
+    /// Opens what is stored of a record in its place.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if these are not the bytes of a record that was sealed for this place.
+    pub fn open_row(
+        &self,
+        user: UserId,
+        secret: SecretId,
+        bytes: &[u8],
+    ) -> Result<(SecretInfo, String), Error> {
+        let row = decode_row(bytes)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "these bytes are no record"))?;
+        let tag = self.ring.row_tag(user, secret);
+        let info = self.ring.open_metadata(user, tag, &row)?.info;
+        let value = self.ring.open_value(&info, &row)?;
+        Ok((info, value.into_string()))
+    }
+
+    /// What is sealed besides records: a user's root, and the key ring.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if the operating system gives no random bytes.
+    pub fn others(&self, user: UserId) -> Result<[Vec<u8>; 2], Error> {
+        let root = self.ring.seal_user_root(&UserRoot::new(user))?;
+        let ring = self.ring.seal(&self.master)?;
+        Ok([root.root.as_bytes().to_vec(), ring.as_bytes().to_vec()])
+    }
+
+    /// Key slots for these keys, the first one first, as they are stored, without the checksum.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Vault::add_key`].
+    pub fn slots(&self, keys: &[KeySource]) -> Result<Vec<u8>, Error> {
+        let [first, others @ ..] = keys else {
+            return Ok(Vec::new());
+        };
+        let kdf = KdfParams::default();
+        let vault = self.ring.vault_id();
+        let mut slots = KeySlots::new(vault, first, kdf, &self.master, &self.ring)?;
+        for key in others {
+            slots.add(first, key, kdf)?;
+        }
+        let mut bytes = slots.encode();
+        bytes.truncate(bytes.len() - checksum(&[]).len());
+        Ok(bytes)
+    }
+
+    /// Whether what a key opens are these keys.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey`, or `Corrupt`.
+    pub fn open_slots(&self, stored: &[u8], key: &KeySource) -> Result<bool, Error> {
+        let ring = KeySlots::decode(stored)?.open(key)?;
+        let user = UserId::LOCAL;
+        Ok(ring.vault_id() == self.ring.vault_id()
+            && ring.current_id() == self.ring.current_id()
+            && ring.user_tag(user) == self.ring.user_tag(user))
+    }
+}
+
+/// Key slots that were read and written again; `None` if they could not be read.
+pub fn slots_again(stored: &[u8]) -> Option<Vec<u8>> {
+    KeySlots::decode(stored).ok().map(|slots| slots.encode())
+}
+
+/// What was stored, with the checksum that belongs to it.
+pub fn with_checksum(mut stored: Vec<u8>) -> Vec<u8> {
+    let checksum = checksum(&stored);
+    stored.extend_from_slice(&checksum);
+    stored
+}
+
+/// The opened metadata of a record, read and written again; `None` if it could not be read.
+pub fn metadata_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    Metadata::decode(bytes).map(|metadata| metadata.encode())
+}
+
+/// A disk in memory that fails when it is told to, and of which it can be made up what it holds after a crash.
+#[derive(Debug, Clone, Default)]
+pub struct FaultyDisk {
+    /// What it held when its steps began to be remembered.
+    start: Vec<u8>,
+    disk: Disk,
+}
+
+impl FaultyDisk {
+    fn holding(bytes: Vec<u8>) -> FaultyDisk {
+        FaultyDisk {
+            disk: Disk::holding(bytes.clone()),
+            start: bytes,
+        }
+    }
+
+    /// A new vault on this disk.
+    ///
+    /// # Errors
+    ///
+    /// As for [`VaultBuilder::create`].
+    pub fn create(&self, builder: VaultBuilder, key: &KeySource) -> Result<Vault, Error> {
+        let disk = self.disk.clone();
+        builder.create_with(key, |first| FileStorage::create_on(disk, first))
+    }
+
+    /// The vault that is on this disk.
+    ///
+    /// # Errors
+    ///
+    /// As for [`VaultBuilder::open`].
+    pub fn open(&self, builder: VaultBuilder, key: &KeySource) -> Result<Vault, Error> {
+        let storage = FileStorage::open_on(self.disk.clone()).map_err(storage_error)?;
+        builder.open_with(key, Box::new(storage))
+    }
+
+    /// From now on the disk does so many steps, each a write, a change of its length or a sync; then it fails. `None` for
+    /// never.
+    pub fn fail_after(&self, steps: Option<usize>) {
+        self.disk.fail_after(steps);
+    }
+
+    /// A disk that holds what this one does.
+    #[must_use]
+    pub fn as_it_is(&self) -> FaultyDisk {
+        FaultyDisk::holding(self.disk.bytes())
+    }
+
+    /// A disk that holds what this one may hold if it loses its power now: what was synced, and of what was not, some.
+    #[must_use]
+    pub fn after_crash(&self, chance: u64) -> FaultyDisk {
+        let steps = self.disk.recorded();
+        let cut = Cut::new(&self.start, &steps);
+        // Xorshift goes nowhere from zero.
+        FaultyDisk::holding(cut.random(&mut Chance(chance | 1 << 63)))
+    }
+}
