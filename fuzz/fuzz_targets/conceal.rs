@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
 use keyward::{LeftLocation, LeftReason, Location, NewSecret, ToolCall, UserId, UserVault, Vault};
+use keyward_fuzz::json::{Schema, pick};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 
@@ -19,111 +20,8 @@ struct Input {
     locations: Vec<u8>,
 }
 
-/// A schema made of the words of JSON Schema, in their places or not; or any JSON.
-#[derive(Arbitrary, Debug)]
-enum Schema {
-    Words(Node),
-    Text(Vec<u8>),
-}
-
-#[derive(Arbitrary, Debug)]
-enum Node {
-    Object(Vec<(u8, Node)>),
-    Array(Vec<Node>),
-    Value(u8),
-    Text(String),
-    Number(i8),
-}
-
 /// Where defaults are bound.
 const LOCATIONS: [&str; 8] = ["/a", "/b", "/c", "/a/b", "/a/c", "/b/a", "/a/b/c", "/a/0"];
-
-const WORDS: [&str; 32] = [
-    "a",
-    "b",
-    "c",
-    "type",
-    "properties",
-    "required",
-    "items",
-    "prefixItems",
-    "additionalProperties",
-    "patternProperties",
-    "propertyNames",
-    "minProperties",
-    "maxProperties",
-    "unevaluatedProperties",
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "not",
-    "if",
-    "then",
-    "else",
-    "enum",
-    "const",
-    "pattern",
-    "minLength",
-    "maxLength",
-    "dependentRequired",
-    "dependentSchemas",
-    "dependencies",
-    "default",
-    "$ref",
-    "$defs",
-];
-
-const VALUES: [&str; 16] = [
-    "a",
-    "b",
-    "c",
-    "^a",
-    "object",
-    "string",
-    "null",
-    "array",
-    "#",
-    "#/$defs/a",
-    "#/$defs/b",
-    "#/properties",
-    "#/properties/a",
-    "#/properties/a/allOf/0",
-    "#/properties/%61",
-    "https://example.com/",
-];
-
-impl Schema {
-    fn value(&self) -> Option<Value> {
-        match self {
-            Schema::Words(node) => Some(node.value()),
-            Schema::Text(bytes) => serde_json::from_slice(bytes).ok(),
-        }
-    }
-}
-
-impl Node {
-    fn value(&self) -> Value {
-        match self {
-            Node::Object(members) => members
-                .iter()
-                .map(|(word, node)| {
-                    let word = WORDS[usize::from(*word) % WORDS.len()];
-                    (word.to_owned(), node.value())
-                })
-                .collect::<Map<_, _>>()
-                .into(),
-            Node::Array(items) => items.iter().map(Node::value).collect(),
-            Node::Value(n) => match usize::from(*n) % (VALUES.len() + 3) {
-                0 => Value::Null,
-                1 => true.into(),
-                2 => false.into(),
-                n => VALUES[n - 3].into(),
-            },
-            Node::Text(text) => text.as_str().into(),
-            Node::Number(n) => (*n).into(),
-        }
-    }
-}
 
 fuzz_target!(|input: Input| {
     let Some(schema) = input.schema.value() else {
@@ -132,7 +30,7 @@ fuzz_target!(|input: Input| {
     let bound: BTreeSet<Location> = input
         .locations
         .iter()
-        .map(|n| LOCATIONS[usize::from(*n) % LOCATIONS.len()])
+        .map(|n| pick(&LOCATIONS, *n))
         .map(|location| Location::new(location).expect("a location"))
         .collect();
     let user = Vault::in_memory().expect("a vault").user(UserId::LOCAL);

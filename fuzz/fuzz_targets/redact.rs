@@ -1,24 +1,29 @@
 //! Property: a redactor replaces every value that was written into a text, in whatever form, and nothing else; and
-//! however the text is cut into chunks, a stream gives what the whole text gives.
+//! however the text is cut into chunks, a stream gives what the whole text gives. A redactor that was merged from several
+//! does what one with all their values does.
 //!
 //! "Nothing else" is checked by writing the text from pieces of a fixed alphabet that no form of a value shares, so
 //! that what must be left is known: values are made of lower-case letters, and the rest of the text of what neither
-//! they nor their encodings contain. A second text of raw bytes checks the streams, and that what stays is in its
-//! place.
+//! they nor their encodings contain. A second text of raw bytes, with values of any characters, checks that none of their
+//! forms is left, at any place in other base64, and that the streams agree.
 
 #![no_main]
 
-use std::fmt::Write;
-
 use arbitrary::Arbitrary;
 use keyward::{Redactor, SecretValue};
+use keyward_fuzz::{
+    encodings::{Form, base64, has_in_base64},
+    json::pick,
+};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Debug, Arbitrary)]
 struct Input {
     values: Vec<Vec<u8>>,
+    any_values: Vec<String>,
     pieces: Vec<Piece>,
     bytes: Vec<u8>,
+    written: Vec<Written>,
     cuts: Vec<u8>,
 }
 
@@ -32,13 +37,15 @@ enum Piece {
     },
 }
 
+/// A value in the text of raw bytes.
 #[derive(Debug, Arbitrary)]
-enum Form {
-    Raw,
-    Json,
-    Percent,
-    Hex,
-    Base64 { url_safe: bool, padded: bool },
+struct Written {
+    which: u8,
+    at: u16,
+    form: Form,
+    choices: Vec<bool>,
+    /// In the base64 of so many more bytes before it.
+    within: Option<u8>,
 }
 
 fuzz_target!(|input: Input| {
@@ -54,15 +61,58 @@ fuzz_target!(|input: Input| {
                 .collect()
         })
         .collect();
-    let mut redactor = Redactor::new();
-    for (i, value) in values.iter().enumerate() {
-        redactor.add(format!("<{i}>"), &SecretValue::new(value.as_str()));
-    }
-    known_text(&redactor, &values, &input);
-    any_bytes(&redactor, &values, &input);
+    known_text(&redactor(&values, &["<", ">"]), &values, &input);
+    // So that no form of a value can be put together with a reference.
+    let any = input
+        .any_values
+        .iter()
+        .take(4)
+        .map(|value| value.replace(BRACKET, ""));
+    let all: Vec<String> = values.into_iter().chain(any).collect();
+    any_bytes(&redactor(&all, &[BRACKET; 2]), &all, &input);
 });
 
-fn known_text(redactor: &Redactor, values: &[String], input: &Input) {
+const BRACKET: &str = "\u{1}";
+
+/// Of one piece, and merged from one for each value in turn: the two must be the same.
+struct Redactors {
+    whole: Redactor,
+    merged: Redactor,
+}
+
+fn redactor(values: &[String], [before, after]: &[&str; 2]) -> Redactors {
+    let (mut whole, mut merged) = (Redactor::new(), Redactor::new());
+    for (i, value) in values.iter().enumerate() {
+        let (reference, value) = (
+            format!("{before}{i}{after}"),
+            SecretValue::new(value.as_str()),
+        );
+        whole.add(reference.clone(), &value);
+        let mut one = Redactor::new();
+        one.add(reference, &value);
+        merged.merge(&one);
+        // What is there already is not there twice.
+        merged.merge(&one);
+    }
+    assert_eq!(whole.len(), merged.len());
+    Redactors { whole, merged }
+}
+
+impl Redactors {
+    /// What every way to redact makes of the text.
+    fn redact(&self, text: &[u8], cuts: &[u8]) -> Vec<u8> {
+        let redacted = self.whole.redact_bytes(text).into_owned();
+        assert_eq!(*self.merged.redact_bytes(text), redacted);
+        assert_eq!(in_chunks(&self.whole, text, cuts), redacted);
+        assert_eq!(in_chunks(&self.merged, text, cuts), redacted);
+        if let Ok(text) = str::from_utf8(text) {
+            assert_eq!(self.whole.redact(text).as_bytes(), redacted);
+        }
+        redacted
+    }
+}
+
+fn known_text(redactors: &Redactors, values: &[String], input: &Input) {
     // Values that overlap themselves or each other are for the second text.
     let apart = |a: &String| values.iter().filter(|b| b.contains(&a[..4])).count() == 1;
     let (mut text, mut expected) = (String::new(), String::new());
@@ -70,10 +120,7 @@ fn known_text(redactor: &Redactor, values: &[String], input: &Input) {
         match piece {
             Piece::Plain(bytes) => {
                 const PLAIN: [char; 8] = ['!', ' ', '.', '{', 'é', '🔑', '~', '#'];
-                let plain: String = bytes
-                    .iter()
-                    .map(|byte| PLAIN[usize::from(byte % 8)])
-                    .collect();
+                let plain: String = bytes.iter().map(|byte| pick(&PLAIN, *byte)).collect();
                 text += &plain;
                 expected += &plain;
             }
@@ -84,48 +131,57 @@ fn known_text(redactor: &Redactor, values: &[String], input: &Input) {
             } if !values.is_empty() => {
                 let which = usize::from(*which) % values.len();
                 if apart(&values[which]) {
-                    write!(text, "|{}|", encode(&values[which], form, choices)).unwrap();
-                    write!(expected, "|<{which}>|").unwrap();
+                    text += &format!("|{}|", form.encode(&values[which], choices));
+                    expected += &format!("|<{which}>|");
                 }
             }
             Piece::Value { .. } => {}
         }
     }
-    assert_eq!(redactor.redact(&text), expected);
-    assert_eq!(
-        in_chunks(redactor, text.as_bytes(), &input.cuts),
-        expected.as_bytes()
-    );
+    let redacted = redactors.redact(text.as_bytes(), &input.cuts);
+    assert_eq!(String::from_utf8(redacted), Ok(expected));
 }
 
-fn any_bytes(redactor: &Redactor, values: &[String], input: &Input) {
+fn any_bytes(redactors: &Redactors, values: &[String], input: &Input) {
     let mut text = input.bytes.clone();
-    for (i, value) in values.iter().enumerate() {
-        let form = match input.cuts.get(i).unwrap_or(&0) % 5 {
-            0 => Form::Raw,
-            1 => Form::Json,
-            2 => Form::Percent,
-            3 => Form::Hex,
-            _ => Form::Base64 {
-                url_safe: i % 2 == 0,
-                padded: false,
-            },
+    for written in input.written.iter().take(8) {
+        let Some(value) = values.get(usize::from(written.which) % values.len().max(1)) else {
+            break;
         };
-        let at = text.len() / (i + 1);
-        text.splice(at..at, encode(value, &form, &[]).into_bytes());
+        let encoded = match written.within {
+            None => written.form.encode(value, &written.choices),
+            Some(before) => {
+                let around = vec![b'.'; usize::from(before % 7)];
+                let url_safe = written.choices.first() == Some(&true);
+                base64(&[&around, value.as_bytes(), &around].concat(), url_safe)
+            }
+        };
+        let at = usize::from(written.at) % (text.len() + 1);
+        text.splice(at..at, encoded.into_bytes());
     }
-    let redacted = redactor.redact_bytes(&text);
-    for value in values {
-        let raw = redacted
-            .windows(value.len())
-            .any(|part| part == value.as_bytes());
-        // A value that was cut by the replacement of another cannot be put together again by it: the
-        // references contain no letters.
-        assert!(!raw, "{value} survives");
+    let redacted = redactors.redact(&text, &input.cuts);
+    let has = |part: &str| {
+        let part = part.as_bytes();
+        redacted.windows(part.len()).any(|found| found == part)
+    };
+    for value in values.iter().filter(|value| value.len() >= 8) {
+        let forms = [Form::Raw, Form::Json, Form::Percent, Form::Hex];
+        for form in forms {
+            for choices in [
+                vec![true; 2 * value.len()],
+                [true, false].repeat(value.len()),
+            ] {
+                let encoded = form.encode(value, &choices);
+                assert!(!has(&encoded), "{value:?} survives as {form:?}: {encoded}");
+            }
+        }
+        for (alignment, url_safe) in (0..3).flat_map(|a| [(a, false), (a, true)]) {
+            let survives = has_in_base64(&redacted, value, alignment, url_safe);
+            assert!(!survives, "{value:?} survives as base64, at {alignment}");
+        }
     }
-    assert_eq!(in_chunks(redactor, &text, &input.cuts), *redacted);
-    if redactor.is_empty() {
-        assert_eq!(*redacted, *text);
+    if redactors.whole.is_empty() {
+        assert_eq!(redacted, text);
     }
 }
 
@@ -141,76 +197,4 @@ fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[u8]) -> Vec<u8> {
     output.extend(stream.push(rest));
     output.extend(stream.finish());
     output
-}
-
-fn encode(value: &str, form: &Form, choices: &[bool]) -> String {
-    let mut encoded = String::new();
-    let mut choices = choices.iter().copied().chain(std::iter::repeat(true));
-    let mut choice = || choices.next().unwrap_or(true);
-    match form {
-        Form::Raw => encoded.push_str(value),
-        Form::Json => {
-            for character in value.chars() {
-                match (choice(), choice()) {
-                    (false, _) => encoded.push(character),
-                    (true, true) => write!(encoded, "\\u{:04x}", u32::from(character)).unwrap(),
-                    (true, false) => write!(encoded, "\\u{:04X}", u32::from(character)).unwrap(),
-                }
-            }
-        }
-        Form::Percent => {
-            for byte in value.bytes() {
-                match (choice(), choice()) {
-                    (false, _) => encoded.push(char::from(byte)),
-                    (true, true) => write!(encoded, "%{byte:02x}").unwrap(),
-                    (true, false) => write!(encoded, "%{byte:02X}").unwrap(),
-                }
-            }
-        }
-        Form::Hex => {
-            for byte in value.bytes() {
-                if choice() {
-                    write!(encoded, "{byte:02x}").unwrap();
-                } else {
-                    write!(encoded, "{byte:02X}").unwrap();
-                }
-            }
-        }
-        Form::Base64 { url_safe, padded } => base64(value, *url_safe, *padded, &mut encoded),
-    }
-    encoded
-}
-
-fn base64(value: &str, url_safe: bool, padded: bool, encoded: &mut String) {
-    for group in value.as_bytes().chunks(3) {
-        let number = group
-            .iter()
-            .fold(0_u32, |number, &byte| number << 8 | u32::from(byte));
-        let number = number << (8 * (3 - group.len()));
-        for i in 0..=group.len() {
-            let sextet = (number >> (18 - 6 * i)) as u8 & 63;
-            encoded.push(match sextet {
-                0..=25 => char::from(b'A' + sextet),
-                26..=51 => char::from(b'a' + sextet - 26),
-                52..=61 => char::from(b'0' + sextet - 52),
-                62 => {
-                    if url_safe {
-                        '-'
-                    } else {
-                        '+'
-                    }
-                }
-                _ => {
-                    if url_safe {
-                        '_'
-                    } else {
-                        '/'
-                    }
-                }
-            });
-        }
-        if padded {
-            encoded.extend(std::iter::repeat_n('=', 3 - group.len()));
-        }
-    }
 }

@@ -5,7 +5,7 @@
 //!    they are written;
 //! 3. `Resolver::resolve` is the first candidate of each location;
 //!
-//! whatever the order in which the bindings are added, and whether they are there from the beginning or come later.
+//! whatever the order in which the bindings are added; and after every change of them.
 
 #![no_main]
 
@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 
 use arbitrary::Arbitrary;
 use keyward::{Location, Match, Resolver, SecretId, ToolPattern};
+use keyward_fuzz::{json::pick, text::Text};
 use libfuzzer_sys::fuzz_target;
 use uuid::Uuid;
 use wildmatch::WildMatch;
@@ -21,53 +22,14 @@ use wildmatch::WildMatch;
 struct Input {
     bindings: Vec<(Text, u8, u8)>,
     names: Vec<Text>,
+    changes: Vec<Change>,
 }
 
-/// A text that is made of few characters, so that patterns and names meet; or any text.
+/// Bindings that are taken away and added in one step: every so many, from one on.
 #[derive(Arbitrary, Debug)]
-enum Text {
-    Few(Vec<Piece>),
-    Any(String),
-}
-
-#[derive(Arbitrary, Debug)]
-enum Piece {
-    A,
-    B,
-    /// Two characters that begin with the same byte, and one of four bytes.
-    E,
-    F,
-    Key,
-    Star,
-    Question,
-    /// What came before, once more.
-    Again,
-    Any(char),
-}
-
-impl Text {
-    fn written_out(&self) -> String {
-        let pieces = match self {
-            Text::Any(text) => return text.clone(),
-            Text::Few(pieces) => pieces,
-        };
-        let mut text = String::new();
-        for piece in pieces {
-            match piece {
-                Piece::A => text.push('a'),
-                Piece::B => text.push('b'),
-                Piece::E => text.push('é'),
-                Piece::F => text.push('è'),
-                Piece::Key => text.push('🔑'),
-                Piece::Star => text.push('*'),
-                Piece::Question => text.push('?'),
-                Piece::Again if text.len() < 512 => text.push_str(&text.clone()),
-                Piece::Again => {}
-                Piece::Any(c) => text.push(*c),
-            }
-        }
-        text
-    }
+struct Change {
+    without: (u8, u8),
+    with: (u8, u8),
 }
 
 type Binding = (Location, ToolPattern, SecretId);
@@ -131,7 +93,7 @@ fuzz_target!(|input: Input| {
                 "{text:?} on {name:?}"
             );
         }
-        let location = LOCATIONS[usize::from(*location) % LOCATIONS.len()];
+        let location = pick(&LOCATIONS, *location);
         bindings.push((
             Location::new(location).expect("a location"),
             pattern,
@@ -146,26 +108,38 @@ fuzz_target!(|input: Input| {
     for (location, pattern, id) in bindings.iter().rev() {
         backward.add(pattern.clone(), location.clone(), *id);
     }
-    // Half of them later, and with what is removed again in between.
-    let given = |(location, pattern, id): &Binding| (pattern.clone(), location.clone(), *id);
-    let (early, late) = bindings.split_at(bindings.len() / 2);
-    let mut half = Resolver::builder();
-    for (location, pattern, id) in early {
-        half.add(pattern.clone(), location.clone(), *id);
-    }
-    let changed = half
-        .build()
-        .with_changes([], late.iter().map(given))
-        .with_changes(bindings.iter().step_by(3).map(given), [])
-        .with_changes([], bindings.iter().step_by(3).map(given));
-    let resolvers = [forward.build(), backward.build(), changed];
+    let resolvers = [forward.build(), backward.build()];
     for name in &names {
-        let candidates = by_definition(&bindings, name);
-        let mut best = candidates.clone();
-        best.dedup_by(|later, kept| later.0 == kept.0);
         for resolver in &resolvers {
-            assert_eq!(found(&resolver.candidates(name)), candidates, "{name:?}");
-            assert_eq!(found(&resolver.resolve(name)), best, "{name:?}");
+            check(resolver, &bindings, name);
+        }
+    }
+
+    // The same binding twice is one binding.
+    let mut there: Vec<Binding> = Vec::new();
+    let mut changed = Resolver::builder().build();
+    for change in input.changes.iter().take(8) {
+        let some = |(first, step): (u8, u8)| {
+            let step = usize::from(step) + 1;
+            bindings.iter().skip(first.into()).step_by(step)
+        };
+        let given = |(location, pattern, id): &Binding| (pattern.clone(), location.clone(), *id);
+        changed = changed.with_changes(
+            some(change.without).map(given),
+            some(change.with).map(given),
+        );
+        there.retain(|binding| !some(change.without).any(|gone| gone == binding));
+        there.extend(some(change.with).cloned());
+        for name in &names {
+            check(&changed, &there, name);
         }
     }
 });
+
+fn check(resolver: &Resolver, bindings: &[Binding], name: &str) {
+    let candidates = by_definition(bindings, name);
+    let mut best = candidates.clone();
+    best.dedup_by(|later, kept| later.0 == kept.0);
+    assert_eq!(found(&resolver.candidates(name)), candidates, "{name:?}");
+    assert_eq!(found(&resolver.resolve(name)), best, "{name:?}");
+}
