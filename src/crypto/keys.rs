@@ -306,6 +306,27 @@ impl<'a> RecordKeys<'a> {
 }
 
 #[cfg(test)]
+impl KeyRing {
+    /// Every key, with what it is, where it is.
+    pub(crate) fn each_key(&self, mut see: impl FnMut(&'static str, &KeyBytes)) {
+        let keys = self.page.keys();
+        see("index key", &keys.index);
+        see("tag key", &keys.tags);
+        see("digest key", &keys.digests);
+        #[cfg(feature = "file")]
+        if self.has_master {
+            see("master key", &keys.master);
+        }
+        for RecordKeys { key, .. } in self.data_keys() {
+            see("data key", &key.data);
+            see("metadata key", &key.metadata);
+            see("value key", &key.value);
+            see("root key", &key.root);
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

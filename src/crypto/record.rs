@@ -8,12 +8,13 @@ use super::{
     aead::{self, Context},
     keys::KeyRing,
     page::KeyBytes,
+    stack::wiping_stack,
 };
 use crate::{
     bytes::length_prefix,
     error::{Error, ErrorKind},
     metadata::Metadata,
-    sealed::{RowTag, SealedRow, UserTag},
+    sealed::{RowTag, Sealed, SealedRow, UserTag},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
 };
 
@@ -113,14 +114,19 @@ impl KeyRing {
             .field(info.user_id.as_uuid().as_bytes())
             .field(info.secret_id.as_uuid().as_bytes())
             .field(&info.revision.to_le_bytes());
-        let mut mac = hmac(self.digests());
-        mac.update(context.as_bytes());
         // The last two fields, as a context would have them, but not copied into one.
-        for sealed in [&row.metadata, &row.value] {
-            mac.update(&length_prefix(sealed.as_bytes()));
-            mac.update(sealed.as_bytes());
-        }
-        Zeroizing::new(mac.finalize().into_bytes().into())
+        let [metadata, value] = [&row.metadata, &row.value].map(Sealed::as_bytes);
+        let [metadata_length, value_length] = [metadata, value].map(length_prefix);
+        hmac(
+            self.digests(),
+            &[
+                context.as_bytes(),
+                &metadata_length,
+                metadata,
+                &value_length,
+                value,
+            ],
+        )
     }
 
     /// The secret's id and revision are sealed themselves, so they cannot be part of the context; the name of the row
@@ -158,15 +164,19 @@ fn binding_digest(info: &SecretInfo) -> [u8; 32] {
     Sha256::digest(context.as_bytes()).into()
 }
 
-/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)).
 pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
-    let mut mac = hmac(key);
-    mac.update(context.as_bytes());
-    Zeroizing::new(mac.finalize().into_bytes().into())
+    hmac(key, &[context.as_bytes()])
 }
 
-fn hmac(key: &KeyBytes) -> Hmac<Sha256> {
-    KeyInit::new_from_slice(key).expect("HMAC takes any key")
+/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) of all parts, one after the other.
+fn hmac(key: &KeyBytes, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    wiping_stack(|| {
+        let mut mac: Hmac<Sha256> = KeyInit::new_from_slice(key).expect("HMAC takes any key");
+        for part in parts {
+            mac.update(part);
+        }
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    })
 }
 
 fn truncate(digest: &[u8; 32]) -> [u8; 16] {

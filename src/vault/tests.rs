@@ -16,6 +16,8 @@ mod crash;
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod hostile;
 mod locking;
+#[cfg(all(feature = "file", target_os = "linux"))]
+mod memory;
 mod store;
 #[cfg(feature = "file")]
 mod tampering;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    NewSecret, SecretPatch,
+    SecretPatch,
     error::ErrorKind,
     storage::{Transaction, UserChange},
 };

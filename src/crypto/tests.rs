@@ -1,0 +1,97 @@
+//! What each use of a key leaves in memory. That of whole vaults is tested with the vault.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Sha256, block_api::compress256};
+
+use super::{
+    aead::{Context, Key, open, seal},
+    derive::{KdfParams, derive, stretch},
+    record::keyed_digest,
+};
+use crate::scan::{Memory, Seed, deep, in_child_of};
+
+const LABEL: &str = "keyward test";
+
+fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
+    let mut mac: Hmac<Sha256> = KeyInit::new_from_slice(key).unwrap();
+    mac.update(message);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// What HMAC keeps of a key: the states of SHA-256 after the first block, inner and outer.
+fn hmac_states(key: &[u8]) -> Vec<Vec<u8>> {
+    let state = |pad: u8| {
+        let mut block = [pad; 64];
+        for (to, from) in block.iter_mut().zip(key) {
+            *to ^= from;
+        }
+        let mut state = [
+            0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
+            0x5be0cd19,
+        ];
+        compress256(&mut state, &[block]);
+        state.into_iter().flat_map(u32::to_ne_bytes).collect()
+    };
+    vec![state(0x36), state(0x5c)]
+}
+
+/// What is as good as the key, or made of it: HKDF's extracted key and what is expanded from it, and what HMAC keeps of
+/// each key.
+fn derived(seed: Seed) -> Vec<Vec<u8>> {
+    let key = seed.canary("key", 32).wiped();
+    let extracted = hmac(&[0; 32], key.as_bytes());
+    let expanded = hmac(&extracted, &[LABEL.as_bytes(), &[1]].concat());
+    let states = [key.as_bytes(), &extracted].map(hmac_states);
+    [vec![extracted, expanded], states.concat()].concat()
+}
+
+fn key(memory: &Memory) -> Key {
+    Key::from_slice(memory.canary("key", 32).wiped().as_bytes()).unwrap()
+}
+
+#[test]
+fn no_use_of_a_key_leaves_a_copy() {
+    in_child_of(
+        "crypto::tests::no_use_of_a_key_leaves_a_copy",
+        derived,
+        |memory| {
+            let text = memory.canary("text", 100);
+            let context = Context::new("test").field(b"context");
+            let uses: [(&str, &dyn Fn(&Key)); 4] = [
+                ("derive", &|key| drop(derive(key.as_bytes(), LABEL))),
+                ("digest", &|key| {
+                    drop(keyed_digest(key.as_bytes(), &context))
+                }),
+                ("seal", &|key| {
+                    drop(seal(key.as_bytes(), &context, text.wiped().as_bytes()).unwrap())
+                }),
+                ("open", &|key| {
+                    let sealed = seal(key.as_bytes(), &context, text.wiped().as_bytes()).unwrap();
+                    drop(open(key.as_bytes(), &context, &sealed).unwrap());
+                }),
+            ];
+            for (name, work) in uses {
+                deep(|| work(&key(memory)));
+                memory.assert_clean(name);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_passphrase_leaves_no_copy() {
+    let params = KdfParams::new(19 * 1024, 2, 1).unwrap();
+    in_child_of(
+        "crypto::tests::a_passphrase_leaves_no_copy",
+        |seed| {
+            let passphrase = seed.canary("passphrase", 40).wiped();
+            let key = stretch(passphrase.as_bytes(), &[7; 16], params).unwrap();
+            vec![key.as_bytes().to_vec()]
+        },
+        |memory| {
+            let passphrase = memory.canary("passphrase", 40);
+            deep(|| drop(stretch(passphrase.wiped().as_bytes(), &[7; 16], params).unwrap()));
+            memory.assert_clean("stretched");
+        },
+    );
+}
