@@ -220,7 +220,8 @@ impl Field {
     }
 }
 
-/// A request as it is understood, and whether all of its strings, of whatever member, are Unicode text.
+/// A request as it is understood, and whether all that a plain parser reads of it is Unicode text: the names of all members,
+/// and what the known ones say, also if they are repeated.
 struct Model {
     fields: [Given; 6],
     unicode: bool,
@@ -232,20 +233,23 @@ impl Request {
         let space = pick(&["", " ", "\n\t", "\r\n "], self.space);
         let mut json = format!("{space}{{{space}");
         let mut fields = [const { Given::Absent }; 6];
+        let mut unicode = true;
         for (i, (field, written)) in self.members.iter().take(12).enumerate() {
             if i > 0 {
                 json += &format!("{space},{space}");
             }
+            let name = json.len();
             let known = field.write(&mut json);
+            // Whole escapes are written with small letters.
+            unicode &= !json[name..].contains("\\uDC00");
             json += &format!("{space}:{space}");
             let given = written.write(&mut json);
             if let Some(known) = known {
+                unicode &= given != Given::NotUnicode;
                 fields[known] = given;
             }
         }
         json += &format!("{space}}}{space}");
-        // Whole escapes are written with small letters.
-        let unicode = !json.contains("\\uDC00");
         let model = Model {
             fields,
             unicode,

@@ -22,6 +22,8 @@ use wildmatch::WildMatch;
 struct Input {
     bindings: Vec<(Text, u8, u8)>,
     names: Vec<Text>,
+    /// Whether they are all there before the changes, or none.
+    full: bool,
     changes: Vec<Change>,
 }
 
@@ -115,9 +117,12 @@ fuzz_target!(|input: Input| {
         }
     }
 
-    // The same binding twice is one binding.
-    let mut there: Vec<Binding> = Vec::new();
-    let mut changed = Resolver::builder().build();
+    let [full, _] = resolvers;
+    let (mut changed, mut there) = if input.full {
+        (full, bindings.clone())
+    } else {
+        (Resolver::default(), Vec::new())
+    };
     for change in input.changes.iter().take(8) {
         let some = |(first, step): (u8, u8)| {
             let step = usize::from(step) + 1;

@@ -219,7 +219,8 @@ fuzz_target!(|input: Input| {
         Input::Record(forgery) => {
             let sealed = &*SEALED;
             let mut bytes = stored(&Parts {
-                key_id: forgery.key.into(),
+                // One of the two that there are, more often than not.
+                key_id: u32::from(forgery.key % 4),
                 metadata: sealed.part(&forgery.metadata).to_vec(),
                 value: sealed.part(&forgery.value).to_vec(),
             });
