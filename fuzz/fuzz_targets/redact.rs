@@ -14,13 +14,14 @@ use keyward::{Redactor, SecretValue};
 use keyward_fuzz::{
     encodings::{Form, base64, has_in_base64},
     json::pick,
+    text::Text,
 };
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Debug, Arbitrary)]
 struct Input {
     values: Vec<Vec<u8>>,
-    any_values: Vec<String>,
+    any_values: Vec<Text>,
     pieces: Vec<Piece>,
     bytes: Vec<u8>,
     written: Vec<Written>,
@@ -67,7 +68,7 @@ fuzz_target!(|input: Input| {
         .any_values
         .iter()
         .take(4)
-        .map(|value| value.replace(BRACKET, ""));
+        .map(|value| value.written_out().replace(BRACKET, ""));
     let all: Vec<String> = values.into_iter().chain(any).collect();
     any_bytes(&redactor(&all, &[BRACKET; 2]), &all, &input);
 });

@@ -38,13 +38,15 @@ enum Input {
     },
 }
 
+/// A record, of which something is exchanged or changed.
 #[derive(Arbitrary, Debug)]
 struct Forgery {
-    /// For which of the secrets it is to pass.
-    place: u8,
-    key: u8,
-    metadata: Part,
-    value: Part,
+    record: u8,
+    /// For which of the records it is to pass.
+    place: Option<u8>,
+    key: Option<u8>,
+    metadata: Option<Part>,
+    value: Option<Part>,
     /// What is done to the bytes of all of it.
     edits: Vec<Edit>,
 }
@@ -113,11 +115,14 @@ static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
 });
 
 impl Sealed {
+    fn record(&self, n: u8) -> &Record {
+        &self.records[usize::from(n) % self.records.len()]
+    }
+
     fn part<'s>(&'s self, part: &'s Part) -> &'s [u8] {
-        let record = |n: u8| &self.records[usize::from(n) % self.records.len()];
         match part {
-            Part::Metadata(n) => &record(*n).parts.metadata,
-            Part::Value(n) => &record(*n).parts.value,
+            Part::Metadata(n) => &self.record(*n).parts.metadata,
+            Part::Value(n) => &self.record(*n).parts.value,
             Part::Root => &self.others[0],
             Part::KeyRing => &self.others[1],
             Part::Bytes(bytes) => bytes,
@@ -125,7 +130,7 @@ impl Sealed {
     }
 
     fn check_record(&self, place: u8, bytes: &[u8]) {
-        let place = &self.records[usize::from(place) % self.records.len()].info;
+        let place = &self.record(place).info;
         let genuine = self.records.iter().find(|record| {
             let at_home = record.info.secret_id == place.secret_id;
             at_home && stored(&record.parts) == bytes
@@ -218,16 +223,20 @@ fuzz_target!(|input: Input| {
     match input {
         Input::Record(forgery) => {
             let sealed = &*SEALED;
+            let record = sealed.record(forgery.record);
+            let part = |part: &Option<Part>, own: &Vec<u8>| {
+                part.as_ref()
+                    .map_or(own.clone(), |part| sealed.part(part).to_vec())
+            };
             let mut bytes = stored(&Parts {
-                // One of the two that there are, more often than not.
-                key_id: u32::from(forgery.key % 4),
-                metadata: sealed.part(&forgery.metadata).to_vec(),
-                value: sealed.part(&forgery.value).to_vec(),
+                key_id: forgery.key.map_or(record.parts.key_id, u32::from),
+                metadata: part(&forgery.metadata, &record.parts.metadata),
+                value: part(&forgery.value, &record.parts.value),
             });
             for edit in forgery.edits.iter().take(8) {
                 edit.apply(&mut bytes);
             }
-            sealed.check_record(forgery.place, &bytes);
+            sealed.check_record(forgery.place.unwrap_or(forgery.record), &bytes);
         }
         Input::RecordOfBytes(place, bytes) => SEALED.check_record(place, &bytes),
         Input::Metadata(bytes) => {
