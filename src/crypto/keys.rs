@@ -49,8 +49,7 @@ impl MasterKey {
 /// The keys of an unlocked vault. Wiped when dropped.
 pub(crate) struct KeyRing {
     pub(super) vault: VaultId,
-    /// The ids of the data keys, in the order of their places in the page: oldest first. The last one seals what is
-    /// written.
+    /// The ids of the data keys, in the order of their places in the page. The last one seals what is written.
     ids: Vec<u32>,
     page: KeyPage,
     /// Whether the page has the master key, too.
@@ -210,26 +209,26 @@ impl KeyRing {
             })
     }
 
-    /// These keys, and the data keys of `older`, so that what was sealed before can be opened as well.
+    /// These keys, and the data keys of `other`, so that what is sealed with those can be opened as well. What is written
+    /// is sealed with the same key as before.
     ///
     /// # Errors
     ///
     /// `Unsupported` if they are more than there is room for.
-    #[cfg(feature = "file")]
-    pub(crate) fn and_data_keys_of(&self, older: &KeyRing) -> Result<KeyRing, Error> {
-        let gone = || {
-            older
+    pub(crate) fn and_data_keys_of(&self, other: &KeyRing) -> Result<KeyRing, Error> {
+        let more = || {
+            other
                 .data_keys()
                 .filter(|key| self.data_key(key.id()).is_none())
         };
-        if gone().count() + self.ids.len() > DATA_KEYS {
+        if more().count() + self.ids.len() > DATA_KEYS {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "the data key was rotated too often since: open the vault again",
             ));
         }
         let mut ring = KeyRing::new(self.vault, &self.page.keys().index);
-        for key in gone().chain(self.data_keys()) {
+        for key in more().chain(self.data_keys()) {
             ring.push(key.id(), &key.key.data);
         }
         Ok(ring)

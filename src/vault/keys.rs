@@ -166,9 +166,16 @@ impl State {
         let slots = self.known_slots(&old)?;
         let mut slots = slots.ok_or_else(|| no_key_slots("its keys are not kept"))?;
         slots.reseal(current, &new)?;
+        // Who still works with the old keys may meet what someone else writes by then: so all have both before the first
+        // one seals with what is new.
+        let both = old.and_data_keys_of(&new)?;
         self.store_slots(&new, &slots)?;
-        self.publish_keys(new);
+        self.publish_keys(both);
         wait_until_unused(&old);
+        drop(old);
+        let both = self.keys()?;
+        self.publish_keys(new);
+        wait_until_unused(&both);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     SecretPatch,
+    crypto::KeyRing,
     error::ErrorKind,
     storage::{Transaction, UserChange},
 };
@@ -58,6 +59,28 @@ fn no_call_has_the_keys_when_the_vault_has_been_locked() {
         vault.lock().unwrap();
         assert_eq!(keys.strong_count(), 0);
     });
+}
+
+#[test]
+fn who_works_with_the_old_keys_can_open_what_is_written_meanwhile() {
+    let vault = vault();
+    let user = vault.user(UserId::LOCAL);
+    let old = Arc::as_ptr(&vault.state.keys().unwrap()).addr();
+    thread::scope(|scope| {
+        let work = |keys: &KeyRing, _: &_| {
+            scope.spawn(|| vault.rotate_data_key(raw(1), |_| {}).unwrap());
+            while Arc::as_ptr(&vault.state.keys().unwrap()).addr() == old {
+                thread::yield_now();
+            }
+            user.update("a", SecretPatch::new().value("written-meanwhile"))
+                .unwrap();
+            let snapshot = user.user.snapshot.load_full().unwrap();
+            let entry = snapshot.by_name("a").unwrap();
+            keys.open_value(entry.info(), &entry.row).map(drop)
+        };
+        vault.state.read(&user.user, work).unwrap();
+    });
+    vault.verify().unwrap();
 }
 
 #[test]
