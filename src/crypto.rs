@@ -22,7 +22,8 @@ mod record;
 mod root;
 mod slot;
 mod stack;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 pub(crate) use self::{

@@ -142,7 +142,8 @@ mod quota;
 mod redact;
 mod request;
 mod resolver;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod scan;
 mod schema;
 mod sealed;

@@ -225,7 +225,7 @@ impl Memory {
 /// Calls `work` so far down the stack that what comes later does not write over what it left there.
 #[inline(never)]
 pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
-    let distance = [0_u8; 32 * 1024];
+    let distance = [0_u8; 16 * 1024];
     black_box(&distance);
     work()
 }

@@ -49,6 +49,8 @@ fn key(memory: &Memory) -> Key {
     Key::from_slice(memory.canary("key", 32).wiped().as_bytes()).unwrap()
 }
 
+type Use<'a> = &'a dyn Fn(&Key);
+
 #[test]
 fn no_use_of_a_key_leaves_a_copy() {
     in_child_of(
@@ -57,13 +59,13 @@ fn no_use_of_a_key_leaves_a_copy() {
         |memory| {
             let text = memory.canary("text", 100);
             let context = Context::new("test").field(b"context");
-            let uses: [(&str, &dyn Fn(&Key)); 4] = [
+            let uses: [(&str, Use<'_>); 4] = [
                 ("derive", &|key| drop(derive(key.as_bytes(), LABEL))),
                 ("digest", &|key| {
-                    drop(keyed_digest(key.as_bytes(), &context))
+                    drop(keyed_digest(key.as_bytes(), &context));
                 }),
                 ("seal", &|key| {
-                    drop(seal(key.as_bytes(), &context, text.wiped().as_bytes()).unwrap())
+                    drop(seal(key.as_bytes(), &context, text.wiped().as_bytes()).unwrap());
                 }),
                 ("open", &|key| {
                     let sealed = seal(key.as_bytes(), &context, text.wiped().as_bytes()).unwrap();

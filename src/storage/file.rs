@@ -46,6 +46,7 @@ pub(crate) use self::rows::decode_row;
 mod crash;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code, reason = "some of it is for tests alone"))]
+#[allow(clippy::unwrap_used, reason = "what only tests use may panic")]
 pub(crate) mod disk;
 #[cfg(test)]
 mod tests;

@@ -284,8 +284,10 @@ fn what_was_deleted_is_gone_in_its_sealed_form_too() {
     );
 }
 
+type Leave = fn(Canary);
+
 /// Ways to leave a copy behind.
-const CARELESS: [(&str, fn(Canary)); 5] = [
+const CARELESS: [(&str, Leave); 5] = [
     ("on the heap", |canary| drop(canary.unwiped())),
     ("on the stack", |canary| {
         let mut copy = [0_u8; 48];
@@ -303,7 +305,7 @@ const CARELESS: [(&str, fn(Canary)); 5] = [
         let hex = canary
             .bytes()
             .flat_map(|byte| format!("{byte:02x}").into_bytes());
-        drop(Vec::from_iter(hex));
+        drop(hex.collect::<Vec<u8>>());
     }),
     // The plain `Deserialize` promises less than `from_json`: the parser unescapes strings in scratch space of its own.
     ("by a parser", |canary| {
