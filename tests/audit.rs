@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
+use chrono::DateTime;
 use keyward::{
     AuditAction, AuditEvent,
     AuditFaultKind::{self, Malformed, Rewritten, Truncated, WrongHash, WrongSequence},
@@ -535,6 +538,27 @@ fn a_torn_line_is_recognized_and_goes() {
 }
 
 #[test]
+fn the_longest_line_is_read_and_a_longer_one_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = Arc::new(AuditLog::open(&path).unwrap());
+    let vault = Vault::builder().audit(Arc::clone(&log)).in_memory();
+    // A control character is six bytes of JSON.
+    let text = "\u{1}".repeat(2_000);
+    let mut args = Map::from_iter([(text.clone(), json!("secret://a"))]);
+    let call = ToolCall::new(&*text).with_id(&*text);
+    let user = vault.unwrap().user(UserId::LOCAL);
+    user.inject(&call, &mut args).unwrap_err();
+    assert_eq!(fault(&path, Some(&log.head())), None);
+    drop(user);
+    drop(log);
+
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    file.write_all("x".repeat(1024 * 1024).as_bytes()).unwrap();
+    assert_eq!(fault(&path, None), Some((3, Malformed)));
+}
+
+#[test]
 fn one_process_writes_to_a_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
@@ -545,6 +569,78 @@ fn one_process_writes_to_a_log() {
     AuditLog::open(&path).unwrap();
     let error = AuditLog::open(folder.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);
+}
+
+const SOON: Duration = Duration::from_mins(1);
+
+fn event() -> AuditEvent {
+    AuditEvent::new(AuditAction::Locked, DateTime::default())
+}
+
+#[test]
+fn those_who_share_a_log_write_one_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            // As processes do: a log of its own for each.
+            scope.spawn(|| {
+                let log = AuditLog::open_shared(&path, SOON).unwrap();
+                for _ in 0..50 {
+                    log.record(&event()).unwrap();
+                }
+            });
+        }
+    });
+    let check = AuditLog::verify(&path, None).unwrap();
+    assert_eq!((check.fault, check.head.sequence()), (None, 200));
+}
+
+#[test]
+fn a_shared_log_is_free_between_its_lines_and_is_waited_for_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let shared = AuditLog::open_shared(&path, Duration::ZERO).unwrap();
+    shared.record(&event()).unwrap();
+    let alone = AuditLog::open(&path).unwrap();
+    let error = shared.record(&event()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    let error = AuditLog::open_shared(&path, Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    alone.record(&event()).unwrap();
+    drop(alone);
+    shared.record(&event()).unwrap();
+    assert_eq!(shared.head().sequence(), 3);
+    assert_eq!(fault(&path, Some(&shared.head())), None);
+}
+
+#[test]
+fn a_shared_log_repairs_what_another_writer_left_and_adds_nothing_to_one_that_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = AuditLog::open_shared(&path, SOON).unwrap();
+    log.record(&event()).unwrap();
+    let append = |text: &str| {
+        let mut file = fs::File::options().append(true).open(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    append(r#"{"sequence":2,"#);
+    log.record(&event()).unwrap();
+    assert_eq!(fault(&path, Some(&log.head())), None);
+
+    let whole = fs::read_to_string(&path).unwrap();
+    for changed in [
+        format!("{whole}{{}}\n"),
+        whole[..whole.len() - 10].to_owned(),
+    ] {
+        fs::write(&path, &changed).unwrap();
+        let error = log.record(&event()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(fs::read_to_string(&path).unwrap(), changed);
+    }
+    fs::write(&path, whole).unwrap();
+    log.record(&event()).unwrap();
+    assert_eq!(log.head().sequence(), 3);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fmt::Write as _,
-    io::{self, BufRead},
+    io::{self, BufRead, Read as _},
     str::FromStr,
 };
 
@@ -147,6 +147,9 @@ impl fmt::Display for AuditFault {
     }
 }
 
+/// More bytes than a line can have: what is longer is no log, and is not read into memory.
+const MOST: u64 = 64 * 1024;
+
 /// What stands behind the body of a line: this, the hash, and the end.
 const HASH: &[u8] = br#","hash":""#;
 const END: &[u8] = br#""}"#;
@@ -197,11 +200,20 @@ fn follow(head: &AuditHead, line: &[u8]) -> Result<AuditHead, AuditFaultKind> {
 
 /// Checks a log to its end or to the first fault. Also gives the length in bytes of what is as it should be.
 pub(super) fn check(
+    log: impl BufRead,
+    remembered: Option<&AuditHead>,
+) -> io::Result<(AuditCheck, u64)> {
+    check_after(AuditHead::default(), log, remembered)
+}
+
+/// The same for what comes after `head`.
+pub(super) fn check_after(
+    head: AuditHead,
     mut log: impl BufRead,
     remembered: Option<&AuditHead>,
 ) -> io::Result<(AuditCheck, u64)> {
     let mut check = AuditCheck {
-        head: AuditHead::default(),
+        head,
         torn: false,
         fault: None,
     };
@@ -210,7 +222,7 @@ pub(super) fn check(
     let mut fault = mismatch(&check.head, remembered);
     while fault.is_none() {
         line.clear();
-        let read = log.read_until(b'\n', &mut line)? as u64;
+        let read = log.by_ref().take(MOST).read_until(b'\n', &mut line)? as u64;
         if read == 0 {
             let missing = |remembered: &&AuditHead| remembered.sequence > check.head.sequence;
             fault = remembered
@@ -219,7 +231,11 @@ pub(super) fn check(
             break;
         }
         if line.pop_if(|end| *end == b'\n').is_none() {
-            check.torn = true;
+            if read == MOST {
+                fault = Some(AuditFaultKind::Malformed);
+            } else {
+                check.torn = true;
+            }
             continue;
         }
         match follow(&check.head, &line) {

@@ -3,9 +3,11 @@
 use std::{
     fmt,
     fs::{File, OpenOptions, TryLockError},
-    io::{self, BufReader, Write},
+    io::{self, BufReader, Seek, SeekFrom, Write},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -45,8 +47,9 @@ use crate::error::{Error, ErrorKind};
 /// the next one is written, or the log is opened again. The system is not asked to put lines on the disk, so a power failure
 /// can take the last of them: see [`sync`](AuditLog::sync).
 ///
-/// One process writes to a log; opening it a second time fails. To begin a new file, drop the log, rename the file, and open
-/// a new one, which has a chain of its own.
+/// One process writes to a log that was [opened](AuditLog::open), and opening it a second time fails. Many can write to one that
+/// each of them opened as [shared](AuditLog::open_shared). To begin a new file, drop the log, rename the file, and open a new
+/// one, which has a chain of its own.
 ///
 /// # Security
 ///
@@ -65,6 +68,8 @@ struct Writer {
     length: u64,
     /// Whether there may be more in the file than that.
     torn: bool,
+    /// For a file that others write to as well: how long to wait for them. It is locked only while a line is written.
+    shared: Option<Duration>,
 }
 
 impl AuditLog {
@@ -75,11 +80,26 @@ impl AuditLog {
     /// `InUse` if the log is open elsewhere; `Corrupt` if its lines form no chain, to which none is added then: look into
     /// it, and begin another file; `Storage` if it cannot be read or written.
     pub fn open(path: impl AsRef<Path>) -> Result<AuditLog, Error> {
+        AuditLog::open_with(path.as_ref(), None)
+    }
+
+    /// Opens a log that other processes write to at the same time, each through a log that is shared as well; one chain comes
+    /// of it. An event waits for those of others, at most for `wait`, and is lost else. What others wrote is checked before a
+    /// line is put after it; nothing is, once it was changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](AuditLog::open); `InUse` if it is open otherwise, or is not free in time.
+    pub fn open_shared(path: impl AsRef<Path>, wait: Duration) -> Result<AuditLog, Error> {
+        AuditLog::open_with(path.as_ref(), Some(wait))
+    }
+
+    fn open_with(path: &Path, shared: Option<Duration>) -> Result<AuditLog, Error> {
         let file = options().open(path).map_err(failed)?;
-        file.try_lock().map_err(|error| match error {
+        lock(&file, shared.unwrap_or_default()).map_err(|error| match error {
             TryLockError::WouldBlock => Error::new(
                 ErrorKind::InUse,
-                "the audit log is open elsewhere: one process writes to it",
+                "the audit log is open elsewhere: one process writes to it, or all share it",
             ),
             TryLockError::Error(error) => failed(error),
         })?;
@@ -93,15 +113,20 @@ impl AuditLog {
             head: check.head,
             length,
             torn: check.torn,
+            shared,
         };
         writer.repair().map_err(failed)?;
+        if shared.is_some() {
+            writer.file.unlock().map_err(failed)?;
+        }
         Ok(AuditLog {
             writer: Mutex::new(writer),
             repaired: check.torn,
         })
     }
 
-    /// The head of the log as it is now. Kept elsewhere, it shows later that nothing up to here is missing.
+    /// The head of the log as it is now; of one that is shared, after the last line that this process wrote. Kept elsewhere,
+    /// it shows later that nothing up to here is missing.
     pub fn head(&self) -> AuditHead {
         self.writer().head
     }
@@ -149,6 +174,34 @@ impl AuditSink for AuditLog {
 
 impl Writer {
     fn append(&mut self, event: &AuditEvent) -> io::Result<()> {
+        let Some(wait) = self.shared else {
+            return self.write(event);
+        };
+        lock(&self.file, wait)?;
+        let written = self.catch_up().and_then(|()| self.write(event));
+        written.and(self.file.unlock())
+    }
+
+    /// Takes in what others wrote since.
+    fn catch_up(&mut self) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        if length == self.length {
+            return Ok(());
+        }
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.length))?;
+        let (check, more) = chain::check_after(self.head, BufReader::new(file), None)?;
+        if length < self.length || check.fault.is_some() {
+            let message = "the audit log was changed: begin another file";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        self.head = check.head;
+        self.length += more;
+        self.torn = check.torn;
+        Ok(())
+    }
+
+    fn write(&mut self, event: &AuditEvent) -> io::Result<()> {
         self.repair()?;
         let (line, head) = chain::line(&self.head, event)?;
         self.torn = true;
@@ -183,6 +236,19 @@ fn options() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
+}
+
+/// How long to wait before a lock that another process has is tried again.
+const POLL: Duration = Duration::from_millis(1);
+
+fn lock(file: &File, wait: Duration) -> Result<(), TryLockError> {
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if start.elapsed() < wait => thread::sleep(POLL),
+            done => return done,
+        }
+    }
 }
 
 fn failed(source: io::Error) -> Error {
