@@ -23,7 +23,7 @@ use crate::{call::ToolCall, error::Error, redact::Redactor, vault::UserVault};
 /// * into a `tools/call` the secrets are put, as by [`UserVault::inject`], with the tool's schema as the server last
 ///   listed it. A tool that is not among those that it listed gets no default; before it has listed any, defaults go in
 ///   wherever they match. A call that is denied does not reach the server: the client gets a result with `isError`, in words that
-///   tell no value and not which secrets there are;
+///   tell no value and not which secrets there are. The audit has the message's `id` as the [call's](ToolCall::with_id);
 /// * of everything that a server sends, answers, errors, notifications and requests, each string, key and number is
 ///   redacted, with every value that was put in so far. Of a message itself, `jsonrpc`, `id` and `method` stay.
 ///
@@ -250,7 +250,7 @@ impl Filter {
             }
             Some("tools/call") => {
                 let params = json::find(&message, "params");
-                match params.map_or(Ok(None), |params| self.call(text, &at, params)) {
+                match params.map_or(Ok(None), |params| self.call(text, &at, params, id.as_ref())) {
                     Ok(None) => Request::Unchanged,
                     Ok(Some(changed)) => Request::Changed(changed),
                     Err(refusal) => Request::Answered(id.map(|id| tool_error(&id, &refusal))),
@@ -266,6 +266,7 @@ impl Filter {
         text: &str,
         message: &Range<usize>,
         params: Range<usize>,
+        id: Option<&Value>,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         let Some(members) = json::members(text, params) else {
             return Ok(None);
@@ -286,6 +287,11 @@ impl Filter {
         if let Some(schema) = &schema {
             call = call.with_schema(schema);
         }
+        call = match id {
+            Some(Value::String(id)) => call.with_id(&**id),
+            Some(id) => call.with_id(id.to_string()),
+            None => call,
+        };
         let injection = self
             .user
             .inject(&call, &mut args)

@@ -1,10 +1,18 @@
 //! The filter's promises, against the parsed forms.
 
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{Filter, json as text};
-use crate::{InjectionPolicy, NewSecret, Redactor, SecretValue, UserId, UserVault, Vault, redact};
+use crate::{
+    AuditEvent, AuditSink, InjectionPolicy, NewSecret, Redactor, SecretValue, UserId, UserVault,
+    Vault, redact,
+};
 
 const KEY: &str = "lin_api_Zq8\"wT3vN";
 
@@ -130,6 +138,35 @@ fn a_denied_call_is_answered_in_the_same_words_whether_the_secret_exists_or_not(
         br#"[{"id":1,"method":"ping"}]"#
     );
     assert!(passed.to_client().unwrap().starts_with(b"[{"));
+}
+
+#[test]
+fn the_audit_has_the_id_of_the_message() {
+    struct Ids(Mutex<Vec<Option<String>>>);
+    impl AuditSink for Ids {
+        fn record(&self, event: &AuditEvent) -> io::Result<()> {
+            self.0.lock().unwrap().push(event.call_id.clone());
+            Ok(())
+        }
+    }
+    let ids = Arc::new(Ids(Mutex::default()));
+    let vault = Vault::builder().audit(Arc::clone(&ids)).in_memory();
+    let user = vault.unwrap().user(UserId::LOCAL);
+    let secret = NewSecret::new("a", "value-of-a").bind("t", "k");
+    user.create(secret.default_for_tool()).unwrap();
+    let filter = Filter::new(user);
+    ids.0.lock().unwrap().clear();
+    for id in [r#""id":7,"#, r#""id":"call-7","#, ""] {
+        for arguments in ["{}", r#"{"b":"secret://a"}"#] {
+            let params = format!(r#"{{"name":"t","arguments":{arguments}}}"#);
+            let call = format!(r#"{{{id}"method":"tools/call","params":{params}}}"#);
+            filter.client_message(call.as_bytes());
+        }
+    }
+    let expected = ["7", "7", "call-7", "call-7"].map(|id| Some(id.to_owned()));
+    let ids = ids.0.lock().unwrap();
+    assert_eq!(ids[..4], expected);
+    assert_eq!(ids[4..], [None, None]);
 }
 
 #[test]
