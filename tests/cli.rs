@@ -1,7 +1,7 @@
 //! The command line, as scripts: `tests/cli/*.console` hold commands and what they print.
 //!
 //! A line that begins with `$ ` is run by `sh`; what it prints, on both outputs, follows without empty lines, and `[exit N]` unless N is 0.
-//! Ids, times and the folder are replaced by `[ID]`, `[TIME]` and `[DIR]`. With `KEYWARD_BLESS=1` the files are written anew.
+//! Ids, times, hashes and the folder are replaced by `[ID]`, `[TIME]`, `[HASH]` and `[DIR]`; `$TESTS` is the folder of the scripts. With `KEYWARD_BLESS=1` the files are written anew.
 
 #![cfg(all(unix, feature = "cli"))]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -21,6 +21,16 @@ fn keys_and_copies() {
 #[test]
 fn programs_with_secrets() {
     check("programs");
+}
+
+#[test]
+fn checks_against_tools() {
+    check("checks");
+}
+
+#[test]
+fn the_audit_log() {
+    check("audit");
 }
 
 #[test]
@@ -72,6 +82,10 @@ fn run(command: &str, dir: &Path) -> String {
         .env("PATH", path)
         .env("KEYWARD_VAULT", dir.join("vault.keyward"))
         .env("KEYWARD_KEY_FILE", dir.join("key"))
+        .env(
+            "TESTS",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli"),
+        )
         .output()
         .unwrap();
     let mut text = String::from_utf8(output.stdout).unwrap();
@@ -86,7 +100,7 @@ fn run(command: &str, dir: &Path) -> String {
     lines.map(|line| normalized(line) + "\n").collect()
 }
 
-/// With `[ID]` for UUIDs, and `[TIME]` for times in either form.
+/// With `[ID]` for UUIDs, `[TIME]` for times in any form, and `[HASH]` for hashes.
 fn normalized(line: &str) -> String {
     const ID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
     const TIMES: [&str; 3] = [
@@ -94,6 +108,7 @@ fn normalized(line: &str) -> String {
         "dddd-dd-dd dd:dd:dd UTC",
         "dddd-dd-dd dd:dd",
     ];
+    let hash = "x".repeat(64);
     let fits = |text: &str, shape: &str| {
         text.len() >= shape.len()
             && text
@@ -111,6 +126,9 @@ fn normalized(line: &str) -> String {
         if fits(rest, ID) && !rest.starts_with("00000000") {
             normalized += "[ID]";
             rest = &rest[ID.len()..];
+        } else if fits(rest, &hash) {
+            normalized += "[HASH]";
+            rest = &rest[hash.len()..];
         } else if let Some(shape) = TIMES.iter().find(|shape| fits(rest, shape)) {
             normalized += "[TIME]";
             rest = &rest[shape.len()..];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use keyward::UserId;
+use keyward::{AuditHead, UserId};
 
 /// Secrets for an agent's tools, each bound to a tool and an argument.
 ///
@@ -29,13 +29,15 @@ Exit codes:
    6  a limit would be exceeded
    7  no key was given, or it is not the right one
    8  another process has the vault open
-   9  the vault is damaged, older than it should be, or of a later version
+   9  the vault is damaged, older than it should be, or of a later version; the audit log was changed
   10  a reference is not granted
+  11  `check` found something
 `run` and `mcp` end as their command ends; else with 125 (and one line on standard error), 126 if the command cannot be
 run, or 127 if it is not found.";
 
 /// Where the vault is, what opens it, and how to answer.
 #[derive(Args)]
+#[command(next_help_heading = "Vault, key and answer")]
 pub(crate) struct Place {
     /// The vault's file [default: keyward/vault.keyward in the user's data folder].
     #[arg(long, global = true, env = "KEYWARD_VAULT", value_name = "FILE")]
@@ -64,6 +66,11 @@ pub(crate) struct Place {
     #[arg(long, global = true, env = "KEYWARD_USER", value_name = "UUID")]
     pub(crate) user: Option<UserId>,
 
+    /// A log of what is done, without values, whose lines form a chain. Is made if it is not there; several processes can
+    /// write to it.
+    #[arg(long, global = true, env = "KEYWARD_AUDIT_LOG", value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
+
     /// How many seconds to wait for a vault that another process has open.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) wait: u64,
@@ -91,6 +98,8 @@ pub(crate) enum Command {
     Usage,
     /// Shows what a call of a tool would get, and why.
     Explain(Explain),
+    /// Compares the secrets with the tools that there are: what is missing, goes nowhere, or goes further than it needs to.
+    Check(Check),
     /// Changes the passphrase.
     Passphrase,
     /// The ways to open the vault.
@@ -122,6 +131,9 @@ pub(crate) enum Command {
     Run(Run),
     /// Stands between an MCP client and the MCP server that COMMAND is.
     Mcp(Mcp),
+    /// The log that `--audit-log` writes.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Writes a script that completes this command line in a shell.
     Completions { shell: Shell },
 }
@@ -227,6 +239,56 @@ pub(crate) struct Explain {
     /// What happens to a value that the model supplies where a default is bound.
     #[arg(long, value_enum, default_value_t = Supplied::Replace)]
     pub(crate) supplied: Supplied,
+}
+
+#[derive(Args)]
+#[command(
+    override_usage = "keyward check [OPTIONS] <FILE>\n       keyward check [OPTIONS] -- <COMMAND>..."
+)]
+#[command(group(clap::ArgGroup::new("tools").required(true).args(["file", "command"])))]
+pub(crate) struct Check {
+    /// A file with the tools: what an MCP server answers to `tools/list`, or an array of tools, each with its name and its
+    /// input schema; `-` is standard input.
+    pub(crate) file: Option<PathBuf>,
+
+    /// The server's name: the tool `create_issue` is matched as `NAME__create_issue`. Secrets that are for other servers
+    /// are not looked at.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+
+    /// What happens to a value that the model supplies where a default is bound.
+    #[arg(long, value_enum, default_value_t = Supplied::Replace)]
+    pub(crate) supplied: Supplied,
+
+    /// Gives the command a secret in its environment, as `mcp` does; can be repeated.
+    #[arg(long, value_name = "VAR=secret://NAME", conflicts_with = "file")]
+    pub(crate) env: Vec<String>,
+
+    /// How many seconds the command may take to say what its tools are.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        requires = "command"
+    )]
+    pub(crate) timeout: u64,
+
+    /// The MCP server, which is started and asked for its tools.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Checks that no line of it was changed, taken out or put in.
+    Verify {
+        file: PathBuf,
+
+        /// What an earlier check called the head: the log must have led to it. Without this, lines that are missing at the
+        /// end are not noticed, nor is a log that was written anew.
+        #[arg(long, value_name = "HEAD")]
+        head: Option<AuditHead>,
+    },
 }
 
 #[derive(Subcommand)]

@@ -46,6 +46,18 @@ impl Failure {
         Failure::new(7, "no_key", message)
     }
 
+    /// An MCP server that does not do what one does.
+    pub(crate) fn server(message: impl Into<String>) -> Failure {
+        Failure::new(1, "server", message)
+    }
+
+    /// A log that is not as it was written, at this line.
+    pub(crate) fn audit_log_changed(message: impl Into<String>, line: u64) -> Failure {
+        let mut failure = Failure::new(9, "audit_log_changed", message);
+        failure.fields = json!({"line": line});
+        failure
+    }
+
     /// A file that cannot be read or written.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Failure {
         Failure::new(1, "io", format!("{}: {error}", path.display()))
@@ -93,7 +105,7 @@ impl Failure {
         self.code
     }
 
-    /// `{"error": {"kind": …, "message": …}}`, with the contract's `detail` if fields are not valid.
+    /// `{"error": {"kind": …, "message": …}}`, with the contract's `detail` if fields are not valid, or what else there is to know.
     pub(crate) fn to_json(&self) -> Value {
         let mut error = json!({"kind": self.kind, "message": self.message});
         if !self.fields.is_null() {

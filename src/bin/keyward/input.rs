@@ -9,6 +9,7 @@ use std::{
 use keyward::SecretValue;
 #[cfg(unix)]
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -120,6 +121,15 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let mut file = fs::File::open(path).map_err(|error| Failure::file(path, &error))?;
     read_text(&mut file)
         .map_err(|failure| Failure::invalid(format!("{}: {failure}", path.display())))
+}
+
+/// The JSON in a file; `-` is standard input.
+pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
+    let text = read_file(path)?;
+    serde_json::from_str(&text).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Failure::invalid(format!("{}: this is no JSON: {place}", path.display()))
+    })
 }
 
 /// Makes the folder of a file, for this user alone.

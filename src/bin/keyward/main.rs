@@ -10,20 +10,25 @@ use std::{
 use clap::{CommandFactory, Parser};
 
 mod args;
+mod audit;
+mod check;
 mod copies;
 mod env_file;
 mod failure;
 mod input;
 mod key;
 mod keys;
+mod listing;
 mod output;
 mod place;
 mod program;
 mod proxy;
 mod secrets;
+mod server;
+mod watch;
 
 use crate::{
-    args::{Cli, Command, Place},
+    args::{Audit, Cli, Command, Place},
     failure::Failure,
     input::Input,
     output::Output,
@@ -54,6 +59,10 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let output = Output { json: place.json };
+    if let Command::Audit(Audit::Verify { file, head }) = command {
+        audit::verify(output, &file, head.as_ref())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut input = Input::new(place.passphrase_stdin);
     if let Command::Mcp(_) = command {
         if place.passphrase_stdin {
@@ -68,6 +77,9 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Run(run) => return program::run(opener, &run).map_err(Failure::of_own),
         Command::Mcp(mcp) => {
             return proxy::proxy(opener.supplied(mcp.supplied), &mcp).map_err(Failure::of_own);
+        }
+        Command::Check(check) => {
+            return check::check(opener.supplied(check.supplied), output, check);
         }
         Command::Init => keys::init(opener, output),
         Command::Add(add) => secrets::add(opener, output, add),
@@ -90,7 +102,7 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             from_key_file,
         } => copies::import(opener, output, &file, from_key_file.as_deref()),
         Command::Compact => copies::compact(opener, output),
-        Command::Completions { .. } => Ok(()),
+        Command::Audit(_) | Command::Completions { .. } => Ok(()),
     }?;
     Ok(ExitCode::SUCCESS)
 }

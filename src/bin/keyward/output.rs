@@ -110,6 +110,12 @@ pub(crate) fn usage_text(usage: Usage) -> String {
     format!("{} secrets, {} bytes\n", usage.secrets, usage.bytes)
 }
 
+/// `1 tool`, `2 tools`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
 /// Columns with a heading, which is bold on a terminal that has colours.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let text = columns(rows);

@@ -6,6 +6,7 @@ use keyward::{Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
 
 use crate::{
     args::{Place, Supplied},
+    audit::Recorder,
     failure::Failure,
     input::{self, Input},
     key::Key,
@@ -28,9 +29,11 @@ impl Opener {
         };
         // Private keys and service-account files are longer than the contract's bound.
         let bounds = Bounds::default().max_value_chars(*Bounds::MAX_VALUE_CHARS.end());
-        let builder = Vault::builder()
-            .bounds(bounds)
-            .wait(Duration::from_secs(place.wait));
+        let wait = Duration::from_secs(place.wait);
+        let mut builder = Vault::builder().bounds(bounds).wait(wait);
+        if let Some(log) = &place.audit_log {
+            builder = builder.audit(Recorder::new(log, wait)?);
+        }
         Ok(Opener {
             path,
             user: place.user.unwrap_or(UserId::LOCAL),

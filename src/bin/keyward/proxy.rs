@@ -14,16 +14,14 @@
 //! On Unix the server has a process group of its own, which is told as a whole: many a server is started by a launcher.
 
 use std::{
-    fs,
     io::{self, BufRead, BufReader, Write},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio},
+    process::{ChildStdin, ChildStdout, ExitCode},
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
-use keyward::{ErrorKind, Vault, mcp::Filter};
+use keyward::mcp::Filter;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -31,13 +29,12 @@ use crate::{
     failure::Failure,
     place::Opener,
     program::{self, Prepared},
+    server::{Event, GRACE, Server},
+    watch::Watch,
 };
 
 /// How long a server that was not told to end may go on without a client.
 const LINGER: Duration = Duration::from_secs(30);
-
-/// How long a server that was told to end may take.
-const GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> {
     let vault = opener.read()?;
@@ -57,14 +54,10 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
     drop(command);
     let (send, events) = mpsc::channel();
     listen_for_signals(&send)?;
-    let (errors_are_done, errors_done) = mpsc::channel::<()>();
-    if let Some(errors) = server.child.stderr.take() {
+    let errors = {
         let filter = Arc::clone(&filter);
-        thread::spawn(move || {
-            let _ = program::copy(errors, io::stderr(), || filter.redactor());
-            drop(errors_are_done);
-        });
-    }
+        server.pass_errors_on(move || filter.redactor())
+    };
     if let Some(input) = server.child.stdin.take() {
         let (filter, send) = (Arc::clone(&filter), send.clone());
         thread::spawn(move || {
@@ -81,9 +74,9 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
             let _ = send.send(event);
         });
     }
-    let code = server.end(&events);
+    let code = server.end(&events, LINGER);
     // What a server says last is often what matters. Something that it left behind may hold the other end for ever.
-    let _ = errors_done.recv_timeout(GRACE);
+    let _ = errors.recv_timeout(GRACE);
     code
 }
 
@@ -170,107 +163,6 @@ fn wipe(bytes: &mut Vec<u8>) {
     bytes.clear();
 }
 
-enum Event {
-    /// There is nothing more to come from the client.
-    ClientClosed,
-    /// Nobody reads what the server says.
-    ClientGone,
-    /// There is nothing more to come from the server.
-    ServerClosed,
-    /// The proxy was told to end.
-    Signal,
-}
-
-struct Server {
-    child: Child,
-}
-
-impl Server {
-    fn start(command: &mut Command) -> Result<Server, Failure> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(command, 0);
-        Ok(Server {
-            child: program::spawn(command)?,
-        })
-    }
-
-    /// Waits for the end, from whichever side; the server's exit code.
-    fn end(mut self, events: &mpsc::Receiver<Event>) -> Result<ExitCode, Failure> {
-        let mut deadline: Option<Instant> = None;
-        let mut told = false;
-        let in_time = loop {
-            let event = match deadline {
-                None => events
-                    .recv()
-                    .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(deadline) => {
-                    events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                }
-            };
-            match event {
-                Ok(Event::ClientClosed) => {
-                    deadline.get_or_insert_with(|| Instant::now() + LINGER);
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) if told => break false,
-                Ok(Event::ClientGone | Event::Signal) | Err(mpsc::RecvTimeoutError::Timeout) => {
-                    if !told {
-                        self.tell();
-                        deadline = Some(Instant::now() + GRACE);
-                    }
-                    told = true;
-                }
-                Ok(Event::ServerClosed) | Err(mpsc::RecvTimeoutError::Disconnected) => break true,
-            }
-        };
-        // Who closed its output has little left to do.
-        let deadline = Instant::now() + if in_time { GRACE } else { Duration::ZERO };
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                // A launcher may have left the server itself behind.
-                self.tell();
-                return Ok(program::exit_code(status));
-            }
-            if Instant::now() >= deadline {
-                self.make();
-                return Ok(program::exit_code(self.child.wait()?));
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-#[cfg(unix)]
-impl Server {
-    /// Tells the server, and whatever it started, to end.
-    fn tell(&self) {
-        self.signal(rustix::process::Signal::TERM);
-    }
-
-    /// Ends what is left of it.
-    fn make(&mut self) {
-        self.signal(rustix::process::Signal::KILL);
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let group = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process_group(group, signal);
-    }
-}
-
-#[cfg(not(unix))]
-impl Server {
-    #[expect(clippy::unused_self, reason = "as on Unix")]
-    fn tell(&self) {}
-
-    fn make(&mut self) {
-        let _ = self.child.kill();
-    }
-}
-
 #[cfg(unix)]
 fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -289,77 +181,4 @@ fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failure> {
 #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
 fn listen_for_signals(_: &mpsc::Sender<Event>) -> Result<(), Failure> {
     Ok(())
-}
-
-/// Keeps a snapshot as new as the vault's file.
-struct Watch {
-    vault: Vault,
-    path: PathBuf,
-    /// What the file looked like when it was read last, if that says that it is still the same.
-    seen: Option<Look>,
-    /// Not before this is it tried again.
-    rest_until: Option<Instant>,
-    broken: bool,
-}
-
-#[derive(PartialEq, Eq)]
-struct Look {
-    modified: SystemTime,
-    length: u64,
-}
-
-impl Watch {
-    /// How long a file must have been left alone for its time to tell that it is the same: file systems count time in
-    /// steps.
-    const SETTLED: Duration = Duration::from_secs(2);
-
-    /// How long to work with what there is while another process has the vault open.
-    const REST: Duration = Duration::from_secs(10);
-
-    fn new(vault: Vault, path: &Path) -> Watch {
-        Watch {
-            vault,
-            path: path.to_owned(),
-            seen: None,
-            rest_until: None,
-            broken: false,
-        }
-    }
-
-    /// Reads the file again if it may have changed.
-    fn look(&mut self) {
-        if self.broken || self.rest_until.is_some_and(|until| Instant::now() < until) {
-            return;
-        }
-        let look = fs::metadata(&self.path).and_then(|file| {
-            Ok(Look {
-                modified: file.modified()?,
-                length: file.len(),
-            })
-        });
-        let look = look.ok();
-        if look.is_some() && look == self.seen {
-            return;
-        }
-        match self.vault.reload() {
-            Ok(_) => {
-                let settled =
-                    |look: &Look| look.modified.elapsed().is_ok_and(|age| age > Self::SETTLED);
-                self.seen = look.filter(settled);
-                self.rest_until = None;
-            }
-            // It is being written to: until that is done, what was there before holds.
-            Err(error) if error.kind() == ErrorKind::InUse => {
-                self.rest_until = Some(Instant::now() + Self::REST);
-            }
-            // The owner may have taken the vault away, so nothing is given out any more.
-            Err(error) => {
-                self.broken = true;
-                let _ = self.vault.lock();
-                eprintln!(
-                    "keyward: the vault cannot be read again, so calls are refused until the proxy is started anew: {error}"
-                );
-            }
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The commands about secrets.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use keyward::{Location, NewSecret, Origin, SecretInfo, SecretPatch, ToolCall, ToolPattern};
 use serde_json::{Map, Value, json};
@@ -161,7 +161,7 @@ pub(crate) fn explain(
 ) -> Result<(), Failure> {
     let args = match &explain.args {
         None => Map::new(),
-        Some(path) => match read_json(path)? {
+        Some(path) => match input::read_json(path)? {
             Value::Object(args) => args,
             _ => {
                 return Err(Failure::invalid(format!(
@@ -173,7 +173,7 @@ pub(crate) fn explain(
     };
     let schema = match &explain.schema {
         None => None,
-        Some(path) => Some(read_json(path)?),
+        Some(path) => Some(input::read_json(path)?),
     };
     let mut call = ToolCall::new(&*explain.tool);
     if let Some(schema) = &schema {
@@ -220,16 +220,4 @@ fn described(info: &SecretInfo) -> String {
             },
         ),
     }
-}
-
-fn read_json(path: &Path) -> Result<Value, Failure> {
-    let text = if path.as_os_str() == "-" {
-        input::read_file(path)?.to_string()
-    } else {
-        fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?
-    };
-    serde_json::from_str(&text).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        Failure::invalid(format!("{}: this is no JSON: {place}", path.display()))
-    })
 }

@@ -1,0 +1,69 @@
+//! The log of what is done.
+
+use std::{
+    io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use keyward::{AuditEvent, AuditHead, AuditLog, AuditSink};
+use serde_json::json;
+
+use crate::{
+    failure::Failure,
+    output::{Output, printable},
+};
+
+/// Writes the log, and says when it cannot: what is asked for is done all the same.
+pub(crate) struct Recorder {
+    log: AuditLog,
+    has_failed: AtomicBool,
+}
+
+impl Recorder {
+    pub(crate) fn new(path: &Path, wait: Duration) -> Result<Recorder, Failure> {
+        Ok(Recorder {
+            log: AuditLog::open_shared(path, wait)?,
+            has_failed: AtomicBool::new(false),
+        })
+    }
+}
+
+impl AuditSink for Recorder {
+    fn record(&self, event: &AuditEvent) -> io::Result<()> {
+        let recorded = self.log.record(event);
+        if let Err(error) = &recorded
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            eprintln!("keyward: the audit log misses what is done from here on: {error}");
+        }
+        recorded
+    }
+}
+
+pub(crate) fn verify(
+    output: Output,
+    path: &Path,
+    remembered: Option<&AuditHead>,
+) -> Result<(), Failure> {
+    let check = AuditLog::verify(path, remembered)?;
+    if let Some(fault) = check.fault {
+        let message = format!("{}: {fault}", path.display());
+        return Err(Failure::audit_log_changed(message, fault.line));
+    }
+    let (lines, head) = (check.head.sequence(), check.head.to_string());
+    let torn = if check.torn {
+        ", but for the last, which has no end: it is being written, or its writer crashed"
+    } else {
+        ""
+    };
+    output.answer(
+        &json!({"lines": lines, "torn": check.torn, "head": head}),
+        || {
+            let path = path.display().to_string();
+            let path = printable(&path);
+            format!("{path}: all {lines} lines are as they were written{torn}\nhead  {head}\n")
+        },
+    )
+}

@@ -1,0 +1,139 @@
+//! An MCP server as a process, and its end.
+
+use std::{
+    io,
+    process::{Child, Command, ExitCode, Stdio},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use keyward::Redactor;
+
+use crate::{failure::Failure, program};
+
+/// How long a server that was told to end may take.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
+
+/// What brings a session to its end.
+pub(crate) enum Event {
+    /// There is nothing more to come from the client.
+    ClientClosed,
+    /// Nobody reads what the server says.
+    ClientGone,
+    /// There is nothing more to come from the server.
+    ServerClosed,
+    /// The proxy was told to end.
+    Signal,
+}
+
+/// A running MCP server.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+}
+
+impl Server {
+    pub(crate) fn start(command: &mut Command) -> Result<Server, Failure> {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(command, 0);
+        Ok(Server {
+            child: program::spawn(command)?,
+        })
+    }
+
+    /// Passes on what the server writes to standard error, redacted. What is returned says when that is all.
+    pub(crate) fn pass_errors_on(
+        &mut self,
+        redactor: impl Fn() -> Arc<Redactor> + Send + 'static,
+    ) -> mpsc::Receiver<()> {
+        let (are_passed_on, passed_on) = mpsc::channel();
+        if let Some(errors) = self.child.stderr.take() {
+            thread::spawn(move || {
+                let _ = program::copy(errors, io::stderr(), redactor);
+                drop(are_passed_on);
+            });
+        }
+        passed_on
+    }
+
+    /// Waits for the end, from whichever side; the server's exit code. A server that was not told to end may go on for
+    /// `linger` without a client.
+    pub(crate) fn end(
+        mut self,
+        events: &mpsc::Receiver<Event>,
+        linger: Duration,
+    ) -> Result<ExitCode, Failure> {
+        let mut deadline: Option<Instant> = None;
+        let mut told = false;
+        let in_time = loop {
+            let event = match deadline {
+                None => events
+                    .recv()
+                    .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(deadline) => {
+                    events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
+            };
+            match event {
+                Ok(Event::ClientClosed) => {
+                    deadline.get_or_insert_with(|| Instant::now() + linger);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) if told => break false,
+                Ok(Event::ClientGone | Event::Signal) | Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if !told {
+                        self.tell();
+                        deadline = Some(Instant::now() + GRACE);
+                    }
+                    told = true;
+                }
+                Ok(Event::ServerClosed) | Err(mpsc::RecvTimeoutError::Disconnected) => break true,
+            }
+        };
+        // Who closed its output has little left to do.
+        let deadline = Instant::now() + if in_time { GRACE } else { Duration::ZERO };
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                // A launcher may have left the server itself behind.
+                self.tell();
+                return Ok(program::exit_code(status));
+            }
+            if Instant::now() >= deadline {
+                self.make();
+                return Ok(program::exit_code(self.child.wait()?));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Server {
+    /// Tells the server, and whatever it started, to end.
+    fn tell(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Ends what is left of it.
+    fn make(&mut self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+#[cfg(not(unix))]
+impl Server {
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    fn tell(&self) {}
+
+    fn make(&mut self) {
+        let _ = self.child.kill();
+    }
+}

@@ -1,0 +1,229 @@
+//! Keeping up with a vault file that others write.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use keyward::{ErrorKind, Vault};
+
+/// Keeps a snapshot as new as the vault's file.
+pub(crate) struct Watch {
+    vault: Vault,
+    path: PathBuf,
+    /// What the file looked like when it was read last, if that says that it is still the same.
+    seen: Option<Look>,
+    /// Not before this is it tried again.
+    rest_until: Option<Instant>,
+    broken: bool,
+}
+
+#[derive(PartialEq, Eq)]
+struct Look {
+    modified: SystemTime,
+    length: u64,
+}
+
+impl Watch {
+    /// How long a file must have been left alone for its time to tell that it is the same: file systems count time in
+    /// steps.
+    const SETTLED: Duration = Duration::from_secs(2);
+
+    /// How long to work with what there is while another process has the vault open.
+    const REST: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(vault: Vault, path: &Path) -> Watch {
+        Watch {
+            vault,
+            path: path.to_owned(),
+            seen: None,
+            rest_until: None,
+            broken: false,
+        }
+    }
+
+    /// Reads the file again if it may have changed.
+    pub(crate) fn look(&mut self) {
+        if self.broken || self.rest_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        let look = fs::metadata(&self.path).and_then(|file| {
+            Ok(Look {
+                modified: file.modified()?,
+                length: file.len(),
+            })
+        });
+        let look = look.ok();
+        if look.is_some() && look == self.seen {
+            return;
+        }
+        match self.vault.reload() {
+            Ok(_) => {
+                let settled =
+                    |look: &Look| look.modified.elapsed().is_ok_and(|age| age > Self::SETTLED);
+                self.seen = look.filter(settled);
+                self.rest_until = None;
+            }
+            // It is being written to: until that is done, what was there before holds.
+            Err(error) if error.kind() == ErrorKind::InUse => {
+                self.rest_until = Some(Instant::now() + Self::REST);
+            }
+            // The owner may have taken the vault away, so nothing is given out any more.
+            Err(error) => {
+                self.broken = true;
+                let _ = self.vault.lock();
+                eprintln!(
+                    "keyward: the vault cannot be read again, so calls are refused until the proxy is started anew: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use keyward::{KeySource, NewSecret, ToolCall, UserId};
+    use serde_json::Map;
+
+    use super::*;
+
+    struct Folder {
+        path: PathBuf,
+        _folder: tempfile::TempDir,
+    }
+
+    fn key() -> KeySource {
+        KeySource::raw([7; 32])
+    }
+
+    impl Folder {
+        /// With a vault in it.
+        fn new() -> Folder {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("vault.keyward");
+            Vault::create(&path, key()).unwrap();
+            Folder {
+                path,
+                _folder: folder,
+            }
+        }
+
+        fn watch(&self) -> Watch {
+            Watch::new(Vault::snapshot(&self.path, key()).unwrap(), &self.path)
+        }
+
+        fn add(&self, name: &str) {
+            let user = Vault::open(&self.path, key()).unwrap().user(UserId::LOCAL);
+            user.create(NewSecret::new(name, "lin_api_Zq8wT3vN").bind("t", name))
+                .unwrap();
+        }
+
+        /// Writes something that is no vault, of the same length, without a trace in what the file looks like.
+        fn damage_unseen(&self) {
+            let before = fs::metadata(&self.path).unwrap();
+            let length = usize::try_from(before.len()).unwrap();
+            fs::write(&self.path, vec![b'x'; length]).unwrap();
+            self.set_modified(before.modified().unwrap());
+        }
+
+        fn set_modified(&self, time: SystemTime) {
+            let file = File::options().write(true).open(&self.path).unwrap();
+            file.set_modified(time).unwrap();
+        }
+    }
+
+    impl Watch {
+        fn names(&self) -> Vec<String> {
+            let secrets = self.vault.user(UserId::LOCAL).secrets().unwrap();
+            secrets.into_iter().map(|info| info.secret_name).collect()
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_is_there_after_a_look() {
+        let folder = Folder::new();
+        let mut watch = folder.watch();
+        for names in [&["a"][..], &["a", "b"]] {
+            folder.add(names[names.len() - 1]);
+            watch.look();
+            assert_eq!(watch.names(), names);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_left_alone_is_not_read_again() {
+        let folder = Folder::new();
+        let mut watch = folder.watch();
+        folder.set_modified(SystemTime::now() - 2 * Watch::SETTLED);
+        watch.look();
+        folder.damage_unseen();
+        watch.look();
+        assert!(!watch.broken);
+        // Any other time, also an earlier one, is that of another file.
+        folder.set_modified(SystemTime::now() - 3 * Watch::SETTLED);
+        watch.look();
+        assert!(watch.broken);
+    }
+
+    #[test]
+    fn a_file_that_was_written_just_now_may_be_written_again_within_the_same_step_of_its_clock() {
+        let folder = Folder::new();
+        let mut watch = folder.watch();
+        watch.look();
+        folder.damage_unseen();
+        watch.look();
+        assert!(watch.broken);
+    }
+
+    #[test]
+    fn while_another_process_writes_what_was_there_before_holds() {
+        let folder = Folder::new();
+        folder.add("a");
+        let mut watch = folder.watch();
+        let writer = Vault::open(&folder.path, key()).unwrap();
+        writer
+            .user(UserId::LOCAL)
+            .create(NewSecret::new("b", "lin_api_Zq8wT3vN"))
+            .unwrap();
+        watch.look();
+        assert_eq!(watch.names(), ["a"]);
+        drop(writer);
+        watch.look();
+        assert_eq!(watch.names(), ["a"], "it is not tried again at once");
+        watch.rest_until = Some(Instant::now());
+        watch.look();
+        assert_eq!(watch.names(), ["a", "b"]);
+        assert_eq!(watch.rest_until, None);
+    }
+
+    #[test]
+    fn a_vault_that_is_gone_or_damaged_gives_nothing_out() {
+        for spoil in [
+            (|path| fs::remove_file(path).unwrap()) as fn(&Path),
+            |path| fs::write(path, "no vault").unwrap(),
+            |path| {
+                fs::remove_file(path).unwrap();
+                Vault::create(path, KeySource::raw([8; 32])).unwrap();
+            },
+        ] {
+            let folder = Folder::new();
+            folder.add("a");
+            let mut watch = folder.watch();
+            let user = watch.vault.user(UserId::LOCAL);
+            spoil(&folder.path);
+            watch.look();
+            let error = user
+                .inject(&ToolCall::new("t"), &mut Map::new())
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Locked);
+            // It stays so, whatever the file becomes.
+            let _ = fs::remove_file(&folder.path);
+            Vault::create(&folder.path, key()).unwrap();
+            watch.look();
+            assert!(user.secrets().is_err());
+        }
+    }
+}
