@@ -7,8 +7,13 @@
 //!   is changed, and every other byte stays;
 //! * as the types of the `rmcp` crate, for runtimes in Rust that have a client of their own (feature `mcp`).
 //!
+//! With the feature `mcp`, a [`NeedsSecret`](crate::NeedsSecret) becomes a question to the person: an elicitation, which asks
+//! for no value.
+//!
 //! Neither has input or output of its own, waits, or needs an async runtime.
 
+#[cfg(feature = "mcp")]
+mod elicitation;
 mod filter;
 mod json;
 #[cfg(feature = "mcp")]

@@ -116,7 +116,8 @@ pub enum Finding {
 /// # Security
 ///
 /// The name of the tool and of the argument are the tool's author's. Ask in a way by which the answer does not reach the
-/// model or the transcript.
+/// model or the transcript. With the feature `mcp` there are two for the person behind an MCP client: `elicit_at` and
+/// `elicit_done`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct NeedsSecret {
