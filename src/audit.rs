@@ -180,6 +180,8 @@ pub enum AuditAction {
     Unlocked,
     /// A key was tried that opens no key slot.
     KeyRefused,
+    /// A request over HTTP had a credential that is nobody's. Tells neither the credential nor what was asked for.
+    CredentialRefused,
     /// A key slot was added.
     KeySlotAdded,
     /// A key slot was put in the place of another.
@@ -211,6 +213,7 @@ names!(AuditAction {
     Locked = "locked",
     Unlocked = "unlocked",
     KeyRefused = "key_refused",
+    CredentialRefused = "credential_refused",
     KeySlotAdded = "key_slot_added",
     KeySlotChanged = "key_slot_changed",
     KeySlotRemoved = "key_slot_removed",
@@ -226,7 +229,10 @@ impl AuditAction {
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            AuditAction::Denied | AuditAction::QuotaRefused | AuditAction::KeyRefused
+            AuditAction::Denied
+                | AuditAction::QuotaRefused
+                | AuditAction::KeyRefused
+                | AuditAction::CredentialRefused
         )
     }
 }

@@ -75,6 +75,13 @@
 //! No answer repeats what was sent. What happened in full, for a log, is the [`Error`](crate::Error) in an `Arc` among the
 //! extensions of the response. Its message may name a secret or a place, never a value.
 //!
+//! # Audit
+//!
+//! The [sink](crate::VaultBuilder::audit) of the vault is told of what is done through the router as of any other write: what
+//! was created, updated and deleted, by which user, and which quota was refused. It is also told of each request that had a
+//! credential and was refused for it, [`CredentialRefused`](crate::AuditAction::CredentialRefused); a request without any is
+//! not worth a line. Events have no id of the request, and reading is none: no answer has a value in it.
+//!
 //! # Security
 //!
 //! * Serve this over TLS, or on loopback. The router has no rate limit and no time limit: put them around it. Of no body
@@ -239,7 +246,13 @@ impl<A: Authenticator> Service<A> {
     }
 
     async fn user(&self, parts: &Parts) -> Result<UserVault, Refusal> {
-        let user = auth::user(&self.authenticator, &parts.headers).await?;
-        Ok(self.vault.user(user))
+        let user = auth::user(&self.authenticator, &parts.headers).await;
+        if user.is_err() && auth::has_credential(&parts.headers) {
+            let vault = self.vault.clone();
+            // A sink may take its time.
+            let told = tokio::task::spawn_blocking(move || vault.tell_credential_refused());
+            told.await.map_err(|_| Refusal::Interrupted)?;
+        }
+        Ok(self.vault.user(user?))
     }
 }

@@ -178,6 +178,12 @@ impl Vault {
         self.state.settings.audit.lost()
     }
 
+    /// Tells the audit that a credential was refused.
+    #[cfg(feature = "http")]
+    pub(crate) fn tell_credential_refused(&self) {
+        self.state.tell_credential_refused();
+    }
+
     /// The users who have a secret, in the order of their ids.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 #[path = "http/client.rs"]
 mod client;
 
+#[path = "http/audit.rs"]
+mod audit;
 #[path = "http/authentication.rs"]
 mod authentication;
 #[path = "http/bodies.rs"]

@@ -105,6 +105,12 @@ pub(super) async fn user<A: Authenticator>(
     }
 }
 
+/// Whether a request tries to show whose it is.
+pub(super) fn has_credential(headers: &HeaderMap) -> bool {
+    let mut known = CredentialHeader::ALL.iter();
+    known.any(|header| headers.contains_key(header.name()))
+}
+
 /// Every header counts once: which of two values another program on the way took for the right one, nobody knows.
 fn credentials(headers: &HeaderMap) -> Result<Vec<Credential<'_>>, Refusal> {
     let mut credentials = Vec::new();

@@ -82,6 +82,12 @@ impl State {
         result
     }
 
+    #[cfg(feature = "http")]
+    pub(super) fn tell_credential_refused(&self) {
+        let audit = &self.settings.audit;
+        audit.record(|| [self.event(AuditAction::CredentialRefused)]);
+    }
+
     fn event(&self, action: AuditAction) -> AuditEvent {
         self.settings.event(action)
     }
