@@ -73,3 +73,46 @@ pub(crate) fn length_prefix(bytes: &[u8]) -> [u8; 4] {
     let length = u32::try_from(bytes.len()).expect("a field is shorter than 4 GiB");
     length.to_le_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_is_read_and_no_byte_more() {
+        let mut bytes = vec![1];
+        bytes.extend(7_u32.to_le_bytes());
+        bytes.extend(u64::MAX.to_le_bytes());
+        bytes.extend((-2_i64).to_le_bytes());
+        put_bytes(&mut bytes, "schlüssel".as_bytes());
+        put_bytes(&mut bytes, b"");
+        fn read(bytes: &[u8]) -> Option<(bool, u32, u64, i64, String, &[u8])> {
+            let mut reader = Reader::new(bytes);
+            let fields = (
+                reader.bool()?,
+                reader.u32()?,
+                reader.u64()?,
+                reader.i64()?,
+                reader.text()?,
+                reader.bytes()?,
+            );
+            reader.end().map(|()| fields)
+        }
+        let expected = (true, 7, u64::MAX, -2, "schlüssel".to_owned(), &b""[..]);
+        assert_eq!(read(&bytes), Some(expected));
+        for end in 0..bytes.len() {
+            assert_eq!(read(&bytes[..end]), None, "cut off at {end}");
+        }
+        assert_eq!(read(&[&bytes[..], &[0]].concat()), None, "a byte too many");
+        bytes[0] = 2;
+        assert_eq!(read(&bytes), None, "no bool");
+    }
+
+    #[test]
+    fn a_text_is_utf_8() {
+        let mut bytes = Vec::new();
+        put_bytes(&mut bytes, b"\xff");
+        assert_eq!(Reader::new(&bytes).text(), None);
+        assert_eq!(Reader::new(&bytes).bytes(), Some(&b"\xff"[..]));
+    }
+}

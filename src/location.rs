@@ -196,6 +196,8 @@ impl Ord for Location {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
     use super::*;
 
     #[test]
@@ -218,6 +220,8 @@ mod tests {
             let found: Vec<&str> = location.tokens().iter().map(|token| &**token).collect();
             assert_eq!(found, tokens, "{text}");
             assert_eq!(Location::new(pointer).unwrap(), location, "{text}");
+            assert_eq!(location.to_string(), pointer);
+            assert_eq!(String::from(location), pointer);
         }
     }
 
@@ -242,6 +246,14 @@ mod tests {
             Location::new(&"é".repeat(1024)).is_ok(),
             "1,024 characters, not bytes"
         );
+    }
+
+    #[test]
+    fn equal_locations_have_one_hash() {
+        let state = RandomState::new();
+        let hash = |text| state.hash_one(Location::new(text).unwrap());
+        assert_eq!(hash("token"), hash("/token"));
+        assert_ne!(hash("/token"), hash("/api_key"));
     }
 
     #[test]

@@ -204,6 +204,17 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_limit_has_none() {
+        let (nothing, everything) = (Usage::default(), Usage::new(u64::MAX, u64::MAX));
+        let quota = Quota::unlimited();
+        assert!(quota.check_user(nothing, everything).is_ok());
+        assert!(quota.check_vault(nothing, everything).is_ok());
+        let quota = Quota::default();
+        assert!(quota.check_user(nothing, everything).is_err());
+        assert!(quota.check_vault(nothing, everything).is_ok());
+    }
+
+    #[test]
     fn usage_cannot_become_less_than_nothing() {
         let used = Usage::new(2, 20);
         assert_eq!(

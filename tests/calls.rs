@@ -42,7 +42,8 @@ impl Case {
     fn user(&self) -> UserVault {
         let mut policy = InjectionPolicy::default();
         policy = match self.supplied.as_deref() {
-            None => policy.keep_supplied(),
+            // Whatever was chosen before.
+            None => policy.refuse_supplied().keep_supplied(),
             Some("replace") => policy.replace_supplied(),
             Some("refuse") => policy.refuse_supplied(),
             Some(other) => panic!("{}: no policy {other}", self.name),
@@ -449,6 +450,8 @@ fn the_redactor_knows_a_value_bare_and_with_its_format() {
     ] {
         assert_eq!(injection.redactor().redact(output), redacted);
     }
+    let redactor = injection.into_redactor();
+    assert_eq!(redactor.redact("hu4711"), "secret://pin");
 }
 
 #[test]

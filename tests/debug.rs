@@ -54,6 +54,7 @@ fn assert_hidden(what: &str, text: &str) {
 }
 
 fn check(what: &str, value: &impl Debug) {
+    assert_ne!(format!("{value:?}"), "", "{what}: it is hidden, not empty");
     assert_hidden(what, &format!("{value:?}"));
     assert_hidden(what, &format!("{value:#?}"));
 }

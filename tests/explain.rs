@@ -1,7 +1,7 @@
 //! What an explanation says of every candidate and every reference.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use keyward::{NewSecret, Rank, ToolCall, UserId, UserVault, Vault, Verdict};
+use keyward::{NewSecret, Rank, SkipReason, ToolCall, UserId, UserVault, Vault, Verdict};
 use serde_json::{Map, json};
 
 fn user() -> UserVault {
@@ -102,4 +102,24 @@ fn every_reference_says_what_became_of_it() {
         explanation.failure.unwrap().contains("/b"),
         "the first that is not granted"
     );
+}
+
+#[test]
+fn every_reason_has_a_text_of_its_own() {
+    let texts = [
+        Verdict::Granted.to_string(),
+        Verdict::UnknownSecret.to_string(),
+        Verdict::NoToolPattern.to_string(),
+        Verdict::OtherTool.to_string(),
+        Verdict::NoLocation.to_string(),
+        Verdict::OtherLocation.to_string(),
+        SkipReason::Supplied.to_string(),
+        SkipReason::Reference.to_string(),
+        SkipReason::NotDeclared.to_string(),
+        SkipReason::ParentFilled.to_string(),
+    ];
+    for (i, text) in texts.iter().enumerate() {
+        assert!(!text.is_empty());
+        assert!(!texts[..i].contains(text), "{text}");
+    }
 }

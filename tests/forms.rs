@@ -130,8 +130,20 @@ fn what_is_no_object_is_refused() {
 fn arguments_that_are_nested_too_deep_are_refused() {
     let user = user(&["k"]);
     let nested = |depth: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
     let inject = |mut args: String| user.inject_str(&ToolCall::new(CALL), &mut args).err();
-    assert!(inject(nested(127)).is_none());
+    let value = |depth| (0..depth).fold(json!([]), |inner, _| json!({ "a": inner }));
+    let inject_value = |mut args| user.inject_value(&ToolCall::new(CALL), &mut args).err();
+    for depth in [127, 128] {
+        assert!(inject(nested(depth)).is_none(), "{depth}");
+        assert!(inject(objects(depth)).is_none(), "{depth}");
+        assert!(inject_value(value(depth)).is_none(), "{depth}");
+    }
+    assert_eq!(inject(objects(129)).unwrap().kind(), ErrorKind::Validation);
+    assert_eq!(
+        inject_value(value(129)).unwrap().kind(),
+        ErrorKind::Validation
+    );
     for depth in [129, 100_000] {
         let error = inject(nested(depth)).unwrap();
         assert_eq!(error.kind(), ErrorKind::Validation, "{depth}");

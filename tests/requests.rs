@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    Bounds, Error, ErrorKind, NewSecret, SecretInfo, SecretPatch, UserId, UserVault, Vault,
+    Bounds, Error, ErrorKind, FieldError, NewSecret, SecretInfo, SecretPatch, UserId, UserVault,
+    Vault,
 };
 use serde::Deserialize;
 
@@ -126,6 +127,8 @@ fn plain_deserialize_says_the_same() {
             Err(error) => assert_wrong_types(case, &error),
         }
     }
+    assert!(serde_json::from_str::<NewSecret>(r#"{"secret_name": 1}"#).is_err());
+    assert!(serde_json::from_str::<SecretPatch>(r#"{"tool_arg": 1}"#).is_err());
     for case in &suite.patch {
         match serde_json::from_str::<SecretPatch>(&case.body()) {
             Ok(patch) => {
@@ -135,6 +138,29 @@ fn plain_deserialize_says_the_same() {
             }
             Err(error) => assert_wrong_types(case, &error),
         }
+    }
+}
+
+#[test]
+fn a_length_is_told_as_the_contract_s_service_does() {
+    for (name, value, messages) in [
+        (
+            String::new(),
+            "abc".to_owned(),
+            [
+                "String should have at least 1 character",
+                "String should have at least 4 characters",
+            ],
+        ),
+        (
+            "n".repeat(1025),
+            "v".repeat(1025),
+            ["String should have at most 1024 characters"; 2],
+        ),
+    ] {
+        let error = new_user().create(NewSecret::new(name, value)).unwrap_err();
+        let found: Vec<&str> = error.field_errors().iter().map(FieldError::msg).collect();
+        assert_eq!(found, messages);
     }
 }
 

@@ -327,6 +327,8 @@ impl KeyRing {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -343,6 +345,120 @@ mod tests {
             KeyRing::open(vault, &MasterKey::random().unwrap(), &sealed),
         ] {
             assert_eq!(result.unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    fn rotated(ring: &KeyRing, times: usize) -> KeyRing {
+        (0..times).fold(ring.with_current_data_key_only(), |ring, _| {
+            ring.with_new_data_key().unwrap()
+        })
+    }
+
+    #[test]
+    fn no_two_keys_are_equal() {
+        let rings = [0; 2].map(|_| KeyRing::random(VaultId::random().unwrap()).unwrap());
+        let mut all = vec![[0; Key::LENGTH]];
+        for ring in rings.iter().map(|ring| rotated(ring, 2)) {
+            all.extend([*ring.tags(), *ring.digests()]);
+            for id in 1..=3 {
+                let key = ring.data_key(id).unwrap();
+                all.extend([*key.metadata(), *key.value(), *key.root()]);
+            }
+        }
+        assert_eq!(
+            all.iter().collect::<HashSet<_>>().len(),
+            1 + 2 * (2 + 3 * 3)
+        );
+    }
+
+    #[test]
+    fn a_ring_has_as_many_data_keys_as_there_are_places() {
+        let ring = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        assert!(!ring.is_rotating());
+        assert!(rotated(&ring, 1).is_rotating());
+        let full = rotated(&ring, DATA_KEYS - 1);
+        let error = full.with_new_data_key().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let next = full
+            .with_current_data_key_only()
+            .with_new_data_key()
+            .unwrap();
+        assert_eq!(next.current_id() as usize, DATA_KEYS + 1);
+        assert_eq!(next.ids.len(), 2);
+    }
+
+    #[cfg(feature = "file")]
+    #[test]
+    fn the_data_keys_of_two_rings_are_those_of_both() {
+        let first = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        let second = rotated(&first, 1);
+        let third = rotated(&second, 1);
+        let both = third.and_data_keys_of(&first).unwrap();
+        assert_eq!(both.ids, [1, 2, 3]);
+        assert!(both.has_ids_of(&rotated(&first, 2)));
+        assert!(!both.has_ids_of(&third));
+        for id in 1..=3 {
+            let key = rotated(&first, 0).data_key(id).map(|key| *key.value());
+            let of_third = third.data_key(id).map(|key| *key.value());
+            assert_eq!(Some(*both.data_key(id).unwrap().value()), of_third.or(key));
+        }
+
+        let full = rotated(&second, DATA_KEYS - 1);
+        assert!(full.and_data_keys_of(&second).is_ok(), "it has this one");
+        let error = full.and_data_keys_of(&first).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let almost = rotated(&second, DATA_KEYS - 2);
+        assert_eq!(
+            almost.and_data_keys_of(&first).unwrap().ids.len(),
+            DATA_KEYS
+        );
+    }
+
+    /// Whoever forges a file knows the key that stands where none was kept.
+    #[cfg(feature = "file")]
+    #[test]
+    fn a_master_key_that_was_not_kept_opens_nothing() {
+        let vault = VaultId::random().unwrap();
+        let ring = KeyRing::random(vault).unwrap();
+        let zero = MasterKey(Key::zero());
+        let sealed = ring.seal(&zero).unwrap();
+        let error = ring.reopen(vault, &sealed).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WrongKey);
+
+        let master = MasterKey::random().unwrap();
+        let ring = ring.with_master(&master);
+        let sealed = ring.seal(&master).unwrap();
+        let opened = ring.reopen(vault, &sealed).unwrap();
+        assert!(opened.reopen(vault, &sealed).is_ok(), "it is kept again");
+    }
+
+    #[test]
+    fn a_ring_of_another_length_is_corrupt() {
+        let vault = VaultId::random().unwrap();
+        let master = MasterKey::random().unwrap();
+        let open = |length: usize| {
+            let context = vault.context("keyward key ring");
+            let sealed = aead::seal(master.0.as_bytes(), &context, &vec![7; length]).unwrap();
+            KeyRing::open(vault, &master, &sealed)
+        };
+        let each = 4 + Key::LENGTH;
+        for keys in [1, 2, DATA_KEYS] {
+            let ring = open(Key::LENGTH + keys * each).unwrap();
+            assert_eq!(ring.ids.len(), keys);
+        }
+        for length in [
+            0,
+            Key::LENGTH - 1,
+            Key::LENGTH,
+            Key::LENGTH + each - 1,
+            Key::LENGTH + each + 1,
+            Key::LENGTH + (DATA_KEYS + 1) * each,
+        ] {
+            assert_eq!(
+                open(length).unwrap_err().kind(),
+                ErrorKind::Corrupt,
+                "{length}"
+            );
         }
     }
 }

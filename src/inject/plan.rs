@@ -348,3 +348,23 @@ fn clipped(location: &Location) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_in_a_message_is_short_and_of_one_line() {
+        for (name, shown) in [
+            ("é".repeat(99), format!("/{}", "é".repeat(99))),
+            ("é".repeat(100), format!("/{}…", "é".repeat(99))),
+            ("a\n\u{1b}b".to_owned(), r"/a\n\u{1b}b".to_owned()),
+        ] {
+            let location = Location::from_tokens(vec![name.into()]);
+            assert_eq!(clipped(&location), shown);
+            for error in [denied_error(&location), refused(&location)] {
+                assert!(error.to_string().contains(&shown), "{error}");
+            }
+        }
+    }
+}

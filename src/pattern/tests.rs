@@ -1,5 +1,7 @@
 //! The matcher against its definition and against `wildmatch`; the order of precedence.
 
+use std::hash::{BuildHasher, RandomState};
+
 use proptest::prelude::*;
 use wildmatch::WildMatch;
 
@@ -143,6 +145,11 @@ fn a_run_of_stars_is_one() {
         assert_eq!(String::from(pattern), canonical);
     }
     assert_ne!(pattern("*?"), pattern("?*"));
+
+    let state = RandomState::new();
+    let hash = |text| state.hash_one(pattern(text));
+    assert_eq!(hash("a**"), hash("a*"));
+    assert_ne!(hash("a*"), hash("a?"));
 }
 
 #[test]

@@ -212,3 +212,68 @@ fn a_stream_of_no_values_changes_and_holds_nothing() {
     assert_eq!(stream.push(b""), b"");
     assert_eq!(stream.finish(), b"");
 }
+
+/// Wherever the output is cut before the value is complete.
+#[test]
+fn a_value_can_be_added_that_what_is_held_back_begins() {
+    for value in VALUES {
+        let mut added = Redactor::new();
+        added.add("<longer>", &SecretValue::new(&format!("{value}-and-more")));
+        let mut both = redactor(value);
+        both.merge(&added);
+        for text in [
+            format!("= {value}-and-more."),
+            format!("= {value}-and-most."),
+        ] {
+            let expected = both.redact(&text);
+            for at in 0..value.len() + 2 {
+                let (head, tail) = text.as_bytes().split_at(at);
+                let output = merging(redactor(value), head, &added, tail);
+                assert_eq!(output, expected, "{text:?}, cut at {at}");
+            }
+        }
+    }
+}
+
+/// Wherever the output is cut before it, also where a value shares a base64 character with the one before.
+#[test]
+fn a_value_can_be_added_before_it_comes() {
+    let mut added = Redactor::new();
+    added.add("<later>", &SecretValue::new("ghp_hV5cX2mQ9rT4"));
+    for value in VALUES {
+        let mut both = redactor(value);
+        both.merge(&added);
+        let twice = format!("{value}{value}");
+        let encoded = base64(twice.as_bytes(), Alphabet::Standard, false);
+        for begin in [twice, encoded] {
+            let text = format!("= {begin} ghp_hV5cX2mQ9rT4.");
+            let expected = both.redact(&text);
+            for at in 0..begin.len() + 3 {
+                let (head, tail) = text.as_bytes().split_at(at);
+                let output = merging(redactor(value), head, &added, tail);
+                assert_eq!(output, expected, "{text:?}, cut at {at}");
+            }
+        }
+    }
+}
+
+/// What a stream gives out that is told of more values between two chunks.
+fn merging(redactor: Redactor, head: &[u8], added: &Redactor, tail: &[u8]) -> String {
+    let mut stream = redactor.stream();
+    let mut output = stream.push(head);
+    stream.merge(added);
+    output.extend(stream.push(tail));
+    output.extend(stream.finish());
+    String::from_utf8(output).unwrap()
+}
+
+#[test]
+fn a_value_that_is_added_again_changes_nothing() {
+    let source = redactor("lin_api_Zq8wT3vN");
+    let mut stream = source.stream();
+    let mut output = stream.push(b"lin_api_");
+    stream.merge(&source);
+    output.extend(stream.push(b"Zq8wT3vN"));
+    output.extend(stream.finish());
+    assert_eq!(output, REFERENCE.as_bytes());
+}
