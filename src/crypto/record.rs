@@ -187,6 +187,8 @@ fn truncate(digest: &[u8; 32]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::crypto::keys::VaultId;
     use chrono::DateTime;
@@ -275,5 +277,64 @@ mod tests {
         let mut info = metadata.info.clone();
         info.display = Some("********".to_owned());
         assert!(ring.open_value(&info, &row).is_ok());
+    }
+
+    /// Only what keyward sealed itself gets as far as this.
+    #[test]
+    fn metadata_says_whose_and_which_it_is() {
+        let (ring, metadata) = (ring(), metadata());
+        let SecretInfo {
+            user_id: user,
+            secret_id: id,
+            ..
+        } = metadata.info;
+        let (key, bytes) = (ring.current(), metadata.encode());
+        for (user, tag, ok) in [
+            (user, ring.row_tag(user, id), true),
+            (UserId::LOCAL, ring.row_tag(user, id), false),
+            (user, ring.row_tag(UserId::LOCAL, id), false),
+        ] {
+            let context = ring.metadata_context(user, tag, key.id());
+            let row = SealedRow {
+                key_id: key.id(),
+                metadata: aead::seal(key.metadata(), &context, &bytes).unwrap(),
+                value: Sealed::new([]),
+            };
+            assert_eq!(ring.open_metadata(user, tag, &row).is_ok(), ok);
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_row_changes_its_digest() {
+        let (ring, info) = (ring(), metadata().info);
+        let row = |metadata: &[u8], value: &[u8]| SealedRow {
+            key_id: 1,
+            metadata: Sealed::new(metadata),
+            value: Sealed::new(value),
+        };
+        let with = |change: fn(&mut SecretInfo)| {
+            let mut info = info.clone();
+            change(&mut info);
+            info
+        };
+        let digests: HashSet<[u8; 32]> = [
+            ring.row_digest(&info, &row(b"ab", b"cd")),
+            ring.row_digest(&info, &row(b"ab", b"ce")),
+            ring.row_digest(&info, &row(b"bb", b"cd")),
+            ring.row_digest(&info, &row(b"abc", b"d")),
+            ring.row_digest(
+                &with(|info| info.user_id = UserId::LOCAL),
+                &row(b"ab", b"cd"),
+            ),
+            ring.row_digest(
+                &with(|info| info.secret_id = SecretId::new(Uuid::nil())),
+                &row(b"ab", b"cd"),
+            ),
+            ring.row_digest(&with(|info| info.revision += 1), &row(b"ab", b"cd")),
+            self::ring().row_digest(&info, &row(b"ab", b"cd")),
+        ]
+        .map(|digest| *digest)
+        .into();
+        assert_eq!(digests.len(), 8);
     }
 }
