@@ -41,6 +41,9 @@ fn object(json: &str) -> Map<String, Value> {
 impl Case {
     fn user(&self) -> UserVault {
         let mut policy = InjectionPolicy::default();
+        if self.empty_is_absent {
+            policy = policy.empty_is_absent();
+        }
         policy = match self.supplied.as_deref() {
             // Whatever was chosen before.
             None => policy.refuse_supplied().keep_supplied(),
@@ -48,9 +51,6 @@ impl Case {
             Some("refuse") => policy.refuse_supplied(),
             Some(other) => panic!("{}: no policy {other}", self.name),
         };
-        if self.empty_is_absent {
-            policy = policy.empty_is_absent();
-        }
         let user = Vault::builder()
             .injection_policy(policy)
             .in_memory()
