@@ -78,6 +78,22 @@ pub(crate) fn length_prefix(bytes: &[u8]) -> [u8; 4] {
 mod tests {
     use super::*;
 
+    /// One of each.
+    type Fields<'a> = (bool, u32, u64, i64, String, &'a [u8]);
+
+    fn read(bytes: &[u8]) -> Option<Fields<'_>> {
+        let mut reader = Reader::new(bytes);
+        let fields = (
+            reader.bool()?,
+            reader.u32()?,
+            reader.u64()?,
+            reader.i64()?,
+            reader.text()?,
+            reader.bytes()?,
+        );
+        reader.end().map(|()| fields)
+    }
+
     #[test]
     fn what_was_put_is_read_and_no_byte_more() {
         let mut bytes = vec![1];
@@ -86,18 +102,6 @@ mod tests {
         bytes.extend((-2_i64).to_le_bytes());
         put_bytes(&mut bytes, "schlüssel".as_bytes());
         put_bytes(&mut bytes, b"");
-        fn read(bytes: &[u8]) -> Option<(bool, u32, u64, i64, String, &[u8])> {
-            let mut reader = Reader::new(bytes);
-            let fields = (
-                reader.bool()?,
-                reader.u32()?,
-                reader.u64()?,
-                reader.i64()?,
-                reader.text()?,
-                reader.bytes()?,
-            );
-            reader.end().map(|()| fields)
-        }
         let expected = (true, 7, u64::MAX, -2, "schlüssel".to_owned(), &b""[..]);
         assert_eq!(read(&bytes), Some(expected));
         for end in 0..bytes.len() {

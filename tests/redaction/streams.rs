@@ -228,7 +228,7 @@ fn a_value_can_be_added_that_what_is_held_back_begins() {
             let expected = both.redact(&text);
             for at in 0..value.len() + 2 {
                 let (head, tail) = text.as_bytes().split_at(at);
-                let output = merging(redactor(value), head, &added, tail);
+                let output = merging(&redactor(value), head, &added, tail);
                 assert_eq!(output, expected, "{text:?}, cut at {at}");
             }
         }
@@ -250,7 +250,7 @@ fn a_value_can_be_added_before_it_comes() {
             let expected = both.redact(&text);
             for at in 0..begin.len() + 3 {
                 let (head, tail) = text.as_bytes().split_at(at);
-                let output = merging(redactor(value), head, &added, tail);
+                let output = merging(&redactor(value), head, &added, tail);
                 assert_eq!(output, expected, "{text:?}, cut at {at}");
             }
         }
@@ -258,7 +258,7 @@ fn a_value_can_be_added_before_it_comes() {
 }
 
 /// What a stream gives out that is told of more values between two chunks.
-fn merging(redactor: Redactor, head: &[u8], added: &Redactor, tail: &[u8]) -> String {
+fn merging(redactor: &Redactor, head: &[u8], added: &Redactor, tail: &[u8]) -> String {
     let mut stream = redactor.stream();
     let mut output = stream.push(head);
     stream.merge(added);
