@@ -218,7 +218,7 @@ fn a_stream_of_no_values_changes_and_holds_nothing() {
 fn a_value_can_be_added_that_what_is_held_back_begins() {
     for value in VALUES {
         let mut added = Redactor::new();
-        added.add("<longer>", &SecretValue::new(&format!("{value}-and-more")));
+        added.add("<longer>", &SecretValue::new(format!("{value}-and-more")));
         let mut both = redactor(value);
         both.merge(&added);
         for text in [
