@@ -18,6 +18,7 @@ use crate::{
 use places::Places;
 
 pub(crate) mod places;
+pub(crate) mod spots;
 #[cfg(test)]
 mod tests;
 
@@ -135,7 +136,12 @@ impl ToolPattern {
     /// byte that another one goes on with. Only `?` has to take a whole character, and to be tried where one begins.
     fn matches_greedily(&self, name: &str, steps: usize) -> Option<bool> {
         let (pattern, name) = (self.text.as_bytes(), name.as_bytes());
-        let (mut at, mut place) = (0, 0);
+        // What is the same up to the first wildcard.
+        let literal = |(expected, found): &(&u8, &u8)| {
+            expected == found && !matches!(**expected, b'*' | b'?')
+        };
+        let first = pattern.iter().zip(name).take_while(literal).count();
+        let (mut at, mut place) = (first, first);
         // What follows the last `*`, and where in the name to try it next. The earlier ones need no second try: if
         // what follows them matches anywhere, it does so as well where it was found first.
         let mut retry = None;

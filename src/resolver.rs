@@ -7,20 +7,22 @@
 //! * **Precedence is a position.** The bindings are the rows of a table, by location, then by precedence. So the number
 //!   of a row says all: of two with one location the smaller one wins, and the winners in the order of their numbers are
 //!   in the order of their locations. A lookup compares neither patterns, nor locations, nor ids.
-//! * **Keys.** An exact pattern is a key; so is what `prefix*` begins with, and what `*suffix` ends with. One hash table
-//!   leads to all keys (`table.rs`), and what is found at a key is worked out beforehand (`answer.rs`): at a beginning
-//!   also what is found at the shorter ones, at an exact name also what the wildcard patterns add. So most lookups of a
-//!   bound name end at the first key, whatever wildcard patterns there are.
-//! * **The longest beginning** of a name that is a key is found without trying all lengths. The name is taken in steps
-//!   of eight bytes (`words.rs`); the hash of each step's beginning leads to a byte that says which of the next eight
-//!   lengths exist, and a filter of one bit for each key leaves few of them. A hash of all bytes up to a place is the
-//!   sum of a term for each step, so that all of them together take one pass, and no term waits for another. Ends are
-//!   the same, read backwards.
-//! * **Other patterns** lie each in one bucket (`inner.rs`): at the key that they begin or end with, or under a part of
-//!   2, 4 or 8 bytes that they hold anywhere, whichever the fewest others have. A pattern in a bucket is left, most
-//!   often, by what is known of it without its text: eight bytes at either end, the least length, and which characters
-//!   it has once and twice. What has no literals worth looking for is tried on every name, as are patterns of a kind
-//!   that has few, since to find them takes longer than to try them.
+//! * **Keys.** An exact pattern is a key; so is what `prefix*` begins with, and what `*suffix` ends with. A perfect hash
+//!   (`perfect.rs`) leads to the one node that can be of a key, without probing, and what is found at a key is worked out
+//!   beforehand (`answer.rs`): at a beginning also what is found at the shorter ones, at an exact name also what the
+//!   wildcard patterns add. So most lookups of a bound name end at the first node, whatever wildcard patterns there are.
+//! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name is taken
+//!   in words of eight bytes (`words.rs`); the hash of what is before a word leads to a rung, eight lanes of eight bits: for
+//!   each of the next eight lengths a check of the bytes that a key goes on with. Few lengths are left, most often one. A
+//!   hash of all bytes up to a place is the sum of a term for each word, so that no term waits for another. Ends are the
+//!   same, read backwards.
+//! * **Other patterns** lie in buckets (`inner.rs`): at the key that they begin or end with, or under parts of four bytes
+//!   that they hold anywhere (`grams.rs`), whichever the fewest others have and names seldom hold. Of a long run of literals
+//!   four parts in a row are noted, so that a name is looked at in every fourth place only.
+//! * **What has no such part**, and what is of a kind that has few, is tried on every name: a few patterns by sketches of
+//!   them, their ends and their pairs of characters (`sketch.rs`); many all at once, by sets of those that hold more of a
+//!   character than the name does (`crowd.rs`). What is left is compared over the places of the name as bits of a word
+//!   (`pattern/spots.rs`).
 //! * **A lookup ends in a comparison of bytes**, always: a hash that meets another one costs a comparison, and never
 //!   gives a secret to the wrong tool.
 //! * **Changes** (`changes.rs`): a resolver can be another one with a small index of what was added, and a list of what
@@ -29,57 +31,58 @@
 //! # Memory
 //!
 //! A key is 64 bytes, a line of the cache: its text up to 40 bytes, the id of the secret and the number of its row if
-//! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. The table of
-//! keys has four bytes for an entry, the index and as much of the hash as there is room for, so a key that is not there
-//! is seldom looked at. A row is 32 bytes: the pattern, shared with its owner, the location, and where the id is, which
-//! is kept once. To find beginnings takes 10 bytes for each.
+//! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
+//! nodes for 16 keys, and one byte of the perfect hash for each. A row is 32 bytes: the pattern, shared with its owner, the
+//! location, and where the id is, which is kept once. To find beginnings takes 16 bytes for each.
 //!
 //! # Worst case
 //!
 //! A name of n bytes, with T patterns tried, each of at most m characters, k matching bindings, and L for the bytes of
 //! the longest key (at most 4,096, however long the name), takes at most
 //!
-//! > O(n · log n + L + T · (m · n/64 + n · log n) + k · log k)
+//! > O(n · log n + L + P / 8 + T · (m · n/64 + n · log n) + k · log k)
 //!
-//! steps, but for what colliding hashes add, and needs O(n + k) memory. T is at most the number of patterns with
-//! wildcards that are more than one beginning or end; in a bucket of 16 or more, those of them that have no character
-//! that the name has not.
+//! steps, but for what colliding hashes add, and needs O(n + k) memory. P is the number of patterns with wildcards that
+//! are more than one beginning or end; T is the number of those of them that have no character more often than the name
+//! has, if there are eight or more of them in a bucket.
 //!
-//! The reason: a key of each length is looked at once at most. A pattern lies in one bucket. A bucket at a key is
+//! The reason: a key of each length is looked at once at most. A pattern lies in four buckets at most. A bucket at a key is
 //! visited once, as a name has one beginning of each length, and every answer leads to a shorter one; the buckets of
 //! parts are sorted before they are visited, so that one whose part stands in the name twice is visited once, and there
-//! are no more of them than places: n · log n. So a pattern is tried once at most. [`ToolPattern::matches`] takes at
-//! most m · n/64 + n · log n steps, whatever the pattern and the name: it has a budget for the simple way, and then
-//! follows all places in the name at once (`pattern/places.rs`). Nothing else depends on the patterns.
+//! are no more of them than places: n · log n. So a pattern is tried four times at most. A crowd of P patterns takes 32
+//! steps for each 256 of them. [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and
+//! the name: it has a budget for the simple way, and then follows all places in the name at once (`pattern/places.rs`).
+//! Nothing else depends on the patterns.
 //!
 //! # Who chooses names or patterns
 //!
 //! The numbers in the hashes are drawn for each resolver from the standard library's random state, and leave it in no
 //! form but time. Beginnings and ends are hashed by a sum of products (NH), for which two texts that are chosen without
 //! these numbers meet with a probability of 2⁻³² before the last step, which mixes only; whole names by folded products,
-//! for which no such bound is proven. An attacker who found collisions nevertheless, by measuring time, would get
-//! comparisons: a lookup then takes as many as there are keys that meet. One who can add patterns can add such as are
-//! tried on every name, at some nanoseconds each for most names; the number of a user's secrets is bounded by the quota.
-//! A change to the rows of one user is of no account to another, who has another resolver.
+//! for which no such bound is proven. Keys that meet are told apart by numbers that are drawn anew. One who can add patterns
+//! can add such as are tried on every name; the number of a user's secrets is bounded by the quota. A change to the rows
+//! of one user is of no account to another, who has another resolver.
 //!
 //! # What was tried
 //!
-//! Nanoseconds for a lookup on the machine of the first measurements, for the mixes of `benches/peers`, 10, 1,000 and
-//! 100,000 bindings:
+//! Nanoseconds for a lookup that no exact name answers, in mix 1 and 2 of `benches/peers` at 1,000 bindings, on two shared
+//! cores with much else going on; the floor, one hash and one comparison, took 26 of them:
 //!
-//! | | mix 1 | mix 2 | mix 3, 10 and 1,000 |
-//! |---|---|---|---|
-//! | a map of exact names with `SipHash`, a trie of the wildcard patterns walked with sets of places | 174, 585, 1,908 | 368, 1,037, 2,915 | 557, 8,059 |
-//! | the first version of this, every name taken in steps | 56, 100, 384 | 70, 283, 598 | 251, 2,042 |
+//! | | mix 1 | mix 2 |
+//! |---|---|---|
+//! | a hash table with linear probing; for each rung a filter of one bit for each key; parts of 8, 4 and 2 bytes at every place; every other pattern compared | 343 | 541 |
+//! | this | 125 | 216 |
 //!
-//! * **The trie** has a bound of its own, the number of distinct beginnings of patterns, but goes from node to node, each
-//!   a line of the cache that it has to wait for. On hostile patterns it is four times slower than trying those that are
+//! * **A trie** has a bound of its own, the number of distinct beginnings of patterns, but goes from node to node, each
+//!   a line of the cache that it has to wait for. On hostile patterns it was four times slower than trying those that are
 //!   left by their characters; and as who is hostile can choose patterns without common beginnings, its bound is not
 //!   better.
-//! * **Each step's own filter** of 32 bits is full where many keys go on from one step, and those are most: five keys in
-//!   a lookup were looked at in vain. One filter for all keys leaves one in 16.
-//! * **Probing for a step** until it is found, as in any hash table, is a decision that the processor guesses wrongly.
-//!   A step has one slot; steps that share one are taken for one another, which costs a look at the filter.
+//! * **Probing a table of four-byte entries** before the node is another line of the cache to wait for: of 100,000 exact
+//!   names, 1.7 times the floor instead of 1.4.
+//! * **One filter of single bits for all beginnings** needs the hash of each length that a rung has, where the checks of
+//!   eight lengths are one multiplication.
+//! * **Parts of four bytes at every second place**, and of eight at every fourth, found patterns with shorter runs, and more
+//!   selectively; but to look at twice as many places cost more than to leave those few to the others.
 //! * **One hash for whole names and beginnings** saves a hash where a name is bound by its beginning only. But a name is
 //!   faster hashed in sixteen bytes at a time from both ends, and most calls are to tools that are bound exactly: 38
 //!   and 25 ns.
@@ -97,11 +100,16 @@ mod answer;
 mod best;
 mod build;
 mod changes;
+mod crowd;
+mod grams;
 mod index;
 mod inner;
+mod ladder;
 #[cfg(test)]
 mod naive;
-mod table;
+mod perfect;
+mod plan;
+mod sketch;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -177,6 +185,7 @@ impl Resolver {
     /// assert_eq!(found, ["/user", "/login/password"]);
     /// # Ok::<(), keyward::Error>(())
     /// ```
+    #[inline]
     pub fn resolve(&self, tool: &str) -> Resolved<'_> {
         match &self.changes {
             None => self.index.resolve(tool),

@@ -19,7 +19,7 @@ pub(super) fn fill(
     index: &mut Index,
     lists: Vec<u32>,
     own: &[Span],
-    buckets: &[Span],
+    buckets: &[u32],
     key_rows: &[u32],
     ids: &[SecretId],
 ) {
@@ -33,6 +33,7 @@ pub(super) fn fill(
         match node.kind {
             Kind::Exact => names.push(number),
             Kind::Head | Kind::Tail => ends.push(number),
+            Kind::None => {}
         }
     }
     // Shorter keys first: what is found there is found at the longer ones too.
@@ -73,7 +74,7 @@ struct Answers<'i> {
 }
 
 impl Answers<'_> {
-    fn of_end(&mut self, index: &Index, own: Span, bucket: Span, shorter: Option<u32>) -> Answer {
+    fn of_end(&mut self, index: &Index, own: Span, bucket: u32, shorter: Option<u32>) -> Answer {
         let mut winners = own.of(&self.lists).to_vec();
         best_of_each(index, &mut winners);
         let (mut next, mut beyond) = (NONE, Vec::new());
@@ -84,7 +85,7 @@ impl Answers<'_> {
             } else {
                 let answer = self.found[node.value as usize];
                 beyond.extend_from_slice(answer.winners.of(&self.lists));
-                next = if answer.bucket.is_empty() {
+                next = if answer.bucket == NONE {
                     answer.next
                 } else {
                     shorter
@@ -124,7 +125,7 @@ impl Answers<'_> {
         Answer {
             own,
             winners: self.list(own, &winners),
-            bucket: Span::default(),
+            bucket: NONE,
             next: NONE,
             closed,
         }
@@ -144,7 +145,7 @@ impl Answers<'_> {
         let closed = node.kind != Kind::Exact || answer.closed;
         if let [row] = answer.own.of(&self.lists)
             && answer.winners == answer.own
-            && answer.bucket.is_empty()
+            && answer.bucket == NONE
             && answer.next == NONE
             && closed
         {

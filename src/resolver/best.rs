@@ -3,7 +3,7 @@
 use std::{fmt, ops::Deref};
 
 use super::index::Index;
-use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
+use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
 /// How many locations a lookup can return without allocating.
 const USUAL_LOCATIONS: usize = 8;
@@ -14,8 +14,11 @@ const GATHERED: usize = 16;
 /// Gathers the best row of each location, or all.
 pub(super) struct Best<'r> {
     index: &'r Index,
-    /// In no order.
-    rows: InlineVec<u32, GATHERED>,
+    /// In no order; the first ones count.
+    few: [u32; GATHERED],
+    len: usize,
+    /// Those for which there is no room.
+    many: Vec<u32>,
     /// The id of the first row that was offered, if it came with it.
     first_id: Option<&'r SecretId>,
     /// Whether all are wanted.
@@ -29,7 +32,9 @@ impl<'r> Best<'r> {
     pub(super) fn new(index: &'r Index) -> Best<'r> {
         Best {
             index,
-            rows: InlineVec::new(0),
+            few: [0; GATHERED],
+            len: 0,
+            many: Vec::new(),
             first_id: None,
             keep_all: false,
             work: 0,
@@ -45,7 +50,7 @@ impl<'r> Best<'r> {
 
     #[inline]
     pub(super) fn offer_sole(&mut self, row: u32, id: &'r SecretId) {
-        if self.rows.is_empty() {
+        if self.len == 0 {
             self.first_id = Some(id);
         }
         self.offer(row);
@@ -60,66 +65,93 @@ impl<'r> Best<'r> {
 
     #[inline]
     fn offer(&mut self, row: u32) {
-        if self.rows.len() == GATHERED && !self.keep_all {
-            self.drop_beaten();
+        if self.len == GATHERED {
+            self.make_room();
         }
-        self.rows.push(row);
+        self.few[self.len] = row;
+        self.len += 1;
     }
 
     #[inline]
     pub(super) fn worked(&mut self, steps: usize) {
-        self.work = self.work.saturating_add(steps);
+        self.work += steps;
     }
 
     pub(super) fn work(&self) -> usize {
         self.work
     }
 
-    /// Keeps the best row of each location, in order.
-    fn drop_beaten(&mut self) {
+    #[cold]
+    fn make_room(&mut self) {
         self.first_id = None;
-        // Rows are in the order of locations, then of precedence.
-        self.rows.sort_unstable();
-        let mut kept = 0;
-        for i in 0..self.rows.len() {
-            let row = self.rows[i];
-            if kept == 0 || self.index.location(self.rows[kept - 1]) != self.index.location(row) {
-                self.rows[kept] = row;
-                kept += 1;
+        if self.keep_all {
+            self.many.extend_from_slice(&self.few);
+            self.len = 0;
+            return;
+        }
+        self.len = keep_best(self.index, &mut self.few);
+        if self.len > GATHERED / 2 {
+            self.many.extend_from_slice(&self.few[..self.len]);
+            self.len = 0;
+            // Each time as many are added as there are locations, so that they are sorted seldom.
+            if self.many.len() > 2 * self.index.locations.len() + GATHERED {
+                let len = keep_best(self.index, &mut self.many);
+                self.many.truncate(len);
             }
         }
-        self.rows.truncate(kept);
     }
 
     /// The best row of each location, in the order of locations.
-    pub(super) fn into_rows(mut self) -> Vec<u32> {
-        self.drop_beaten();
-        self.rows.to_vec()
+    pub(super) fn into_rows(self) -> Vec<u32> {
+        let index = self.index;
+        let mut rows = self.into_all_rows();
+        let len = keep_best(index, &mut rows);
+        rows.truncate(len);
+        rows
     }
 
-    /// All rows that were offered, in order.
+    /// All rows that were offered and not dropped, in order.
     pub(super) fn into_all_rows(mut self) -> Vec<u32> {
-        self.rows.sort_unstable();
-        self.rows.to_vec()
+        self.many.extend_from_slice(&self.few[..self.len]);
+        self.many.sort_unstable();
+        // A pattern may have been found by more than one part.
+        self.many.dedup();
+        self.many
     }
 
     #[inline]
-    pub(super) fn finish(&mut self) -> Resolved<'r> {
+    pub(super) fn finish(mut self) -> Resolved<'r> {
         let index = self.index;
-        match *self.rows {
+        if !self.many.is_empty() {
+            return Resolved::of_rows(index, &self.into_rows());
+        }
+        match &mut self.few[..self.len] {
             [] => Resolved(Found::Nothing),
             [row] => {
-                let id = self.first_id.unwrap_or_else(|| index.id(row));
-                Resolved::one(index, row, id)
+                let id = self.first_id.unwrap_or_else(|| index.id(*row));
+                Resolved::one(index, *row, id)
             }
-            _ => self.finish_several(),
+            rows => {
+                let len = keep_best(index, rows);
+                Resolved::of_rows(index, &rows[..len])
+            }
         }
     }
+}
 
-    fn finish_several(&mut self) -> Resolved<'r> {
-        self.drop_beaten();
-        Resolved::of_rows(self.index, &self.rows)
+/// Brings the best row of each location to the front, in order, and says how many these are.
+fn keep_best(index: &Index, rows: &mut [u32]) -> usize {
+    // Rows are in the order of locations, then of precedence.
+    rows.sort_unstable();
+    let mut kept = 0;
+    for i in 0..rows.len() {
+        let row = rows[i];
+        if kept == 0 || index.location(rows[kept - 1]) != index.location(row) {
+            rows[kept] = row;
+            kept += 1;
+        }
     }
+    kept
 }
 
 /// What [`Resolver::resolve`](crate::Resolver::resolve) found: a slice of [`Match`]es, one for each location, in the

@@ -2,20 +2,21 @@
 
 use super::{
     best::{Best, Resolved},
-    inner::{GRAMS, Grams, Name, Sketch},
-    table::{Steps, Table},
-    words::{Keys, Kind, WORD, Words, mask},
+    inner::{Inner, Tried},
+    ladder::Ladder,
+    perfect::Perfect,
+    words::{End, Keys, Kind, WORD, mask, same},
 };
-use crate::{inline::InlineVec, location::Location, pattern::ToolPattern, secret::SecretId};
+use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
 /// No node.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// How many words of a name are taken apart without being asked for: keys are seldom longer.
-pub(super) const USUAL_WORDS: usize = 8;
+/// How many bytes keys have at most, but for a few.
+const USUAL: usize = 64;
 
-/// How many words a key has at most: 1,024 characters of four bytes, and one more for what follows.
-pub(super) const MOST_WORDS: usize = 513;
+/// How many words a key has at most: 1,024 characters of four bytes.
+const MOST_WORDS: usize = 512;
 
 pub(super) struct Index {
     /// By location, then by precedence.
@@ -24,9 +25,10 @@ pub(super) struct Index {
     pub(super) ids: Box<[SecretId]>,
     /// In the order of locations.
     pub(super) locations: Box<[Location]>,
+    /// By their slots; some are empty.
     pub(super) nodes: Box<[Node]>,
     /// From the hashes of keys to their nodes.
-    pub(super) table: Table,
+    pub(super) slots: Perfect,
     pub(super) answers: Box<[Answer]>,
     /// What spans are of: rows, one list behind the other.
     pub(super) lists: Box<[u32]>,
@@ -77,8 +79,8 @@ pub(super) struct Answer {
     /// The best of each location among these and what is found without looking further: for a head or a tail the
     /// shorter ones, up to `next`; for an exact name, if it is closed, all.
     pub(super) winners: Span,
-    /// Patterns that have this key, and more.
-    pub(super) bucket: Span,
+    /// The bucket of the patterns that have this key, and more.
+    pub(super) bucket: u32,
     /// The shorter head or tail at which to go on.
     pub(super) next: u32,
     pub(super) closed: bool,
@@ -95,46 +97,19 @@ impl Span {
     pub(super) fn of<T>(self, list: &[T]) -> &[T] {
         &list[self.start as usize..self.end as usize]
     }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.start == self.end
-    }
 }
 
-/// The keys of one kind, found by their lengths.
-#[derive(Debug)]
-pub(super) struct Ladder {
-    pub(super) steps: Steps,
-    /// Bytes in the longest key.
-    pub(super) longest: usize,
-    /// The node of the empty key.
-    pub(super) root: u32,
+impl Node {
+    /// In a slot that no key has.
+    pub(super) const EMPTY: Node = Node {
+        text: [0; INLINE],
+        id: SecretId::new(uuid::Uuid::nil()),
+        value: NONE,
+        len: 0,
+        kind: Kind::None,
+        sole: false,
+    };
 }
-
-/// Patterns that are more than one end.
-#[derive(Debug)]
-pub(super) struct Inner {
-    /// Those of a bucket lie together, in the order of their rows.
-    pub(super) patterns: Box<[InnerPattern]>,
-    /// What each demands of a name.
-    pub(super) features: Box<[u64]>,
-    /// By the length of the parts by which patterns are found, as in [`GRAMS`].
-    pub(super) grams: [Grams; 3],
-    pub(super) buckets: Box<[Span]>,
-    /// Those that every name is tried on.
-    pub(super) rest: Span,
-}
-
-#[derive(Debug)]
-pub(super) struct InnerPattern {
-    pub(super) sketch: Sketch,
-    /// A row with this pattern.
-    pub(super) row: u32,
-    pub(super) own: Span,
-}
-
-/// From how many patterns in a bucket on they are left by their features first.
-const MANY: usize = 16;
 
 impl Index {
     pub(super) fn id(&self, row: u32) -> &SecretId {
@@ -176,19 +151,18 @@ impl Index {
     }
 
     /// Offers the winners among the wildcard patterns.
+    #[inline]
     pub(super) fn best_wildcards<'r>(&'r self, name: &str, best: &mut Best<'r>) {
         let mut tried = Tried::new(name);
-        if self.heads.longest > 0 {
-            let longest = self.longest(Kind::Head, name, usize::MAX);
-            self.climb(longest, &mut tried, best);
-        } else {
-            self.climb(self.heads.root, &mut tried, best);
-        }
-        if self.tails.longest > 0 {
-            let longest = self.longest(Kind::Tail, name, usize::MAX);
+        if self.heads.is_used() {
+            let longest = self.longest_head(name, usize::MAX);
             self.climb(longest, &mut tried, best);
         }
-        self.anywhere(&mut tried, best);
+        if self.tails.is_used() {
+            let longest = self.longest_tail(name, usize::MAX);
+            self.climb(longest, &mut tried, best);
+        }
+        self.inner.anywhere(self, &mut tried, best);
     }
 
     /// Every row that matches, in no order.
@@ -201,13 +175,14 @@ impl Index {
             let node = &self.nodes[node as usize];
             best.offer_all(self.own(node));
             if !node.sole {
-                self.try_bucket(self.answers[node.value as usize].bucket, &mut tried, best);
+                let bucket = self.answers[node.value as usize].bucket;
+                self.inner.try_bucket(bucket, self, &mut tried, best);
             }
             false
         };
-        self.find_on_ladder(Kind::Head, name, usize::MAX, &mut visit);
-        self.find_on_ladder(Kind::Tail, name, usize::MAX, &mut visit);
-        self.anywhere(&mut tried, best);
+        self.find_on_ladder::<false>(name, usize::MAX, &mut visit);
+        self.find_on_ladder::<true>(name, usize::MAX, &mut visit);
+        self.inner.anywhere(self, &mut tried, best);
     }
 
     /// The rows of the pattern that is this node's key.
@@ -226,22 +201,22 @@ impl Index {
         }
         let hash = self.keys.hash(name.as_bytes());
         let node = self.node(hash, Kind::Exact, name.as_bytes())?;
-        Some(&self.nodes[node as usize])
+        Some(&self.nodes[node])
     }
 
     /// The node of a key with this hash.
     #[inline]
-    fn node(&self, hash: u64, kind: Kind, key: &[u8]) -> Option<u32> {
-        self.table.find(hash, |node| {
-            let node = &self.nodes[node as usize];
-            if node.kind != kind || usize::from(node.len) != key.len() {
-                return false;
-            }
-            match node.text.get(..key.len()) {
-                Some(text) => text == key,
-                None => self.is_long_key(node, key),
-            }
-        })
+    fn node(&self, hash: u64, kind: Kind, key: &[u8]) -> Option<usize> {
+        let slot = self.slots.slot(hash);
+        let node = &self.nodes[slot];
+        if node.kind != kind || usize::from(node.len) != key.len() {
+            return None;
+        }
+        let is_this = match node.text.get(..key.len()) {
+            Some(text) => same(text, key),
+            None => self.is_long_key(node, key),
+        };
+        is_this.then_some(slot)
     }
 
     /// Whether a key for which there is no room in the node is this one.
@@ -255,38 +230,39 @@ impl Index {
         node.kind.key(pattern).as_bytes() == key
     }
 
-    fn ladder(&self, kind: Kind) -> &Ladder {
+    /// The node of the longest key of a kind that `name` begins or ends with, among keys of at most `most` bytes.
+    pub(super) fn longest(&self, kind: Kind, name: &str, most: usize) -> u32 {
         match kind {
-            Kind::Exact | Kind::Head => &self.heads,
-            Kind::Tail => &self.tails,
+            Kind::Tail => self.longest_tail(name, most),
+            _ => self.longest_head(name, most),
         }
     }
 
-    /// The node of the longest key of a kind that `name` begins or ends with, among keys of at most `most` bytes.
     #[inline]
-    pub(super) fn longest(&self, kind: Kind, name: &str, most: usize) -> u32 {
-        self.find_on_ladder(kind, name, most, &mut |_| true)
+    fn longest_head(&self, name: &str, most: usize) -> u32 {
+        self.find_on_ladder::<false>(name, most, &mut |_| true)
+    }
+
+    #[inline]
+    fn longest_tail(&self, name: &str, most: usize) -> u32 {
+        self.find_on_ladder::<true>(name, most, &mut |_| true)
     }
 
     /// The first of the nodes of keys that `name` begins or ends with of which `wanted` says so, longest first.
     #[inline]
-    fn find_on_ladder(
+    fn find_on_ladder<const BACK: bool>(
         &self,
-        kind: Kind,
         name: &str,
         most: usize,
         wanted: &mut impl FnMut(u32) -> bool,
     ) -> u32 {
-        let ladder = self.ladder(kind);
+        let ladder = if BACK { &self.tails } else { &self.heads };
         let name = name.as_bytes();
         let most = most.min(name.len()).min(ladder.longest);
-        let end = kind.end();
-        let found = if most <= USUAL_WORDS * WORD {
-            let words = Words::<USUAL_WORDS>::new(end.cut(name, most), end, &self.keys);
-            self.climb_down(kind, name, &words, wanted)
-        } else {
-            let words = Words::<MOST_WORDS>::new(end.cut(name, most), end, &self.keys);
-            self.climb_down(kind, name, &words, wanted)
+        let found = match most {
+            0 => NONE,
+            1..=USUAL => self.climb_down::<BACK, { USUAL / WORD }, 1>(ladder, name, most, wanted),
+            _ => self.climb_down_far::<BACK>(ladder, name, most, wanted),
         };
         match found {
             NONE if ladder.root != NONE && wanted(ladder.root) => ladder.root,
@@ -294,49 +270,58 @@ impl Index {
         }
     }
 
-    #[inline]
-    fn climb_down<const N: usize>(
+    #[cold]
+    fn climb_down_far<const BACK: bool>(
         &self,
-        kind: Kind,
+        ladder: &Ladder,
         name: &[u8],
-        words: &Words<N>,
+        most: usize,
         wanted: &mut impl FnMut(u32) -> bool,
     ) -> u32 {
-        let steps = &self.ladder(kind).steps;
-        // Eight steps at a time, from the longest on: as many lengths as bits in a word.
-        for first in (0..words.count()).step_by(8).rev() {
-            let mut lengths = 0;
-            for at in first..words.count().min(first + 8) {
-                let step = self.keys.finish_step(words.sums[at], at);
-                lengths |= steps.lengths(step) << (8 * (at - first));
-            }
-            if words.len - first * WORD < 64 {
-                lengths &= (1 << (words.len - first * WORD)) - 1;
-            }
-            let hash = |bit: usize| {
-                let at = first + bit / 8;
-                let part = words.values[at] & mask(bit % 8 + 1);
-                let sum = words.sums[at].wrapping_add(self.keys.term(at, part));
-                self.keys.finish(sum, first * WORD + bit + 1, kind)
-            };
+        self.climb_down::<BACK, MOST_WORDS, { MOST_WORDS / 8 }>(ladder, name, most, wanted)
+    }
+
+    /// For keys of up to `most` bytes, at most `WORDS` words or `64 * BLOCKS` bytes.
+    #[inline]
+    fn climb_down<const BACK: bool, const WORDS: usize, const BLOCKS: usize>(
+        &self,
+        ladder: &Ladder,
+        name: &[u8],
+        most: usize,
+        wanted: &mut impl FnMut(u32) -> bool,
+    ) -> u32 {
+        let (end, kind) = if BACK {
+            (End::Back, Kind::Tail)
+        } else {
+            (End::Front, Kind::Head)
+        };
+        let taken = end.words(name);
+        let first = taken.at(0);
+        let mut words = [(first, 0); WORDS];
+        let mut lengths = [0u64; BLOCKS];
+        lengths[0] = ladder.first_lengths(first, &self.keys);
+        let mut sum = self.keys.term(0, first);
+        for at in 1..most.div_ceil(WORD).min(WORDS) {
+            let word = taken.at(at);
+            words[at] = (word, sum);
+            lengths[at / 8] |= ladder.lengths(word, sum, &self.keys) << (at % 8 * 8);
+            sum = sum.wrapping_add(self.keys.term(at, word));
+        }
+        let last = (most - 1) / 64;
+        lengths[last] &= u64::MAX >> (63 - (most - 1) % 64);
+        for block in (0..=last).rev() {
+            let mut lengths = lengths[block];
             while lengths != 0 {
-                let step = lengths.ilog2() as usize / 8;
-                let mut noted = lengths & (0xff << (8 * step));
-                lengths ^= noted;
-                // Without a decision for each: which lengths are left is as good as random.
-                let mut left = 0;
-                while noted != 0 {
-                    let bit = noted.trailing_zeros() as usize;
-                    noted &= noted - 1;
-                    left |= u64::from(steps.may_hold(hash(bit))) << bit;
-                }
-                while left != 0 {
-                    let bit = left.ilog2() as usize;
-                    left ^= 1 << bit;
-                    let key = kind.end().cut(name, first * WORD + bit + 1);
-                    if let Some(node) = self.node(hash(bit), kind, key)
-                        && wanted(node)
-                    {
+                let bit = lengths.ilog2() as usize;
+                lengths ^= 1 << bit;
+                let at = block * 8 + bit / 8;
+                let (word, sum) = words[at];
+                let sum = sum.wrapping_add(self.keys.term(at, word & mask(bit % 8 + 1)));
+                let len = block * 64 + bit + 1;
+                let hash = self.keys.finish(sum, len, kind);
+                if let Some(node) = self.node(hash, kind, end.cut(name, len)) {
+                    let node = super::narrow(node);
+                    if wanted(node) {
                         return node;
                     }
                 }
@@ -348,93 +333,26 @@ impl Index {
     /// Offers what there is to find from a node on towards shorter keys.
     #[inline]
     fn climb<'r>(&'r self, from: u32, tried: &mut Tried<'_>, best: &mut Best<'r>) {
-        let mut at = from;
-        while at != NONE {
-            let node = &self.nodes[at as usize];
+        if let Some(node) = self.nodes.get(from as usize) {
             if node.sole {
                 best.offer_sole(node.value, &node.id);
-                return;
+            } else {
+                self.climb_on(node, tried, best);
             }
+        }
+    }
+
+    fn climb_on<'r>(&'r self, mut node: &'r Node, tried: &mut Tried<'_>, best: &mut Best<'r>) {
+        while !node.sole {
             let answer = &self.answers[node.value as usize];
             best.offer_all(answer.winners.of(&self.lists));
-            self.try_bucket(answer.bucket, tried, best);
-            at = answer.next;
-        }
-    }
-
-    /// Offers the patterns that are found by no end.
-    #[inline]
-    fn anywhere<'r>(&'r self, tried: &mut Tried<'_>, best: &mut Best<'r>) {
-        for (grams, len) in self.inner.grams.iter().zip(GRAMS) {
-            if grams.is_empty() {
-                continue;
-            }
-            let mut buckets: InlineVec<u32, 16> = InlineVec::new(0);
-            grams.for_each_in(tried.name.text, len, |bucket| buckets.push(bucket));
-            // A part that stands twice in the name leads to a bucket twice.
-            buckets.sort_unstable();
-            let mut last = NONE;
-            for &bucket in &*buckets {
-                if bucket != last {
-                    self.try_bucket(self.inner.buckets[bucket as usize], tried, best);
-                    last = bucket;
-                }
+            self.inner.try_bucket(answer.bucket, self, tried, best);
+            match self.nodes.get(answer.next as usize) {
+                Some(next) => node = next,
+                None => return,
             }
         }
-        self.try_bucket(self.inner.rest, tried, best);
-    }
-
-    #[inline]
-    fn try_bucket<'r>(&'r self, bucket: Span, tried: &mut Tried<'_>, best: &mut Best<'r>) {
-        if bucket.is_empty() {
-            return;
-        }
-        let patterns = bucket.of(&self.inner.patterns);
-        best.worked(patterns.len());
-        if patterns.len() < MANY {
-            for pattern in patterns {
-                if pattern.sketch.fits(&tried.name) {
-                    self.try_pattern(pattern, tried, best);
-                }
-            }
-            return;
-        }
-        let missing = !tried.features();
-        for (pattern, features) in patterns.iter().zip(bucket.of(&self.inner.features)) {
-            if features & missing == 0 && pattern.sketch.fits(&tried.name) {
-                self.try_pattern(pattern, tried, best);
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn try_pattern<'r>(&'r self, pattern: &InnerPattern, tried: &Tried<'_>, best: &mut Best<'r>) {
-        let row = &self.rows[pattern.row as usize];
-        best.worked(row.pattern.as_str().len() + tried.name.text.len());
-        if pattern.sketch.matches(&row.pattern, &tried.name) {
-            best.offer_all(pattern.own.of(&self.lists));
-        }
-    }
-}
-
-/// The name of one lookup, and what is made of it when it is needed.
-struct Tried<'n> {
-    name: Name<'n>,
-    features: Option<u64>,
-}
-
-impl<'n> Tried<'n> {
-    #[inline]
-    fn new(name: &'n str) -> Tried<'n> {
-        Tried {
-            name: Name::new(name),
-            features: None,
-        }
-    }
-
-    #[inline]
-    fn features(&mut self) -> u64 {
-        *self.features.get_or_insert_with(|| self.name.features())
+        best.offer_sole(node.value, &node.id);
     }
 }
 

@@ -1,207 +1,223 @@
-//! Patterns that are more than a beginning or an end: each lies in one bucket, under one part of it that a name must
-//! hold, and is tried on the names that hold that part.
+//! Patterns that are more than a beginning or an end, or too few of a kind to be looked for: they are tried, most of them
+//! on the names only that hold some part of them.
 
-use super::words::{WORD, head, mask, tail};
-use crate::pattern::{ANY_CHAR, ANY_RUN, ToolPattern};
+use super::{
+    best::Best,
+    crowd::{Census, Crowd},
+    grams::Grams,
+    index::{Index, NONE, Span},
+    sketch::{Sketch, View},
+};
+use crate::{
+    inline::InlineVec,
+    pattern::{ToolPattern, spots::Spots},
+};
 
-/// What can be said of a pattern without its text: enough to leave it, most of the time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sketch {
-    /// Up to eight bytes that a name must begin and end with, as [`ends`] gives them.
-    ends: [u64; 2],
-    /// Which bits of these count.
-    masks: [u64; 2],
-    /// The least number of bytes that a name must have.
-    least: u16,
-    /// How many bytes the pattern begins and ends with, up to the first and from the last wildcard.
-    head: u16,
-    tail: u16,
-    /// Whether that and the least number of bytes is all that it demands.
-    ends_only: bool,
-}
+/// From so many patterns in a bucket on, it has a [`Crowd`].
+pub(super) const MANY: usize = 8;
 
-impl Sketch {
-    pub(super) fn of(pattern: &ToolPattern) -> Sketch {
-        let text = pattern.as_str();
-        let (head, tail) = (head(text), tail(text));
-        Sketch {
-            ends: [ends(head.as_bytes())[0], ends(tail.as_bytes())[1]],
-            masks: [mask(head.len()), mask(tail.len())],
-            least: short(text.bytes().filter(|byte| *byte != b'*').count()),
-            head: short(head.len()),
-            tail: short(tail.len()),
-            ends_only: text.len() == head.len() + tail.len() + 1 && text.contains(ANY_RUN),
-        }
-    }
+/// Up to so many are tried one by one by their sketches, if fewer than [`MANY`] of these say little.
+pub(super) const MANY_LISTED: usize = 48;
 
-    /// Whether a name can match as far as its ends and its length tell.
-    #[inline]
-    pub(super) fn fits(&self, name: &Name<'_>) -> bool {
-        let [front, back] = [0, 1].map(|i| (name.ends[i] ^ self.ends[i]) & self.masks[i]);
-        front | back == 0 && name.text.len() >= usize::from(self.least)
-    }
-
-    /// Whether the pattern matches a name that [`fits`](Sketch::fits).
-    #[inline]
-    pub(super) fn matches(&self, pattern: &ToolPattern, name: &Name<'_>) -> bool {
-        let (head, tail) = (usize::from(self.head), usize::from(self.tail));
-        if !self.ends_only {
-            return pattern.matches(name.text);
-        }
-        if head.max(tail) <= WORD {
-            return true;
-        }
-        let (text, name) = (pattern.as_str().as_bytes(), name.text.as_bytes());
-        name[..head] == text[..head] && name[name.len() - tail..] == text[text.len() - tail..]
-    }
-
-    /// Which [`features`] a name must have that the pattern matches.
-    pub(super) fn features_of(pattern: &ToolPattern) -> u64 {
-        features(pattern.as_str().bytes().filter(|byte| !is_wildcard(*byte)))
-    }
-}
-
-/// A name, and what patterns are left by.
-pub(super) struct Name<'n> {
-    pub(super) text: &'n str,
-    ends: [u64; 2],
-}
-
-impl<'n> Name<'n> {
-    #[inline]
-    pub(super) fn new(text: &'n str) -> Name<'n> {
-        Name {
-            text,
-            ends: ends(text.as_bytes()),
-        }
-    }
-
-    pub(super) fn features(&self) -> u64 {
-        features(self.text.bytes())
-    }
-}
-
-/// Up to eight bytes from the beginning and from the end, the first of each end lowest.
-#[inline]
-fn ends(text: &[u8]) -> [u64; 2] {
-    match (text.first_chunk::<WORD>(), text.last_chunk::<WORD>()) {
-        (Some(first), Some(last)) => [u64::from_le_bytes(*first), u64::from_be_bytes(*last)],
-        _ => [
-            text.iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-            text.iter()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        ],
-    }
-}
-
-/// Which bytes there are, in 32 classes, and above that, which are there twice. What matches a pattern has all that its
-/// literals have.
-fn features(bytes: impl Iterator<Item = u8>) -> u64 {
-    let (mut once, mut twice) = (0u64, 0);
-    for byte in bytes {
-        let class = 1 << (byte & 31);
-        twice |= once & class;
-        once |= class;
-    }
-    once | twice << 32
-}
-
-fn is_wildcard(byte: u8) -> bool {
-    byte == b'*' || byte == b'?'
-}
-
-/// A number of bytes in a pattern, which has at most 4,096.
-fn short(bytes: usize) -> u16 {
-    u16::try_from(bytes).expect("a pattern has at most 1,024 characters")
-}
-
-/// How long the parts are by which patterns are found: the longest that a pattern has.
-pub(super) const GRAMS: [usize; 3] = [8, 4, 2];
-
-/// The parts of `len` bytes of each run of literals in a pattern, as [`gram`]s.
-pub(super) fn grams_of(text: &str, len: usize) -> impl Iterator<Item = u64> {
-    text.split([ANY_RUN, ANY_CHAR])
-        .flat_map(move |run| run.as_bytes().windows(len))
-        .map(gram)
-}
-
-/// Some bytes as a number; the same only for the same bytes, among as many.
-#[inline]
-fn gram(bytes: &[u8]) -> u64 {
-    match bytes {
-        [a, b] => u64::from(u16::from_le_bytes([*a, *b])),
-        [a, b, c, d] => u64::from(u32::from_le_bytes([*a, *b, *c, *d])),
-        bytes => bytes
-            .first_chunk()
-            .map_or(0, |word| u64::from_le_bytes(*word)),
-    }
-}
-
-/// Buckets by a part of some bytes that the patterns in them have anywhere.
 #[derive(Debug)]
-pub(super) struct Grams {
-    /// A bit for each slot that a part is in: most places in a name are left by it.
-    filter: Box<[u64]>,
-    /// 64 less the binary logarithm of the number of bits.
-    shift: u32,
-    odd: u64,
-    /// The parts, sorted.
-    parts: Box<[u64]>,
-    /// For each part its bucket.
-    buckets: Box<[u32]>,
+pub(super) struct Inner {
+    /// In the order of their rows.
+    pub(super) patterns: Box<[InnerPattern]>,
+    pub(super) buckets: Box<[Bucket]>,
+    /// The patterns of buckets, by their numbers, one bucket behind the other.
+    pub(super) members: Box<[u32]>,
+    pub(super) crowds: Box<[Crowd]>,
+    /// Patterns by their parts, if there are any.
+    pub(super) grams: Option<Grams>,
+    /// Those that every name is tried on.
+    pub(super) rest: u32,
+    /// The same, if they are few.
+    pub(super) listed: Box<[Listed]>,
+    /// A bit for each of these that tells more about a name whose pairs are known.
+    pub(super) unsure: u64,
 }
 
-impl Grams {
-    /// `buckets` are sorted by their parts, which are different.
-    pub(super) fn new(buckets: &[(u64, u32)], odd: u64) -> Grams {
-        let bits = (buckets.len() * 16).next_power_of_two().max(64);
-        let mut grams = Grams {
-            filter: vec![0; bits / 64].into(),
-            shift: 64 - bits.trailing_zeros(),
-            odd,
-            parts: buckets.iter().map(|(gram, _)| *gram).collect(),
-            buckets: buckets.iter().map(|(_, bucket)| *bucket).collect(),
-        };
-        for (gram, _) in buckets {
-            let bit = grams.bit(*gram);
-            grams.filter[bit / 64] |= 1 << (bit % 64);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InnerPattern {
+    /// The first row with this pattern.
+    pub(super) row: u32,
+    /// All of them.
+    pub(super) own: Span,
+}
+
+/// A pattern with its sketch.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) sketch: Sketch,
+    pub(super) pattern: InnerPattern,
+}
+
+/// Patterns that are found together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket {
+    /// A part of the list of members, in the order of their rows.
+    pub(super) members: Span,
+    /// If they are many.
+    pub(super) crowd: u32,
+}
+
+/// The name of one lookup, and what is made of it when it is needed.
+pub(super) struct Tried<'n> {
+    name: &'n str,
+    seen: Option<Seen>,
+}
+
+/// What makes it cheap to try many patterns on one name.
+struct Seen {
+    census: Census,
+    spots: Option<Spots>,
+}
+
+impl<'n> Tried<'n> {
+    #[inline]
+    pub(super) fn new(name: &'n str) -> Tried<'n> {
+        Tried { name, seen: None }
+    }
+}
+
+impl Inner {
+    /// Offers the patterns that are found by no end.
+    #[inline]
+    pub(super) fn anywhere<'r>(
+        &'r self,
+        index: &'r Index,
+        tried: &mut Tried<'_>,
+        best: &mut Best<'r>,
+    ) {
+        if let Some(grams) = &self.grams {
+            self.by_grams(grams, index, tried, best);
         }
-        grams
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "a bit of the filter")]
-    #[inline]
-    fn bit(&self, gram: u64) -> usize {
-        (gram.wrapping_mul(self.odd) >> self.shift) as usize
-    }
-
-    /// Calls `found` with the bucket of each part of `len` bytes in `name` that has one; with some more than once.
-    #[inline]
-    pub(super) fn for_each_in(&self, name: &str, len: usize, mut found: impl FnMut(u32)) {
-        // A match of its own for each length: then a part is one load.
-        match len {
-            8 => self.for_each_window::<8>(name, &mut found),
-            4 => self.for_each_window::<4>(name, &mut found),
-            _ => self.for_each_window::<2>(name, &mut found),
+        if !self.listed.is_empty() {
+            self.try_listed(index, tried.name, best);
+        } else if self.rest != NONE {
+            self.try_members(self.rest, index, tried, best);
         }
     }
 
-    #[inline]
-    fn for_each_window<const LEN: usize>(&self, name: &str, found: &mut impl FnMut(u32)) {
-        for window in name.as_bytes().windows(LEN) {
-            let gram = gram(window);
-            let bit = self.bit(gram);
-            if self.filter[bit / 64] >> (bit % 64) & 1 == 1
-                && let Ok(at) = self.parts.binary_search(&gram)
-            {
-                found(self.buckets[at]);
+    fn by_grams<'r>(
+        &'r self,
+        grams: &'r Grams,
+        index: &'r Index,
+        tried: &mut Tried<'_>,
+        best: &mut Best<'r>,
+    ) {
+        let mut found: InlineVec<u32, 16> = InlineVec::new(NONE);
+        grams.for_each_in(tried.name, &index.keys, |bucket| found.push(bucket));
+        if found.is_empty() {
+            return;
+        }
+        // A part that stands twice in the name leads to a bucket twice.
+        found.sort_unstable();
+        let mut last = NONE;
+        for &bucket in &*found {
+            if bucket != last {
+                self.try_members(bucket, index, tried, best);
+                last = bucket;
             }
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+    #[inline]
+    pub(super) fn try_bucket<'r>(
+        &'r self,
+        bucket: u32,
+        index: &'r Index,
+        tried: &mut Tried<'_>,
+        best: &mut Best<'r>,
+    ) {
+        if bucket != NONE {
+            self.try_members(bucket, index, tried, best);
+        }
+    }
+
+    fn try_members<'r>(
+        &'r self,
+        bucket: u32,
+        index: &'r Index,
+        tried: &mut Tried<'_>,
+        best: &mut Best<'r>,
+    ) {
+        let bucket = self.buckets[bucket as usize];
+        let members = bucket.members.of(&self.members);
+        let name = tried.name;
+        best.worked(members.len());
+        let Some(crowd) = self.crowds.get(bucket.crowd as usize) else {
+            for &member in members {
+                self.try_member(member, index, best, name.len(), |pattern| {
+                    pattern.matches(name)
+                });
+            }
+            return;
+        };
+        let seen = tried.seen.get_or_insert_with(|| Seen {
+            census: Census::of(name.bytes()),
+            spots: Spots::of(name),
+        });
+        match &seen.spots {
+            Some(spots) => crowd.for_each_left(&seen.census, |i| {
+                let matches = |pattern: &ToolPattern| spots.matches(pattern.as_str());
+                self.try_member(members[i], index, best, 0, matches);
+            }),
+            None => crowd.for_each_left(&seen.census, |i| {
+                let matches = |pattern: &ToolPattern| pattern.matches(name);
+                self.try_member(members[i], index, best, name.len(), matches);
+            }),
+        }
+    }
+
+    #[inline]
+    fn try_member<'r>(
+        &'r self,
+        number: u32,
+        index: &'r Index,
+        best: &mut Best<'r>,
+        steps: usize,
+        matches: impl Fn(&ToolPattern) -> bool,
+    ) {
+        let pattern = &self.patterns[number as usize];
+        let text = &index.rows[pattern.row as usize].pattern;
+        best.worked(text.as_str().len() + steps);
+        if matches(text) {
+            best.offer_all(pattern.own.of(&index.lists));
+        }
+    }
+
+    #[inline]
+    fn try_listed<'r>(&'r self, index: &'r Index, name: &str, best: &mut Best<'r>) {
+        let view = View::new(name);
+        best.worked(self.listed.len());
+        // Which of them fit is not decided one by one. They are fewer than bits in a word.
+        let mut fit = 0u64;
+        for (i, listed) in (0..).zip(&self.listed) {
+            fit |= u64::from(listed.sketch.fits(&view)) << i;
+        }
+        let mut unsure = fit & self.unsure;
+        if unsure != 0 {
+            let pairs = view.pairs();
+            while unsure != 0 {
+                let i = unsure.trailing_zeros();
+                unsure &= unsure - 1;
+                let fits = self.listed[i as usize].sketch.fits_pairs(pairs);
+                fit ^= u64::from(!fits) << i;
+            }
+        }
+        while fit != 0 {
+            let Listed { sketch, pattern } = &self.listed[fit.trailing_zeros() as usize];
+            fit &= fit - 1;
+            let matches = if sketch.is_sure() {
+                sketch.is_long_enough(name)
+            } else {
+                best.worked(name.len());
+                sketch.matches(&index.rows[pattern.row as usize].pattern, name)
+            };
+            if matches {
+                best.offer_all(pattern.own.of(&index.lists));
+            }
+        }
     }
 }

@@ -8,6 +8,9 @@ use crate::pattern::{ANY_CHAR, ANY_RUN};
 /// Bytes in a word.
 pub(super) const WORD: usize = 8;
 
+/// An odd number without a pattern: 2⁶⁴ divided by the golden ratio.
+pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Numbers that nobody can know who chooses names or patterns: one for each word of a text, and two more.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -22,7 +25,7 @@ impl Keys {
         let mut state = RandomState::new().hash_one(longest);
         // SplitMix64.
         let mut next = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            state = state.wrapping_add(SPREAD);
             let mut z = state;
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -33,16 +36,6 @@ impl Keys {
             step: next() | 1,
             words: (0..longest.div_ceil(WORD).max(1)).map(|_| next()).collect(),
         }
-    }
-
-    /// How many bytes of a text are looked at.
-    pub(super) fn reach(&self) -> usize {
-        self.words.len() * WORD
-    }
-
-    /// An odd number for other hashes.
-    pub(super) fn odd(&self) -> u64 {
-        self.step
     }
 
     /// The hash of a whole name: sixteen bytes a step, the last of which may have been in the step before.
@@ -78,11 +71,42 @@ impl Keys {
         )
     }
 
-    /// The hash of the words before a step.
+    /// The hash of a key.
+    pub(super) fn of_key(&self, key: &[u8], kind: Kind) -> u64 {
+        match kind {
+            Kind::Exact | Kind::None => self.hash(key),
+            Kind::Head | Kind::Tail => {
+                let sum = self.sum(key, kind.end(), key.len().div_ceil(WORD));
+                self.finish(sum, key.len(), kind)
+            }
+        }
+    }
+
+    /// The sum of the terms of the first words of a text.
+    pub(super) fn sum(&self, text: &[u8], end: End, words: usize) -> u64 {
+        (0..words).fold(0, |sum, at| {
+            sum.wrapping_add(self.term(at, end.words(text).at(at)))
+        })
+    }
+
+    /// The hash of the words before a step, of which this is the sum.
     #[inline]
-    pub(super) fn finish_step(&self, sum: u64, step: usize) -> u64 {
-        let label = (step as u64).wrapping_mul(0xa076_1d64_78bd_642f);
-        fold(sum.wrapping_add(label), self.step)
+    pub(super) fn step(&self, sum: u64) -> u64 {
+        fold(sum ^ self.finish, self.step)
+    }
+
+    /// The hash of the first half of the first word.
+    #[inline]
+    pub(super) fn half_step(&self, word: u64) -> u64 {
+        fold((word & 0xffff_ffff) ^ self.finish, self.step)
+    }
+
+    /// The hash of a part of four bytes.
+    #[inline]
+    pub(super) fn part(&self, part: u32) -> u64 {
+        // Parts differ in a few bits only, as products of them do: these are spread first.
+        let spread = u64::from(part).wrapping_mul(SPREAD);
+        fold(spread ^ self.step, self.finish)
     }
 
     /// What the word at `step` adds to the sum.
@@ -93,7 +117,7 @@ impl Keys {
 }
 
 /// What a hash is of; texts of different kinds do not meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// A whole name.
     Exact,
@@ -101,6 +125,8 @@ pub(super) enum Kind {
     Head,
     /// What a pattern ends with.
     Tail,
+    /// Nothing.
+    None,
 }
 
 impl Kind {
@@ -110,6 +136,7 @@ impl Kind {
             Kind::Exact => pattern,
             Kind::Head => head(pattern),
             Kind::Tail => tail(pattern),
+            Kind::None => "",
         }
     }
 
@@ -117,32 +144,33 @@ impl Kind {
     #[inline]
     pub(super) fn end(self) -> End {
         match self {
-            Kind::Exact | Kind::Head => End::Front,
             Kind::Tail => End::Back,
+            _ => End::Front,
         }
     }
 }
 
 /// What a pattern begins with before the first wildcard.
 pub(super) fn head(pattern: &str) -> &str {
-    pattern
-        .split([ANY_RUN, ANY_CHAR])
-        .next()
-        .unwrap_or_default()
+    let end = pattern.bytes().position(is_wildcard);
+    &pattern[..end.unwrap_or(pattern.len())]
 }
 
 /// What a pattern ends with after the last wildcard.
 pub(super) fn tail(pattern: &str) -> &str {
-    pattern
-        .rsplit([ANY_RUN, ANY_CHAR])
-        .next()
-        .unwrap_or_default()
+    let last = pattern.bytes().rposition(is_wildcard);
+    &pattern[last.map_or(0, |last| last + 1)..]
+}
+
+/// The bytes of wildcards are not part of any other character.
+pub(super) fn is_wildcard(byte: u8) -> bool {
+    char::from(byte) == ANY_RUN || char::from(byte) == ANY_CHAR
 }
 
 /// Two halves, each with a random number added, multiplied (NH): two texts of as many words have the same sum with a
 /// probability of 2⁻³², whatever the texts, and the terms do not wait for one another.
 #[inline]
-fn term(word: u64, key: u64) -> u64 {
+pub(super) fn term(word: u64, key: u64) -> u64 {
     let high = (word >> 32).wrapping_add(key >> 32) & 0xffff_ffff;
     (word.wrapping_add(key) & 0xffff_ffff) * high
 }
@@ -154,7 +182,7 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 #[inline]
-fn halves(pair: &[u8; 2 * WORD]) -> [u64; 2] {
+pub(super) fn halves(pair: &[u8; 2 * WORD]) -> [u64; 2] {
     let pair = u128::from_le_bytes(*pair);
     [low(pair), low(pair >> 64)]
 }
@@ -189,85 +217,79 @@ impl End {
             End::Back => &text[text.len() - len.min(text.len())..],
         }
     }
+
+    /// The words of a text.
+    #[inline]
+    pub(super) fn words(self, text: &[u8]) -> Words<'_> {
+        match self {
+            End::Front => {
+                let (whole, rest) = text.as_chunks();
+                let last = match text.last_chunk() {
+                    _ if rest.is_empty() => 0,
+                    Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+                    None => short(rest),
+                };
+                Words {
+                    whole,
+                    last,
+                    end: self,
+                }
+            }
+            End::Back => {
+                let (rest, whole) = text.as_rchunks();
+                let last = match text.first_chunk() {
+                    _ if rest.is_empty() => 0,
+                    Some(first) => u64::from_be_bytes(*first) >> (64 - 8 * rest.len()),
+                    None => short(rest).swap_bytes() >> (64 - 8 * rest.len()),
+                };
+                Words {
+                    whole,
+                    last,
+                    end: self,
+                }
+            }
+        }
+    }
 }
 
-/// A text of at most `8 * N` bytes, in words. The first byte of a word, as seen from the end that the words are counted
-/// from, is its lowest; what is beyond the text is 0.
-pub(super) struct Words<const N: usize> {
-    pub(super) values: [u64; N],
-    /// For each word the sum of the terms of those before it.
-    pub(super) sums: [u64; N],
-    /// The sum of the terms of all words.
-    pub(super) sum: u64,
-    /// Bytes in the text.
-    pub(super) len: usize,
+/// A text in words of eight bytes. The first byte of a word, as seen from the end that the words are counted from, is its
+/// lowest; what is beyond the text is 0.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words<'t> {
+    whole: &'t [[u8; WORD]],
+    /// What is less than a word.
+    last: u64,
+    end: End,
 }
 
-impl<const N: usize> Words<N> {
-    /// The words of `text`, or of as much of it from this end as there are keys for.
+impl Words<'_> {
+    /// A word; behind the last one there are more of it, for which nobody should ask.
     #[inline]
-    pub(super) fn front(text: &[u8], keys: &Keys) -> Words<N> {
-        let text = End::Front.cut(text, keys.reach().min(N * WORD));
-        let (whole, rest) = text.as_chunks::<WORD>();
-        let last = match text.last_chunk::<WORD>() {
-            _ if rest.is_empty() => 0,
-            Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-            None => short(rest),
-        };
-        let whole = whole.iter().map(|word| u64::from_le_bytes(*word));
-        Words::of(whole, last, text.len(), keys)
-    }
-
-    /// The same from the end of the text, backwards.
-    #[inline]
-    pub(super) fn back(text: &[u8], keys: &Keys) -> Words<N> {
-        let text = End::Back.cut(text, keys.reach().min(N * WORD));
-        let (rest, whole) = text.as_rchunks::<WORD>();
-        let last = match text.first_chunk::<WORD>() {
-            _ if rest.is_empty() => 0,
-            Some(first) => u64::from_be_bytes(*first) >> (64 - 8 * rest.len()),
-            None => short(rest).swap_bytes() >> (64 - 8 * rest.len()),
-        };
-        let whole = whole.iter().rev().map(|word| u64::from_be_bytes(*word));
-        Words::of(whole, last, text.len(), keys)
-    }
-
-    pub(super) fn new(text: &[u8], end: End, keys: &Keys) -> Words<N> {
-        match end {
-            End::Front => Words::front(text, keys),
-            End::Back => Words::back(text, keys),
+    pub(super) fn at(&self, at: usize) -> u64 {
+        match self.end {
+            End::Front => self.whole.get(at).map(|word| u64::from_le_bytes(*word)),
+            End::Back => {
+                let at = self.whole.len().wrapping_sub(at + 1);
+                self.whole.get(at).map(|word| u64::from_be_bytes(*word))
+            }
         }
+        .unwrap_or(self.last)
     }
+}
 
-    #[inline]
-    fn of(whole: impl Iterator<Item = u64>, last: u64, len: usize, keys: &Keys) -> Words<N> {
-        let (mut words, mut sums, mut sum) = ([0; N], [0; N], 0u64);
-        for ((word, key), (slot, before)) in
-            whole.zip(&keys.words).zip(words.iter_mut().zip(&mut sums))
-        {
-            *slot = word;
-            *before = sum;
-            sum = sum.wrapping_add(term(word, *key));
-        }
-        if !len.is_multiple_of(WORD) {
-            let at = len / WORD;
-            words[at] = last;
-            sums[at] = sum;
-            sum = sum.wrapping_add(keys.term(at, last));
-        }
-        Words {
-            values: words,
-            sums,
-            sum,
-            len,
-        }
+/// Whether two texts of the same length are the same. Most are short, and a call to compare them takes longer.
+#[inline]
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    let (Some(last_a), Some(last_b)) = (a.last_chunk::<WORD>(), b.last_chunk::<WORD>()) else {
+        return short(a) == short(b);
+    };
+    let (words_a, _) = a.as_chunks::<WORD>();
+    let (words_b, _) = b.as_chunks::<WORD>();
+    let mut different = u64::from_le_bytes(*last_a) ^ u64::from_le_bytes(*last_b);
+    for (a, b) in words_a.iter().zip(words_b) {
+        different |= u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
     }
-
-    /// How many words there are, the last one perhaps not full.
-    #[inline]
-    pub(super) fn count(&self) -> usize {
-        self.len.div_ceil(WORD)
-    }
+    different == 0
 }
 
 /// Less than a word, as one.
@@ -292,47 +314,34 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_are_the_bytes_from_either_end(text in prop::collection::vec(any::<u8>(), 0..70), longest in 1usize..100) {
-            let keys = Keys::new(longest);
-            let reach = text.len().min(keys.reach()).min(64);
-            let front = Words::<8>::front(&text, &keys);
-            let back = Words::<8>::back(&text, &keys);
-            prop_assert_eq!((front.len, back.len), (reach, reach));
-            for i in 0..64 {
-                let byte = |words: &Words<8>| words.values[i / 8].to_le_bytes()[i % 8];
-                let expected = |at: Option<usize>| at.filter(|_| i < reach).map_or(0, |at| text[at]);
-                prop_assert_eq!(byte(&front), expected(Some(i)));
-                prop_assert_eq!(byte(&back), expected((text.len()).checked_sub(i + 1)));
+        fn words_are_the_bytes_from_either_end(text in prop::collection::vec(any::<u8>(), 0..70)) {
+            for i in 0..80 {
+                let byte = |end: End| end.words(&text).at(i / 8).to_le_bytes()[i % 8];
+                if i < text.len().next_multiple_of(8) {
+                    prop_assert_eq!(byte(End::Front), text.get(i).copied().unwrap_or(0));
+                    prop_assert_eq!(byte(End::Back), text.iter().rev().nth(i).copied().unwrap_or(0));
+                }
             }
         }
 
         #[test]
-        fn a_beginning_has_the_hash_of_the_text_it_is(text in "\\PC{0,40}", end in 0usize..41) {
-            let text = text.as_bytes();
-            let text = &text[..text.len().min(64)];
-            let keys = Keys::new(64);
-            let all = Words::<8>::front(text, &keys);
-            let beginning = &text[..end.min(text.len())];
-            let (step, rest) = (beginning.len() / WORD, beginning.len() % WORD);
-            let part = Words::<8>::front(beginning, &keys);
-            let mut sum = all.sum;
-            for at in (step..all.count()).rev() {
-                sum = sum.wrapping_sub(keys.term(at, all.values[at]));
-            }
-            if rest > 0 {
-                sum = sum.wrapping_add(keys.term(step, all.values[step] & mask(rest)));
-            }
-            prop_assert_eq!(sum, part.sum);
+        fn the_same_is_the_same((a, b) in (0usize..40).prop_flat_map(|len| {
+            let text = || prop::collection::vec(prop::sample::select(vec![0, 1]), len);
+            (text(), text(), any::<bool>(), any::<prop::sample::Index>()).prop_map(|(a, b, alike, at)| {
+                let mut other = a.clone();
+                if let Some(at) = (!a.is_empty()).then(|| at.index(a.len())) {
+                    other[at] ^= 1;
+                }
+                if alike { (a.clone(), if b.first() == Some(&0) { a } else { other }) } else { (a, b) }
+            })
+        })) {
+            prop_assert_eq!(same(&a, &b), a == b);
         }
     }
 
     #[test]
     fn hashes_tell_texts_kinds_and_lengths_apart() {
         let keys = Keys::new(64);
-        let hash = |text: &str, kind| {
-            let words = Words::<8>::front(text.as_bytes(), &keys);
-            keys.finish(words.sum, text.len(), kind)
-        };
         let mut hashes = Vec::new();
         for text in [
             "",
@@ -345,7 +354,7 @@ mod tests {
             "abcdefghi",
         ] {
             for kind in [Kind::Exact, Kind::Head, Kind::Tail] {
-                hashes.push(hash(text, kind));
+                hashes.push(keys.of_key(text.as_bytes(), kind));
             }
         }
         hashes.sort_unstable();

@@ -1,0 +1,220 @@
+//! How each pattern of an index is to be found.
+
+use std::collections::HashMap;
+
+use super::{
+    grams::{LEN, ROW, parts_of, runs_of},
+    index::Row,
+    narrow,
+    words::{Kind, head, tail},
+};
+use crate::pattern::ToolPattern;
+
+/// So many patterns with wildcards are tried one by one: it takes less than finding them.
+const FEW: usize = 16;
+
+/// The same of patterns that are one beginning, or one end, if there are more others.
+const FEW_OF_A_KIND: usize = 8;
+
+/// The same of patterns that are found by a run of literals anywhere.
+const FEW_RUNS: usize = 2;
+
+/// So many patterns tell which parts are frequent.
+const SAMPLE: usize = 128;
+
+/// A bucket of so many patterns is as good as one that is smaller.
+const SMALL_BUCKET: u32 = 4;
+
+pub(super) struct Plan<'p> {
+    /// For each row.
+    pub(super) places: Vec<Place>,
+    /// The patterns that are more than one end, or too few of a kind, in the order of their rows.
+    pub(super) inner: Vec<InnerPlan<'p>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    /// By the key that it is.
+    Key(Kind),
+    /// As one of the inner patterns.
+    Inner(u32),
+}
+
+pub(super) struct InnerPlan<'p> {
+    /// The first row of the pattern.
+    pub(super) row: u32,
+    pub(super) anchor: Anchor<'p>,
+}
+
+/// What an inner pattern is found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor<'p> {
+    /// What it begins with, or ends with.
+    Key(Kind, &'p str),
+    /// A part of a run of literals, all grams of which are noted.
+    Run(&'p [u8]),
+    /// It is tried on every name.
+    Nothing,
+}
+
+impl<'p> Plan<'p> {
+    pub(super) fn of(rows: &'p [Row]) -> Plan<'p> {
+        let mut plan = Plan {
+            places: rows.iter().map(|row| shape(&row.pattern)).collect(),
+            inner: Vec::new(),
+        };
+        let count = |wanted: &dyn Fn(&Place) -> bool| {
+            plan.places.iter().filter(|place| wanted(place)).count()
+        };
+        let few = count(&|place| *place != Place::Key(Kind::Exact)) <= FEW;
+        let few_of = |kind| few || count(&|place| *place == Place::Key(kind)) <= FEW_OF_A_KIND;
+        let (few_heads, few_tails) = (few_of(Kind::Head), few_of(Kind::Tail));
+        let mut numbers: HashMap<&str, u32> = HashMap::new();
+        for (row, place) in (0..).zip(&mut plan.places) {
+            let text = rows[row as usize].pattern.as_str();
+            let is_key = match place {
+                Place::Key(Kind::Head) if text.len() == 1 || !few_heads => continue,
+                Place::Key(Kind::Tail) if !few_tails => continue,
+                Place::Key(Kind::Head | Kind::Tail) => true,
+                Place::Key(_) => continue,
+                Place::Inner(_) => false,
+            };
+            let number = *numbers.entry(text).or_insert_with(|| {
+                let anchor = if few || is_key {
+                    Anchor::Nothing
+                } else {
+                    Anchor::Key(Kind::Head, "")
+                };
+                plan.inner.push(InnerPlan { row, anchor });
+                narrow(plan.inner.len() - 1)
+            });
+            *place = Place::Inner(number);
+        }
+        plan.choose_anchors(rows);
+        plan
+    }
+
+    fn choose_anchors(&mut self, rows: &'p [Row]) {
+        // Those that are few keep what they have.
+        let open = |inner: &&mut InnerPlan<'_>| inner.anchor != Anchor::Nothing;
+        let texts = self
+            .inner
+            .iter()
+            .filter(|inner| inner.anchor != Anchor::Nothing);
+        let census = Census::of(
+            rows,
+            texts.map(|inner| rows[inner.row as usize].pattern.as_str()),
+        );
+        let mut by_runs = 0;
+        for inner in self.inner.iter_mut().filter(open) {
+            inner.anchor = census.best_of(rows[inner.row as usize].pattern.as_str());
+            by_runs += usize::from(matches!(inner.anchor, Anchor::Run(_)));
+        }
+        // To look for parts takes longer than to try a few patterns.
+        if by_runs <= FEW_RUNS {
+            for inner in &mut self.inner {
+                if let Anchor::Run(_) = inner.anchor {
+                    inner.anchor = Anchor::Nothing;
+                }
+            }
+        }
+    }
+
+    /// Bytes in the longest key.
+    pub(super) fn longest(&self, rows: &[Row]) -> usize {
+        let of_rows = self
+            .places
+            .iter()
+            .zip(rows)
+            .map(|(place, row)| match place {
+                Place::Key(_) => row.pattern.as_str().len(),
+                Place::Inner(_) => 0,
+            });
+        let of_inner = self.inner.iter().map(|inner| match inner.anchor {
+            Anchor::Key(_, text) => text.len(),
+            Anchor::Run(_) | Anchor::Nothing => 0,
+        });
+        of_rows.chain(of_inner).max().unwrap_or(0)
+    }
+}
+
+/// The kind of key that a pattern is by itself, if it is one.
+fn shape(pattern: &ToolPattern) -> Place {
+    let text = pattern.as_str();
+    if pattern.is_exact() {
+        Place::Key(Kind::Exact)
+    } else if head(text).len() + 1 == text.len() && text.ends_with('*') {
+        Place::Key(Kind::Head)
+    } else if tail(text).len() + 1 == text.len() && text.starts_with('*') {
+        Place::Key(Kind::Tail)
+    } else {
+        Place::Inner(u32::MAX)
+    }
+}
+
+/// How many patterns could be found by what.
+struct Census<'p> {
+    keys: HashMap<(Kind, &'p str), u32>,
+    /// The parts of the patterns, sorted.
+    parts: Vec<u32>,
+    /// The parts of a sample of all patterns, sorted: what is frequent there is frequent in names.
+    usual: Vec<u32>,
+}
+
+impl<'p> Census<'p> {
+    fn of(rows: &[Row], patterns: impl Iterator<Item = &'p str>) -> Census<'p> {
+        let mut census = Census {
+            keys: HashMap::new(),
+            parts: Vec::new(),
+            usual: Vec::new(),
+        };
+        for text in patterns {
+            for key in ends(text) {
+                *census.keys.entry(key).or_default() += 1;
+            }
+            census.parts.extend(runs_of(text).flat_map(parts_of));
+        }
+        if !census.parts.is_empty() {
+            let sample = rows.iter().step_by(rows.len() / SAMPLE + 1);
+            let runs = sample.flat_map(|row| runs_of(row.pattern.as_str()));
+            census.usual.extend(runs.flat_map(parts_of));
+        }
+        census.parts.sort_unstable();
+        census.usual.sort_unstable();
+        census
+    }
+
+    /// That which the fewest others have; among as good ones an end, since names are taken apart for the ends anyway,
+    /// and then what is seldom in names.
+    fn best_of(&self, text: &'p str) -> Anchor<'p> {
+        let keys = ends(text).map(|key| (self.keys[&key], 0, Anchor::Key(key.0, key.1)));
+        let runs = runs_of(text).flat_map(|run| {
+            let counts: Vec<(u32, u32)> = parts_of(run)
+                .map(|part| (frequency(&self.parts, part), frequency(&self.usual, part)))
+                .collect();
+            (0..=counts.len() - ROW).map(move |at| {
+                let counts = &counts[at..at + ROW];
+                let patterns = counts.iter().map(|(patterns, _)| *patterns).max();
+                let usual: u32 = counts.iter().map(|(_, usual)| *usual).sum();
+                let run = &run[at..at + ROW + LEN - 1];
+                (patterns.unwrap_or(0), 1 + usual, Anchor::Run(run))
+            })
+        });
+        keys.chain(runs)
+            .min_by_key(|(patterns, usual, _)| (*patterns.max(&SMALL_BUCKET), *usual))
+            .map_or(Anchor::Nothing, |(.., anchor)| anchor)
+    }
+}
+
+/// How often a part is in a sorted list.
+fn frequency(sorted: &[u32], part: u32) -> u32 {
+    let from = sorted.partition_point(|other| *other < part);
+    narrow(sorted[from..].partition_point(|other| *other == part))
+}
+
+/// The beginning and the end of a pattern, if there are any.
+fn ends(text: &str) -> impl Iterator<Item = (Kind, &str)> {
+    [(Kind::Head, head(text)), (Kind::Tail, tail(text))]
+        .into_iter()
+        .filter(|(_, key)| !key.is_empty())
+}
