@@ -10,7 +10,7 @@ pub(super) struct Sketch {
     ends: [u64; 3],
     /// Which bits of these count.
     masks: [u64; 3],
-    /// The [`pairs`] that it must hold.
+    /// The [pairs](View::pairs) that it must hold.
     pairs: u64,
     /// How many bytes it must have at least.
     least: u16,
