@@ -355,6 +355,53 @@ fn checking_tells_how_far_it_has_come_and_ends_as_its_caller_says() {
 }
 
 #[test]
+fn copying_tells_how_far_it_has_come() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    let [mut copied, mut exported, mut imported] = [const { Vec::new() }; 3];
+    let told = |told: &mut Vec<u64>, progress: keyward::Progress| {
+        assert_eq!(progress.total, 40);
+        told.push(progress.done);
+    };
+    vault
+        .backup_with_progress(folder.path("copy"), |progress| told(&mut copied, progress))
+        .unwrap();
+    assert_eq!(copied.len(), 2, "after each of the users who have any");
+    assert_eq!(copied[1], 40);
+    vault
+        .export_with_progress(folder.path("export"), other_key(), |progress| {
+            told(&mut exported, progress);
+        })
+        .unwrap();
+    Vault::in_memory()
+        .unwrap()
+        .import_with_progress(folder.path("export"), other_key(), |progress| {
+            told(&mut imported, progress);
+        })
+        .unwrap();
+    for each in [exported, imported] {
+        assert!(each.iter().copied().eq(1..=40), "{each:?}");
+    }
+}
+
+#[test]
+fn an_import_whose_listener_panics_changes_nothing() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    vault.export(folder.path("export"), other_key()).unwrap();
+    let to = Vault::in_memory().unwrap();
+    let import = || {
+        to.import_with_progress(folder.path("export"), other_key(), |progress| {
+            assert!(progress.done < 30, "enough");
+        })
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(import)).unwrap_err();
+    assert_eq!(to.usage().unwrap().secrets, 0);
+    to.import(folder.path("export"), other_key()).unwrap();
+    assert_eq!(contents(&to), contents(&vault));
+}
+
+#[test]
 fn writes_go_on_while_a_vault_is_checked_and_copied() {
     let folder = Folder::new();
     let vault = folder.vault();

@@ -1,7 +1,7 @@
 //! How far long work has come.
 
-/// How many of a vault's secrets are done. Told by [`Vault::verify_with_progress`](crate::Vault::verify_with_progress) and
-/// [`Vault::rotate_data_key`](crate::Vault::rotate_data_key) while they work.
+/// How many secrets are done. Told while they work by [`Vault::rotate_data_key`](crate::Vault::rotate_data_key),
+/// [`Vault::verify_with_progress`](crate::Vault::verify_with_progress), and what is named likewise for copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {

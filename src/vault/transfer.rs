@@ -3,14 +3,17 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
+    Vault,
     errors::{no_key_slots, storage_error, usage_too_small},
     plan::Plan,
+    progress::Progress,
     slots::KeySlots,
     state::{State, UserState, hold},
     verify::Checked,
     write::Write,
 };
 use crate::{
+    audit::AuditAction,
     crypto::{KeyRing, KeySource, MasterKey, SetDigest, UserRoot, VaultId, VaultRoot},
     error::Error,
     quota::Usage,
@@ -18,28 +21,175 @@ use crate::{
     storage::{FileWriter, Stored, UserRows},
 };
 
+impl Vault {
+    /// Copies the vault to a new file, which the same keys open, as it is now. Calls and writes go on meanwhile. The copy
+    /// is checked as far as [opening](Vault::open) it and using every user would check it, and it is compact.
+    ///
+    /// ```
+    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let [path, copy] = ["secrets.keyward", "copy.keyward"].map(|name| dir.path().join(name));
+    /// # let key = || KeySource::raw([0x4b; 32]);
+    /// let vault = Vault::create(&path, key())?;
+    /// vault.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    /// vault.backup(&copy)?;
+    /// assert_eq!(Vault::open(&copy, key())?.anchor()?, vault.anchor()?);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if there is something at the path already, or it cannot be written; `Unsupported` for a vault in memory
+    /// that was made without a key; `Locked`; `Corrupt` or `RolledBack` if what is stored is not what it was. There is
+    /// then no new file.
+    ///
+    /// # Security
+    ///
+    /// A backup stays readable with the keys of now, whatever is changed later: keep it as safe as the vault. Who puts it
+    /// in the vault's place takes back every change since, which an [`Anchor`] notices.
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.backup_with_progress(path, |_| {})
+    }
+
+    /// Does what [`backup`](Vault::backup) does, and tells how far it has come after each user. What is told may use the
+    /// vault as that of [`verify_with_progress`](Vault::verify_with_progress) may.
+    ///
+    /// # Errors
+    ///
+    /// As for [`backup`](Vault::backup).
+    ///
+    /// # Security
+    ///
+    /// As for [`backup`](Vault::backup).
+    pub fn backup_with_progress(
+        &self,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(Progress),
+    ) -> Result<(), Error> {
+        self.state.tell(
+            AuditAction::BackedUp,
+            self.state.backup(path.as_ref(), progress),
+        )
+    }
+
+    /// Copies all secrets to a new vault file that has keys of its own, and that `key` opens. Ids, times and revisions stay.
+    ///
+    /// What is exported can be [opened](Vault::open) as a vault, and [imported](Vault::import) into another one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`backup`](Vault::backup), but for vaults without a key; also if a raw key does not have 32 bytes, or a
+    /// provider fails. There is then no new file.
+    pub fn export(&self, path: impl AsRef<Path>, key: KeySource) -> Result<(), Error> {
+        self.export_with_progress(path, key, |_| {})
+    }
+
+    /// Does what [`export`](Vault::export) does, and tells how far it has come after each secret. What is told may use the
+    /// vault as that of [`verify_with_progress`](Vault::verify_with_progress) may.
+    ///
+    /// # Errors
+    ///
+    /// As for [`export`](Vault::export).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn export_with_progress(
+        &self,
+        path: impl AsRef<Path>,
+        key: KeySource,
+        progress: impl FnMut(Progress),
+    ) -> Result<(), Error> {
+        self.state.tell(
+            AuditAction::Exported,
+            self.state.export(path.as_ref(), &key, progress),
+        )
+    }
+
+    /// Adds all secrets of the vault that is in a file, which `key` opens, to this one: all or none. Each belongs to the
+    /// same user, and keeps its id, its times and its revision. Returns what came in.
+    ///
+    /// ```
+    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("export.keyward");
+    /// let from = Vault::in_memory()?;
+    /// let info = from.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    /// from.export(&path, KeySource::passphrase("correct horse battery staple"))?;
+    ///
+    /// let to = Vault::in_memory()?;
+    /// to.import(&path, KeySource::passphrase("correct horse battery staple"))?;
+    /// assert_eq!(to.user(UserId::LOCAL).secret("linear")?, info);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` if a secret is in this vault already; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or `Validation`, as
+    /// if each were created here; `Locked`; `Storage`; and for the file, as for [`open`](Vault::open). Nothing has changed
+    /// then.
+    pub fn import(&self, path: impl AsRef<Path>, key: KeySource) -> Result<Usage, Error> {
+        self.import_with_progress(path, key, |_| {})
+    }
+
+    /// Does what [`import`](Vault::import) does, and tells how far it has come after each secret. What is told must not use
+    /// this vault: writes wait for this.
+    ///
+    /// # Errors
+    ///
+    /// As for [`import`](Vault::import).
+    pub fn import_with_progress(
+        &self,
+        path: impl AsRef<Path>,
+        key: KeySource,
+        progress: impl FnMut(Progress),
+    ) -> Result<Usage, Error> {
+        let other = Vault::snapshot(path, key)?;
+        self.state.tell(
+            AuditAction::Imported,
+            self.state.import(&other.state, progress),
+        )
+    }
+}
+
 impl State {
     /// A vault file with the same keys, as of one moment.
-    pub(super) fn backup(&self, path: &Path) -> Result<(), Error> {
+    fn backup(&self, path: &Path, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
         if !self.lockable {
             return Err(no_key_slots("nothing could open a copy of it: export it"));
         }
         let mut writer = FileWriter::new(path).map_err(storage_error)?;
-        self.check(|_, _, part| {
-            let part = match part {
-                Checked::Vault { keys, root } => Stored::Vault {
-                    keys,
-                    root: Some(root),
-                },
-                Checked::User { tag, stored, .. } => Stored::User(tag, stored),
+        let mut done = 0;
+        self.check(|_, root, part| {
+            let (part, rows) = match part {
+                Checked::Vault { keys, root } => {
+                    let root = Some(root);
+                    (Stored::Vault { keys, root }, 0)
+                }
+                Checked::User { tag, stored, .. } => {
+                    let rows = stored.rows.len() as u64;
+                    (Stored::User(tag, stored), rows)
+                }
             };
-            writer.add(part).map_err(storage_error)
+            writer.add(part).map_err(storage_error)?;
+            if rows > 0 {
+                done += rows;
+                progress(Progress::new(done, root.usage.secrets));
+            }
+            Ok(())
         })?;
         writer.finish().map_err(storage_error)
     }
 
     /// A vault file with the same secrets and other keys, as of one moment.
-    pub(super) fn export(&self, path: &Path, key: &KeySource) -> Result<(), Error> {
+    fn export(
+        &self,
+        path: &Path,
+        key: &KeySource,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<(), Error> {
         let vault = VaultId::random()?;
         let (master, new) = (MasterKey::random()?, KeyRing::random(vault)?);
         let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &new)?.encode();
@@ -49,7 +199,9 @@ impl State {
             ..VaultRoot::default()
         };
         let mut writer = FileWriter::new(path).map_err(storage_error)?;
+        let mut done = 0;
         self.check(|old, root, part| {
+            let total = root.usage.secrets;
             let Checked::User { root, entries, .. } = part else {
                 vault_root.last_id = root.last_id;
                 vault_root.usage = root.usage;
@@ -59,7 +211,10 @@ impl State {
                 return Ok(());
             }
             let tag = new.user_tag(root.user);
-            let stored = self.reseal_all(old, &new, &root, &entries)?;
+            let stored = self.reseal_all(old, &new, &root, &entries, || {
+                done += 1;
+                progress(Progress::new(done, total));
+            })?;
             vault_root.users.add(&new.user_member(tag, &stored.root));
             vault_root.user_count += 1;
             writer.add(Stored::User(tag, stored)).map_err(storage_error)
@@ -78,6 +233,7 @@ impl State {
         new: &KeyRing,
         root: &UserRoot,
         entries: &[Arc<Entry>],
+        mut sealed: impl FnMut(),
     ) -> Result<UserRows, Error> {
         let mut digest = SetDigest::default();
         let mut rows = Vec::with_capacity(entries.len());
@@ -87,6 +243,7 @@ impl State {
             let row = Arc::new(new.seal_row(&entry.metadata, &value)?);
             digest.add(&new.row_member(entry.info(), &row));
             rows.push((new.row_tag(root.user, entry.id()), row));
+            sealed();
         }
         let root = UserRoot {
             counter: 1,
@@ -100,7 +257,11 @@ impl State {
     }
 
     /// Adds all secrets of another vault, or none.
-    pub(super) fn import(&self, other: &State) -> Result<Usage, Error> {
+    fn import(
+        &self,
+        other: &State,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Usage, Error> {
         // Locks in the order of the users' ids, so that two imports do not wait for each other.
         let imported: Vec<(Arc<UserState>, Arc<UserState>)> = other
             .users()?
@@ -116,6 +277,7 @@ impl State {
         let mut ledger = hold(&self.ledger);
         let mut vault_root = ledger.root.clone();
         let mut writes = Vec::with_capacity(imported.len());
+        let (mut done, total) = (0, other.usage()?.secrets);
         for ((from, to), base) in imported.iter().zip(bases) {
             let rules = self.rules(to);
             let mut plan = Plan::new(&base, &rules);
@@ -136,7 +298,10 @@ impl State {
                 .ok_or_else(usage_too_small)?;
             let youngest = changes.last_key_value().map(|(id, _)| *id.as_uuid());
             vault_root.last_id = vault_root.last_id.max(youngest.unwrap_or_default());
-            writes.push(Write::new(&keys, to, base, changes, usage)?);
+            writes.push(Write::new(&keys, to, base, changes, usage, || {
+                done += 1;
+                progress(Progress::new(done, total));
+            })?);
         }
         let before = ledger.root.usage;
         self.settings.quota.check_vault(before, vault_root.usage)?;

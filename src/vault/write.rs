@@ -54,7 +54,7 @@ impl State {
         }
         vault_root.usage = self.vault_usage(&vault_root, base.root.usage, usage)?;
 
-        let write = Write::new(&keys, user, base, changes, usage)?;
+        let write = Write::new(&keys, user, base, changes, usage, || {})?;
         self.commit(&keys, &mut ledger, vault_root, vec![write])?;
         Ok(done)
     }
@@ -173,13 +173,14 @@ pub(super) struct Write<'a> {
 }
 
 impl<'a> Write<'a> {
-    /// Seals changes to a user's secrets, which have this usage then.
+    /// Seals changes to a user's secrets, which have this usage then. `sealed` is called for each that is written.
     pub(super) fn new(
         keys: &KeyRing,
         user: &'a UserState,
         base: Arc<Snapshot>,
         changes: Changes,
         usage: Usage,
+        mut sealed: impl FnMut(),
     ) -> Result<Write<'a>, Error> {
         let mut root = UserRoot {
             counter: base.root.counter + 1,
@@ -206,6 +207,7 @@ impl<'a> Write<'a> {
                         Error::new(ErrorKind::Validation, "the secret's binding is not valid")
                     })?;
                     entries.push((id, Some(Arc::new(entry))));
+                    sealed();
                 }
                 (Change::Delete, Some(_)) => {
                     delete.push(keys.row_tag(user.user, id));

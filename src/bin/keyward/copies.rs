@@ -8,7 +8,7 @@ use crate::{args::NewKey, failure::Failure, key::Key, output::Output, place::Ope
 
 pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {
     let vault = opener.read()?;
-    vault.verify_with_progress(output.progress("checked"))?;
+    vault.verify_with_progress(output.bar("checking"))?;
     let secrets = vault.usage()?.secrets;
     let anchor = vault.anchor()?.to_string();
     output.done(
@@ -18,7 +18,8 @@ pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> 
 }
 
 pub(crate) fn backup(mut opener: Opener, output: Output, file: &Path) -> Result<(), Failure> {
-    opener.read()?.backup(file)?;
+    let vault = opener.read()?;
+    vault.backup_with_progress(file, output.bar("copying"))?;
     done(output, file, "copied the vault to")
 }
 
@@ -30,7 +31,7 @@ pub(crate) fn export(
 ) -> Result<(), Failure> {
     let vault = opener.read()?;
     let key = Key::new(key, &mut opener.input)?;
-    vault.export(file, key.source()?)?;
+    vault.export_with_progress(file, key.source()?, output.bar("exporting"))?;
     done(output, file, "exported all secrets to")
 }
 
@@ -45,7 +46,8 @@ pub(crate) fn import(
         Some(path) => Key::in_file(path)?,
         None => Key::Passphrase(opener.input.passphrase()?),
     };
-    let added = opener.open_with(&current)?.import(file, key.source()?)?;
+    let vault = opener.open_with(&current)?;
+    let added = vault.import_with_progress(file, key.source()?, output.bar("importing"))?;
     output.done(
         &json!({"secrets": added.secrets, "bytes": added.bytes}),
         format!("added {} secrets", added.secrets),
@@ -53,7 +55,8 @@ pub(crate) fn import(
 }
 
 pub(crate) fn compact(mut opener: Opener, output: Output) -> Result<(), Failure> {
-    opener.open()?.compact()?;
+    let vault = opener.open()?;
+    output.busy("compacting", || vault.compact())?;
     let path = opener.path().clone();
     done(output, &path, "compacted")
 }

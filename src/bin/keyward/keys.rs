@@ -73,8 +73,7 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
     match rotate {
         Rotate::Data => {
             let vault = opener.open_with(&current)?;
-            let progress = output.progress("sealed again");
-            vault.rotate_data_key(current.source()?, progress)?;
+            vault.rotate_data_key(current.source()?, output.bar("sealing again"))?;
             let secrets = vault.usage()?.secrets;
             output.done(
                 &json!({"secrets": secrets}),

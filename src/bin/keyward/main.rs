@@ -22,6 +22,7 @@ mod listing;
 mod output;
 mod place;
 mod program;
+mod progress;
 mod proxy;
 mod secrets;
 mod server;

@@ -5,7 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use keyward::{Progress, SecretInfo, Usage};
+use keyward::{SecretInfo, Usage};
 use serde::Serialize;
 use serde_json::json;
 
@@ -39,27 +39,6 @@ impl Output {
         text: impl Into<String>,
     ) -> Result<(), Failure> {
         self.answer(value, || format!("{}\n", text.into()))
-    }
-
-    /// Shows on a terminal how far long work has come.
-    pub(crate) fn progress(self, what: &str) -> impl FnMut(Progress) {
-        let shown = !self.json && io::stderr().is_terminal();
-        let mut last = None;
-        move |progress| {
-            let percent = (progress.done * 100)
-                .checked_div(progress.total)
-                .unwrap_or(100);
-            if !shown || last == Some(percent) {
-                return;
-            }
-            last = Some(percent);
-            let end = if progress.done == progress.total {
-                "\n"
-            } else {
-                ""
-            };
-            eprint!("\r{what}: {} of {}{end}", progress.done, progress.total);
-        }
     }
 }
 

@@ -71,10 +71,13 @@ fn add_env_file(
         .iter()
         .map(|variable| variable.name.clone())
         .collect();
-    let created = opener.open_user_with(&key)?.batch(|batch| {
-        for Variable { name, value } in variables {
-            batch.create(NewSecret::new(name, value));
-        }
+    let user = opener.open_user_with(&key)?;
+    let created = output.busy("adding", || {
+        user.batch(|batch| {
+            for Variable { name, value } in variables {
+                batch.create(NewSecret::new(name, value));
+            }
+        })
     });
     let infos: Vec<SecretInfo> = created
         .map_err(|error| Failure::of_batch(error, &names))?

@@ -36,10 +36,12 @@ def read(terminal, until):
     return shown
 
 
-def run(args, dialogue=(), code=0, env=()):
-    """Answers each prompt; the whole of what the terminal showed."""
+def run(args, dialogue=(), code=0, env=(), errors=None):
+    """Answers each prompt; the whole of what the terminal showed. `errors` is a file for standard error."""
     child, terminal = pty.fork()
     if child == 0:
+        if errors:
+            os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.execve(KEYWARD, [KEYWARD, *args], {**os.environ, "TERM": "xterm", **dict(env)})
     shown = ""
     for prompt, answer in dialogue:
@@ -68,8 +70,6 @@ with tempfile.TemporaryDirectory() as folder:
     check("a heading is bold on a terminal", "\x1b[1mNAME" in shown and "li********vN" in shown, shown)
     shown = run(["list"], [("Passphrase: ", PASSPHRASE)], env=[("NO_COLOR", "1")])
     check("but not where colours are not wanted", "\x1b[" not in shown, shown)
-    shown = run(["rotate", "data"], [("Passphrase: ", PASSPHRASE)])
-    check("progress is shown on a terminal", "sealed again: 1 of 1" in shown, shown)
     another = "another passphrase"
     run(["passphrase"], [("Passphrase: ", PASSPHRASE), ("New passphrase: ", another), ("The same again: ", another)])
     run(["list"], [("Passphrase: ", PASSPHRASE)], code=7)
@@ -81,4 +81,47 @@ with tempfile.TemporaryDirectory() as folder:
     check("the command has the terminal's input", "typed key=secret://linear" in shown, shown)
     shown = run(["mcp", "--", "cat"], code=125)
     check("the proxy asks for nothing", "no key for the vault" in shown, shown)
-print(f"prompts in a terminal: {checks} checks")
+
+    # Bulk work, without prompts.
+    def file(name):
+        return os.path.join(folder, name)
+
+    def vault(name):
+        return [("KEYWARD_VAULT", file(name)), ("KEYWARD_KEY_FILE", file("key"))]
+
+    def wrote(args, env, **others):
+        """What stays on the terminal, and what did not: each line of a bar begins with a carriage return."""
+        shown = run(args, env=env, **others)
+        drawn, end, stays = shown.rpartition("\r\x1b[2K")
+        return drawn + end, stays
+
+    run(["init"], env=vault("many"))
+    run(["init"], env=vault("other"))
+    with open(file(".env"), "w") as variables:
+        variables.write("".join(f"KEY_{n}=value-{n}\n" for n in range(5)))
+    counted = "5 of 5"
+    bulk = [
+        ("many", ["add", "--from-env-file", file(".env")], "adding ", "added 5 secrets"),
+        ("many", ["rotate", "data"], counted, "sealed 5 secrets again"),
+        ("many", ["verify"], counted, "all 5 secrets are as they were written"),
+        ("many", ["backup", file("copy")], counted, "copied the vault to"),
+        ("many", ["export", file("export"), "--new-key-file", file("key")], counted, "exported all secrets to"),
+        ("other", ["import", file("export"), "--from-key-file", file("key")], counted, "added 5 secrets"),
+        ("other", ["compact"], "compacting ", "compacted"),
+    ]
+    for name, args, bar, answer in bulk:
+        drawn, stays = wrote(args, vault(name))
+        check(f"{args}: progress is shown on a terminal", bar in drawn, drawn)
+        check(f"{args}: and only the answer stays", answer in stays and bar not in stays, stays)
+    quiet = [
+        ("standard error is no terminal", {"errors": file("errors")}, []),
+        ("the answer is for a program", {}, ["--json"]),
+        ("the terminal cannot move its cursor", {}, []),
+    ]
+    for why, others, more in quiet:
+        dumb = [("TERM", "dumb")] if "cursor" in why else []
+        for args in (["rotate", "data"], ["compact"]):
+            drawn, stays = wrote([*args, *more], vault("many") + dumb, **others)
+            check(f"{args}: no progress where {why}", not drawn and stays, drawn)
+    check("nor in the file that standard error is", os.path.getsize(file("errors")) == 0)
+print(f"a terminal: {checks} checks")
