@@ -439,11 +439,17 @@ fn tool_error(id: &Value, text: &str) -> Value {
     })
 }
 
-/// The same for an id however its number is written.
+/// The same for an id however its number is written. There are servers that answer to a number with its text, and clients
+/// that take it.
 fn id_key(id: &Value) -> String {
-    match id.as_f64() {
-        Some(number) => number.to_string(),
-        None => id.to_string(),
+    match id {
+        // `1.0` is 1. Not of whole numbers: a floating-point number does not tell those apart that are beyond 2^53.
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .map(|number| number.to_string())
+            .unwrap_or_default(),
+        Value::String(text) => text.clone(),
+        id => id.to_string(),
     }
 }
 

@@ -80,10 +80,35 @@ impl Filter {
     /// As for [`UserVault::inject`](crate::UserVault::inject): the call is then as it was, and must not be sent. See
     /// [`refused_call`](Filter::refused_call).
     pub fn inject_call(&self, call: &mut CallToolRequestParams) -> Result<Injection, Error> {
+        self.inject(call, None)
+    }
+
+    /// Does what [`inject_call`](Filter::inject_call) does. The audit has `id` as the [call's](ToolCall::with_id): the one that
+    /// the model gave it, or that of the request if the runtime makes those itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`inject_call`](Filter::inject_call).
+    pub fn inject_call_with_id(
+        &self,
+        call: &mut CallToolRequestParams,
+        id: &str,
+    ) -> Result<Injection, Error> {
+        self.inject(call, Some(id))
+    }
+
+    fn inject(
+        &self,
+        call: &mut CallToolRequestParams,
+        id: Option<&str>,
+    ) -> Result<Injection, Error> {
         let schema = self.schema(&call.name);
         let mut tool = ToolCall::new(self.matched_name(&call.name));
         if let Some(schema) = &schema {
             tool = tool.with_schema(schema);
+        }
+        if let Some(id) = id {
+            tool = tool.with_id(id);
         }
         let had_arguments = call.arguments.is_some();
         let args = call.arguments.get_or_insert_default();

@@ -1,0 +1,294 @@
+//! Peers that are careless, or hostile.
+
+use std::fmt::Write as _;
+
+use keyward::{NewSecret, Redactor, SecretValue};
+use serde_json::{Value, json};
+
+use super::{KEY, call, filter, filter_that_knows_the_key, parsed, to_client, to_server};
+
+fn list(id: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list"}}"#)
+}
+
+/// An answer to `tools/list` with a tool that has the key among its arguments.
+fn listing(id: &str, tool: &str, rest: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{{"name":"{tool}","inputSchema":{{"type":"object","properties":{{"api_key":{{"type":"string"}}}}}}}}]{rest}}}}}"#
+    )
+}
+
+fn hides_the_key(shown: &str) -> bool {
+    !shown.contains("api_key")
+}
+
+/// As it is asked, and as it is answered.
+const IDS: [(&str, &str); 12] = [
+    ("1", "1"),
+    ("0", "0"),
+    ("-7", "-7"),
+    ("1", "1.0"),
+    ("100", "1e2"),
+    ("1.5", "1.5"),
+    (r#""a""#, r#""\u0061""#),
+    (r#""""#, r#""""#),
+    ("null", "null"),
+    ("9007199254740993", "9007199254740993"),
+    ("18446744073709551615", "18446744073709551615"),
+    // Against the protocol; a client whose ids are numbers finds its request all the same.
+    ("7", r#""7""#),
+];
+
+#[test]
+fn a_list_is_known_by_its_id_whatever_that_is() {
+    for (asked, answered) in IDS {
+        let filter = filter();
+        to_server(&filter, &list(asked)).unwrap();
+        let shown = to_client(&filter, &listing(answered, "create_issue", ""));
+        assert!(hides_the_key(&shown), "{asked} {answered}");
+    }
+}
+
+#[test]
+fn ids_that_are_not_the_same_are_not_mixed_up() {
+    for (asked, other) in [
+        ("1", "2"),
+        ("1", "1.5"),
+        ("1", "-1"),
+        (r#""a""#, r#""b""#),
+        ("null", "0"),
+        // The same as floating-point numbers.
+        ("9007199254740993", "9007199254740992"),
+        ("1764146000000000001", "1764146000000000002"),
+    ] {
+        let filter = filter();
+        to_server(&filter, &list(asked)).unwrap();
+        let answer = listing(other, "create_issue", "");
+        assert_eq!(to_client(&filter, &answer), answer, "{asked} {other}");
+        let shown = to_client(&filter, &listing(asked, "create_issue", ""));
+        assert!(hides_the_key(&shown), "{asked} {other}");
+    }
+}
+
+#[test]
+fn lists_that_overlap_come_back_in_any_order_in_a_batch_or_as_an_error() {
+    let filter = filter();
+    let [one, two, three] = ["1", "2", "3"].map(list);
+    to_server(&filter, &format!("[{one},{two}]")).unwrap();
+    to_server(&filter, &three).unwrap();
+    // A request of the server's has an id of its own, and is no answer.
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    assert_eq!(to_client(&filter, ping), ping);
+    let failed = r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32603,"message":"no"}}"#;
+    let batch = format!("[{}, {failed} ]", listing("3", "create_issue", ""));
+    let shown = to_client(&filter, &batch);
+    assert!(hides_the_key(&shown) && shown.contains(failed), "{shown}");
+    assert!(hides_the_key(&to_client(
+        &filter,
+        &listing("1", "create_issue", "")
+    )));
+}
+
+#[test]
+fn every_page_of_a_list_hides_what_is_filled_and_counts() {
+    let filter = filter();
+    let other = NewSecret::new("other", "value-of-other").bind("*", "api_key");
+    filter.user().create(other.default_for_tool()).unwrap();
+    let gets_a_key = |tool: &str| {
+        let call = call("9", "{}").replace("create_issue", tool);
+        to_server(&filter, &call).unwrap().contains("api_key")
+    };
+    to_server(&filter, &list("1")).unwrap();
+    let cursor = r#","nextCursor":"page 2","_meta":{}"#;
+    let shown = to_client(&filter, &listing("1", "create_issue", cursor));
+    assert!(hides_the_key(&shown) && shown.contains(cursor), "{shown}");
+    assert!(gets_a_key("create_issue") && !gets_a_key("search"));
+
+    let next = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"cursor":"page 2"}}"#;
+    assert_eq!(to_server(&filter, next).unwrap(), next);
+    assert!(hides_the_key(&to_client(
+        &filter,
+        &listing("2", "search", "")
+    )));
+    assert!(gets_a_key("create_issue") && gets_a_key("search"));
+
+    // The tools change: what was listed last counts.
+    let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    assert_eq!(to_client(&filter, changed), changed);
+    to_server(&filter, &list("3")).unwrap();
+    to_client(
+        &filter,
+        &listing("3", "search", "").replace("api_key", "query"),
+    );
+    assert!(gets_a_key("create_issue") && !gets_a_key("search"));
+}
+
+#[test]
+fn an_answer_that_crosses_the_cancellation_of_its_call_or_comes_twice_is_redacted() {
+    let filter = filter_that_knows_the_key();
+    let cancelled =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    assert_eq!(to_server(&filter, cancelled).unwrap(), cancelled);
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":"{KEY}"}}}}"#);
+    for _ in 0..2 {
+        assert!(to_client(&filter, &answer).contains("secret://linear"));
+    }
+}
+
+#[test]
+fn requests_of_a_server_are_redacted_and_keep_what_routes_them() {
+    let filter = filter_that_knows_the_key();
+    let message =
+        json!({"role": "user", "content": {"type": "text", "text": format!("use {KEY}")}});
+    let requests = [
+        (
+            "sampling/createMessage",
+            json!({"messages": [message], "systemPrompt": KEY, "maxTokens": 9}),
+        ),
+        (
+            "elicitation/create",
+            json!({"message": format!("{KEY}?"), "requestedSchema": {"properties": {KEY: {}}}}),
+        ),
+        ("roots/list", json!({"_meta": {"trace": KEY}})),
+        ("a/method/of/tomorrow", json!([KEY, {KEY: KEY}])),
+    ];
+    for (method, params) in requests {
+        let request = json!({"jsonrpc": "2.0", "id": "s-1", "method": method, "params": params});
+        let shown = to_client(&filter, &request.to_string());
+        let expected = request.to_string().replace(KEY, "secret://linear");
+        assert_eq!(parsed(&shown), parsed(&expected), "{method}");
+    }
+    // What the client answers is the client's: a reference in it stays one.
+    let answer = r#"{"jsonrpc":"2.0","id":"s-1","result":{"content":{"text":"secret://linear"}}}"#;
+    assert_eq!(to_server(&filter, answer).unwrap(), answer);
+}
+
+#[test]
+fn a_value_is_found_however_its_characters_are_escaped() {
+    const VALUE: &str = "pä/ss\"w\\örd\u{1f511}\t7";
+    let filter = filter();
+    let mut redactor = Redactor::new();
+    redactor.add("secret://p", &SecretValue::new(VALUE));
+    let filter = filter.redacting(&redactor);
+    let all = |lower: bool| {
+        let mut text = String::new();
+        for unit in VALUE.encode_utf16() {
+            let _ = if lower {
+                write!(text, "\\u{unit:04x}")
+            } else {
+                write!(text, "\\u{unit:04X}")
+            };
+        }
+        text
+    };
+    let usual = json!(VALUE).to_string();
+    let usual = &usual[1..usual.len() - 1];
+    let every_other: String = VALUE
+        .chars()
+        .enumerate()
+        .map(|(index, c)| match c {
+            '/' => "\\/".to_owned(),
+            c if index % 2 == 0 && c.is_alphanumeric() => format!("\\u{:04x}", u32::from(c)),
+            c => {
+                let text = json!(c).to_string();
+                text[1..text.len() - 1].to_owned()
+            }
+        })
+        .collect();
+    for escaped in [all(true), all(false), usual.to_owned(), every_other] {
+        let text: Value = parsed(&format!("\"{escaped}\""));
+        assert_eq!(text, VALUE, "the test is right");
+        let message = format!(r#"{{"id":1,"result":{{"{escaped}":["x{escaped}y"]}}}}"#);
+        let expected = json!({"id": 1, "result": {"secret://p": ["xsecret://py"]}});
+        assert_eq!(parsed(&to_client(&filter, &message)), expected, "{escaped}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_hide_nothing_and_are_carried_on() {
+    let filter = filter_that_knows_the_key();
+    let wrapped =
+        |before: &[u8], text: &str, after: &[u8]| [before, text.as_bytes(), after].concat();
+    for (before, after) in [
+        (&b"{\"id\":1,\"result\":\"\xff "[..], &b"\xc3\"}"[..]),
+        (b"\xfe\xff", b"\x80\n"),
+        (b"{\"id\":1,\"result\":{\"\xf0\x9f\":\"", b"\"}}"),
+    ] {
+        let shown = filter
+            .server_message(&wrapped(before, KEY, after))
+            .into_owned();
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        assert!(
+            shown.contains("secret://linear") && !shown.contains(KEY),
+            "{shown}"
+        );
+        let harmless = wrapped(before, "harmless", after);
+        assert_eq!(*filter.server_message(&harmless), *harmless);
+        assert_eq!(
+            filter.client_message(&harmless).to_server().unwrap(),
+            harmless
+        );
+    }
+}
+
+#[test]
+fn neither_depth_nor_length_is_too_much() {
+    let filter = filter_that_knows_the_key();
+    let (open, close) = (r#"{"a":["#.repeat(50_000), "]}".repeat(50_000));
+    let deep = format!(r#"{{"id":1,"result":{open}{{"{KEY}":"{KEY}"}}{close}}}"#);
+    assert_eq!(
+        to_client(&filter, &deep),
+        deep.replace(KEY, "secret://linear")
+    );
+    let long = format!(r#"{{"id":1,"result":["{}{KEY}"]}}"#, "x".repeat(8 << 20));
+    let shown = to_client(&filter, &long);
+    assert_eq!(
+        shown.len(),
+        long.len() - KEY.len() + "secret://linear".len()
+    );
+    assert!(shown.ends_with("xsecret://linear\"]}"));
+
+    // What is too deep to be looked into is not sent with a secret, and not sent without.
+    let refused = filter
+        .client_message(call("1", &format!(r#"{{"x":{open}{close}}}"#)).as_bytes())
+        .to_server()
+        .is_none();
+    assert!(refused);
+    let many = format!(
+        "[{}]",
+        vec![r#"{"id":1,"method":"ping"}"#; 20_000].join(",")
+    );
+    assert_eq!(to_server(&filter, &many).unwrap(), many);
+}
+
+#[test]
+fn calls_with_the_same_id_or_none_are_each_filled() {
+    let filter = filter();
+    for _ in 0..2 {
+        assert!(to_server(&filter, &call("1", "{}")).unwrap().contains(KEY));
+    }
+    let notification = call("1", "{}").replace(r#""id":1,"#, "");
+    assert!(to_server(&filter, &notification).unwrap().contains(KEY));
+    // Nobody waits for an answer to this one, which is denied.
+    let denied = notification.replace("{}", r#"{"title":"secret://linear"}"#);
+    let passed = filter.client_message(denied.as_bytes());
+    assert_eq!((passed.to_server(), passed.to_client()), (None, None));
+}
+
+#[test]
+fn of_a_member_that_comes_twice_no_server_gets_what_the_other_one_says() {
+    let filter = filter();
+    // Whichever of the two a server reads, it has the reference at no place that it is not granted for.
+    for arguments in [
+        r#"{"title":"secret://linear","title":"x"}"#,
+        r#"{"title":"x","title":"secret://linear"}"#,
+    ] {
+        if let Some(sent) = to_server(&filter, &call("1", arguments)) {
+            let title = &parsed(&sent)["params"]["arguments"]["title"];
+            assert_eq!(title, "x", "{sent}");
+            assert_eq!(sent.matches(KEY).count(), 1, "{sent}");
+        }
+    }
+    let twice = r#"{"id":1,"method":"ping","method":"tools/call","params":{"name":"x","name":"create_issue"}}"#;
+    assert!(to_server(&filter, twice).unwrap().contains(KEY));
+}
