@@ -38,6 +38,73 @@ fn what_goes_wrong() {
     check("errors");
 }
 
+#[test]
+fn a_script_of_completions_names_every_command() {
+    let keyward = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_keyward"))
+            .args(args)
+            .output();
+        let output = output.unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{args:?}"
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = keyward(&["--help"]);
+    let (_, commands) = help.split_once("\nCommands:\n").unwrap();
+    let commands: Vec<&str> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(
+        commands.len() > 20 && commands.contains(&"completions"),
+        "{commands:?}"
+    );
+    let words = |script: &str| -> Vec<String> {
+        let is_part = |c: char| c.is_alphanumeric() || c == '-';
+        script.split(|c| !is_part(c)).map(str::to_owned).collect()
+    };
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = words(&keyward(&["completions", shell]));
+        for word in commands.iter().chain(&["--from-env-file", "--supplied"]) {
+            // Some write an option's dashes apart from its name.
+            let name = word.trim_start_matches('-');
+            assert!(
+                script.iter().any(|found| found == word || found == name),
+                "{shell}: {word}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bash_completes_with_its_script() {
+    let script = "eval \"$(\"$0\" completions bash)\"
+        COMP_WORDS=(keyward \"$@\") COMP_CWORD=$#
+        _keyward keyward \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"
+        echo \"${COMPREPLY[*]}\"";
+    for (typed, expected) in [
+        (&["ro"][..], "rotate\n"),
+        (&["rotate", "m"], "master\n"),
+        (&["mcp", "--sup"], "--supplied\n"),
+        (&["mcp", "--supplied", "re"], "replace refuse\n"),
+    ] {
+        let output = Command::new("bash")
+            .args(["-ec", script, env!("CARGO_BIN_EXE_keyward")])
+            .args(typed)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{typed:?}");
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            expected,
+            "{typed:?}"
+        );
+    }
+}
+
 fn check(script: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/cli")

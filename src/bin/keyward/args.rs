@@ -10,7 +10,7 @@ use keyward::{AuditHead, UserId};
 ///
 /// A value or a passphrase is never an argument: it is asked for without echo, or read from standard input.
 #[derive(Parser)]
-#[command(name = "keyward", version, after_help = EXIT_CODES)]
+#[command(name = "keyward", version, after_help = MORE)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -18,13 +18,18 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const MORE: &str = "\
+To begin:
+  keyward init                                                   makes a vault, and asks for its passphrase
+  keyward add linear --tool 'linear__*' --arg api_key --default  adds a secret, and asks for its value
+  keyward mcp --server linear -- COMMAND                         runs an MCP server that gets it at each call
+
 Exit codes:
    0  done
-   1  the store or the operating system failed
+   1  there is no vault; or the store, the operating system or an MCP server failed
    2  the command line cannot be understood
    3  there is no such secret
-   4  a name or a default is taken, or a secret is there already
+   4  a name or a default is taken, a secret or a file is there already, or the secret was changed meanwhile
    5  a field is not valid
    6  a limit would be exceeded
    7  no key was given, or it is not the right one
@@ -34,6 +39,10 @@ Exit codes:
   11  `check` found something
 `run` and `mcp` end as their command ends; else with 125 (and one line on standard error), 126 if the command cannot be
 run, or 127 if it is not found.";
+
+const ENDS_AS_ITS_COMMAND: &str = "\
+Ends as COMMAND ends. If keyward itself fails, it says so in one line on standard error and ends with 125; with 126 if
+COMMAND cannot be run, and 127 if it is not found.";
 
 /// Where the vault is, what opens it, and how to answer.
 #[derive(Args)]
@@ -82,44 +91,56 @@ pub(crate) struct Place {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Makes a vault. With `--key-file`, makes the key file as well if it is not there.
+    /// Makes a vault, and asks for its passphrase; with `--key-file`, that file is its key, and is made if it is not there.
     Init,
     /// Adds a secret. Its value is asked for, or read from standard input.
     Add(Add),
     /// Lists the secrets, oldest first.
     List,
     /// Shows a secret, without its value.
-    Show { secret: String },
+    Show {
+        /// The secret's name or id.
+        secret: String,
+    },
     /// Changes a secret.
     Update(Update),
     /// Removes a secret.
-    Remove { secret: String },
-    /// Shows how much is stored.
+    Remove {
+        /// The secret's name or id.
+        secret: String,
+    },
+    /// Shows how many secrets there are, and how many bytes they count for.
     Usage,
     /// Shows what a call of a tool would get, and why.
     Explain(Explain),
     /// Compares the secrets with the tools that there are: what is missing, goes nowhere, or goes further than it needs to.
+    #[command(after_help = "Ends with 11 if it found something.")]
     Check(Check),
-    /// Changes the passphrase.
+    /// Changes the passphrase: the one that opens the vault now does no longer.
     Passphrase,
-    /// The ways to open the vault.
+    /// Lists, adds and removes the keys that open the vault: passphrases, key files, keyrings.
     #[command(subcommand)]
     Slots(Slots),
-    /// New keys inside of the vault.
+    /// Makes new keys inside of the vault, so that an old copy of them opens nothing any more.
     #[command(subcommand)]
     Rotate(Rotate),
-    /// Checks everything that is stored.
+    /// Checks everything that is stored: that it is what keyward wrote, and that every value opens.
     Verify,
     /// Copies the vault to a file that the same keys open.
-    Backup { file: PathBuf },
+    Backup {
+        /// The copy, which must not be there yet.
+        file: PathBuf,
+    },
     /// Copies all secrets, of all users, to a vault that has a key of its own.
     Export {
+        /// The new vault, which must not be there yet.
         file: PathBuf,
         #[command(flatten)]
         key: NewKey,
     },
-    /// Adds all secrets of an exported vault to this one.
+    /// Adds all secrets of an exported vault to this one: all or none.
     Import {
+        /// The vault that was exported.
         file: PathBuf,
         /// A file with the key of what is imported; else its passphrase is asked for.
         #[arg(long, value_name = "FILE")]
@@ -128,14 +149,25 @@ pub(crate) enum Command {
     /// Makes the vault's file as short as it can be, without what was deleted.
     Compact,
     /// Runs a command that gets secrets in its environment, and takes them out of what it prints.
+    #[command(after_help = ENDS_AS_ITS_COMMAND)]
     Run(Run),
     /// Stands between an MCP client and the MCP server that COMMAND is.
+    ///
+    /// Arguments that defaults fill are hidden from the list of tools and filled in at each call; what the server says, also on
+    /// standard error, comes back without the values. All else goes through as it is. A client starts this in place of
+    /// COMMAND. It cannot be asked for a passphrase: give the key with `--key-file` or in `KEYWARD_PASSPHRASE`.
+    #[command(after_help = ENDS_AS_ITS_COMMAND)]
     Mcp(Mcp),
-    /// The log that `--audit-log` writes.
+    /// Checks the log that `--audit-log` writes.
     #[command(subcommand)]
     Audit(Audit),
     /// Writes a script that completes this command line in a shell.
-    Completions { shell: Shell },
+    ///
+    /// For bash: `keyward completions bash > ~/.local/share/bash-completion/completions/keyward`.
+    Completions {
+        /// The shell that the script is for.
+        shell: Shell,
+    },
 }
 
 #[derive(Args)]
@@ -148,7 +180,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "FILE", conflicts_with = "binding")]
     pub(crate) from_env_file: Option<PathBuf>,
 
-    /// Of the .env file, only these variables.
+    /// Of the .env file, only these variables: `A,B`.
     #[arg(
         long,
         value_name = "VAR",
@@ -165,7 +197,7 @@ pub(crate) struct Add {
 #[derive(Args)]
 #[group(id = "binding", multiple = true)]
 pub(crate) struct Binding {
-    /// The tools that may get it: a name, or a pattern with `*` and `?`.
+    /// The tools that may get it: a name, or a pattern in which `*` is any text and `?` any character.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) tool: Option<String>,
 
@@ -173,7 +205,7 @@ pub(crate) struct Binding {
     #[arg(long, value_name = "LOCATION")]
     pub(crate) arg: Option<String>,
 
-    /// Fills it in by itself where a call has no value.
+    /// Fills it in by itself where a call has no value; needs a tool pattern and an argument.
     #[arg(long)]
     pub(crate) default: bool,
 
@@ -232,7 +264,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "FILE")]
     pub(crate) schema: Option<PathBuf>,
 
-    /// As if the program's owner had written the arguments, not a model.
+    /// As if you had written the arguments, not a model: a reference may then name a secret that is bound to nothing.
     #[arg(long)]
     pub(crate) workflow: bool,
 
@@ -282,6 +314,7 @@ pub(crate) struct Check {
 pub(crate) enum Audit {
     /// Checks that no line of it was changed, taken out or put in.
     Verify {
+        /// The log.
         file: PathBuf,
 
         /// What an earlier check called the head: the log must have led to it. Without this, lines that are missing at the
@@ -293,15 +326,18 @@ pub(crate) enum Audit {
 
 #[derive(Subcommand)]
 pub(crate) enum Slots {
-    /// Lists them.
+    /// Lists them, without the keys themselves.
     List,
     /// Adds a passphrase, which is asked for, or another key.
     Add {
         #[command(flatten)]
         key: NewKey,
     },
-    /// Removes one.
-    Remove { id: u32 },
+    /// Removes one. The last one stays.
+    Remove {
+        /// Its id, as `slots list` shows it.
+        id: u32,
+    },
 }
 
 #[derive(Args)]
@@ -318,9 +354,9 @@ pub(crate) struct NewKey {
 
 #[derive(Subcommand)]
 pub(crate) enum Rotate {
-    /// Seals every secret again. Goes on where it was interrupted.
+    /// Seals every secret again, under a new data key. Goes on where it was interrupted.
     Data,
-    /// A new master key, for the key in use and those that are named here; every other one goes.
+    /// Makes a new master key, for the key in use and those that are named here; every other one goes.
     Master {
         /// A file with another key to keep.
         #[arg(long, value_name = "FILE")]
@@ -364,7 +400,7 @@ pub(crate) struct Mcp {
 #[derive(Args)]
 pub(crate) struct Program {
     /// Gives the command a secret in its environment; can be repeated. A binding that the secret has must be to this
-    /// variable, and to a tool pattern that matches the server's name or else the command's file name.
+    /// variable, and to a tool pattern that matches the command's file name; with `mcp --server NAME`, that name.
     #[arg(long, value_name = "VAR=secret://NAME")]
     pub(crate) env: Vec<String>,
 

@@ -4,7 +4,13 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::{args::NewKey, failure::Failure, key::Key, output::Output, place::Opener};
+use crate::{
+    args::NewKey,
+    failure::Failure,
+    key::Key,
+    output::{Output, counted},
+    place::Opener,
+};
 
 pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {
     let vault = opener.read()?;
@@ -13,7 +19,10 @@ pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> 
     let anchor = vault.anchor()?.to_string();
     output.done(
         &json!({"secrets": secrets, "anchor": anchor}),
-        format!("all {secrets} secrets are as they were written"),
+        format!(
+            "checked {}: all is as it was written",
+            counted(secrets, "secret")
+        ),
     )
 }
 
@@ -50,7 +59,7 @@ pub(crate) fn import(
     let added = vault.import_with_progress(file, key.source()?, output.bar("importing"))?;
     output.done(
         &json!({"secrets": added.secrets, "bytes": added.bytes}),
-        format!("added {} secrets", added.secrets),
+        format!("added {}", counted(added.secrets, "secret")),
     )
 }
 

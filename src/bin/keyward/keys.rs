@@ -7,7 +7,7 @@ use crate::{
     args::{NewKey, Rotate, Slots},
     failure::Failure,
     key::Key,
-    output::{Output, table},
+    output::{Output, counted, table},
     place::Opener,
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
             let secrets = vault.usage()?.secrets;
             output.done(
                 &json!({"secrets": secrets}),
-                format!("sealed {secrets} secrets again"),
+                format!("sealed {} again", counted(secrets, "secret")),
             )
         }
         Rotate::Master {

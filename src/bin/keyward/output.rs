@@ -1,7 +1,7 @@
 //! Answers: tables for people, JSON for programs.
 
 use std::{
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     io::{self, IsTerminal, Write},
 };
 
@@ -86,13 +86,18 @@ pub(crate) fn secret_card(info: &SecretInfo) -> String {
 }
 
 pub(crate) fn usage_text(usage: Usage) -> String {
-    format!("{} secrets, {} bytes\n", usage.secrets, usage.bytes)
+    let (secrets, bytes) = (
+        counted(usage.secrets, "secret"),
+        counted(usage.bytes, "byte"),
+    );
+    format!("{secrets}, {bytes}\n")
 }
 
 /// `1 tool`, `2 tools`.
-pub(crate) fn counted(count: usize, what: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{s}")
+pub(crate) fn counted(count: impl TryInto<u64> + Display, what: &str) -> String {
+    let text = format!("{count} {what}");
+    let is_one = count.try_into().is_ok_and(|count| count == 1);
+    if is_one { text } else { text + "s" }
 }
 
 /// Columns with a heading, which is bold on a terminal that has colours.

@@ -10,7 +10,7 @@ use crate::{
     env_file::{self, Variable},
     failure::Failure,
     input,
-    output::{Output, printable, secret_card, secrets_table, usage_text},
+    output::{Output, counted, printable, secret_card, secrets_table, usage_text},
     place::Opener,
 };
 
@@ -84,9 +84,9 @@ fn add_env_file(
         .into_iter()
         .flatten()
         .collect();
-    let count = infos.len();
     output.answer(&infos, || {
-        format!("{}added {count} secrets\n", secrets_table(&infos))
+        let added = counted(infos.len(), "secret");
+        format!("{}added {added}\n", secrets_table(&infos))
     })
 }
 
