@@ -57,7 +57,8 @@ STEPS = {
     "fastmcp": [
         {"list": "tools"}, {"list": "resources"}, {"list": "prompts"},
         call("create_issue", title=AWKWARD["message"], api_key="supplied-key"), call("fail", api_key="supplied-key"),
-        call("resource", api_key="supplied-key"), call("talk", api_key="supplied-key"), call("big", length=3_000_000),
+        call("resource", api_key="supplied-key"), call("talk", api_key="supplied-key"),
+        call("consult", api_key="supplied-key"), call("big", length=3_000_000),
         call("send", body="no secret://key"), {"read": "memo://environment"}, {"prompt": "ask"}, call("nosuch"),
         {"cancel": call("slow", number=1, seconds=2)},
         {"together": [call("slow", number=n, seconds=(n * 7 % 5) / 50) for n in range(64)]},
@@ -153,7 +154,7 @@ def secrets_go_in_and_do_not_come_back(client):
         call("fetch", url="u"), call("encode"), call("fail"), call("resource"), call("talk"),
         call("send", body="secret://key"), call("send", body="secret://nosuch"), call("send", body="a secret://key"),
         call("environment", name="TOKEN"), call("environment", name="KEYWARD_KEY_FILE"), {"read": "memo://environment"},
-        {"prompt": "ask"},
+        {"prompt": "ask"}, call("consult"),
         {"together": [call("create_issue", title=f"{n}") for n in range(64)]},
     ]
     command = proxy("--env", "TOKEN=secret://token", server=server_tap(name, SERVERS["fastmcp"]))
@@ -165,7 +166,7 @@ def secrets_go_in_and_do_not_come_back(client):
     check(f"{client}: standard error is redacted", "stderr: secret://key" in errors, errors)
     answers = out["transcript"][-len(steps):]
     tools = {tool["name"]: tool["inputSchema"] for tool in answers[0]["tools"]}
-    for tool in ("create_issue", "encode", "fail", "resource", "talk"):
+    for tool in ("create_issue", "encode", "fail", "resource", "talk", "consult"):
         check(f"{client}: {tool} does not show its key", "api_key" not in json.dumps(tools[tool]), tools[tool])
     check(f"{client}: fetch does not show its header", "Authorization" not in json.dumps(tools["fetch"]), tools["fetch"])
     check(f"{client}: what is not bound is shown", "title" in tools["create_issue"]["properties"])
@@ -189,11 +190,30 @@ def secrets_go_in_and_do_not_come_back(client):
     check(f"{client}: and not the vault's key", "None" in texts[12], texts[12])
     check(f"{client}: a resource with it is redacted", "TOKEN=secret://token" in texts[13], texts[13])
     check(f"{client}: a prompt, too", "Use secret://token." in texts[14], texts[14])
-    for number, answer in enumerate(answers[15]):
+    check(f"{client}: the server asks, and is answered", "perhaps, decline" in texts[15], texts[15])
+    for asked in ("Is secret://key a key?", "You hold secret://key.", "Use secret://key?", "of secret://key"):
+        check(f"{client}: what the server asks is redacted: {asked}", asked in notes, notes)
+    for number, answer in enumerate(answers[16]):
         issue = json.loads(answer["content"][0]["text"])
         check(f"{client}: 64 calls at once", (issue["title"], issue["proof"]) == (str(number), proof(KEY)), issue)
     sent = (folder / "server.in").read_bytes()
     check(f"{client}: denied calls do not reach the server", b'"body":"secret://' not in sent.replace(b": ", b":"))
+
+
+def supplied_values(client):
+    """What becomes of a value that the model supplies where one is filled in."""
+    mine = "attackers-own"
+    for policy, expected in ("keep", mine), ("replace", KEY), ("refuse", None):
+        name = f"supplied-{policy}-{client}"
+        steps = [{"list": "tools"}, call("create_issue", title="x", api_key=mine), call("create_issue", title="x")]
+        command = proxy("--supplied", policy, server=server_tap(name, SERVERS["fastmcp"]))
+        out, folder, _ = session(name, client, steps, command)
+        supplied, left_out = out["transcript"][-2:]
+        proofs = [json.loads(answer["content"][0]["text"])["proof"] for answer in (supplied, left_out) if not answer.get("isError")]
+        check(f"{client}, {policy}: what the server got", proofs == [proof(key) for key in (expected, KEY) if key], proofs)
+        check(f"{client}, {policy}: a refusal is an error", supplied.get("isError", False) == (expected is None), supplied)
+        sent = (folder / "server.in").read_text()
+        check(f"{client}, {policy}: the model's value reaches the server or not", (mine in sent) == (expected == mine), sent)
 
 
 class Wire:
@@ -286,7 +306,7 @@ def many_share_a_vault():
                 check("a proxy works while others write", proof(KEY) in wire.call("create_issue", title="x"))
         for future in added:
             future.result()
-    check("every write is there", len(json.loads(keyward("list", "--json"))) == 5 + 12)
+    check("every write is there", len(json.loads(keyward("list", "--json"))) == 4 + 12)
     keyward("update", "key", "--value", value="another-value-7Qz\n")
     for wire in wires:
         answer = wire.call("create_issue", title="x")
@@ -302,29 +322,6 @@ def many_share_a_vault():
         wire.process.wait(20)
 
 
-def the_readme_is_right():
-    """The configurations in it, before and after, run as a client would run them."""
-    readme = (HERE.parents[2] / "README.md").read_text()
-    blocks = re.findall(r"```json\n(\{\n  \"mcpServers\".*?)```", readme, re.DOTALL)
-    before, after = (json.loads(block)["mcpServers"]["everything"] for block in blocks)
-    value = before["env"]["API_TOKEN"]
-    keyward("add", "api-token", value=value)
-    config = {"PATH": f"{Path(KEYWARD).parent}:{os.environ['PATH']}", "HOME": str(RUN)}
-    said = {}
-    for name, server in ("before", before), ("after", after):
-        env = config | server["env"] | {"KEYWARD_VAULT": os.environ["KEYWARD_VAULT"]}
-        if "KEYWARD_KEY_FILE" in env:
-            env["KEYWARD_KEY_FILE"] = os.environ["KEYWARD_KEY_FILE"]
-        # The folder with the packages, so that npx takes those.
-        wire = Wire([server["command"], *server["args"]], env=env, cwd=WORK)
-        said[name] = wire.call("get-env")
-        wire.process.stdin.close()
-        check(f"README, {name}: the server ends well", wire.process.wait(20) == 0)
-    check("README: without keyward the client gets the key", value in said["before"], said["before"])
-    check("README: with it, it does not", "secret://api-token" in said["after"] and value not in said["after"], said["after"])
-    check("README: nor does the server get the vault's", "KEYWARD_KEY_FILE" not in said["after"], said["after"])
-
-
 shutil.rmtree(RUN, ignore_errors=True)
 RUN.mkdir()
 os.environ |= {"KEYWARD_VAULT": str(RUN / "vault.keyward"), "KEYWARD_KEY_FILE": str(RUN / "key")}
@@ -334,14 +331,14 @@ keyward("add", "header", "--tool", "srv__fetch", "--arg", "/headers/Authorizatio
 keyward("add", "token", value=TOKEN)
 keyward("add", "undeclared", "--tool", "other__*", "--arg", "undeclared", "--default", value="undeclared-4QvT9sLm")
 
-the_readme_is_right()
-print("README: the configurations before and after")
 for client in CLIENTS:
     for server in SERVERS:
         messages, size = same_with_and_without(client, server)
         print(f"{client:<11}{server:<12}the same with and without the proxy: {messages} messages, {size} bytes from the server")
     secrets_go_in_and_do_not_come_back(client)
     print(f"{client:<11}{'fastmcp':<12}secrets go in, and nothing of them comes back")
+    supplied_values(client)
+    print(f"{client:<11}{'fastmcp':<12}a value that the model supplies is kept, replaced or refused")
 either_end_ends_the_other()
 print("either end ends the other")
 many_share_a_vault()

@@ -3,11 +3,26 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { LoggingMessageNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+import {
+  CreateMessageRequestSchema,
+  ElicitRequestSchema,
+  LoggingMessageNotificationSchema,
+} from "@modelcontextprotocol/sdk/types.js";
 
 const [steps, out, command, ...args] = process.argv.slice(2);
 const notes = [];
-const client = new Client({ name: "interop", version: "1.0.0" });
+const client = new Client(
+  { name: "interop", version: "1.0.0" },
+  { capabilities: { sampling: {}, elicitation: { form: {} } } },
+);
+client.setRequestHandler(CreateMessageRequestSchema, ({ params }) => {
+  notes.push({ sampling: params });
+  return { role: "assistant", content: { type: "text", text: "perhaps" }, model: "none" };
+});
+client.setRequestHandler(ElicitRequestSchema, ({ params }) => {
+  notes.push({ elicitation: params });
+  return { action: "decline" };
+});
 client.setNotificationHandler(LoggingMessageNotificationSchema, (note) => {
   notes.push({ log: note.params });
 });

@@ -7,6 +7,7 @@ import sys
 import anyio
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.types import CreateMessageResult, ElicitResult, TextContent
 
 
 def plain(result):
@@ -25,9 +26,19 @@ async def main():
         if isinstance(received, Exception):
             notes.append({"error": str(received)})
 
+    async def sample(_, params):
+        notes.append({"sampling": plain(params)})
+        return CreateMessageResult(role="assistant", content=TextContent(type="text", text="perhaps"), model="none")
+
+    async def elicit(_, params):
+        notes.append({"elicitation": plain(params)})
+        return ElicitResult(action="decline")
+
     server = StdioServerParameters(command=sys.argv[3], args=sys.argv[4:], env=dict(os.environ))
     async with stdio_client(server) as (read, write):
-        async with ClientSession(read, write, logging_callback=log, message_handler=message) as session:
+        async with ClientSession(
+            read, write, logging_callback=log, message_handler=message, sampling_callback=sample, elicitation_callback=elicit
+        ) as session:
             transcript = [plain(await session.initialize())]
             for step in steps:
                 transcript.append(await do(session, step, notes))

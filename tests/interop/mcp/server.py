@@ -9,7 +9,7 @@ import urllib.parse
 
 import anyio
 from fastmcp import Context, FastMCP
-from mcp.types import EmbeddedResource, TextContent, TextResourceContents
+from mcp.types import EmbeddedResource, SamplingMessage, TextContent, TextResourceContents
 from typing_extensions import TypedDict
 
 server = FastMCP("credentials")
@@ -69,6 +69,16 @@ async def talk(api_key: str, ctx: Context) -> str:
     await ctx.info(f"using {api_key}")
     print(f"stderr: {api_key}", file=sys.stderr, flush=True)
     return "done"
+
+
+@server.tool
+async def consult(api_key: str, ctx: Context) -> str:
+    """Asks the client's model, and the person."""
+    question = SamplingMessage(role="user", content=TextContent(type="text", text=f"Is {api_key} a key?"))
+    answer = await ctx.session.create_message([question], max_tokens=9, system_prompt=f"You hold {api_key}.")
+    schema = {"type": "object", "properties": {"sure": {"type": "boolean", "description": f"of {api_key}"}}}
+    asked = await ctx.session.elicit_form(f"Use {api_key}?", schema)
+    return f"{answer.content.text}, {asked.action}"
 
 
 @server.tool
