@@ -47,7 +47,7 @@ impl Vault {
     /// # Security
     ///
     /// A backup stays readable with the keys of now, whatever is changed later: keep it as safe as the vault. Who puts it
-    /// in the vault's place takes back every change since, which an [`Anchor`] notices.
+    /// in the vault's place takes back every change since, which an [`Anchor`](crate::Anchor) notices.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.backup_with_progress(path, |_| {})
     }
@@ -257,11 +257,7 @@ impl State {
     }
 
     /// Adds all secrets of another vault, or none.
-    fn import(
-        &self,
-        other: &State,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<Usage, Error> {
+    fn import(&self, other: &State, mut progress: impl FnMut(Progress)) -> Result<Usage, Error> {
         // Locks in the order of the users' ids, so that two imports do not wait for each other.
         let imported: Vec<(Arc<UserState>, Arc<UserState>)> = other
             .users()?
