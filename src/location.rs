@@ -5,6 +5,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     str::FromStr,
+    sync::Arc,
 };
 
 use serde::{Serialize, Serializer};
@@ -32,7 +33,10 @@ use crate::{
 ///
 /// [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
 #[derive(Clone)]
-pub struct Location {
+pub struct Location(Arc<Parts>);
+
+/// Shared, as each binding and each call has locations of its own.
+struct Parts {
     /// The canonical form, by which locations are compared.
     pointer: Box<str>,
     tokens: Box<[Box<str>]>,
@@ -84,25 +88,25 @@ impl Location {
         for token in &tokens {
             push_token(&mut pointer, token);
         }
-        Location {
+        Location(Arc::new(Parts {
             pointer: pointer.into(),
             tokens: tokens.into(),
-        }
+        }))
     }
 
     /// The canonical form: a JSON Pointer, also where the location was given as a name.
     pub fn as_pointer(&self) -> &str {
-        &self.pointer
+        &self.0.pointer
     }
 
     /// The names and array indices that lead to the value, outermost first, without escapes; at least one.
     pub fn tokens(&self) -> &[Box<str>] {
-        &self.tokens
+        &self.0.tokens
     }
 
     /// Whether `other` lies inside what this location names.
     pub(crate) fn contains(&self, other: &Location) -> bool {
-        other.tokens.len() > self.tokens.len() && other.tokens.starts_with(&self.tokens)
+        other.0.tokens.len() > self.0.tokens.len() && other.0.tokens.starts_with(&self.0.tokens)
     }
 }
 
@@ -145,32 +149,32 @@ impl FromStr for Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.pointer)
+        f.write_str(&self.0.pointer)
     }
 }
 
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Location").field(&self.pointer).finish()
+        f.debug_tuple("Location").field(&self.0.pointer).finish()
     }
 }
 
 impl Serialize for Location {
     /// As its canonical form.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.pointer)
+        serializer.serialize_str(&self.0.pointer)
     }
 }
 
 impl From<Location> for String {
     fn from(location: Location) -> String {
-        location.pointer.into()
+        location.as_pointer().to_owned()
     }
 }
 
 impl PartialEq for Location {
     fn eq(&self, other: &Location) -> bool {
-        self.pointer == other.pointer
+        self.0.pointer == other.0.pointer
     }
 }
 
@@ -178,7 +182,7 @@ impl Eq for Location {}
 
 impl Hash for Location {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.pointer.hash(state);
+        self.0.pointer.hash(state);
     }
 }
 
@@ -190,7 +194,7 @@ impl PartialOrd for Location {
 
 impl Ord for Location {
     fn cmp(&self, other: &Location) -> Ordering {
-        (self.tokens.len(), &*self.pointer).cmp(&(other.tokens.len(), &*other.pointer))
+        (self.0.tokens.len(), &*self.0.pointer).cmp(&(other.0.tokens.len(), &*other.0.pointer))
     }
 }
 

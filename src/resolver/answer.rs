@@ -108,23 +108,23 @@ impl Answers<'_> {
     }
 
     fn of_name(&mut self, index: &Index, own: Span, name: &str, work: &mut usize) -> Answer {
-        let mut winners = own.of(&self.lists).to_vec();
+        let mut best = Best::new(index);
+        best.offer_all(own.of(&self.lists));
         let mut closed = false;
         if *work > 0 {
-            let mut best = Best::new(index);
-            best.offer_all(&winners);
-            index.best_wildcards(name, &mut best);
-            *work = work.saturating_sub(best.work());
-            let all = best.into_rows();
-            closed = all.len() <= MERGED;
+            let mut all = Best::new(index);
+            all.offer_all(own.of(&self.lists));
+            index.best_wildcards(name, &mut all);
+            *work = work.saturating_sub(all.work());
+            closed = all.rows().len() <= MERGED;
             if closed {
-                winners = all;
+                best = all;
             }
         }
-        best_of_each(index, &mut winners);
+        let winners = self.list(own, best.rows());
         Answer {
             own,
-            winners: self.list(own, &winners),
+            winners,
             bucket: NONE,
             next: NONE,
             closed,

@@ -102,12 +102,16 @@ impl<'r> Best<'r> {
     }
 
     /// The best row of each location, in the order of locations.
-    pub(super) fn into_rows(self) -> Vec<u32> {
-        let index = self.index;
-        let mut rows = self.into_all_rows();
-        let len = keep_best(index, &mut rows);
-        rows.truncate(len);
-        rows
+    pub(super) fn rows(&mut self) -> &[u32] {
+        if self.many.is_empty() {
+            self.len = keep_best(self.index, &mut self.few[..self.len]);
+            return &self.few[..self.len];
+        }
+        self.many.extend_from_slice(&self.few[..self.len]);
+        self.len = 0;
+        let len = keep_best(self.index, &mut self.many);
+        self.many.truncate(len);
+        &self.many
     }
 
     /// All rows that were offered and not dropped, in order.
@@ -123,7 +127,7 @@ impl<'r> Best<'r> {
     pub(super) fn finish(mut self) -> Resolved<'r> {
         let index = self.index;
         if !self.many.is_empty() {
-            return Resolved::of_rows(index, &self.into_rows());
+            return Resolved::of_rows(index, self.rows());
         }
         match &mut self.few[..self.len] {
             [] => Resolved(Found::Nothing),

@@ -6,13 +6,13 @@ use super::{
     answer,
     crowd::Crowd,
     grams::{Grams, parts_of},
-    index::{Index, NONE, Node, Row, Span},
+    index::{Index, NONE, Node, Row, Span, tag},
     inner::{Bucket, Inner, InnerPattern, Listed, MANY, MANY_LISTED},
     ladder::Ladder,
     narrow,
     perfect::Perfect,
     plan::{Anchor, Place, Plan},
-    sketch::Sketch,
+    sketch::{Sketch, pairs_of},
     words::{Keys, Kind},
 };
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
@@ -39,6 +39,7 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
         keys,
         slots,
         nodes,
+        tags,
         key_rows,
         buckets,
         spans,
@@ -51,6 +52,7 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
         locations,
         nodes,
         slots,
+        tags,
         answers: Box::default(),
         lists: Box::default(),
         keys,
@@ -114,6 +116,7 @@ struct Draft<'p> {
     keys: Keys,
     slots: Perfect,
     nodes: Box<[Node]>,
+    tags: Box<[u8]>,
     /// For each node a row that has its key.
     key_rows: Vec<u32>,
     /// For each node the bucket of the inner patterns that are found there.
@@ -150,6 +153,7 @@ impl<'p> Draft<'p> {
             keys,
             slots,
             nodes: vec![Node::EMPTY; count].into(),
+            tags: vec![0; count].into(),
             key_rows: vec![NONE; count],
             buckets: vec![NONE; count],
             at_nodes: Vec::new(),
@@ -178,6 +182,7 @@ impl<'p> Draft<'p> {
             }
             let slot = draft.slots.slot(same[0].hash);
             draft.nodes[slot] = node(kind, text, row);
+            draft.tags[slot] = tag(same[0].hash);
             draft.key_rows[slot] = row;
             let mut members = Vec::new();
             for entry in same {
@@ -257,6 +262,7 @@ impl<'p> Draft<'p> {
                 .collect(),
             buckets: Box::default(),
             members: Box::default(),
+            pairs: Box::default(),
             crowds: Box::default(),
             grams,
             rest: NONE,
@@ -298,6 +304,10 @@ impl<'p> Draft<'p> {
             });
         }
         inner.buckets = buckets.into();
+        inner.pairs = members
+            .iter()
+            .map(|number| pairs_of(text(*number).as_str()))
+            .collect();
         inner.members = members.into();
         inner.crowds = crowds.into();
         Some(inner)

@@ -29,6 +29,8 @@ pub(super) struct Index {
     pub(super) nodes: Box<[Node]>,
     /// From the hashes of keys to their nodes.
     pub(super) slots: Perfect,
+    /// For each node a byte of its key's hash: what is no key seldom leads further.
+    pub(super) tags: Box<[u8]>,
     pub(super) answers: Box<[Answer]>,
     /// What spans are of: rows, one list behind the other.
     pub(super) lists: Box<[u32]>,
@@ -208,6 +210,9 @@ impl Index {
     #[inline]
     fn node(&self, hash: u64, kind: Kind, key: &[u8]) -> Option<usize> {
         let slot = self.slots.slot(hash);
+        if self.tags[slot] != tag(hash) {
+            return None;
+        }
         let node = &self.nodes[slot];
         if node.kind != kind || usize::from(node.len) != key.len() {
             return None;
@@ -354,6 +359,12 @@ impl Index {
         }
         best.offer_sole(node.value, &node.id);
     }
+}
+
+/// The lowest byte of a hash.
+#[inline]
+pub(super) fn tag(hash: u64) -> u8 {
+    hash.to_le_bytes()[0]
 }
 
 impl std::fmt::Debug for Index {

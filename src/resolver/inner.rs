@@ -6,7 +6,7 @@ use super::{
     crowd::{Census, Crowd},
     grams::Grams,
     index::{Index, NONE, Span},
-    sketch::{Sketch, View},
+    sketch::{Sketch, View, pairs_in},
 };
 use crate::{
     inline::InlineVec,
@@ -26,6 +26,8 @@ pub(super) struct Inner {
     pub(super) buckets: Box<[Bucket]>,
     /// The patterns of buckets, by their numbers, one bucket behind the other.
     pub(super) members: Box<[u32]>,
+    /// For each of these the pairs that a name must hold.
+    pub(super) pairs: Box<[u64]>,
     pub(super) crowds: Box<[Crowd]>,
     /// Patterns by their parts, if there are any.
     pub(super) grams: Option<Grams>,
@@ -64,6 +66,7 @@ pub(super) struct Bucket {
 /// The name of one lookup, and what is made of it when it is needed.
 pub(super) struct Tried<'n> {
     name: &'n str,
+    pairs: Option<u64>,
     seen: Option<Seen>,
 }
 
@@ -76,7 +79,11 @@ struct Seen {
 impl<'n> Tried<'n> {
     #[inline]
     pub(super) fn new(name: &'n str) -> Tried<'n> {
-        Tried { name, seen: None }
+        Tried {
+            name,
+            pairs: None,
+            seen: None,
+        }
     }
 }
 
@@ -147,10 +154,12 @@ impl Inner {
         let name = tried.name;
         best.worked(members.len());
         let Some(crowd) = self.crowds.get(bucket.crowd as usize) else {
-            for &member in members {
-                self.try_member(member, index, best, name.len(), |pattern| {
-                    pattern.matches(name)
-                });
+            let pairs = *tried.pairs.get_or_insert_with(|| pairs_in(name));
+            for (member, wanted) in members.iter().zip(bucket.members.of(&self.pairs)) {
+                if wanted & !pairs == 0 {
+                    let matches = |pattern: &ToolPattern| pattern.matches(name);
+                    self.try_member(*member, index, best, name.len(), matches);
+                }
             }
             return;
         };
@@ -198,7 +207,7 @@ impl Inner {
         }
         let mut unsure = fit & self.unsure;
         if unsure != 0 {
-            let pairs = view.pairs();
+            let pairs = pairs_in(name);
             while unsure != 0 {
                 let i = unsure.trailing_zeros();
                 unsure &= unsure - 1;

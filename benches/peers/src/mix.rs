@@ -90,6 +90,20 @@ impl Names {
         }
     }
 
+    /// All of them, so many at a time.
+    pub fn parts(&self, len: usize) -> Vec<Names> {
+        let mut parts: Vec<Names> = Vec::new();
+        for (i, name) in self.iter().enumerate() {
+            if i % len == 0 {
+                parts.push(Names::default());
+            }
+            if let Some(part) = parts.last_mut() {
+                part.push(name);
+            }
+        }
+        parts
+    }
+
     #[inline]
     pub fn get(&self, i: usize) -> &str {
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
