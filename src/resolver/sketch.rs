@@ -55,7 +55,7 @@ impl Sketch {
 
     /// Whether a name can match, as far as its ends tell.
     #[inline]
-    pub(super) fn fits(&self, name: &View<'_>) -> bool {
+    pub(super) fn fits(&self, name: &View) -> bool {
         let [a, b, c] = [0, 1, 2].map(|i| (name.ends[i] ^ self.ends[i]) & self.masks[i]);
         a | b | c == 0
     }
@@ -93,22 +93,20 @@ impl Sketch {
 
 /// A name, and its ends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View<'n> {
-    pub(super) text: &'n str,
+pub(super) struct View {
     /// The first sixteen bytes, the first one lowest, and the last eight, the last one lowest.
     ends: [u64; 3],
 }
 
-impl<'n> View<'n> {
+impl View {
     #[inline]
-    pub(super) fn new(text: &'n str) -> View<'n> {
+    pub(super) fn new(text: &str) -> View {
         let bytes = text.as_bytes();
         let (Some(first), Some(last)) = (bytes.first_chunk::<WORD>(), bytes.last_chunk::<WORD>())
         else {
             let word = End::Front.words(bytes).at(0);
             let last = End::Back.words(bytes).at(0);
             return View {
-                text,
                 ends: [word, 0, last],
             };
         };
@@ -120,7 +118,6 @@ impl<'n> View<'n> {
         let beyond = 4 * (WORD - start);
         let second = second >> beyond >> beyond;
         View {
-            text,
             ends: [
                 u64::from_le_bytes(*first),
                 second,
