@@ -23,6 +23,7 @@ pub trait Design {
 }
 
 pub type Built = Result<Box<dyn Design>, String>;
+pub type Build = fn(&[Binding]) -> Built;
 
 /// One step of making the winners' ids one number.
 pub fn join(answer: u64, id: u64) -> u64 {
@@ -146,7 +147,7 @@ impl Floor {
     }
 
     fn slot(&self, name: &[u8]) -> usize {
-        (u128::from(hash(name)) * self.slots.len() as u128 >> 64) as usize
+        ((u128::from(hash(name)) * self.slots.len() as u128) >> 64) as usize
     }
 }
 

@@ -13,7 +13,7 @@ use std::{hint::black_box, time::Instant};
 use cap::Cap;
 use serde::{Deserialize, Serialize};
 
-use design::{Built, Design, Floor, Keyward, Naive};
+use design::{Build, Design, Floor, Keyward, Naive};
 use mix::{Binding, DRAWS, Mix, Names, Workload, workload};
 use peers::PEERS;
 
@@ -88,18 +88,18 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
     let draws = if options.quick { 500 } else { DRAWS };
     let load = workload(mix, size, draws);
     println!("mix {}, {size} bindings", mix.number());
-    let mut designs: Vec<(&str, fn(&[Binding]) -> Built)> =
+    let mut designs: Vec<(&str, Build)> =
         vec![("floor", Floor::build), ("keyward", Keyward::build)];
     if options.rivals {
         designs.push(("naive", |bindings| Ok(Box::new(Naive::new(bindings)))));
         for peer in &PEERS {
-            if mix == Mix::Hostile && size > peer.most_hostile {
+            if size <= peer.most[usize::from(mix.number()) - 1] {
+                designs.push((peer.name, peer.build));
+            } else if mix == Mix::Hostile {
                 println!(
                     "  {:24} skipped: minutes for one lookup, or to build",
                     peer.name
                 );
-            } else if size <= peer.most {
-                designs.push((peer.name, peer.build));
             } else {
                 println!("  {:24} skipped: {}", peer.name, peer.why);
             }
@@ -188,7 +188,7 @@ pub fn best(rounds: usize, mut f: impl FnMut() -> u64) -> f64 {
 }
 
 /// Milliseconds to build; small ones many times.
-fn best_build(build: fn(&[Binding]) -> Built, bindings: &[Binding], first: f64) -> f64 {
+fn best_build(build: Build, bindings: &[Binding], first: f64) -> f64 {
     let rounds = ((50.0 / first) as usize).min(1_000);
     (0..rounds)
         .map(|_| {

@@ -1,69 +1,62 @@
 //! The rivals. Each is given all patterns, by precedence, and is asked for all that match.
 
 use crate::{
-    design::{Built, Design, Ranked},
+    design::{Build, Built, Design, Ranked},
     mix::Binding,
 };
 
 /// A rival, and the largest size at which it was found to build in some seconds and some gigabytes.
 pub struct Peer {
     pub name: &'static str,
-    pub build: fn(&[Binding]) -> Built,
-    pub most: usize,
+    pub build: Build,
+    /// The greatest size of each mix that it comes to an end with.
+    pub most: [usize; 3],
+    /// What hinders it beyond that.
     pub why: &'static str,
-    /// The same for hostile patterns, on which some take minutes for one lookup or to build.
-    pub most_hostile: usize,
 }
 
 pub const PEERS: [Peer; 7] = [
     Peer {
         name: "wildmatch",
         build: WildMatches::build,
-        most: 1_000_000,
+        most: [1_000_000, 1_000_000, 10_000],
         why: "",
-        most_hostile: 10_000,
     },
     Peer {
         name: "wildcard",
         build: Wildcards::build,
-        most: 1_000_000,
+        most: [1_000_000, 1_000_000, 10_000],
         why: "",
-        most_hostile: 10_000,
     },
     Peer {
         name: "globset",
         build: GlobSet::build,
-        most: 100_000,
+        most: [100_000, 100_000, 1_000],
         why: "its regexes take minutes and gigabytes to build",
-        most_hostile: 1_000,
     },
     Peer {
         name: "glob-set",
         build: GlobSetLike::build,
-        most: 1_000_000,
+        most: [1_000_000, 1_000_000, 0],
         why: "",
-        most_hostile: 0,
     },
     Peer {
         name: "regex RegexSet",
         build: RegexSet::build,
-        most: 10_000,
-        why: "it takes minutes to build, and every lookup falls back to the slowest engine",
-        most_hostile: 1_000,
+        most: [10_000, 1_000, 1_000],
+        why: "it takes minutes to build, or for a lookup, which falls back to the slowest engine",
     },
     Peer {
         name: "regex-automata dense",
         build: Dense::build,
-        most: 1_000,
+        most: [1_000, 1_000, 0],
         why: "the automaton takes gigabytes to build",
-        most_hostile: 0,
     },
     Peer {
         name: "regex-automata hybrid",
         build: Hybrid::build,
-        most: 10_000,
+        most: [10_000, 1_000, 1_000],
         why: "its cache is given up and built again in every lookup",
-        most_hostile: 1_000,
     },
 ];
 
