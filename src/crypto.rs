@@ -30,6 +30,7 @@ pub(crate) use self::{
     aead::fill_random,
     derive::checksum,
     keys::{KeyRing, MasterKey, VaultId},
+    record::BindingDigest,
     root::{MemberDigest, SetDigest, UserRoot, VaultRoot},
     slot::KeySlot,
 };

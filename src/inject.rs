@@ -204,8 +204,13 @@ impl Injector<'_> {
             was_null: false,
         };
         let plan = Plan::new(self.snapshot, self.policy, self.call, args, 1)?;
-        let mut texts = Vec::new();
-        for (location, entry, outcome) in outcomes(plan)? {
+        let outcomes = outcomes(plan)?;
+        let fills = outcomes.iter().filter(|(_, _, outcome)| outcome.is_ok());
+        let fills = fills.count();
+        let mut texts = Vec::with_capacity(fills);
+        injection.filled.reserve_exact(fills);
+        injection.undo.reserve_exact(fills);
+        for (location, entry, outcome) in outcomes {
             let info = entry.info();
             let reason = match outcome {
                 Ok(reason) => reason,
@@ -219,7 +224,7 @@ impl Injector<'_> {
                     continue;
                 }
             };
-            let value = self.keys.open_value(info, &entry.row)?;
+            let value = entry.open(self.keys)?;
             let reference = redact::reference(&info.secret_name, info.secret_id);
             let text = entry.format.as_ref().map(|format| format.apply(&value));
             if let Some(text) = &text {

@@ -351,7 +351,7 @@ impl fmt::Debug for Redactor {
 pub(crate) fn reference(name: &str, id: SecretId) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !name.is_empty() && name.chars().all(plain) && Uuid::try_parse(name).is_err() {
-        format!("secret://{name}")
+        ["secret://", name].concat()
     } else {
         format!("secret://{id}")
     }

@@ -52,7 +52,7 @@ impl KeyRing {
             metadata: aead::seal(key.metadata(), &context, &metadata.encode())?,
             value: aead::seal(
                 key.value(),
-                &self.value_context(&metadata.info, key.id()),
+                &self.value_context(&metadata.info, &BindingDigest::of(&metadata.info), key.id()),
                 value.expose_secret().as_bytes(),
             )?,
         })
@@ -82,10 +82,11 @@ impl KeyRing {
         Ok(metadata)
     }
 
-    /// Opens a value that belongs to this metadata.
+    /// Opens a value that belongs to this metadata, whose digest this is.
     pub(crate) fn open_value(
         &self,
         info: &SecretInfo,
+        binding: &BindingDigest,
         row: &SealedRow,
     ) -> Result<SecretValue, Error> {
         let corrupt = || {
@@ -95,7 +96,7 @@ impl KeyRing {
             )
         };
         let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
-        let context = self.value_context(info, row.key_id);
+        let context = self.value_context(info, binding, row.key_id);
         let mut bytes = aead::open(key.value(), &context, &row.value).ok_or_else(corrupt)?;
         match String::from_utf8(std::mem::take(&mut *bytes)) {
             Ok(text) => Ok(Zeroizing::new(text).into()),
@@ -139,29 +140,34 @@ impl KeyRing {
             .field(&key_id.to_le_bytes())
     }
 
-    fn value_context(&self, info: &SecretInfo, key_id: u32) -> Context {
+    fn value_context(&self, info: &SecretInfo, binding: &BindingDigest, key_id: u32) -> Context {
         self.vault
             .context("keyward value")
             .field(info.user_id.as_uuid().as_bytes())
             .field(info.secret_id.as_uuid().as_bytes())
             .field(&info.revision.to_le_bytes())
             .field(&key_id.to_le_bytes())
-            .field(&binding_digest(info))
+            .field(&binding.0)
     }
 }
 
 /// A digest of where a value may go: whoever changes the one cannot open the other.
-fn binding_digest(info: &SecretInfo) -> [u8; 32] {
-    let optional = |context: Context, text: &Option<String>| match text {
-        Some(text) => context.field(&[1]).field(text.as_bytes()),
-        None => context.field(&[0]),
-    };
-    let mut context = Context::new("keyward binding").field(info.secret_name.as_bytes());
-    context = optional(context, &info.tool_name);
-    context = optional(context, &info.tool_arg);
-    context = context.field(&[info.is_default_for_tool.into()]);
-    context = optional(context, &info.format);
-    Sha256::digest(context.as_bytes()).into()
+#[derive(Debug, Clone)]
+pub(crate) struct BindingDigest([u8; 32]);
+
+impl BindingDigest {
+    pub(crate) fn of(info: &SecretInfo) -> BindingDigest {
+        let optional = |context: Context, text: &Option<String>| match text {
+            Some(text) => context.field(&[1]).field(text.as_bytes()),
+            None => context.field(&[0]),
+        };
+        let mut context = Context::new("keyward binding").field(info.secret_name.as_bytes());
+        context = optional(context, &info.tool_name);
+        context = optional(context, &info.tool_arg);
+        context = context.field(&[info.is_default_for_tool.into()]);
+        context = optional(context, &info.format);
+        BindingDigest(Sha256::digest(context.as_bytes()).into())
+    }
 }
 
 pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
@@ -225,7 +231,7 @@ mod tests {
         let tag = ring.row_tag(user, metadata.info.secret_id);
         assert_eq!(ring.open_metadata(user, tag, &row).unwrap(), metadata);
         assert_eq!(
-            ring.open_value(&metadata.info, &row)
+            ring.open_value(&metadata.info, &BindingDigest::of(&metadata.info), &row)
                 .unwrap()
                 .expose_secret(),
             "4QvT9sLm"
@@ -271,12 +277,17 @@ mod tests {
         for (i, change) in changes.iter().enumerate() {
             let mut info = metadata.info.clone();
             change(&mut info);
-            assert!(ring.open_value(&info, &row).is_err(), "change {i}");
+            let binding = BindingDigest::of(&info);
+            assert!(
+                ring.open_value(&info, &binding, &row).is_err(),
+                "change {i}"
+            );
         }
         // What is no part of the binding may change without a new value: only the mask and the times.
         let mut info = metadata.info.clone();
         info.display = Some("********".to_owned());
-        assert!(ring.open_value(&info, &row).is_ok());
+        let binding = BindingDigest::of(&info);
+        assert!(ring.open_value(&info, &binding, &row).is_ok());
     }
 
     /// Only what keyward sealed itself gets as far as this.

@@ -5,7 +5,9 @@ use std::fmt;
 
 use super::{Vault, VaultBuilder, errors::storage_error, slots::KeySlots};
 use crate::{
-    crypto::{KdfParams, KeyRing, KeySource, MasterKey, UserRoot, VaultId, checksum},
+    crypto::{
+        BindingDigest, KdfParams, KeyRing, KeySource, MasterKey, UserRoot, VaultId, checksum,
+    },
     error::{Error, ErrorKind},
     metadata::Metadata,
     secret::{SecretId, SecretInfo, SecretValue, UserId},
@@ -94,7 +96,9 @@ impl Seals {
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "these bytes are no record"))?;
         let tag = self.ring.row_tag(user, secret);
         let info = self.ring.open_metadata(user, tag, &row)?.info;
-        let value = self.ring.open_value(&info, &row)?;
+        let value = self
+            .ring
+            .open_value(&info, &BindingDigest::of(&info), &row)?;
         Ok((info, value.into_string()))
     }
 

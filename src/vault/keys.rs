@@ -126,7 +126,7 @@ impl State {
             if entry.row.key_id == keys.current_id() {
                 continue;
             }
-            let value = keys.open_value(entry.info(), &entry.row)?;
+            let value = entry.open(&keys)?;
             let row = Arc::new(keys.seal_row(&entry.metadata, &value)?);
             root.rows.remove(&keys.row_member(entry.info(), &entry.row));
             root.rows.add(&keys.row_member(entry.info(), &row));

@@ -239,7 +239,7 @@ impl State {
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
             self.still_unlocked()?;
-            let value = old.open_value(entry.info(), &entry.row)?;
+            let value = entry.open(old)?;
             let row = Arc::new(new.seal_row(&entry.metadata, &value)?);
             digest.add(&new.row_member(entry.info(), &row));
             rows.push((new.row_tag(root.user, entry.id()), row));
@@ -279,7 +279,7 @@ impl State {
             let mut plan = Plan::new(&base, &rules);
             other.read(from, |keys, secrets| {
                 for entry in secrets.entries().values() {
-                    let value = keys.open_value(entry.info(), &entry.row)?;
+                    let value = entry.open(keys)?;
                     let chars = value.expose_secret();
                     let check = self.settings.bounds.value().check("secret_value", chars);
                     check.map_err(|error| Error::validation(vec![error]))?;

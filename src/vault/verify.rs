@@ -50,7 +50,7 @@ impl State {
             };
             for entry in entries {
                 self.still_unlocked()?;
-                keys.open_value(entry.info(), &entry.row)?;
+                entry.open(keys)?;
                 done += 1;
                 progress(Progress::new(done, root.usage.secrets));
             }

@@ -230,6 +230,6 @@ impl<'a> Write<'a> {
 
 /// The value is opened under the old metadata and sealed again under the new.
 fn reseal(keys: &KeyRing, old: &Entry, metadata: &Metadata) -> Result<SealedRow, Error> {
-    let value = keys.open_value(old.info(), &old.row)?;
+    let value = old.open(keys)?;
     keys.seal_row(metadata, &value)
 }

@@ -76,7 +76,7 @@ fn who_works_with_the_old_keys_can_open_what_is_written_meanwhile() {
                 .unwrap();
             let snapshot = user.user.snapshot.load_full().unwrap();
             let entry = snapshot.by_name("a").unwrap();
-            keys.open_value(entry.info(), &entry.row).map(drop)
+            entry.open(keys).map(drop)
         };
         vault.state.read(&user.user, work).unwrap();
     });
