@@ -139,7 +139,7 @@ impl Filter {
 
     /// A message, or a batch of them, from the client.
     pub fn client_message<'a>(&self, message: &'a [u8]) -> ClientMessage<'a> {
-        let text = String::from_utf8_lossy(message);
+        let text = json::decode(message);
         let at = json::trimmed(&text);
         let unchanged = || ClientMessage {
             to_server: Some(Passed::Unchanged(message)),
@@ -170,18 +170,21 @@ impl Filter {
     /// A message, or a batch of them, from the server.
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
-        let text = String::from_utf8_lossy(message);
+        let text = json::decode(message);
         let at = json::trimmed(&text);
-        let messages = match json::elements(&text, at.clone()) {
-            Some(batch) if batch.iter().all(|at| text[at.clone()].starts_with('{')) => batch,
-            _ if json::members(&text, at.clone()).is_some() => vec![at],
+        let batch = match json::elements(&text, at.clone()) {
+            Some(batch) => batch,
+            None => vec![at],
+        };
+        let members = |at: Range<usize>| Some((at.clone(), json::members(&text, at)?));
+        let Some(messages) = batch.into_iter().map(members).collect::<Option<Vec<_>>>() else {
             // Not a message: some programs write what they please there.
-            _ => return redactor.redact_bytes(message),
+            return redactor.redact_bytes(message);
         };
         let mut changed = String::new();
         let mut done = 0;
-        for at in messages {
-            if let Some(new) = self.answer(&text, at.clone(), &redactor) {
+        for (at, members) in messages {
+            if let Some(new) = self.answer(&text, at.clone(), &members, &redactor) {
                 changed.push_str(&text[done..at.start]);
                 changed.push_str(&new);
                 done = at.end;
@@ -320,18 +323,23 @@ impl Filter {
     }
 
     /// What a message of the server becomes; `None` if it stays as it is.
-    fn answer(&self, text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
-        let members = json::members(text, at.clone())?;
-        let listed = self.listed(text, &members);
+    fn answer(
+        &self,
+        text: &str,
+        at: Range<usize>,
+        members: &[json::Member<'_>],
+        redactor: &Redactor,
+    ) -> Option<String> {
+        let listed = self.listed(text, members);
         let concealed = listed
             .map(|result| self.conceal(text, result))
             .unwrap_or_default();
-        let concealed = splice(text, at.clone(), &concealed);
-        let whole = concealed
-            .as_ref()
-            .map_or(at, |concealed| 0..concealed.len());
-        let text = concealed.as_deref().unwrap_or(text);
-        redact(text, whole, redactor).or(concealed)
+        let Some(concealed) = splice(text, at.clone(), &concealed) else {
+            return redact(text, at, members, redactor);
+        };
+        let whole = 0..concealed.len();
+        let members = json::members(&concealed, whole.clone()).unwrap_or_default();
+        redact(&concealed, whole, &members, redactor).or(Some(concealed))
     }
 
     /// Where the result of a `tools/list` is, if this is one.
@@ -470,13 +478,18 @@ fn splice(text: &str, at: Range<usize>, changes: &[(Range<usize>, Vec<u8>)]) -> 
 }
 
 /// A message with its content redacted: what says which message it is stays, so that it arrives.
-fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
+fn redact(
+    text: &str,
+    at: Range<usize>,
+    members: &[json::Member<'_>],
+    redactor: &Redactor,
+) -> Option<String> {
     if redactor.is_empty() {
         return None;
     }
     let mut whole = String::new();
     let mut done = at.start;
-    for member in json::members(text, at.clone())? {
+    for member in members {
         if matches!(&*member.key, "jsonrpc" | "id" | "method") {
             continue;
         }

@@ -14,6 +14,7 @@ use std::{
     ops::Range,
 };
 
+use memchr::memchr2;
 use serde_json::{Map, Number, Value};
 use zeroize::Zeroizing;
 
@@ -66,6 +67,15 @@ pub(super) fn elements(text: &str, at: Range<usize>) -> Option<Vec<Range<usize>>
 pub(super) fn find(members: &[Member<'_>], key: &str) -> Option<Range<usize>> {
     let last = members.iter().rev().find(|member| member.key == key)?;
     Some(last.value.clone())
+}
+
+/// What bytes say, and U+FFFD where they say nothing.
+pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    // Almost every message is text, and this sees it at once.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// What a message is, without the space around it.
@@ -233,7 +243,8 @@ fn redact_tokens(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<Re
         };
         if let Cow::Owned(found) = redactor.redact(&content) {
             redacted.text.push_str(&text[done..start]);
-            redacted.text.push_str(&Value::String(found).to_string());
+            let found = serde_json::to_string(&found).expect("a string is written to memory");
+            redacted.text.push_str(&found);
             redacted.keys |= byte(text, skip_space(text, next)) == Some(b':');
             done = next;
         }
@@ -357,11 +368,11 @@ fn string_end(text: &str, start: usize) -> Option<usize> {
     }
     let mut at = start + 1;
     loop {
-        match byte(text, at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+        at += memchr2(b'"', b'\\', text.as_bytes().get(at..)?)?;
+        if text.as_bytes()[at] == b'"' {
+            return Some(at + 1);
         }
+        at += 2;
     }
 }
 

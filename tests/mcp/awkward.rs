@@ -232,6 +232,24 @@ fn bytes_that_are_no_text_hide_nothing_and_are_carried_on() {
 }
 
 #[test]
+fn what_is_no_message_is_redacted_as_text() {
+    let filter = filter_that_knows_the_key();
+    for line in [
+        "key KEY",
+        r#"{"result" "KEY"}"#,
+        r#"[{"id":1,"result":{}},{"result" "KEY"}]"#,
+        r#"[{"id":1,"result":{}},"KEY"]"#,
+        r#"[["KEY"]]"#,
+        r#"{"id":1,"result":"KEY"} trailing"#,
+        r#"{"id":1,"result":"KEY""#,
+        "\u{feff}{\"id\":1,\"result\":\"KEY\"}",
+    ] {
+        let shown = to_client(&filter, &line.replace("KEY", KEY));
+        assert_eq!(shown, line.replace("KEY", "secret://linear"));
+    }
+}
+
+#[test]
 fn neither_depth_nor_length_is_too_much() {
     let filter = filter_that_knows_the_key();
     let (open, close) = (r#"{"a":["#.repeat(50_000), "]}".repeat(50_000));
