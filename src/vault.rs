@@ -28,6 +28,7 @@ mod progress;
 mod reload;
 mod slots;
 mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "file")]

@@ -1,16 +1,14 @@
 //! What all clones of a vault share: keys, the store, and the users' snapshots.
 //!
-//! Reading takes no lock: the keys and each user's snapshot are immutable objects behind an [`ArcSwapOption`]. Writing
-//! takes two: first the user's, which also orders the first loading of a snapshot, then the ledger's. Locking the vault
+//! Reading takes no lock: the keys and each user's snapshot are immutable objects that are [`Published`]. Writing takes
+//! two: first the user's, which also orders the first loading of a snapshot, then the ledger's. Locking the vault
 //! takes the keys away first and then each user's lock, so that no snapshot is published after it.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
-
-use arc_swap::ArcSwapOption;
 
 #[cfg(feature = "file")]
 use super::reload::SnapshotSource;
@@ -19,6 +17,7 @@ use super::{
     builder::Settings,
     errors::{locked, no_key_slots, rolled_back, storage_error},
     slots::KeySlots,
+    sync::{Mutex, MutexGuard, Published, yield_now},
     verify::{check_members, stored_root},
 };
 use crate::{
@@ -34,7 +33,7 @@ use crate::{
 pub(super) struct State {
     pub(super) settings: Settings,
     /// `None` while the vault is locked.
-    keys: ArcSwapOption<KeyRing>,
+    keys: Published<KeyRing>,
     pub(super) storage: Box<dyn Storage>,
     /// Whether there is a key slot that could unlock the vault.
     pub(super) lockable: bool,
@@ -73,7 +72,7 @@ pub(super) struct Ledger {
 pub(super) struct UserState {
     pub(super) user: UserId,
     /// `None` until it is used, and while the vault is locked.
-    pub(super) snapshot: ArcSwapOption<Snapshot>,
+    pub(super) snapshot: Published<Snapshot>,
     pub(super) writer: Mutex<()>,
 }
 
@@ -137,7 +136,7 @@ impl State {
     ) -> State {
         State {
             settings,
-            keys: ArcSwapOption::from_pointee(keys),
+            keys: Published::new(Some(keys)),
             lockable,
             storage,
             ledger: Mutex::new(ledger),
@@ -175,7 +174,7 @@ impl State {
         let new = || {
             Arc::new(UserState {
                 user,
-                snapshot: ArcSwapOption::empty(),
+                snapshot: Published::new(None),
                 writer: Mutex::new(()),
             })
         };
@@ -332,7 +331,7 @@ impl State {
 /// caller may hold, other than a user's lock.
 pub(super) fn wait_until_unused(keys: &Arc<KeyRing>) {
     while Arc::strong_count(keys) > 1 {
-        std::thread::yield_now();
+        yield_now();
     }
 }
 

@@ -18,6 +18,8 @@ mod hostile;
 mod locking;
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod memory;
+#[cfg(shuttle)]
+mod schedules;
 mod store;
 #[cfg(feature = "file")]
 mod tampering;

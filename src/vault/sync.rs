@@ -1,0 +1,62 @@
+//! Where threads meet: locks, and what is published to readers that take none.
+//!
+//! Under `cfg(shuttle)` these are places at which a test decides which thread goes on: see `tests/schedules.rs`.
+
+use std::sync::Arc;
+#[cfg(not(shuttle))]
+pub(super) use std::{
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+#[cfg(shuttle)]
+pub(super) use shuttle::{
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+};
+
+/// An immutable object, or none, that is read without a lock.
+#[derive(Debug)]
+pub(super) struct Published<T> {
+    current: ArcSwapOption<T>,
+    #[cfg(shuttle)]
+    turn: shuttle::sync::atomic::AtomicBool,
+}
+
+impl<T> Published<T> {
+    pub(super) fn new(object: Option<T>) -> Published<T> {
+        Published {
+            current: ArcSwapOption::new(object.map(Arc::new)),
+            #[cfg(shuttle)]
+            turn: false.into(),
+        }
+    }
+
+    pub(super) fn load(&self) -> Guard<Option<Arc<T>>> {
+        self.turn();
+        self.current.load()
+    }
+
+    pub(super) fn load_full(&self) -> Option<Arc<T>> {
+        self.turn();
+        self.current.load_full()
+    }
+
+    pub(super) fn store(&self, object: Option<Arc<T>>) {
+        drop(self.swap(object));
+    }
+
+    /// Returns what there was. When this returns, it is counted by who still reads it.
+    pub(super) fn swap(&self, object: Option<Arc<T>>) -> Option<Arc<T>> {
+        self.turn();
+        self.current.swap(object)
+    }
+
+    /// Another thread may come in between.
+    #[cfg_attr(not(shuttle), expect(clippy::unused_self, reason = "for tests alone"))]
+    fn turn(&self) {
+        #[cfg(shuttle)]
+        self.turn.load(std::sync::atomic::Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,201 @@
+//! The vault under a scheduler that tries orders of its threads: at every lock, and at every read and write of what is
+//! published without one (`vault/sync.rs`).
+//!
+//! It is the vault itself that runs, with the store in memory; the maps and the objects that are published are those of
+//! arc-swap and papaya, each of whose calls is one step here. So this finds steps of keyward that are in a wrong order,
+//! not a memory ordering that is too weak: that those two crates promise.
+//!
+//! `assurance/long models` builds and runs them; `KEYWARD_SCHEDULES` is the number of orders of each kind.
+
+use std::{
+    env,
+    sync::{
+        Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use shuttle::{
+    Config, Runner,
+    scheduler::{PctScheduler, RandomScheduler},
+    thread,
+};
+use uuid::Uuid;
+
+use super::*;
+use crate::{Error, ErrorKind, Quota, crypto::KeyRing};
+
+/// In orders of chance, then in orders in which few threads are late: those find what needs few coincidences sooner.
+fn in_all_orders(scenario: impl Fn() + Send + Sync + Clone + 'static) {
+    let orders = env::var("KEYWARD_SCHEDULES").map_or(2000, |number| number.parse().unwrap());
+    Runner::new(RandomScheduler::new(orders), config()).run(scenario.clone());
+    Runner::new(PctScheduler::new(3, orders), config()).run(scenario);
+}
+
+/// Its threads have small stacks by default, and keys are made on them.
+fn config() -> Config {
+    let mut config = Config::new();
+    config.stack_size = 1 << 20;
+    config
+}
+
+fn key() -> KeySource {
+    KeySource::raw([7; 32])
+}
+
+fn vault() -> Vault {
+    Vault::builder().in_memory_with_key(key()).unwrap()
+}
+
+fn numbered(name: &str, number: u64) -> NewSecret {
+    NewSecret::new(name, format!("value-{number}"))
+        .bind("t", name)
+        .default_for_tool()
+}
+
+fn read(user: &UserVault, name: &str) -> Result<u64, Error> {
+    let mut args = Map::new();
+    user.inject(&ToolCall::new("t"), &mut args)?;
+    let value = args[name].as_str().unwrap();
+    Ok(value["value-".len()..].parse().unwrap())
+}
+
+fn write(user: &UserVault, name: &str, number: u64) -> Result<(), Error> {
+    let patch = SecretPatch::new().value(format!("value-{number}"));
+    user.update(name, patch).map(drop)
+}
+
+fn locked<T>(result: Result<T, Error>) -> Option<T> {
+    match result {
+        Ok(done) => Some(done),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_write_that_returned_is_seen() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        user.create(numbered("b", 0)).unwrap();
+        // Nobody has loaded the user.
+        vault.lock().unwrap();
+        vault.unlock(key()).unwrap();
+        let returned = Arc::new(AtomicU64::new(0));
+        let (to, count) = (user.clone(), Arc::clone(&returned));
+        let mut threads = vec![thread::spawn(move || {
+            for number in 1..=2 {
+                write(&to, "a", number).unwrap();
+                count.store(number, Ordering::SeqCst);
+            }
+        })];
+        let to = user.clone();
+        threads.push(thread::spawn(move || write(&to, "b", 1).unwrap()));
+        threads.push(thread::spawn(move || {
+            for _ in 0..2 {
+                let least = returned.load(Ordering::SeqCst);
+                let seen = read(&user, "a").unwrap();
+                assert!(seen >= least, "{least} was written, {seen} was seen");
+            }
+        }));
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert_eq!(read(&vault.user(UserId::LOCAL), "b").unwrap(), 1);
+        vault.verify().unwrap();
+    });
+}
+
+#[test]
+fn nothing_is_left_when_locking_has_returned() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        let keys: Weak<KeyRing> = Arc::downgrade(&vault.state.keys().unwrap());
+        user.user.snapshot.store(None);
+        let to = user.clone();
+        let writer = thread::spawn(move || locked(write(&to, "a", 1)).is_some());
+        let from = user.clone();
+        let reader = thread::spawn(move || locked(read(&from, "a")).is_some());
+        let other = vault.user(UserId::new(Uuid::from_u128(1)));
+        let first = thread::spawn(move || drop(locked(other.create(numbered("b", 0)))));
+        vault.lock().unwrap();
+        assert_eq!(keys.strong_count(), 0);
+        assert!(user.user.snapshot.load().is_none());
+        assert_eq!(read(&user, "a").unwrap_err().kind(), ErrorKind::Locked);
+        let written = writer.join().unwrap();
+        reader.join().unwrap();
+        first.join().unwrap();
+        assert!(user.user.snapshot.load().is_none(), "published after it");
+        vault.unlock(key()).unwrap();
+        assert_eq!(read(&user, "a").unwrap(), u64::from(written));
+        vault.verify().unwrap();
+    });
+}
+
+#[test]
+fn quotas_are_exact() {
+    in_all_orders(|| {
+        let quota = Quota::unlimited().vault_secrets(2).user_secrets(1);
+        let vault = Vault::builder().quota(quota).in_memory().unwrap();
+        let users = [1, 1, 2, 3].map(|id| vault.user(UserId::new(Uuid::from_u128(id))));
+        let threads: Vec<_> = users
+            .into_iter()
+            .zip(["a", "b", "c", "d"])
+            .map(|(user, name)| {
+                thread::spawn(move || {
+                    let made = user.create(numbered(name, 0));
+                    if let Err(error) = &made {
+                        assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
+                    }
+                    u64::from(made.is_ok())
+                })
+            })
+            .collect();
+        let made: u64 = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum();
+        let used = vault.usage().unwrap();
+        assert_eq!((used.secrets, used.bytes), (2, 20));
+        assert_eq!(made, 2);
+        vault.verify().unwrap();
+    });
+}
+
+#[test]
+fn calls_and_writes_go_on_while_the_data_key_is_rotated() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        let rotating = vault.clone();
+        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
+        let to = user.clone();
+        let writer = thread::spawn(move || {
+            write(&to, "a", 1).unwrap();
+            to.create(numbered("b", 7)).unwrap();
+        });
+        let done = Arc::new(AtomicBool::new(false));
+        let (from, seen) = (user.clone(), Arc::clone(&done));
+        let reader = thread::spawn(move || {
+            assert!(read(&from, "a").unwrap() <= 1);
+            seen.store(true, Ordering::SeqCst);
+        });
+        for thread in [rotation, writer, reader] {
+            thread.join().unwrap();
+        }
+        assert!(done.load(Ordering::SeqCst));
+        assert_eq!(
+            (read(&user, "a").unwrap(), read(&user, "b").unwrap()),
+            (1, 7)
+        );
+        assert!(!vault.state.keys().unwrap().is_rotating());
+        vault.verify().unwrap();
+    });
+}
