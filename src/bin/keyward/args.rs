@@ -26,10 +26,10 @@ To begin:
 
 Exit codes:
    0  done
-   1  there is no vault; or the store, the operating system or an MCP server failed
+   1  there is no vault; a file cannot be read or written; the store, the operating system or an MCP server failed
    2  the command line cannot be understood
    3  there is no such secret
-   4  a name or a default is taken, a secret or a file is there already, or the secret was changed meanwhile
+   4  a name or a default is taken, a secret or a vault is there already, or the secret was changed meanwhile
    5  a field is not valid
    6  a limit would be exceeded
    7  no key was given, or it is not the right one
@@ -121,7 +121,7 @@ pub(crate) enum Command {
     /// Lists, adds and removes the keys that open the vault: passphrases, key files, keyrings.
     #[command(subcommand)]
     Slots(Slots),
-    /// Makes new keys inside of the vault, so that an old copy of them opens nothing any more.
+    /// Makes new keys inside of the vault. Copies of its file from before can still be read with the old ones.
     #[command(subcommand)]
     Rotate(Rotate),
     /// Checks everything that is stored: that it is what keyward wrote, and that every value opens.
@@ -417,4 +417,40 @@ pub(crate) enum Supplied {
     Replace,
     /// Refuse the call.
     Refuse,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    /// Every command below this one, by its words.
+    fn commands<'c>(command: &'c Command, words: &str, all: &mut Vec<(String, &'c Command)>) {
+        let words = format!("{words} {}", command.get_name());
+        for subcommand in command.get_subcommands() {
+            commands(subcommand, &words, all);
+        }
+        all.push((words, command));
+    }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is() {
+        let root = Cli::command();
+        let mut all = Vec::new();
+        commands(&root, "", &mut all);
+        assert!(all.len() > 25, "{}", all.len());
+        for (words, command) in all {
+            assert!(command.get_about().is_some(), "{words}");
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                assert!(argument.get_help().is_some(), "{words}: {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_command_line_fit_together() {
+        Cli::command().debug_assert();
+    }
 }
