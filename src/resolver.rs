@@ -8,7 +8,8 @@
 //!   of a row says all: of two with one location the smaller one wins, and the winners in the order of their numbers are
 //!   in the order of their locations. A lookup compares neither patterns, nor locations, nor ids.
 //! * **Keys.** An exact pattern is a key; so is what `prefix*` begins with, and what `*suffix` ends with. A perfect hash
-//!   (`perfect.rs`) leads to the one node that can be of a key, without probing, and what is found at a key is worked out
+//!   (`perfect.rs`) leads to the one node that can be of a key, without probing; a byte of each node's hash, kept apart from
+//!   it, says of most texts that are no key that they are none. What is found at a key is worked out
 //!   beforehand (`answer.rs`): at a beginning also what is found at the shorter ones, at an exact name also what the
 //!   wildcard patterns add. So most lookups of a bound name end at the first node, whatever wildcard patterns there are.
 //! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name is taken
@@ -18,7 +19,8 @@
 //!   same, read backwards.
 //! * **Other patterns** lie in buckets (`inner.rs`): at the key that they begin or end with, or under parts of four bytes
 //!   that they hold anywhere (`grams.rs`), whichever the fewest others have and names seldom hold. Of a long run of literals
-//!   four parts in a row are noted, so that a name is looked at in every fourth place only.
+//!   four parts in a row are noted, so that a name is looked at in every fourth place only. In a bucket of few, a pattern
+//!   is compared only if the name has the pairs of characters that it has, each as one of 64 bits.
 //! * **What has no such part**, and what is of a kind that has few, is tried on every name: a few patterns by sketches of
 //!   them, their ends and their pairs of characters (`sketch.rs`); many all at once, by sets of those that hold more of a
 //!   character than the name does (`crowd.rs`). What is left is compared over the places of the name as bits of a word
@@ -32,7 +34,7 @@
 //!
 //! A key is 64 bytes, a line of the cache: its text up to 40 bytes, the id of the secret and the number of its row if
 //! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
-//! nodes for 16 keys, and one byte of the perfect hash for each. A row is 32 bytes: the pattern, shared with its owner, the
+//! nodes for 16 keys, and one byte of the perfect hash and one of a node's hash for each. A row is 32 bytes: the pattern, shared with its owner, the
 //! location, and where the id is, which is kept once. To find beginnings takes 16 bytes for each.
 //!
 //! # Worst case
@@ -65,13 +67,14 @@
 //!
 //! # What was tried
 //!
-//! Nanoseconds for a lookup that no exact name answers, in mix 1 and 2 of `benches/peers` at 1,000 bindings, on two shared
-//! cores with much else going on; the floor, one hash and one comparison, took 26 of them:
+//! Lookups of mix 1 and 2 of `benches/peers` among 1,000 bindings, as multiples of the floor, one hash and one comparison, on
+//! two shared cores with much else going on:
 //!
 //! | | mix 1 | mix 2 |
 //! |---|---|---|
-//! | a hash table with linear probing; for each rung a filter of one bit for each key; parts of 8, 4 and 2 bytes at every place; every other pattern compared | 343 | 541 |
-//! | this | 125 | 216 |
+//! | a hash table with linear probing; for each rung a filter of one bit for each key; parts of 8, 4 and 2 bytes at every place; every other pattern compared | 8.2 | 15 |
+//! | as it is, but for the bytes of nodes' hashes and the pairs of patterns in buckets | 3.3 | 5.2 |
+//! | as it is | 3.3 | 4.8 |
 //!
 //! * **A trie** has a bound of its own, the number of distinct beginnings of patterns, but goes from node to node, each
 //!   a line of the cache that it has to wait for. On hostile patterns it was four times slower than trying those that are

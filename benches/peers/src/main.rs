@@ -97,7 +97,7 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
                 designs.push((peer.name, peer.build));
             } else if mix == Mix::Hostile {
                 println!(
-                    "  {:24} skipped: minutes for one lookup, or to build",
+                    "  {:24} skipped: too slow for patterns like these, or too large",
                     peer.name
                 );
             } else {
