@@ -8,7 +8,9 @@
 //!    nothing else has changed, but for parents that were made;
 //! 4. what was put in is not looked at again, also if it looks like a reference;
 //! 5. the redactor finds all of it, and `wipe` restores what was there;
-//! 6. `explain`, `inject_value` and `inject_str` agree with `inject`.
+//! 6. the best default of each location goes in where the call has no value, or one that is replaced, and the schema
+//!    declares text; and no other does;
+//! 7. `explain`, `inject_value` and `inject_str` agree with `inject`.
 
 #![no_main]
 
@@ -16,10 +18,14 @@ use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
 use keyward::{
-    ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, ToolCall, ToolPattern,
-    UserId, UserVault, Vault,
+    ErrorKind, InjectionPolicy, Location, NewSecret, Origin, Reason, SecretInfo, ToolCall,
+    ToolPattern, UserId, UserVault, Vault,
 };
-use keyward_fuzz::json::{Node, Schema, pick};
+use keyward_fuzz::{
+    defaults::{self, Best, Supplied},
+    json::{Node, pick},
+    schema::Schema,
+};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -83,10 +89,12 @@ const STRINGS: [&str; 12] = [
 ];
 
 fuzz_target!(|input: Input| {
-    let policy = match input.supplied % 3 {
-        0 => InjectionPolicy::default(),
-        1 => InjectionPolicy::default().replace_supplied(),
-        _ => InjectionPolicy::default().refuse_supplied(),
+    let supplied = [Supplied::Keep, Supplied::Replace, Supplied::Refuse];
+    let supplied = pick(&supplied, input.supplied);
+    let policy = match supplied {
+        Supplied::Keep => InjectionPolicy::default(),
+        Supplied::Replace => InjectionPolicy::default().replace_supplied(),
+        Supplied::Refuse => InjectionPolicy::default().refuse_supplied(),
     };
     let policy = if input.empty_is_absent {
         policy.empty_is_absent()
@@ -191,6 +199,21 @@ fuzz_target!(|input: Input| {
         );
     });
 
+    let by_default = injection.filled().iter();
+    let by_default = by_default.filter(|filled| filled.reason == Reason::Default);
+    let by_default = by_default.map(|filled| (filled.location.as_pointer(), &*filled.secret_name));
+    let from_model = origin == Origin::Model;
+    let rules = defaults::Call {
+        args: &before,
+        schema: schema.as_ref(),
+        supplied: if from_model { supplied } else { Supplied::Keep },
+        empty_is_absent: input.empty_is_absent && from_model,
+        references: references.iter().map(|(pointer, _)| &**pointer).collect(),
+    };
+    let best = best_defaults(&secrets);
+    let best = best.iter().map(|(pointer, name)| Best { pointer, name });
+    defaults::check(best.collect(), &rules, &by_default.collect());
+
     let mut redacted = after.clone();
     injection.redactor().redact_json(&mut redacted);
     assert!(!redacted.to_string().contains(MARK), "{redacted}");
@@ -243,6 +266,30 @@ fn create(user: &UserVault, secrets: &[Secret]) -> BTreeMap<String, (SecretInfo,
         }
     }
     created
+}
+
+/// The name of the best default for each location, by the precedence of the patterns of this target.
+fn best_defaults(secrets: &BTreeMap<String, (SecretInfo, String)>) -> BTreeMap<String, String> {
+    let mut best: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for (info, _) in secrets
+        .values()
+        .filter(|(info, _)| info.is_default_for_tool)
+    {
+        let (Some(tool), Some(arg)) = (&info.tool_name, &info.tool_arg) else {
+            panic!("a default without a binding");
+        };
+        let order = ["tool", "?ool", "t*", "*"];
+        let Some(rank) = order.iter().position(|pattern| pattern == tool) else {
+            continue;
+        };
+        let location = Location::new(arg).expect("a location");
+        let entry = best.entry(location.as_pointer().to_owned());
+        let this = (rank, info.secret_name.clone());
+        let best = entry.or_insert_with(|| this.clone());
+        *best = this.min(best.clone());
+    }
+    let names = best.into_iter();
+    names.map(|(pointer, (_, name))| (pointer, name)).collect()
 }
 
 fn may_go(info: &SecretInfo, pointer: &str, origin: Origin) -> bool {

@@ -1,189 +1,273 @@
-//! Property: a redactor replaces every value that was written into a text, in whatever form, and nothing else; and
-//! however the text is cut into chunks, a stream gives what the whole text gives. A redactor that was merged from several
-//! does what one with all their values does.
+//! Property: a redactor replaces every value in a text, in whatever form, and nothing else: it makes of the text what the
+//! rules, applied at each place one after the other, make of it. However the text is cut into chunks, a stream gives what
+//! the whole text gives; text, bytes, and the strings, keys and numbers of JSON are treated alike; and a redactor that was merged
+//! from several does what one with all their values does.
 //!
-//! "Nothing else" is checked by writing the text from pieces of a fixed alphabet that no form of a value shares, so
-//! that what must be left is known: values are made of lower-case letters, and the rest of the text of what neither
-//! they nor their encodings contain. A second text of raw bytes, with values of any characters, checks that none of their
-//! forms is left, at any place in other base64, and that the streams agree.
+//! The texts are made of values in all their forms, whole and cut off, wrapped into lines, escaped once more and encoded
+//! together with others; the values of few characters, of repetitions, and of parts and forms of each other, so that they
+//! overlap.
 
 #![no_main]
+
+use std::borrow::Cow;
 
 use arbitrary::Arbitrary;
 use keyward::{Redactor, SecretValue};
 use keyward_fuzz::{
-    encodings::{Form, base64, has_in_base64},
+    encodings::{Form, base64},
     json::pick,
-    text::Text,
+    redaction::{self, Named},
 };
 use libfuzzer_sys::fuzz_target;
+use serde_json::{Value as Json, json};
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    values: Vec<Vec<u8>>,
-    any_values: Vec<Text>,
+    values: Vec<Value>,
     pieces: Vec<Piece>,
-    bytes: Vec<u8>,
-    written: Vec<Written>,
     cuts: Vec<u8>,
 }
 
 #[derive(Debug, Arbitrary)]
+enum Value {
+    /// Letters and digits, of which most values consist.
+    Usual(Vec<u8>),
+    /// Characters that are escaped somewhere, or look like the beginning of an escape.
+    Escaped(Vec<u8>),
+    Repeated {
+        unit: [u8; 2],
+        characters: u8,
+        length: u8,
+    },
+    Any(String),
+    /// A part of another one, with something behind it.
+    Part {
+        of: u8,
+        from: u8,
+        length: u8,
+        then: Vec<u8>,
+    },
+    Both(u8, u8),
+    /// Another one in one of its forms.
+    Form(u8, Form),
+}
+
+#[derive(Debug, Arbitrary)]
 enum Piece {
-    Plain(Vec<u8>),
     Value {
         which: u8,
         form: Form,
         choices: Vec<bool>,
+        wrapped: Option<Wrapped>,
+        /// How much is missing at the beginning and at the end.
+        cut: Option<(u8, u8)>,
     },
+    /// Base64 of values one after the other, each with something before it.
+    Together {
+        parts: Vec<(u8, u8)>,
+        url_safe: bool,
+        padded: bool,
+        wrapped: Option<Wrapped>,
+        escaped: Escaped,
+    },
+    Plain(Vec<u8>),
+    Bytes(Vec<u8>),
 }
 
-/// A value in the text of raw bytes.
+/// How base64 stands within JSON or a URL.
 #[derive(Debug, Arbitrary)]
-struct Written {
-    which: u8,
-    at: u16,
-    form: Form,
-    choices: Vec<bool>,
-    /// In the base64 of so many more bytes before it.
-    within: Option<u8>,
+enum Escaped {
+    No,
+    Json,
+    JsonUpper,
+    Percent,
+    PercentUpper,
 }
+
+#[derive(Debug, Arbitrary, Clone, Copy)]
+struct Wrapped {
+    every: u8,
+    line_break: u8,
+}
+
+/// As many bytes has a text at most: the rules take their time.
+const MOST_BYTES: usize = 1024;
 
 fuzz_target!(|input: Input| {
-    let values: Vec<String> = input
-        .values
+    let mut values: Vec<String> = Vec::new();
+    for value in input.values.iter().take(6) {
+        let value = value.text(&values);
+        if !value.is_empty() && !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    let mut text = Vec::new();
+    for piece in &input.pieces {
+        piece.write(&values, &mut text);
+    }
+    text.truncate(MOST_BYTES);
+
+    let references: Vec<String> = (0..values.len()).map(|i| format!("<{i}>")).collect();
+    let named: Vec<Named<'_>> = references
         .iter()
-        .take(8)
-        .filter(|bytes| bytes.len() >= 8)
-        .map(|bytes| {
-            bytes
-                .iter()
-                .map(|byte| char::from(b'a' + byte % 26))
-                .collect()
-        })
+        .zip(&values)
+        .map(|(reference, value)| Named { reference, value })
         .collect();
-    known_text(&redactor(&values, &["<", ">"]), &values, &input);
-    // So that no form of a value can be put together with a reference.
-    let any = input
-        .any_values
-        .iter()
-        .take(4)
-        .map(|value| value.written_out().replace(BRACKET, ""));
-    let all: Vec<String> = values.into_iter().chain(any).collect();
-    any_bytes(&redactor(&all, &[BRACKET; 2]), &all, &input);
+    let expected = redaction::redact(&text, &named);
+    let [whole, merged] = redactors(&named);
+    for redactor in [&whole, &merged] {
+        let redacted = redactor.redact_bytes(&text);
+        same(&redacted, &expected);
+        assert_eq!(matches!(redacted, Cow::Borrowed(_)), expected == text);
+        same(&in_chunks(redactor, &text, &input.cuts), &expected);
+    }
+    let every_byte = vec![1; text.len()];
+    same(&in_chunks(&whole, &text, &every_byte), &expected);
+    if let (Ok(text), Ok(expected)) = (str::from_utf8(&text), str::from_utf8(&expected)) {
+        assert_eq!(whole.redact(text), expected);
+        assert_eq!(in_chunks_of_text(&whole, text, &input.cuts), expected);
+        in_json(&whole, text, expected);
+        in_numbers(&whole, text, &named);
+    }
 });
 
-const BRACKET: &str = "\u{1}";
-
-/// Of one piece, and merged from one for each value in turn: the two must be the same.
-struct Redactors {
-    whole: Redactor,
-    merged: Redactor,
-}
-
-fn redactor(values: &[String], [before, after]: &[&str; 2]) -> Redactors {
-    let (mut whole, mut merged) = (Redactor::new(), Redactor::new());
-    for (i, value) in values.iter().enumerate() {
-        let (reference, value) = (
-            format!("{before}{i}{after}"),
-            SecretValue::new(value.as_str()),
-        );
-        whole.add(reference.clone(), &value);
-        let mut one = Redactor::new();
-        one.add(reference, &value);
-        merged.merge(&one);
-        // What is there already is not there twice.
-        merged.merge(&one);
-    }
-    assert_eq!(whole.len(), merged.len());
-    Redactors { whole, merged }
-}
-
-impl Redactors {
-    /// What every way to redact makes of the text.
-    fn redact(&self, text: &[u8], cuts: &[u8]) -> Vec<u8> {
-        let redacted = self.whole.redact_bytes(text).into_owned();
-        assert_eq!(*self.merged.redact_bytes(text), redacted);
-        assert_eq!(in_chunks(&self.whole, text, cuts), redacted);
-        assert_eq!(in_chunks(&self.merged, text, cuts), redacted);
-        if let Ok(text) = str::from_utf8(text) {
-            assert_eq!(self.whole.redact(text).as_bytes(), redacted);
+impl Value {
+    fn text(&self, others: &[String]) -> String {
+        let other = |which: &u8| match others {
+            [] => "",
+            others => others[usize::from(*which) % others.len()].as_str(),
+        };
+        match self {
+            Value::Usual(characters) => characters
+                .iter()
+                .map(|n| char::from(pick(b"abUz019_-", *n)))
+                .collect(),
+            Value::Escaped(characters) => spelled(characters),
+            Value::Repeated {
+                unit,
+                characters,
+                length,
+            } => spelled(&unit[..usize::from(1 + characters % 2)])
+                .chars()
+                .cycle()
+                .take((length % 32).into())
+                .collect(),
+            Value::Any(text) => text.chars().take(64).collect(),
+            Value::Part {
+                of,
+                from,
+                length,
+                then,
+            } => other(of)
+                .chars()
+                .skip((from % 16).into())
+                .take((length % 16).into())
+                .chain(spelled(then).chars())
+                .collect(),
+            Value::Both(first, second) => other(first)
+                .chars()
+                .chain(other(second).chars())
+                .take(128)
+                .collect(),
+            Value::Form(of, form) => form.encode(other(of), &[]).chars().take(128).collect(),
         }
-        redacted
     }
 }
 
-fn known_text(redactors: &Redactors, values: &[String], input: &Input) {
-    // Values that overlap themselves or each other are for the second text.
-    let apart = |a: &String| values.iter().filter(|b| b.contains(&a[..4])).count() == 1;
-    let (mut text, mut expected) = (String::new(), String::new());
-    for piece in &input.pieces {
-        match piece {
-            Piece::Plain(bytes) => {
-                const PLAIN: [char; 8] = ['!', ' ', '.', '{', 'é', '🔑', '~', '#'];
-                let plain: String = bytes.iter().map(|byte| pick(&PLAIN, *byte)).collect();
-                text += &plain;
-                expected += &plain;
-            }
+/// Text of characters that matter to some form.
+fn spelled(characters: &[u8]) -> String {
+    const CHARACTERS: [char; 26] = [
+        'a', 'b', 'U', '5', '0', '2', 'n', 'r', 'u', '\\', '"', '/', '+', '%', ' ', '=', '-', '_',
+        '\n', '\r', '\t', 'é', '🔑', 'è', '字', '𝒳',
+    ];
+    characters.iter().map(|n| pick(&CHARACTERS, *n)).collect()
+}
+
+impl Piece {
+    fn write(&self, values: &[String], text: &mut Vec<u8>) {
+        let value = |which: &u8| match values {
+            [] => "",
+            values => values[usize::from(*which) % values.len()].as_str(),
+        };
+        match self {
             Piece::Value {
                 which,
                 form,
                 choices,
-            } if !values.is_empty() => {
-                let which = usize::from(*which) % values.len();
-                if apart(&values[which]) {
-                    text += &format!("|{}|", form.encode(&values[which], choices));
-                    expected += &format!("|<{which}>|");
+                wrapped,
+                cut,
+            } => {
+                let encoded = form.encode(value(which), choices).into_bytes();
+                let mut encoded = wrap(&encoded, *wrapped);
+                if let Some((before, after)) = cut {
+                    encoded.truncate(encoded.len().saturating_sub((after % 8).into()));
+                    encoded.drain(..usize::from(before % 4).min(encoded.len()));
                 }
+                text.extend(encoded);
             }
-            Piece::Value { .. } => {}
+            Piece::Together {
+                parts,
+                url_safe,
+                padded,
+                wrapped,
+                escaped,
+            } => {
+                let mut bytes = Vec::new();
+                for (before, which) in parts.iter().take(8) {
+                    bytes.extend(std::iter::repeat_n(b'?', (before % 4).into()));
+                    bytes.extend_from_slice(value(which).as_bytes());
+                }
+                let mut encoded = base64(&bytes, *url_safe);
+                if *padded {
+                    encoded.extend(std::iter::repeat_n('=', (4 - encoded.len() % 4) % 4));
+                }
+                let escapes = match escaped {
+                    Escaped::No => ["/", "+", "="],
+                    Escaped::Json => ["\\/", "\\u002b", "\\u003d"],
+                    Escaped::JsonUpper => ["\\u002F", "\\u002B", "\\u003D"],
+                    Escaped::Percent => ["%2f", "%2b", "%3d"],
+                    Escaped::PercentUpper => ["%2F", "%2B", "%3D"],
+                };
+                let mut encoded = wrap(encoded.as_bytes(), *wrapped);
+                for (plain, escape) in ["/", "+", "="].into_iter().zip(escapes) {
+                    let escaped = String::from_utf8_lossy(&encoded).replace(plain, escape);
+                    encoded = escaped.into_bytes();
+                }
+                text.extend(encoded);
+            }
+            Piece::Plain(characters) => text.extend(spelled(characters).into_bytes()),
+            Piece::Bytes(bytes) => text.extend(bytes),
         }
     }
-    let redacted = redactors.redact(text.as_bytes(), &input.cuts);
-    assert_eq!(String::from_utf8(redacted), Ok(expected));
 }
 
-fn any_bytes(redactors: &Redactors, values: &[String], input: &Input) {
-    let mut text = input.bytes.clone();
-    for written in input.written.iter().take(8) {
-        let Some(value) = values.get(usize::from(written.which) % values.len().max(1)) else {
-            break;
-        };
-        let encoded = match written.within {
-            None => written.form.encode(value, &written.choices),
-            Some(before) => {
-                let around = vec![b'.'; usize::from(before % 7)];
-                let url_safe = written.choices.first() == Some(&true);
-                base64(&[&around, value.as_bytes(), &around].concat(), url_safe)
-            }
-        };
-        let at = usize::from(written.at) % (text.len() + 1);
-        text.splice(at..at, encoded.into_bytes());
+fn wrap(encoded: &[u8], wrapped: Option<Wrapped>) -> Vec<u8> {
+    const LINE_BREAKS: [&[u8]; 10] = [
+        b"\n", b"\r\n", b"\\n", b"\\r\\n", b"%0A", b"%0a", b"%0D%0A", b"%0d%0a", b"\r", b"\n\n",
+    ];
+    match wrapped {
+        None => encoded.to_vec(),
+        Some(Wrapped { every, line_break }) => encoded
+            .chunks(usize::from(every % 16) + 1)
+            .collect::<Vec<_>>()
+            .join(pick(&LINE_BREAKS, line_break)),
     }
-    let redacted = redactors.redact(&text, &input.cuts);
-    let has = |part: &str| {
-        let part = part.as_bytes();
-        redacted.windows(part.len()).any(|found| found == part)
-    };
-    for value in values.iter().filter(|value| value.len() >= 8) {
-        let forms = [Form::Raw, Form::Json, Form::Percent, Form::Hex];
-        for form in forms {
-            for choices in [
-                vec![true; 2 * value.len()],
-                [true, false].repeat(value.len()),
-            ] {
-                let encoded = form.encode(value, &choices);
-                assert!(!has(&encoded), "{value:?} survives as {form:?}: {encoded}");
-            }
-        }
-        for (alignment, url_safe) in (0..3).flat_map(|a| [(a, false), (a, true)]) {
-            let survives = has_in_base64(&redacted, value, alignment, url_safe);
-            assert!(!survives, "{value:?} survives as base64, at {alignment}");
-        }
+}
+
+/// Of one piece, and merged from one for each value in turn: the two must be the same.
+fn redactors(values: &[Named<'_>]) -> [Redactor; 2] {
+    let (mut whole, mut merged) = (Redactor::new(), Redactor::new());
+    for Named { reference, value } in values {
+        let value = SecretValue::new(*value);
+        whole.add(*reference, &value);
+        let mut one = Redactor::new();
+        one.add(*reference, &value);
+        merged.merge(&one);
+        // What is there already is not there twice.
+        merged.merge(&one);
     }
-    if redactors.whole.is_empty() {
-        assert_eq!(redacted, text);
-    }
+    assert_eq!([whole.len(), merged.len()], [values.len(); 2]);
+    [whole, merged]
 }
 
 fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[u8]) -> Vec<u8> {
@@ -198,4 +282,59 @@ fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[u8]) -> Vec<u8> {
     output.extend(stream.push(rest));
     output.extend(stream.finish());
     output
+}
+
+fn in_chunks_of_text(redactor: &Redactor, text: &str, cuts: &[u8]) -> String {
+    let mut stream = redactor.text_stream();
+    let mut output = String::new();
+    let mut rest = text;
+    for &cut in cuts {
+        let (chunk, tail) = rest.split_at(rest.ceil_char_boundary(cut.into()));
+        output += &stream.push(chunk);
+        rest = tail;
+    }
+    output += &stream.push(rest);
+    output += &stream.finish();
+    output
+}
+
+/// A text as a string within arrays and objects, and as a key; beside a key that has the name it gets.
+fn in_json(redactor: &Redactor, text: &str, expected: &str) {
+    let mut found = json!([{"": [text]}, {text: null}]);
+    redactor.redact_json(&mut found);
+    assert_eq!(found, json!([{"": [expected]}, {expected: null}]));
+    if text != expected {
+        let mut found = json!({text: null, expected: true});
+        redactor.redact_json(&mut found);
+        let members = found.as_object().expect("an object");
+        // Unless it has a value in it itself, the key that was there keeps its name.
+        let keeps_its_name = redactor.redact(expected) == expected;
+        assert!(members.len() == 2 && (!keeps_its_name || members[expected] == true));
+    }
+}
+
+/// The digits of the text, as a number.
+fn in_numbers(redactor: &Redactor, text: &str, values: &[Named<'_>]) {
+    let digits: String = text.chars().filter(char::is_ascii_digit).take(19).collect();
+    let Ok(number) = digits.parse::<u64>() else {
+        return;
+    };
+    let written = number.to_string();
+    let expected = redaction::redact(written.as_bytes(), values);
+    let expected = match String::from_utf8(expected) {
+        Ok(expected) if expected != written => Json::from(expected),
+        _ => Json::from(number),
+    };
+    let mut found = Json::from(number);
+    redactor.redact_json(&mut found);
+    assert_eq!(found, expected);
+}
+
+fn same(found: &[u8], expected: &[u8]) {
+    assert!(
+        found == expected,
+        "{}\nexpected\n{}",
+        found.escape_ascii(),
+        expected.escape_ascii()
+    );
 }

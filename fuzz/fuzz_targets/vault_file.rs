@@ -2,40 +2,51 @@
 //! that they do not. They never panic, hang, or ask for memory without bound (the fuzzer watches the time and the memory).
 //!
 //! 1. Every error is one of opening a damaged file.
-//! 2. What such a vault says of a user is what the user had, or an error; what `verify` accepts is all as it was.
+//! 2. What such a vault says of its users is what they had, all of them at one moment, or an error; what `verify` accepts is
+//!    all as it was at one moment.
 //! 3. A snapshot leaves the file as it is, and agrees with the opened vault as far as both open.
 //! 4. Such a vault can be written to, or says that it cannot.
 //!
-//! The bytes are any, or those of the released file of version 1 with changes.
+//! The bytes are any; or those of the released file of version 1 with changes; or a database that is whole, of which the tables
+//! were forged: entries of two moments of one vault are exchanged, removed, renamed, and changed.
 
 #![no_main]
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{Seek, Write},
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
 use arbitrary::Arbitrary;
 use keyward::{
-    Error, ErrorKind, KeySource, NewSecret, Origin, SecretInfo, ToolCall, UserId, Vault,
+    Error, ErrorKind, KeySource, NewSecret, Origin, SecretInfo, SecretPatch, ToolCall, UserId,
+    Vault,
+    fuzzing::{self, FaultyDisk},
 };
-use keyward_fuzz::edits::Edit;
+use keyward_fuzz::{
+    edits::Edit,
+    store::{Forgery, HEADER, Store},
+};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 #[derive(Arbitrary, Debug)]
 enum Input {
     Changed(Vec<Edit>),
+    Forged {
+        /// Whether it begins with the later moment.
+        later: bool,
+        forgeries: Vec<Forgery>,
+    },
     /// Behind the header of a vault file.
     Database(Vec<u8>),
     Bytes(Vec<u8>),
 }
 
 static RELEASED: &[u8] = include_bytes!("../../tests/files/v1.keyward");
-const HEADER: usize = 4096;
 
 /// Opens the released file by a raw key, so that no passphrase is stretched.
 fn key() -> KeySource {
@@ -44,26 +55,66 @@ fn key() -> KeySource {
 
 const USERS: [UserId; 2] = [UserId::LOCAL, UserId::new(Uuid::from_u128(1))];
 
-/// In memory where there is such a place.
-static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() {
-        tempfile::tempdir_in(memory)
-    } else {
-        tempfile::tempdir()
+/// A vault at one moment.
+struct Moment {
+    store: Store,
+    held: [Seen; 2],
+}
+
+/// The released file, and the same vault after it was written to.
+static MOMENTS: LazyLock<[Moment; 2]> = LazyLock::new(|| {
+    let disk = FaultyDisk::holding(RELEASED[HEADER..].to_vec());
+    let moment = |change: bool| {
+        let vault = disk.open(Vault::builder(), &key());
+        let vault = vault.expect("the released file opens");
+        if change {
+            for user in USERS {
+                let user = vault.user(user);
+                let secrets = user.secrets().expect("its secrets");
+                let first = secrets[0].secret_id;
+                let patch = SecretPatch::new().value("another value");
+                user.update(first, patch).expect("it is there");
+                if let Some(last) = secrets.get(1..).and_then(<[_]>::last) {
+                    user.delete(last.secret_id).expect("it is there");
+                }
+                let new = NewSecret::new("another", "value-of-another");
+                user.create(new).expect("there is room");
+            }
+        }
+        let held = USERS.map(|user| see(&vault, user).expect("a user"));
+        drop(vault);
+        let file = [&RELEASED[..HEADER], &disk.bytes()].concat();
+        Moment {
+            store: Store::read(&file),
+            held,
+        }
     };
-    folder.expect("a folder")
+    [moment(false), moment(true)]
 });
 
-/// What the released file holds.
-static HELD: LazyLock<Vec<Seen>> = LazyLock::new(|| {
-    let path = FOLDER.path().join("released");
-    fs::write(&path, RELEASED).expect("a file");
-    let vault = Vault::open(&path, key()).expect("the released file opens");
-    let seen = USERS.map(|user| see(&vault, user).expect("a user")).into();
-    fs::remove_file(&path).expect("it was there");
-    seen
-});
+/// A file without a name, which goes when the process does: in memory where there is such a place.
+struct Unnamed(File);
+
+impl Unnamed {
+    fn holding(bytes: &[u8]) -> Unnamed {
+        let memory = Path::new("/dev/shm");
+        let file = if memory.is_dir() {
+            tempfile::tempfile_in(memory)
+        } else {
+            tempfile::tempfile()
+        };
+        let mut file = file.expect("a file");
+        file.write_all(bytes).expect("room");
+        file.rewind().expect("its beginning");
+        Unnamed(file)
+    }
+
+    fn path(&self) -> PathBuf {
+        use std::os::fd::AsRawFd;
+
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
 
 /// A user's secrets, and the value of each.
 type Seen = (Vec<SecretInfo>, Vec<Value>);
@@ -95,7 +146,7 @@ fn see(vault: &Vault, user: UserId) -> Result<Seen, Error> {
 }
 
 fuzz_target!(|input: Input| {
-    let held = &*HELD;
+    let moments = &*MOMENTS;
     let bytes = match input {
         Input::Changed(edits) => {
             let mut bytes = RELEASED.to_vec();
@@ -104,49 +155,54 @@ fuzz_target!(|input: Input| {
             }
             bytes
         }
+        Input::Forged { later, forgeries } => {
+            let [one, other] = if later { [1, 0] } else { [0, 1] };
+            let mut store = moments[one].store.clone();
+            for forgery in forgeries.iter().take(8) {
+                store.forge(forgery, &moments[other].store, fuzzing::with_checksum);
+            }
+            [&RELEASED[..HEADER], &store.database()].concat()
+        }
         Input::Database(bytes) => [&RELEASED[..HEADER], &bytes].concat(),
         Input::Bytes(bytes) => bytes,
     };
-    let path = FOLDER.path().join("vault");
-    fs::write(&path, &bytes).expect("a file");
-    let snapshot = read(Vault::snapshot(&path, key()), held);
+    let file = Unnamed::holding(&bytes);
+    let path = file.path();
+    let snapshot_verified = read(Vault::snapshot(&path, key()), moments);
     assert!(
         fs::read(&path).expect("a file") == bytes,
         "reading wrote to the file"
     );
     let vault = Vault::open(&path, key());
     let opened = vault.as_ref().ok().cloned();
-    let found = read(vault, held);
+    let verified = read(vault, moments);
     assert_eq!(
-        snapshot.verified && found.verified,
-        snapshot.verified || found.verified,
+        snapshot_verified, verified,
         "what the one verifies, the other does"
     );
     if let Some(vault) = opened {
-        write(&vault, found.verified);
+        write(&vault, verified);
     }
-    remove(&path);
 });
 
-struct Found {
-    verified: bool,
-}
-
-fn read(vault: Result<Vault, Error>, held: &[Seen]) -> Found {
+/// Whether the vault opens and is accepted as whole.
+fn read(vault: Result<Vault, Error>, moments: &[Moment; 2]) -> bool {
     let vault = match vault {
         Ok(vault) => vault,
         Err(error) => {
             refused(&error);
-            return Found { verified: false };
+            return false;
         }
     };
     let verified = vault.verify();
     let seen = USERS.map(|user| see(&vault, user));
-    for (seen, held) in seen.iter().zip(held) {
-        match seen {
-            Ok(seen) => assert!(seen == held, "not what was written: {seen:?}"),
-            Err(error) => refused(error),
-        }
+    let is_of = |moment: &Moment| {
+        let mut users = seen.iter().zip(&moment.held);
+        users.all(|(seen, held)| seen.as_ref().map_or(true, |seen| seen == held))
+    };
+    assert!(moments.iter().any(is_of), "not what was written: {seen:?}");
+    for error in seen.iter().filter_map(|seen| seen.as_ref().err()) {
+        refused(error);
     }
     match vault.users() {
         Ok(users) => assert_eq!(users, USERS),
@@ -156,9 +212,7 @@ fn read(vault: Result<Vault, Error>, held: &[Seen]) -> Found {
         Ok(()) => assert!(seen.iter().all(Result::is_ok), "{seen:?}"),
         Err(error) => refused(error),
     }
-    Found {
-        verified: verified.is_ok(),
-    }
+    verified.is_ok()
 }
 
 fn write(vault: &Vault, verified: bool) {
@@ -192,8 +246,4 @@ fn refused(error: &Error) {
         ),
         "{error:?}"
     );
-}
-
-fn remove(path: &PathBuf) {
-    fs::remove_file(path).expect("it was there");
 }

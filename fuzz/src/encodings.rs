@@ -22,14 +22,12 @@ impl Form {
         match self {
             Form::Raw => encoded.push_str(value),
             Form::Json => {
-                let mut units = [0; 2];
                 for character in value.chars() {
-                    match (choice(), choice()) {
-                        (false, _) if !matches!(character, '"' | '\\' | '\0'..' ') => {
-                            encoded.push(character);
-                        }
-                        (_, lower) => {
-                            for unit in character.encode_utf16(&mut units) {
+                    match (choice(), choice(), short_escape(character)) {
+                        (false, false, _) => encoded.push(character),
+                        (false, true, Some(letter)) => encoded.extend(['\\', letter]),
+                        (_, lower, _) => {
+                            for unit in character.encode_utf16(&mut [0; 2]) {
                                 encoded += "\\u";
                                 push_hex(&mut encoded, &unit.to_be_bytes(), || lower);
                             }
@@ -40,7 +38,8 @@ impl Form {
             Form::Percent => {
                 for byte in value.bytes() {
                     match (choice(), choice()) {
-                        (false, _) if byte.is_ascii_alphanumeric() => encoded.push(byte.into()),
+                        (false, true) if byte == b' ' => encoded.push('+'),
+                        (false, _) if byte.is_ascii() => encoded.push(byte.into()),
                         (_, lower) => {
                             encoded.push('%');
                             push_hex(&mut encoded, &[byte], || lower);
@@ -58,6 +57,18 @@ impl Form {
         }
         encoded
     }
+}
+
+fn short_escape(character: char) -> Option<char> {
+    Some(match character {
+        '"' | '\\' | '/' => character,
+        '\u{8}' => 'b',
+        '\u{c}' => 'f',
+        '\n' => 'n',
+        '\r' => 'r',
+        '\t' => 't',
+        _ => return None,
+    })
 }
 
 fn push_hex(to: &mut String, bytes: &[u8], mut lower: impl FnMut() -> bool) {
@@ -90,42 +101,4 @@ pub fn base64(bytes: &[u8], url_safe: bool) -> String {
         }
     }
     encoded
-}
-
-/// Whether the text has, in the base64 of any bytes, the value at this place of three. A character that holds bits of the
-/// value and of its neighbour must have the value's.
-pub fn has_in_base64(text: &[u8], value: &str, alignment: usize, url_safe: bool) -> bool {
-    let mut low = vec![0; alignment];
-    let mut high = vec![0xff; alignment];
-    for bytes in [&mut low, &mut high] {
-        bytes.extend_from_slice(value.as_bytes());
-    }
-    low.push(0);
-    high.push(0xff);
-    let [low, high] = [low, high].map(|bytes| base64(&bytes, url_safe));
-    let first = 8 * alignment / 6;
-    let end = (8 * (alignment + value.len())).div_ceil(6);
-    let bounds = || low.bytes().zip(high.bytes()).take(end).skip(first);
-    let fits = |(&found, (low, high)): (&u8, (u8, u8))| {
-        let [found, low, high] = [found, low, high].map(|byte| sextet(byte, url_safe));
-        // The bits in which the two agree are the value's.
-        found.is_some_and(|found| {
-            let (low, high) = (low.unwrap_or(0), high.unwrap_or(0));
-            (found ^ low) & !(low ^ high) & 63 == 0
-        })
-    };
-    text.windows(end - first)
-        .any(|part| part.iter().zip(bounds()).all(fits))
-}
-
-fn sextet(byte: u8, url_safe: bool) -> Option<u8> {
-    let last = if url_safe { b"-_" } else { b"+/" };
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        _ if byte == last[0] => Some(62),
-        _ if byte == last[1] => Some(63),
-        _ => None,
-    }
 }

@@ -1,6 +1,12 @@
-//! What the fuzz targets share: structured input, and the ways in which a value may be written.
+//! What the fuzz targets share: structured input, and what is right, said in the simplest way.
 
+pub mod defaults;
 pub mod edits;
 pub mod encodings;
 pub mod json;
+pub mod model;
+pub mod operations;
+pub mod redaction;
+pub mod schema;
+pub mod store;
 pub mod text;

@@ -1,7 +1,11 @@
 //! What fuzz targets reach besides the public interface: sealed bytes, and a disk that fails. There is no such module
 //! but under `cfg(fuzzing)`, which cargo-fuzz sets.
 
-use std::fmt;
+use std::{
+    fmt,
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{Vault, VaultBuilder, errors::storage_error, slots::KeySlots};
 use crate::{
@@ -10,9 +14,10 @@ use crate::{
     },
     error::{Error, ErrorKind},
     metadata::Metadata,
+    sealed::{SealedRoot, UserTag},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
     storage::{
-        FileStorage, decode_row,
+        FileStorage, Storage, StorageError, Stored, Transaction, UserRows, decode_row,
         disk::{Chance, Cut, Disk},
     },
 };
@@ -164,19 +169,72 @@ pub fn metadata_again(bytes: &[u8]) -> Option<Vec<u8>> {
     Metadata::decode(bytes).map(|metadata| metadata.encode())
 }
 
-/// A disk in memory that fails when it is told to, and of which it can be made up what it holds after a crash.
+/// A disk in memory that fails when it is told to, and of which it can be made up what it holds after a crash. The store
+/// on it refuses to write when it is told to.
 #[derive(Debug, Clone, Default)]
 pub struct FaultyDisk {
     /// What it held when its steps began to be remembered.
     start: Vec<u8>,
     disk: Disk,
+    writes_left: WritesLeft,
+}
+
+/// How many more writes a store accepts; `None` if there is no end to that.
+type WritesLeft = Arc<Mutex<Option<usize>>>;
+
+/// A store that refuses writes, and is as it was then.
+#[derive(Debug)]
+struct Refusing {
+    store: FileStorage,
+    writes_left: WritesLeft,
+}
+
+impl Storage for Refusing {
+    fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        self.store.keys()
+    }
+
+    fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
+        self.store.vault_root()
+    }
+
+    fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
+        self.store.user_roots()
+    }
+
+    fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
+        self.store.user(user)
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError> {
+        self.store.scan(visit)
+    }
+
+    fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
+        let mut left = self
+            .writes_left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = left.as_mut() {
+            *left = left
+                .checked_sub(1)
+                .ok_or_else(|| StorageError::Failed("there is no room".into()))?;
+        }
+        self.store.commit(transaction)
+    }
+
+    fn compact(&self) -> Result<(), StorageError> {
+        self.store.compact()
+    }
 }
 
 impl FaultyDisk {
-    fn holding(bytes: Vec<u8>) -> FaultyDisk {
+    /// A disk that holds a database.
+    pub fn holding(bytes: Vec<u8>) -> FaultyDisk {
         FaultyDisk {
             disk: Disk::holding(bytes.clone()),
             start: bytes,
+            writes_left: WritesLeft::default(),
         }
     }
 
@@ -186,8 +244,9 @@ impl FaultyDisk {
     ///
     /// As for [`VaultBuilder::create`].
     pub fn create(&self, builder: VaultBuilder, key: &KeySource) -> Result<Vault, Error> {
-        let disk = self.disk.clone();
-        builder.create_with(key, |first| FileStorage::create_on(disk, first))
+        builder.create_with(key, |first| {
+            FileStorage::create_on(self.disk.clone(), first).map(|store| self.refusing(store))
+        })
     }
 
     /// The vault that is on this disk.
@@ -197,7 +256,22 @@ impl FaultyDisk {
     /// As for [`VaultBuilder::open`].
     pub fn open(&self, builder: VaultBuilder, key: &KeySource) -> Result<Vault, Error> {
         let storage = FileStorage::open_on(self.disk.clone()).map_err(storage_error)?;
-        builder.open_with(key, Box::new(storage))
+        builder.open_with(key, Box::new(self.refusing(storage)))
+    }
+
+    fn refusing(&self, store: FileStorage) -> Refusing {
+        Refusing {
+            store,
+            writes_left: Arc::clone(&self.writes_left),
+        }
+    }
+
+    /// From now on the store accepts so many writes, and refuses more. `None` for no end.
+    pub fn refuse_after(&self, writes: Option<usize>) {
+        *self
+            .writes_left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = writes;
     }
 
     /// From now on the disk does so many steps, each a write, a change of its length or a sync; then it fails. `None` for
@@ -206,10 +280,15 @@ impl FaultyDisk {
         self.disk.fail_after(steps);
     }
 
+    /// What it holds.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.disk.bytes()
+    }
+
     /// A disk that holds what this one does.
     #[must_use]
     pub fn as_it_is(&self) -> FaultyDisk {
-        FaultyDisk::holding(self.disk.bytes())
+        FaultyDisk::holding(self.bytes())
     }
 
     /// A disk that holds what this one may hold if it loses its power now: what was synced, and of what was not, some.

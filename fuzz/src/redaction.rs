@@ -1,0 +1,266 @@
+//! What redaction means, said in the slowest way: at each place, every form of every value by itself.
+
+/// A value, and what stands for it.
+pub struct Named<'a> {
+    pub reference: &'a str,
+    pub value: &'a str,
+}
+
+/// The text with each value replaced: leftmost first, of those the longest, of those the value that comes first.
+pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
+    let mut output = Vec::new();
+    let mut at = 0;
+    let mut shared = None;
+    while at < text.len() {
+        let after = shared.take().and_then(|shared| {
+            longest(values, |value| {
+                vec![base64(text, at, value, Begin::Shared(shared))]
+            })
+        });
+        match after.or_else(|| longest(values, |value| forms(text, at, value))) {
+            Some((found, reference)) => {
+                output.extend_from_slice(reference.as_bytes());
+                at = found.end;
+                shared = found.shared;
+            }
+            None => {
+                output.push(text[at]);
+                at += 1;
+            }
+        }
+    }
+    output
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    end: usize,
+    /// The base64 character that it ends in, if that holds bits of what comes next.
+    shared: Option<Shared>,
+}
+
+#[derive(Clone, Copy)]
+struct Shared {
+    sextet: u8,
+    /// How many bits of it, the last ones, are not those of the value.
+    free: usize,
+}
+
+fn longest<'a>(
+    values: &[Named<'a>],
+    find: impl Fn(&str) -> Vec<Option<Found>>,
+) -> Option<(Found, &'a str)> {
+    let mut best: Option<(Found, &str)> = None;
+    for Named { reference, value } in values {
+        for found in find(value).into_iter().flatten() {
+            if best.is_none_or(|(best, _)| found.end > best.end) {
+                best = Some((found, reference));
+            }
+        }
+    }
+    best
+}
+
+fn forms(text: &[u8], at: usize, value: &str) -> Vec<Option<Found>> {
+    let plain = |end| Found { end, shared: None };
+    let raw = text[at..]
+        .starts_with(value.as_bytes())
+        .then_some(at + value.len());
+    if value.len() < 8 {
+        // A character has four bytes at most.
+        let alone = |end: &usize| {
+            let (before, after) = (&text[at.saturating_sub(4)..at], &text[*end..]);
+            !String::from_utf8_lossy(before).ends_with(is_word)
+                && !String::from_utf8_lossy(&after[..after.len().min(4)]).starts_with(is_word)
+        };
+        return vec![raw.filter(alone).map(plain)];
+    }
+    let mut found: Vec<_> = [
+        raw,
+        json(text, at, value),
+        percent(text, at, value),
+        hex(text, at, value),
+    ]
+    .map(|end| end.map(plain))
+    .into();
+    found.extend([0, 2, 4].map(|lead| base64(text, at, value, Begin::Lead(lead))));
+    found
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_' || character == '-'
+}
+
+/// A backslash is itself only where it begins no escape of the character that is expected.
+fn json(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
+    for character in value.chars() {
+        at += match json_escape(text.get(at..)?, character) {
+            Some(length) => length,
+            None => plain(text, at, character.encode_utf8(&mut [0; 4]).as_bytes())?,
+        };
+    }
+    Some(at)
+}
+
+/// The length of the escape of this character with which the text begins.
+fn json_escape(text: &[u8], character: char) -> Option<usize> {
+    if text.first() != Some(&b'\\') {
+        return None;
+    }
+    let letters = [
+        "\"\"", "\\\\", "//", "\u{8}b", "\u{c}f", "\nn", "\rr", "\tt",
+    ];
+    let letter = letters.iter().find(|pair| pair.starts_with(character));
+    if letter.is_some_and(|pair| text.get(1) == pair.as_bytes().get(1)) {
+        return Some(2);
+    }
+    let mut length = 0;
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        let [high, low] = unit.to_be_bytes();
+        let fits = text.get(length..)?.starts_with(b"\\u")
+            && hex_pair(text, length + 2) == Some(high)
+            && hex_pair(text, length + 4) == Some(low);
+        if !fits {
+            return None;
+        }
+        length += 6;
+    }
+    Some(length)
+}
+
+/// A percent sign is itself only where it begins no escape of the byte that is expected.
+fn percent(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
+    for byte in value.bytes() {
+        at += if text.get(at) == Some(&b'%') && hex_pair(text, at + 1) == Some(byte) {
+            3
+        } else if byte == b' ' && text.get(at) == Some(&b'+') {
+            1
+        } else {
+            plain(text, at, &[byte])?
+        };
+    }
+    Some(at)
+}
+
+fn hex(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
+    for (i, byte) in value.bytes().enumerate() {
+        if i > 0 {
+            at += line_break(text, at);
+        }
+        if hex_pair(text, at)? != byte {
+            return None;
+        }
+        at += 2;
+    }
+    Some(at)
+}
+
+fn plain(text: &[u8], at: usize, expected: &[u8]) -> Option<usize> {
+    text.get(at..)?
+        .starts_with(expected)
+        .then_some(expected.len())
+}
+
+fn hex_pair(text: &[u8], at: usize) -> Option<u8> {
+    let digits = text.get(at..at + 2)?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
+}
+
+/// The length of the line break here; 0 if there is none.
+fn line_break(text: &[u8], at: usize) -> usize {
+    let breaks = [
+        "\r\n", "\n", "\\r\\n", "\\n", "%0D%0A", "%0d%0a", "%0A", "%0a",
+    ];
+    let found = breaks
+        .iter()
+        .find(|line_break| text[at..].starts_with(line_break.as_bytes()));
+    found.map_or(0, |found| found.len())
+}
+
+#[derive(Clone, Copy)]
+enum Begin {
+    /// So many bits of the first character are of what comes before the value.
+    Lead(usize),
+    /// The value begins in a character that was before this place.
+    Shared(Shared),
+}
+
+/// Reads the bits of as many characters as the value needs, and compares those that are its own.
+fn base64(text: &[u8], mut at: usize, value: &str, begin: Begin) -> Option<Found> {
+    if value.len() < 8 {
+        return None;
+    }
+    let (lead, mut sextet, mut read) = match begin {
+        Begin::Lead(lead) => (lead, 0, 0),
+        Begin::Shared(Shared { sextet, free }) => (6 - free, sextet, 6),
+    };
+    let end = lead + 8 * value.len();
+    // Whether the bits of the character that was read last are the value's, as far as they are of the value.
+    let fits = |sextet: u8, read: usize| {
+        (read - 6..read)
+            .filter(|bit| (lead..end).contains(bit))
+            .all(|bit| {
+                let found = sextet >> (read - 1 - bit) & 1;
+                let byte = value.as_bytes()[(bit - lead) / 8];
+                found == byte >> (7 - (bit - lead) % 8) & 1
+            })
+    };
+    if read > 0 && !fits(sextet, read) {
+        return None;
+    }
+    while read < end {
+        if read > 0 {
+            at += line_break(text, at);
+        }
+        let length;
+        (sextet, length) = read_sextet(text, at)?;
+        read += 6;
+        at += length;
+        if !fits(sextet, read) {
+            return None;
+        }
+    }
+    let free = read - end;
+    let plain = Found {
+        end: at,
+        shared: (free > 0).then_some(Shared { sextet, free }),
+    };
+    let padded = padding(text, at, free / 2).map(|end| Found { end, shared: None });
+    padded.filter(|_| free > 0).or(Some(plain))
+}
+
+/// The six bits of the character here, and its length.
+fn read_sextet(text: &[u8], at: usize) -> Option<(u8, usize)> {
+    let spelled = |spellings: &[&str]| {
+        spellings
+            .iter()
+            .find(|spelling| text[at..].starts_with(spelling.as_bytes()))
+            .map(|spelling| spelling.len())
+    };
+    if let Some(length) = spelled(&["+", "-", "\\u002b", "\\u002B", "%2b", "%2B"]) {
+        return Some((62, length));
+    }
+    if let Some(length) = spelled(&["/", "_", "\\/", "\\u002f", "\\u002F", "%2f", "%2F"]) {
+        return Some((63, length));
+    }
+    let sextet = match *text.get(at)? {
+        byte @ b'A'..=b'Z' => byte - b'A',
+        byte @ b'a'..=b'z' => byte - b'a' + 26,
+        byte @ b'0'..=b'9' => byte - b'0' + 52,
+        _ => return None,
+    };
+    Some((sextet, 1))
+}
+
+/// Where so much padding ends, if all of it is here.
+fn padding(text: &[u8], mut at: usize, count: usize) -> Option<usize> {
+    for _ in 0..count {
+        let spellings = ["=", "\\u003d", "\\u003D", "%3d", "%3D"];
+        let found = spellings
+            .iter()
+            .find(|spelling| text[at..].starts_with(spelling.as_bytes()));
+        at += found?.len();
+    }
+    Some(at)
+}
