@@ -130,8 +130,8 @@ impl Needle {
     ) -> Step {
         let step = match progress.form {
             Form::Raw => self.raw(progress, text, start, last),
-            Form::Json => self.json(progress, &text[start..]),
-            Form::Percent => self.percent(progress, &text[start..]),
+            Form::Json => self.json(progress, &text[start..], last),
+            Form::Percent => self.percent(progress, &text[start..], last),
             Form::Hex => self.hex(progress, &text[start..]),
             Form::Base64(lead) => self.base64(lead, progress, &text[start..], last),
         };
@@ -166,8 +166,9 @@ impl Needle {
     }
 
     /// RFC 8259, section 7: any character may be escaped. A backslash that begins no escape of the next character
-    /// of the value, and `"` and control characters, may stand for themselves: not every writer is strict.
-    fn json(&self, progress: &mut Progress, text: &[u8]) -> Step {
+    /// of the value, and `"` and control characters, may stand for themselves: not every writer is strict. What the end
+    /// of the text cuts off is no escape.
+    fn json(&self, progress: &mut Progress, text: &[u8], last: bool) -> Step {
         let value = self.value.as_bytes();
         let mut run = plain_run(&value[progress.matched..], &text[progress.length..], b'\\');
         while !self.value.is_char_boundary(progress.matched + run) {
@@ -175,8 +176,10 @@ impl Needle {
         }
         progress.pass(run);
         while let Some(character) = self.value[progress.matched..].chars().next() {
-            match json_character(character, &text[progress.length..]) {
+            let rest = &text[progress.length..];
+            match json_character(character, rest) {
                 Step::Match(length) => progress.length += length,
+                Step::More if last && character == '\\' && !rest.is_empty() => progress.length += 1,
                 other => return other,
             }
             progress.matched += character.len_utf8();
@@ -185,14 +188,16 @@ impl Needle {
     }
 
     /// RFC 3986, section 2.1, with the `+` for a space of HTML forms. A percent sign that begins no escape of the
-    /// next byte of the value may stand for itself.
-    fn percent(&self, progress: &mut Progress, text: &[u8]) -> Step {
+    /// next byte of the value may stand for itself, as one that the end of the text cuts off does.
+    fn percent(&self, progress: &mut Progress, text: &[u8], last: bool) -> Step {
         let value = &self.value.as_bytes()[progress.matched..];
         let run = plain_run(value, &text[progress.length..], b'%');
         progress.pass(run);
         for &byte in &value[run..] {
-            match percent_byte(byte, &text[progress.length..]) {
+            let rest = &text[progress.length..];
+            match percent_byte(byte, rest) {
                 Step::Match(length) => progress.length += length,
+                Step::More if last && byte == b'%' && !rest.is_empty() => progress.length += 1,
                 other => return other,
             }
             progress.matched += 1;

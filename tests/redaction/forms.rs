@@ -331,3 +331,26 @@ fn no_value_goes_on_behind_padding() {
         format!("{REFERENCE}{rest}")
     );
 }
+
+/// An escape that the end of the text cuts off is none: what looks like its beginning is the end of the value.
+#[test]
+fn the_end_of_a_value_may_look_like_the_beginning_of_an_escape() {
+    for (value, form) in [
+        (r#"ab"cdefg\"#, r#"ab\"cdefg\"#),
+        (r#"ab"cdefg\u00"#, r#"ab\"cdefg\u00"#),
+        ("ab cdefg%", "ab%20cdefg%"),
+        ("ab cdefg%2", "ab+cdefg%2"),
+    ] {
+        let redactor = redactor(value);
+        assert_redacts(&redactor, form.as_bytes(), REFERENCE.as_bytes(), "the end");
+        let mut stream = redactor.stream();
+        let mut output = Vec::new();
+        for byte in form.bytes() {
+            output.extend(stream.push(&[byte]));
+        }
+        output.extend(stream.finish());
+        assert_eq!(output, REFERENCE.as_bytes(), "{form}");
+        let inside = around(b"<", form.as_bytes(), b">");
+        assert_redacts(&redactor, &inside, b"<secret://it>", "within");
+    }
+}
