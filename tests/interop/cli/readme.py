@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 KEYWARD = Path(sys.argv[1]).resolve()
-README = (Path(__file__).parents[3] / "README.md").read_text()
+README = (Path(__file__).resolve().parents[3] / "README.md").read_text()
 SECTION = README.partition("## Use it with your MCP client")[2]
 VALUES = {"api-token": "ghp_hV5cX2mQ9rT4", "linear": "lin_api_Zq8wT3vN"}
 
