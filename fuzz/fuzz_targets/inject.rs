@@ -216,7 +216,9 @@ fuzz_target!(|input: Input| {
 
     let mut redacted = after.clone();
     injection.redactor().redact_json(&mut redacted);
-    assert!(!redacted.to_string().contains(MARK), "{redacted}");
+    // The fuzzer comes upon the mark by itself, from what is compared with it.
+    let marked = Value::Object(before.clone()).to_string().contains(MARK);
+    assert!(marked || !redacted.to_string().contains(MARK), "{redacted}");
     injection.wipe(&mut args);
     assert_eq!(args, before, "what stood there before");
     value_result.expect("as before").wipe_value(&mut as_value);
@@ -225,7 +227,7 @@ fuzz_target!(|input: Input| {
     assert_eq!(as_text, text);
 });
 
-/// What is in every value that does not look like a reference, and in no argument.
+/// What is in every value that does not look like a reference, and in hardly any argument.
 const MARK: &str = "Zq8wT3vN";
 
 /// Those of the secrets that can be together, by name, and what is put in for each.
