@@ -172,14 +172,7 @@ impl Model {
         self.made = write.made;
         let vault_before = self.usage();
         broken.extend(self.put(user_id(user), after));
-        if grows(vault_before, self.usage(), VAULT_LIMITS) {
-            broken.insert("quota");
-        }
-        if broken.is_empty() {
-            Ok(())
-        } else {
-            Err(broken)
-        }
+        self.judge(vault_before, broken)
     }
 
     /// Adds what another vault has.
@@ -196,7 +189,12 @@ impl Model {
             after.sort_by_key(|secret| secret.serial);
             broken.extend(self.put(*user, after));
         }
-        if grows(vault_before, self.usage(), VAULT_LIMITS) {
+        self.judge(vault_before, broken)
+    }
+
+    /// Whether a write may stand that broke these rules, and perhaps that of the whole vault's usage.
+    fn judge(&self, before: (u64, u64), mut broken: Broken) -> Result<(), Broken> {
+        if grows(before, self.usage(), VAULT_LIMITS) {
             broken.insert("quota");
         }
         if broken.is_empty() {
