@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind},
     location::Location,
     pattern::ToolPattern,
-    redact::{self, Redactor},
+    redact::Redactor,
     secret::SecretId,
     snapshot::{Entry, Snapshot},
 };
@@ -28,7 +28,7 @@ mod text;
 pub use self::plan::{SkipReason, Verdict};
 use self::{
     place::Undo,
-    plan::{Decision, Denial, DenialReason, Plan},
+    plan::{Decision, Denial, DenialReason, Plan, PlannedDefault},
 };
 
 /// What became of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
@@ -203,105 +203,120 @@ impl Injector<'_> {
             text: None,
             was_null: false,
         };
-        let plan = Plan::new(self.snapshot, self.policy, self.call, args, 1)?;
-        let outcomes = outcomes(plan)?;
-        let fills = outcomes.iter().filter(|(_, _, outcome)| outcome.is_ok());
-        let fills = fills.count();
-        let mut texts = Vec::with_capacity(fills);
-        injection.filled.reserve_exact(fills);
-        injection.undo.reserve_exact(fills);
-        for (location, entry, outcome) in outcomes {
-            let info = entry.info();
-            let reason = match outcome {
-                Ok(reason) => reason,
+        let mut plan = Plan::new(self.snapshot, self.policy, self.call, args, 1)?;
+        refuse(&mut plan)?;
+        let most = plan.references.len() + plan.defaults.len();
+        injection.filled.reserve_exact(most);
+        injection.undo.reserve_exact(most);
+        for (location, entry, outcome) in outcomes(plan) {
+            let filled = match outcome {
+                Ok(reason) => self.fill(entry, location, reason, args, &mut injection),
                 Err(reason) => {
+                    let info = entry.info();
                     injection.skipped.push(Skipped {
                         location,
                         secret_id: info.secret_id,
                         secret_name: info.secret_name.clone(),
                         reason,
                     });
-                    continue;
+                    Ok(())
                 }
             };
-            let value = entry.open(self.keys)?;
-            let reference = redact::reference(&info.secret_name, info.secret_id);
-            let text = entry.format.as_ref().map(|format| format.apply(&value));
-            if let Some(text) = &text {
-                injection.redactor.add(reference.clone(), text);
-            }
-            injection.redactor.add(reference, &value);
-            texts.push(text.unwrap_or(value));
-            injection.filled.push(Filled {
-                location,
-                secret_id: info.secret_id,
-                secret_name: info.secret_name.clone(),
-                revision: info.revision,
-                pattern: entry.pattern.clone(),
-                reason,
-                replaced: false,
-            });
-        }
-        for (filled, text) in injection.filled.iter_mut().zip(texts) {
-            match place::put(args, &filled.location, text.into_string()) {
-                Ok(undo) => {
-                    filled.replaced = filled.reason == Reason::Default && undo.replaced_a_value();
-                    injection.undo.push(undo);
-                }
-                Err(mut text) => {
-                    text.zeroize();
-                    injection.wipe(args);
-                    let message = "a secret does not fit into the arguments";
-                    return Err(Error::new(ErrorKind::Validation, message).into());
-                }
+            if let Err(error) = filled {
+                injection.wipe(args);
+                return Err(error.into());
             }
         }
         Ok(injection)
+    }
+
+    /// Puts one secret in. If that fails, the arguments are as they were before.
+    fn fill(
+        &self,
+        entry: &Entry,
+        location: Location,
+        reason: Reason,
+        args: &mut Map<String, Value>,
+        injection: &mut Injection,
+    ) -> Result<(), Error> {
+        let info = entry.info();
+        let value = entry.open(self.keys)?;
+        let text = entry.format.as_ref().map(|format| format.apply(&value));
+        if let Some(text) = &text {
+            injection.redactor.insert(entry.reference(), text);
+        }
+        injection.redactor.insert(entry.reference(), &value);
+        let text = text.unwrap_or(value).into_string();
+        let undo = place::put(args, &location, text).map_err(|mut text| {
+            text.zeroize();
+            let message = "a secret does not fit into the arguments";
+            Error::new(ErrorKind::Validation, message)
+        })?;
+        injection.filled.push(Filled {
+            location,
+            secret_id: info.secret_id,
+            secret_name: info.secret_name.clone(),
+            revision: info.revision,
+            pattern: entry.pattern.clone(),
+            reason,
+            replaced: reason == Reason::Default && undo.replaced_a_value(),
+        });
+        injection.undo.push(undo);
+        Ok(())
     }
 }
 
 type Outcome<'s> = (Location, &'s Entry, Result<Reason, SkipReason>);
 
-/// What to do, or the first thing that makes the call fail.
-fn outcomes(plan: Plan<'_>) -> Result<Vec<Outcome<'_>>, Failure> {
-    let mut outcomes = Vec::with_capacity(plan.references.len() + plan.defaults.len());
-    for reference in plan.references {
-        match (reference.entry, reference.verdict) {
-            (Some(entry), Verdict::Granted) => outcomes.push((
-                reference.location,
-                entry,
-                if reference.covered {
-                    Err(SkipReason::ParentFilled)
-                } else {
-                    Ok(Reason::Reference)
-                },
-            )),
-            (entry, verdict) => {
-                return Err(Failure {
-                    error: plan::denied_error(&reference.location),
-                    denial: Some(Denial {
-                        location: reference.location,
-                        secret: entry.map(|entry| (entry.id(), entry.info().revision)),
-                        reason: DenialReason::Reference(verdict),
-                    }),
-                });
-            }
-        }
-    }
-    for planned in plan.defaults {
+/// What to do, in the order in which it is done. Nothing of the plan makes the call fail.
+fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
+    let references = plan.references.into_iter().filter_map(|reference| {
+        let outcome = if reference.covered {
+            Err(SkipReason::ParentFilled)
+        } else {
+            Ok(Reason::Reference)
+        };
+        Some((reference.location, reference.entry?, outcome))
+    });
+    let defaults = plan.defaults.into_iter().filter_map(|planned| {
         let outcome = match planned.decision {
             Decision::Fill => Ok(Reason::Default),
             Decision::Skip(reason) => Err(reason),
-            Decision::Fail(error) => {
-                let denial = (error.kind() == ErrorKind::Denied).then(|| Denial {
-                    location: planned.default.location().clone(),
-                    secret: Some((planned.entry.id(), planned.entry.info().revision)),
-                    reason: DenialReason::Supplied,
-                });
-                return Err(Failure { error, denial });
-            }
+            Decision::Fail(_) => return None,
         };
-        outcomes.push((planned.default.location().clone(), planned.entry, outcome));
+        Some((planned.default.location().clone(), planned.entry, outcome))
+    });
+    references.chain(defaults)
+}
+
+/// The first thing that makes the call fail, if anything does.
+fn refuse(plan: &mut Plan<'_>) -> Result<(), Failure> {
+    for reference in &plan.references {
+        if let (Some(_), Verdict::Granted) = (reference.entry, reference.verdict) {
+            continue;
+        }
+        let entry = reference.entry;
+        return Err(Failure {
+            error: plan::denied_error(&reference.location),
+            denial: Some(Denial {
+                location: reference.location.clone(),
+                secret: entry.map(|entry| (entry.id(), entry.info().revision)),
+                reason: DenialReason::Reference(reference.verdict),
+            }),
+        });
     }
-    Ok(outcomes)
+    let fails = |planned: &PlannedDefault<'_>| matches!(planned.decision, Decision::Fail(_));
+    let Some(first) = plan.defaults.iter().position(fails) else {
+        return Ok(());
+    };
+    let planned = plan.defaults.swap_remove(first);
+    let Decision::Fail(error) = planned.decision else {
+        unreachable!("looked at before")
+    };
+    let denial = (error.kind() == ErrorKind::Denied).then(|| Denial {
+        location: planned.default.location().clone(),
+        secret: Some((planned.entry.id(), planned.entry.info().revision)),
+        reason: DenialReason::Supplied,
+    });
+    Err(Failure { error, denial })
 }

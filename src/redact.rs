@@ -138,9 +138,14 @@ impl Redactor {
     /// assert_eq!(redactor.redact("pin 4711, order 47110815"), "pin secret://pin, order 47110815");
     /// ```
     pub fn add(&mut self, reference: impl Into<String>, value: &SecretValue) {
+        self.insert(reference.into().into(), value);
+    }
+
+    /// The same, with a reference that others have as well.
+    pub(crate) fn insert(&mut self, reference: Arc<str>, value: &SecretValue) {
         let value = value.expose_secret();
         if !value.is_empty() && !self.has(value) {
-            self.push(Arc::new(Needle::new(reference.into(), value)));
+            self.push(Arc::new(Needle::new(reference, value)));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     metadata::Metadata,
     pattern::ToolPattern,
     quota::Usage,
+    redact,
     resolver::Resolver,
     sealed::{RowTag, SealedRoot, SealedRow, UserTag},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
@@ -28,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) row: Arc<SealedRow>,
     /// Kept from the first opening on: to make it takes a tenth of the time of an opening.
     binding: OnceLock<BindingDigest>,
+    /// What a redactor puts in place of the value, kept from the first use on.
+    reference: OnceLock<Arc<str>>,
 }
 
 impl Entry {
@@ -60,6 +63,7 @@ impl Entry {
             format,
             row,
             binding: OnceLock::new(),
+            reference: OnceLock::new(),
         })
     }
 
@@ -72,6 +76,7 @@ impl Entry {
             format: self.format.clone(),
             row,
             binding: self.binding.clone(),
+            reference: self.reference.clone(),
         }
     }
 
@@ -79,6 +84,13 @@ impl Entry {
         let info = self.info();
         let binding = self.binding.get_or_init(|| BindingDigest::of(info));
         keys.open_value(info, binding, &self.row)
+    }
+
+    /// What stands for the secret in what a model sees.
+    pub(crate) fn reference(&self) -> Arc<str> {
+        let info = self.info();
+        let reference = || redact::reference(&info.secret_name, info.secret_id).into();
+        Arc::clone(self.reference.get_or_init(reference))
     }
 
     pub(crate) fn info(&self) -> &SecretInfo {

@@ -4,6 +4,8 @@
 //! the value itself has to be wiped, whatever the number of its spellings, and a walk that runs out of text can go on
 //! where it stopped when there is more.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::spelling::{
@@ -17,7 +19,7 @@ const SHORT: usize = 8;
 /// A value to find, and what to put in its place.
 pub(super) struct Needle {
     value: Zeroizing<Box<str>>,
-    reference: Box<str>,
+    reference: Arc<str>,
 }
 
 /// The forms in which a value is found.
@@ -101,10 +103,10 @@ impl Progress {
 
 impl Needle {
     /// A needle with its own copy of the value, in a buffer of exactly its size.
-    pub(super) fn new(reference: String, value: &str) -> Needle {
+    pub(super) fn new(reference: Arc<str>, value: &str) -> Needle {
         Needle {
             value: Zeroizing::new(Box::from(value)),
-            reference: reference.into_boxed_str(),
+            reference,
         }
     }
 
