@@ -494,11 +494,21 @@ fn what_the_model_wrote_cannot_forge_a_line_of_a_log() {
 fn arguments_that_are_nested_too_deep_fail_the_call() {
     let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
     let deep = (0..200).fold(json!("x"), |inner, _| json!([inner]));
-    let mut args = Map::from_iter([("a".to_owned(), deep)]);
-    let error = user.inject(&ToolCall::new("t"), &mut args).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Validation);
-    let explanation = user.explain(&ToolCall::new("t"), &args).unwrap();
-    assert_eq!(explanation.failure, Some(error.to_string()));
+    let call = ToolCall::new("t");
+    // Also behind a reference that is denied.
+    for before in ["x", "secret://x"] {
+        let mut args = Map::from_iter([
+            ("a".to_owned(), before.into()),
+            ("b".to_owned(), deep.clone()),
+        ]);
+        let text = Value::from(args.clone()).to_string();
+        let error = user.inject(&call, &mut args).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Validation, "{before}");
+        let explanation = user.explain(&call, &args).unwrap();
+        assert_eq!(explanation.failure, Some(error.to_string()), "{before}");
+        let of_text = user.inject_str(&call, &mut text.clone()).unwrap_err();
+        assert_eq!(of_text.to_string(), error.to_string(), "{before}");
+    }
 }
 
 #[test]

@@ -17,14 +17,18 @@ const REFERENCE: &str = "secret://";
 pub(super) const DEPTH: usize = 128;
 
 /// Visits every string value that is a reference as a whole, with where it stands and the name that it asks for, until
-/// `visit` breaks off.
+/// `visit` breaks off. That the arguments are too deep is found wherever they are, also behind that.
 pub(super) fn find(
     args: &Map<String, Value>,
     visit: &mut impl FnMut(&Path<'_>, &str) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    match members(args, None, visit) {
-        ControlFlow::Break(Stop::TooDeep) => Err(too_deep()),
-        ControlFlow::Break(Stop::Visitor) | ControlFlow::Continue(()) => Ok(()),
+    let mut goes_on = true;
+    let found = members(args, None, &mut |path, name| {
+        goes_on = goes_on && visit(path, name).is_continue();
+    });
+    match found {
+        ControlFlow::Break(TooDeep) => Err(too_deep()),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 
@@ -73,18 +77,15 @@ impl Path<'_> {
     }
 }
 
-enum Stop {
-    Visitor,
-    TooDeep,
-}
+struct TooDeep;
 
-type Visit<'v> = dyn FnMut(&Path<'_>, &str) -> ControlFlow<()> + 'v;
+type Visit<'v> = dyn FnMut(&Path<'_>, &str) + 'v;
 
 fn members(
     args: &Map<String, Value>,
     parent: Option<&Path<'_>>,
     visit: &mut Visit<'_>,
-) -> ControlFlow<Stop> {
+) -> ControlFlow<TooDeep> {
     let depth = 1 + parent.map_or(0, |parent| parent.depth);
     for (name, value) in args {
         search(
@@ -100,15 +101,17 @@ fn members(
     ControlFlow::Continue(())
 }
 
-fn search(value: &Value, path: &Path<'_>, visit: &mut Visit<'_>) -> ControlFlow<Stop> {
+fn search(value: &Value, path: &Path<'_>, visit: &mut Visit<'_>) -> ControlFlow<TooDeep> {
     if path.depth > DEPTH {
-        return ControlFlow::Break(Stop::TooDeep);
+        return ControlFlow::Break(TooDeep);
     }
     match value {
-        Value::String(text) => match text.strip_prefix(REFERENCE) {
-            Some(name) => visit(path, name).map_break(|()| Stop::Visitor),
-            None => ControlFlow::Continue(()),
-        },
+        Value::String(text) => {
+            if let Some(name) = text.strip_prefix(REFERENCE) {
+                visit(path, name);
+            }
+            ControlFlow::Continue(())
+        }
         Value::Object(inner) => members(inner, Some(path), visit),
         Value::Array(elements) => {
             for (index, value) in elements.iter().enumerate() {
@@ -182,19 +185,22 @@ mod tests {
     }
 
     #[test]
-    fn the_visitor_ends_the_search() {
-        let args = json!({"a": "secret://x", "b": ["secret://y"], "c": "secret://z"});
-        let mut seen = 0;
-        let result = find(args.as_object().unwrap(), &mut |_, _| {
-            seen += 1;
-            if seen == 2 {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        assert!(result.is_ok());
-        assert_eq!(seen, 2);
+    fn the_visitor_ends_the_search_but_not_for_what_is_too_deep() {
+        let deep = (0..128).fold(json!("secret://x"), |inner, _| json!([inner]));
+        for (last, fits) in [(json!("secret://z"), true), (deep, false)] {
+            let args = json!({"a": "secret://x", "b": ["secret://y"], "c": last});
+            let mut seen = 0;
+            let result = find(args.as_object().unwrap(), &mut |_, _| {
+                seen += 1;
+                if seen == 2 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            assert_eq!(result.is_ok(), fits);
+            assert_eq!(seen, 2);
+        }
     }
 
     #[test]
