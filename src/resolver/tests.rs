@@ -335,6 +335,57 @@ fn agrees_on_real_tools() {
 }
 
 #[test]
+fn agrees_on_more_locations_than_are_worked_out_beforehand() {
+    let locations: Vec<String> = (0..40).map(|i| format!("/argument{i:02}")).collect();
+    for count in [15, 16, 17, 40] {
+        let everywhere = |pattern: &'static str, age: u128| {
+            let locations = locations[..count].iter().zip(age..);
+            locations.map(move |(location, age)| binding(pattern, location, age))
+        };
+        let mut bindings: Vec<Binding> = everywhere("*", 0).chain(everywhere("to*", 100)).collect();
+        bindings.push(binding("tool", &locations[3], 200));
+        bindings.push(binding("too*", &locations[5], 201));
+        assert_agree(
+            &bindings,
+            &["tool", "tools", "to", "t", ""].map(str::to_owned),
+        );
+    }
+}
+
+#[test]
+fn agrees_on_patterns_that_go_on_behind_a_key() {
+    // So many that each beginning, and each end, is a key of its own.
+    let keys: Vec<char> = ('a'..='l').collect();
+    let bindings = |of_key: &dyn Fn(char) -> [(String, &'static str); 3]| -> Vec<Binding> {
+        let patterns = keys.iter().flat_map(|key| of_key(*key));
+        let aged = patterns.zip(0..);
+        aged.map(|((pattern, location), age)| binding(&pattern, location, age))
+            .collect()
+    };
+    let heads = bindings(&|key| {
+        [
+            (format!("{key}_*"), "a"),
+            (format!("{key}_1*"), "a"),
+            (format!("{key}_*x*"), "b"),
+        ]
+    });
+    let tails = bindings(&|key| {
+        [
+            (format!("*_{key}"), "a"),
+            (format!("*1_{key}"), "a"),
+            (format!("*x*_{key}"), "b"),
+        ]
+    });
+    for bindings in [&heads, &tails, &[&*heads, &*tails].concat()] {
+        let names = [
+            "a_x", "a_1x", "a_1", "a_", "l_2x", "x_a", "x1_a", "1_a", "_a", "x2_l", "a_x_a",
+            "a_1x1_l",
+        ];
+        assert_agree(bindings, &names.map(str::to_owned));
+    }
+}
+
+#[test]
 fn up_to_eight_locations_stay_off_the_heap() {
     let bindings: Vec<Binding> = LOCATIONS
         .iter()
@@ -372,6 +423,7 @@ fn a_builder_can_go_on() {
     let (location, pattern, id) = binding("a", "token", 1);
     builder.add(pattern, location, id);
     let first = builder.build();
+    assert!(!first.is_empty());
     let (location, pattern, id) = binding("b", "token", 2);
     builder.add(pattern, location, id);
     assert_eq!(builder.build().len(), 2);
