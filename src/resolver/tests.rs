@@ -32,6 +32,11 @@ struct Call {
     candidates: Option<Vec<String>>,
 }
 
+/// As a resolver takes it.
+fn given((location, pattern, id): &Binding) -> (ToolPattern, Location, SecretId) {
+    (pattern.clone(), location.clone(), *id)
+}
+
 #[test]
 fn cases_written_down() {
     let suite: Suite = toml::from_str(include_str!("../../tests/resolution.toml")).unwrap();
@@ -230,7 +235,6 @@ fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], nam
     let mut all: Vec<Binding> = start.to_vec();
     let mut derived = resolver(start);
     for (is_removal, bindings) in changes {
-        let given = |(location, pattern, id): &Binding| (pattern.clone(), location.clone(), *id);
         let before = derived.clone();
         let expected_before = Naive::new(&all);
         if *is_removal {
@@ -242,7 +246,7 @@ fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], nam
                 .cloned()
                 .collect();
             let gone: Vec<&Binding> = bindings.iter().chain(&there).collect();
-            derived = derived.with_changes(gone.iter().map(|b| given(b)), []);
+            derived = derived.with_changes(gone.iter().copied().map(given), []);
             let gone: Vec<Binding> = gone.into_iter().cloned().collect();
             all.retain(|binding| !gone.contains(binding));
         } else {
@@ -392,15 +396,15 @@ fn up_to_eight_locations_stay_off_the_heap() {
         .zip(0..)
         .flat_map(|(location, age)| [binding("*", location, age), binding("t*", location, age)])
         .collect();
-    let eight = resolver(&bindings[..16]);
-    let found = eight.resolve("tool");
-    assert_eq!(found.len(), 8);
-    assert!(!found.is_on_the_heap());
-
-    let nine = resolver(&bindings[..18]);
-    let found = nine.resolve("tool");
-    assert_eq!(found.len(), 9);
-    assert!(found.is_on_the_heap());
+    for count in [1, 8, 9] {
+        let (old, new) = bindings[..2 * count].split_at(count);
+        let changed = resolver(old).with_changes([], new.iter().map(given));
+        for resolver in [resolver(&bindings[..2 * count]), changed] {
+            let found = resolver.resolve("tool");
+            assert_eq!(found.len(), count);
+            assert_eq!(found.is_on_the_heap(), count > 8);
+        }
+    }
 }
 
 #[test]
