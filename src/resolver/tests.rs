@@ -356,6 +356,26 @@ fn agrees_on_more_locations_than_are_worked_out_beforehand() {
     }
 }
 
+/// Of one key and a thousand names of its length some have hashes that look like the key's.
+#[test]
+fn a_key_is_compared_byte_by_byte() {
+    for length in [12, 40, 41, 90] {
+        let text = |middle: usize| {
+            let rest = "x".repeat(length - 8);
+            let (before, after) = rest.split_at(rest.len() / 2);
+            format!("{before}{middle:08}{after}")
+        };
+        for (before, after) in [("", ""), ("", "*"), ("*", "")] {
+            let key = format!("{before}{}{after}", text(0));
+            let resolver = resolver(&[binding(&key, "token", 1)]);
+            assert_eq!(resolver.resolve(&text(0)).len(), 1);
+            for i in 1..3_000 {
+                assert!(resolver.resolve(&text(i)).is_empty(), "{key}, {i}");
+            }
+        }
+    }
+}
+
 #[test]
 fn agrees_on_patterns_that_go_on_behind_a_key() {
     // So many that each beginning, and each end, is a key of its own.
