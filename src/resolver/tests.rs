@@ -356,6 +356,32 @@ fn agrees_on_more_locations_than_are_worked_out_beforehand() {
     }
 }
 
+/// What is wrong in one part of a name is not undone by what is wrong in another.
+#[test]
+fn agrees_where_parts_of_a_name_differ_alike() {
+    let parts = ["aaaaaaaa", "bbbbbbbb", "cccccccc"];
+    for pattern in [
+        format!("{}{}*", parts[0], parts[1]),
+        format!("{}{}*{}", parts[0], parts[1], parts[2]),
+    ] {
+        let wrong = |part: &str, at: usize| {
+            let mut bytes = part.as_bytes().to_vec();
+            bytes[at] ^= 3;
+            String::from_utf8(bytes).unwrap()
+        };
+        let mut names = vec![parts.concat()];
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            for (i, j) in (0..8).flat_map(|i| (0..8).map(move |j| (i, j))) {
+                let mut name = parts.map(str::to_owned);
+                name[one] = wrong(parts[one], i);
+                name[other] = wrong(parts[other], j);
+                names.push(name.concat());
+            }
+        }
+        assert_agree(&[binding(&pattern, "token", 1)], &names);
+    }
+}
+
 /// Of one key and a thousand names of its length some have hashes that look like the key's.
 #[test]
 fn a_key_is_compared_byte_by_byte() {
