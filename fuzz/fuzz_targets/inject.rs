@@ -168,8 +168,11 @@ fuzz_target!(|input: Input| {
     );
     assert_eq!(explained.failure, None);
     assert_eq!(as_value, Value::Object(args.clone()));
-    let read: Value = serde_json::from_str(&as_text).expect("JSON");
-    assert_eq!(read, as_value);
+    // By default serde_json reads one less than keyward takes.
+    if depth(&as_value) + 1 < DEPTH {
+        let read: Value = serde_json::from_str(&as_text).expect("JSON");
+        assert_eq!(read, as_value);
+    }
 
     let mut filled = BTreeMap::new();
     for place in injection.filled() {

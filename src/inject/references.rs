@@ -12,8 +12,8 @@ use crate::{
 /// What starts a reference; the rest of the string is the name.
 const REFERENCE: &str = "secret://";
 
-/// As deep may values lie in one another: what `serde_json` reads without being told otherwise. Deeper arguments could
-/// exhaust the stack, here or in the tool.
+/// As many keys and indices may lead to a value: no fewer than in what `serde_json` reads without being told otherwise.
+/// Deeper arguments could exhaust the stack, here or in the tool.
 pub(super) const DEPTH: usize = 128;
 
 /// Visits every string value that is a reference as a whole, with where it stands and the name that it asks for, until
