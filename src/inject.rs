@@ -320,3 +320,87 @@ fn refuse(plan: &mut Plan<'_>) -> Result<(), Failure> {
     });
     Err(Failure { error, denial })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        crypto::{UserRoot, VaultId},
+        metadata::Metadata,
+        sealed::{Sealed, SealedRoot, SealedRow},
+        secret::{SecretInfo, SecretValue, UserId},
+    };
+
+    fn metadata(id: u128, location: &str) -> Metadata {
+        Metadata {
+            info: SecretInfo {
+                secret_id: SecretId::new(Uuid::from_u128(id)),
+                user_id: UserId::LOCAL,
+                secret_name: format!("secret-{id}"),
+                display: None,
+                tool_name: Some("tool".to_owned()),
+                tool_arg: Some(location.to_owned()),
+                is_default_for_tool: true,
+                format: None,
+                created_at: DateTime::UNIX_EPOCH,
+                updated_at: DateTime::UNIX_EPOCH,
+                revision: 1,
+            },
+            value_bytes: 8,
+        }
+    }
+
+    /// The values that come before it are in the arguments by then.
+    #[test]
+    fn a_value_that_does_not_open_leaves_the_arguments_as_they_were() {
+        let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        let locations = ["/a", "/b", "/c/d"];
+        let snapshot = |damaged: Option<usize>| {
+            let changes = (0..).zip(locations).map(|(i, location)| {
+                let metadata = metadata(i as u128, location);
+                let row = keys.seal_row(&metadata, &SecretValue::new("4QvT9sLm"));
+                let row = match row.unwrap() {
+                    row if damaged == Some(i) => SealedRow {
+                        value: row.metadata.clone(),
+                        ..row
+                    },
+                    row => row,
+                };
+                let id = metadata.info.secret_id;
+                (id, Entry::new(metadata, Arc::new(row)).map(Arc::new))
+            });
+            let root = SealedRoot {
+                key_id: 1,
+                root: Sealed::new([]),
+            };
+            let empty = Snapshot::empty(UserId::LOCAL);
+            empty.changed(UserRoot::new(UserId::LOCAL), root, changes.collect())
+        };
+        let policy = InjectionPolicy::default().replace_supplied();
+        let before = json!({"a": null, "b": "of the call", "e": 1});
+        for damaged in [None, Some(0), Some(1), Some(2)] {
+            let snapshot = snapshot(damaged);
+            let injector = Injector {
+                keys: &keys,
+                snapshot: &snapshot,
+                policy: &policy,
+                call: &ToolCall::new("tool"),
+            };
+            let mut args = before.clone();
+            match (injector.inject_value(&mut args), damaged) {
+                (Ok(injection), None) => assert_eq!(injection.filled().len(), locations.len()),
+                (Err(failure), Some(_)) => {
+                    assert_eq!(failure.error.kind(), ErrorKind::Corrupt);
+                    assert_eq!(args, before);
+                }
+                (result, _) => panic!("{damaged:?}: {}", result.is_ok()),
+            }
+        }
+    }
+}
