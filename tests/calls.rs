@@ -493,10 +493,16 @@ fn what_the_model_wrote_cannot_forge_a_line_of_a_log() {
 #[test]
 fn arguments_that_are_nested_too_deep_fail_the_call() {
     let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
-    let deep = (0..200).fold(json!("x"), |inner, _| json!([inner]));
+    let arrays = (0..200).fold(json!("x"), |inner, _| json!([inner]));
+    let objects = (0..200).fold(json!("x"), |inner, _| json!({"a": inner}));
     let call = ToolCall::new("t");
     // Also behind a reference that is denied.
-    for before in ["x", "secret://x"] {
+    for (before, deep) in [
+        ("x", &arrays),
+        ("x", &objects),
+        ("secret://x", &arrays),
+        ("secret://x", &objects),
+    ] {
         let mut args = Map::from_iter([
             ("a".to_owned(), before.into()),
             ("b".to_owned(), deep.clone()),

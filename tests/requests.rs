@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    Bounds, Error, ErrorKind, FieldError, NewSecret, SecretInfo, SecretPatch, UserId, UserVault,
-    Vault,
+    Bounds, Error, ErrorKind, FieldError, NewSecret, SecretInfo, SecretPatch, ToolCall, UserId,
+    UserVault, Vault,
 };
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Deserialize)]
 struct Suite {
@@ -117,6 +118,59 @@ fn patches_from_json() {
     }
 }
 
+/// Each way to say it changes what the same JSON does, and nothing else.
+#[test]
+fn a_patch_in_code_is_the_patch_in_json() {
+    let new = SecretPatch::new;
+    for (patch, json) in [
+        (new(), json!({})),
+        (new().name("m"), json!({"secret_name": "m"})),
+        (new().value("efgh"), json!({"secret_value": "efgh"})),
+        (
+            new().bind("u*", "b"),
+            json!({"tool_name": "u*", "tool_arg": "b"}),
+        ),
+        (new().tool_pattern("u*"), json!({"tool_name": "u*"})),
+        (new().location("b"), json!({"tool_arg": "b"})),
+        (
+            new().clear_tool_pattern().is_default_for_tool(false),
+            json!({"tool_name": null, "is_default_for_tool": false}),
+        ),
+        (
+            new().clear_location().is_default_for_tool(false),
+            json!({"tool_arg": null, "is_default_for_tool": false}),
+        ),
+        (
+            new().unbind(),
+            json!({"tool_name": null, "tool_arg": null, "is_default_for_tool": false}),
+        ),
+        (
+            new().is_default_for_tool(false),
+            json!({"is_default_for_tool": false}),
+        ),
+        (new().format("<{}>"), json!({"format": "<{}>"})),
+    ] {
+        let of_json = SecretPatch::from_json(&mut json.to_string().into_bytes()).unwrap();
+        let [code, of_json] = [patch, of_json].map(|patch| {
+            let user = new_user();
+            user.create(bound().format("[{}]")).unwrap();
+            let info = user.update("n", patch).unwrap();
+            let mut args = json!({"of_the_call": 1});
+            user.inject_value(&ToolCall::new("t"), &mut args).unwrap();
+            (
+                args,
+                info.secret_name,
+                info.display,
+                info.tool_name,
+                info.tool_arg,
+                info.is_default_for_tool,
+                info.format,
+            )
+        });
+        assert_eq!(code, of_json, "{json}");
+    }
+}
+
 /// The plain way in reports every field of a wrong type in its own error, and leaves the rest to the vault.
 #[test]
 fn plain_deserialize_says_the_same() {
@@ -212,7 +266,7 @@ fn what_is_no_json_object() {
     let error = NewSecret::from_json(&mut b"{\"\xc3\xa9\xff\": 1}".to_vec()).unwrap_err();
     assert_eq!(
         serde_json::to_value(error.field_errors()).unwrap(),
-        serde_json::json!([{"loc": ["body", 3], "msg": "JSON decode error", "type": "json_invalid"}])
+        json!([{"loc": ["body", 3], "msg": "JSON decode error", "type": "json_invalid"}])
     );
 }
 

@@ -348,6 +348,13 @@ mod tests {
         }
     }
 
+    /// The page's own test asks the operating system.
+    #[test]
+    fn a_key_ring_is_locked_in_memory_if_its_page_is() {
+        let ring = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        assert_eq!(ring.is_locked_in_memory(), ring.page.is_locked());
+    }
+
     fn rotated(ring: &KeyRing, times: usize) -> KeyRing {
         (0..times).fold(ring.with_current_data_key_only(), |ring, _| {
             ring.with_new_data_key().unwrap()

@@ -222,6 +222,57 @@ fn base64_of_values_one_after_the_other_leaves_nothing() {
     }
 }
 
+/// What the character holds of the second value is compared too.
+#[test]
+fn base64_of_something_else_behind_a_value_is_left_alone() {
+    let (first, second) = ("lin_api_", "ghp_hV5cX2mQ9rT4");
+    let mut redactor = Redactor::new();
+    redactor.add("<1>", &SecretValue::new(first));
+    redactor.add("<2>", &SecretValue::new(second));
+    let mut data = [first, second].concat().into_bytes();
+    let redacted = |data: &[u8]| {
+        redactor
+            .redact(&base64(data, Alphabet::Standard, false))
+            .into_owned()
+    };
+    assert_eq!(redacted(&data), "<1><2>");
+    data[first.len()] ^= 0x40;
+    let encoded = base64(&data, Alphabet::Standard, false);
+    // Eight bytes end within the eleventh character.
+    assert_eq!(redacted(&data), format!("<1>{}", &encoded[11..]));
+}
+
+/// A long run that is the same in both is compared at once, but not beyond an escape.
+#[test]
+fn a_backslash_of_a_long_value_is_no_text_where_the_rest_is_escaped() {
+    let run = "a".repeat(62);
+    for run in [format!(r"\\{run}"), r"\".repeat(64)] {
+        let redactor = redactor(&format!("{run}ébcdefgh"));
+        let escaped = run.replace('\\', r"\\");
+        for (text, redacts) in [
+            (format!("{run}ébcdefgh"), true),
+            (format!(r"{escaped}\u00e9bcdefgh"), true),
+            (format!(r"{run}\u00e9bcdefgh"), false),
+        ] {
+            let expected = if redacts { REFERENCE } else { &text };
+            assert_redacts(&redactor, text.as_bytes(), expected.as_bytes(), &run);
+        }
+    }
+}
+
+/// In a query; so a `+` of the value is written otherwise there.
+#[test]
+fn a_plus_is_a_space_and_nothing_else() {
+    let redactor = redactor("lin api+Zq8wT3vN");
+    let form = b"lin+api%2BZq8wT3v%4E";
+    assert_redacts(&redactor, form, REFERENCE.as_bytes(), "as it is");
+    for at in (0..form.len()).filter(|&at| form[at] != b'+') {
+        let mut changed = *form;
+        changed[at] = b'+';
+        assert_redacts(&redactor, &changed, &changed, &at.to_string());
+    }
+}
+
 #[test]
 fn padding_is_replaced_only_if_all_of_it_is_there() {
     let redactor = redactor("lin_api_Zq8wT3vN");
@@ -292,6 +343,8 @@ fn short_values_are_found_raw_and_only_between_boundaries() {
             let text = around(invalid, value.as_bytes(), invalid);
             let expected = around(invalid, REFERENCE.as_bytes(), invalid);
             assert_redacts(&redactor, &text, &expected, value);
+            let word = around(value.as_bytes(), b"x", invalid);
+            assert_redacts(&redactor, &word, &word, value);
         }
         for (label, form) in all(value) {
             if form != value.as_bytes() {

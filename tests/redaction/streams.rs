@@ -74,6 +74,13 @@ fn the_boundaries_of_short_values_span_chunks() {
         let whole = redactor.redact_bytes(&invalid);
         assert_ne!(*whole, *invalid);
         assert_eq!(in_chunks(&redactor, invalid.chunks(1)), *whole);
+        // What no character begins with is no word, whatever follows.
+        let mut stream = redactor.stream();
+        let output = stream.push(&around(b"= ", value.as_bytes(), b"\xff and more "));
+        assert_eq!(
+            output,
+            around(b"= ", REFERENCE.as_bytes(), b"\xff and more ")
+        );
     }
 }
 
@@ -254,6 +261,19 @@ fn a_value_can_be_added_before_it_comes() {
                 assert_eq!(output, expected, "{text:?}, cut at {at}");
             }
         }
+    }
+}
+
+/// The first value is matched when what follows shows that it has no padding, the second as soon as its end is there.
+#[test]
+fn of_equal_matches_that_of_the_first_value_counts_whichever_ends_first() {
+    let encoded = base64(b"lin_api_", Alphabet::Standard, false);
+    let mut redactor = Redactor::new();
+    redactor.add("<1>", &SecretValue::new("lin_api_"));
+    redactor.add("<2>", &SecretValue::new(encoded.as_str()));
+    for chunks in [&[&*encoded, "."][..], &[&*format!("{encoded}.")]] {
+        let chunks = chunks.iter().map(|chunk| chunk.as_bytes());
+        assert_eq!(in_chunks(&redactor, chunks), b"<1>.");
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! writes `target/peers.json`, draws `docs/resolver.svg`, and prints the tables. `-- --quick` only compares the answers,
 //! on small sizes. `-- draw` draws what was written before. `-- keyward` leaves the rivals out and writes nothing; a number is the greatest size.
+//! `-- count` counts instructions instead of time, with valgrind.
 
 use std::{hint::black_box, time::Instant};
 
@@ -18,6 +19,7 @@ use mix::{Binding, DRAWS, Mix, Names, Workload, workload};
 use peers::PEERS;
 
 mod chart;
+mod count;
 mod design;
 mod further;
 mod mix;
@@ -58,17 +60,28 @@ fn main() {
         chart::draw(&report::read());
         return;
     }
+    let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    if let [pass, design, ..] = &*args
+        && pass == "pass"
+    {
+        count::pass(design, &numbers);
+        return;
+    }
+    if has("count") {
+        count::print(numbers.first().copied().unwrap_or(usize::MAX));
+        return;
+    }
     let quick = has("--quick") || has("--test");
     let options = Options {
         quick,
         rivals: !has("keyward"),
-        most: args
-            .iter()
-            .find_map(|arg| arg.parse().ok())
+        most: numbers
+            .first()
+            .copied()
             .unwrap_or(if quick { 100 } else { 1_000_000 }),
     };
     let mut rows = Vec::new();
-    for mix in [Mix::Exact, Mix::Wildcards, Mix::Hostile] {
+    for mix in Mix::ALL {
         for &size in mix.sizes().iter().filter(|size| **size <= options.most) {
             measure(mix, size, &options, &mut rows);
         }
@@ -88,22 +101,17 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
     let draws = if options.quick { 500 } else { DRAWS };
     let load = workload(mix, size, draws);
     println!("mix {}, {size} bindings", mix.number());
-    let mut designs: Vec<(&str, Build)> =
-        vec![("floor", Floor::build), ("keyward", Keyward::build)];
-    if options.rivals {
-        designs.push(("naive", |bindings| Ok(Box::new(Naive::new(bindings)))));
-        for peer in &PEERS {
-            if size <= peer.most[usize::from(mix.number()) - 1] {
-                designs.push((peer.name, peer.build));
-            } else if mix == Mix::Hostile {
-                println!(
-                    "  {:24} skipped: too slow for patterns like these, or too large",
-                    peer.name
-                );
-            } else {
-                println!("  {:24} skipped: {}", peer.name, peer.why);
-            }
+    let designs = designs(mix, size, options.rivals);
+    for peer in PEERS.iter().filter(|_| options.rivals) {
+        if designs.iter().any(|(name, _)| *name == peer.name) {
+            continue;
         }
+        let why = if mix == Mix::Hostile {
+            "too slow for patterns like these, or too large"
+        } else {
+            peer.why
+        };
+        println!("  {:24} skipped: {why}", peer.name);
     }
     for (name, build) in designs {
         let before = MEMORY.allocated();
@@ -139,6 +147,23 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
         );
         rows.push(row);
     }
+}
+
+/// What is measured at that size, by name.
+fn designs(mix: Mix, size: usize, rivals: bool) -> Vec<(&'static str, Build)> {
+    let mut designs: Vec<(&str, Build)> =
+        vec![("floor", Floor::build), ("keyward", Keyward::build)];
+    if rivals {
+        designs.push(("naive", |bindings| Ok(Box::new(Naive::new(bindings)))));
+        let fits = |peer: &&peers::Peer| size <= peer.most[usize::from(mix.number()) - 1];
+        designs.extend(
+            PEERS
+                .iter()
+                .filter(fits)
+                .map(|peer| (peer.name, peer.build)),
+        );
+    }
+    designs
 }
 
 /// Compares the answers with the naive matcher's, for as many names as that one manages in a second.

@@ -22,6 +22,8 @@ pub enum Mix {
 }
 
 impl Mix {
+    pub const ALL: [Mix; 3] = [Mix::Exact, Mix::Wildcards, Mix::Hostile];
+
     pub fn number(self) -> u8 {
         match self {
             Mix::Exact => 1,
