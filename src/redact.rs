@@ -87,8 +87,9 @@ use crate::secret::{SecretId, SecretValue};
 /// * base64, standard and URL-safe (RFC 4648, sections 4 and 5), padded or not, also within longer data that was
 ///   encoded as a whole. A character that holds bits of the value and of its neighbour is replaced with the value, so
 ///   that none of its bits is left, and is compared in the value's bits only. The padding is replaced where the value
-///   is the end of the data. `+`, `/` and `=` may be escaped as in JSON or percent-encoded. Of two values that were
-///   encoded without anything between them, both are found, although they may share a character.
+///   is the end of the data, and another value may begin in it. `+`, `/` and `=` may be escaped as in JSON or
+///   percent-encoded. Of two values that were encoded without anything between them, both are found, although they may
+///   share a character.
 ///
 /// Hex and base64 may be wrapped into lines, as tools do by default: between two bytes of hex, or two characters of
 /// base64, there may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`). None

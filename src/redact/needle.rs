@@ -67,7 +67,7 @@ pub(super) struct Progress {
     form: Form,
     /// How much of the value has been matched: base64 characters in base64, else bytes of the value.
     matched: usize,
-    /// How many bytes of the text that took.
+    /// How many bytes of the text that took, without padding.
     length: usize,
     /// The base64 character matched last, unless padding follows it.
     tail: Option<u8>,
@@ -81,6 +81,11 @@ impl Progress {
             length: 0,
             tail: None,
         }
+    }
+
+    /// How much of a match of `length` bytes is padding.
+    pub(super) fn padding(&self, length: usize) -> usize {
+        length - self.length
     }
 
     fn pass(&mut self, bytes: usize) {

@@ -20,6 +20,8 @@ pub(super) struct Found {
 pub(super) struct Scan {
     /// Everything before this place is decided.
     position: usize,
+    /// The end of the last match. The padding of that match is behind `position`: another value may begin there.
+    replaced: usize,
     trying: Trying,
     /// The walks from `position` that ran out of text.
     undecided: Vec<Walk>,
@@ -45,6 +47,8 @@ struct Walk {
 
 struct Best {
     length: usize,
+    /// How many bytes of it are padding.
+    padding: usize,
     needle: usize,
     carry: Option<Carry>,
 }
@@ -63,13 +67,15 @@ impl Scan {
     pub(super) fn new() -> Scan {
         Scan {
             position: 0,
+            replaced: 0,
             trying: Trying::Nothing(None),
             undecided: Vec::new(),
             best: None,
         }
     }
 
-    /// Everything before this place is decided: it is in a match that was returned, or in none.
+    /// Everything before this place is decided: it is in a match that was returned, or in none. What is behind it may be in
+    /// the match that was returned last.
     pub(super) fn position(&self) -> usize {
         self.position
     }
@@ -77,6 +83,7 @@ impl Scan {
     /// The first `length` bytes of the text will be missing from now on; they are before the position.
     pub(super) fn discard(&mut self, length: usize) {
         self.position -= length;
+        self.replaced = self.replaced.saturating_sub(length);
     }
 
     /// There are more needles now: what is undecided is tried anew. What goes on from the match before, of a value that
@@ -126,12 +133,13 @@ impl Scan {
                 return None;
             }
             if let Some(best) = self.best.take() {
-                let start = self.position;
-                self.position += best.length;
+                let start = self.position.max(self.replaced);
+                self.replaced = self.position + best.length;
+                self.position = self.replaced - best.padding;
                 self.trying = Trying::Nothing(best.carry);
                 return Some(Found {
                     start,
-                    end: self.position,
+                    end: self.replaced,
                     needle: best.needle,
                 });
             }
@@ -147,6 +155,8 @@ impl Scan {
         match needle.advance(&mut walk.progress, view.text, self.position, view.last) {
             Step::Mismatch => {}
             Step::More => self.undecided.push(walk),
+            // What is in the padding of another value altogether is replaced with it.
+            Step::Match(length) if self.position + length <= self.replaced => {}
             Step::Match(length) => {
                 let better = self.best.as_ref().is_none_or(|best| {
                     length > best.length || length == best.length && walk.needle < best.needle
@@ -154,6 +164,7 @@ impl Scan {
                 if better {
                     self.best = Some(Best {
                         length,
+                        padding: walk.progress.padding(length),
                         needle: walk.needle,
                         carry: needle.carry(&walk.progress),
                     });

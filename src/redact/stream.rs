@@ -108,7 +108,8 @@ impl RedactStream {
 
     fn hold(&mut self, piece: &[u8]) {
         // Moving what is held only when half of it is done with keeps the cost of all moves linear.
-        let stale = self.done.saturating_sub(CONTEXT);
+        let needless = self.done.min(self.scan.position());
+        let stale = needless.saturating_sub(CONTEXT);
         if stale > self.held.len() / 2 {
             self.held.copy_within(stale.., 0);
             let left = self.held.len() - stale;
@@ -138,7 +139,7 @@ impl RedactStream {
             output.extend_from_slice(self.redactor.needles[found.needle].reference().as_bytes());
             self.done = found.end;
         }
-        let decided = self.scan.position();
+        let decided = self.scan.position().max(self.done);
         output.extend_from_slice(&self.held[self.done..decided]);
         self.done = decided;
     }

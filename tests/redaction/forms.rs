@@ -273,6 +273,46 @@ fn a_plus_is_a_space_and_nothing_else() {
     }
 }
 
+/// What may be padding may also begin another value.
+#[test]
+fn a_value_behind_base64_is_found_if_it_begins_like_padding() {
+    let values = ["=3=a+d_s", "==3=a+d_", "lin_api_Zq8wT3vN", "=abc"];
+    let mut redactor = Redactor::new();
+    for (i, value) in values.into_iter().enumerate() {
+        redactor.add(format!("<{i}>"), &SecretValue::new(value));
+    }
+    for (i, value) in values.into_iter().enumerate().take(3) {
+        let bare = base64(value.as_bytes(), Alphabet::Standard, false);
+        for (after, expected) in [
+            ("=3=a+d_s.", "<0>."),
+            (r"\u003D3\u003Da+d_s.", "<0>."),
+            ("%3D3%3Da%2Bd_s.", "<0>."),
+            ("==3=a+d_.", "<1>."),
+            (r"=\u003d3=a+d_.", "<1>."),
+            ("==3=a+d_s.", "<1>s."),
+            ("==abc.", "<3>."),
+            ("=x", "x"),
+            ("==x", "x"),
+        ] {
+            let text = format!("{bare}{after}");
+            let padding = (3 - value.len() % 3) % 3;
+            let expected = match after.strip_suffix('x') {
+                Some(signs) if signs.len() < padding => format!("<{i}>{after}"),
+                Some(signs) => format!("<{i}>{}x", &signs[padding..]),
+                None => format!("<{i}>{expected}"),
+            };
+            assert_redacts(&redactor, text.as_bytes(), expected.as_bytes(), value);
+            let mut stream = redactor.stream();
+            let mut output = Vec::new();
+            for byte in text.bytes() {
+                output.extend(stream.push(&[byte]));
+            }
+            output.extend(stream.finish());
+            assert_eq!(String::from_utf8_lossy(&output), expected, "{text}");
+        }
+    }
+}
+
 #[test]
 fn padding_is_replaced_only_if_all_of_it_is_there() {
     let redactor = redactor("lin_api_Zq8wT3vN");

@@ -6,38 +6,55 @@ use std::fmt::Write;
 
 use super::encodings::json_spellings;
 
+/// A form of a value in the text: its end, and where its padding begins, which may be the beginning of another value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Match {
+    end: usize,
+    padding: usize,
+}
+
+impl Match {
+    fn unpadded(end: usize) -> Match {
+        Match { end, padding: end }
+    }
+}
+
 /// The text with each value replaced by its reference.
 pub(crate) fn redact(text: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
     let mut output = Vec::new();
-    let mut at = 0;
+    let (mut at, mut replaced) = (0, 0);
     while at < text.len() {
-        let mut best: Option<(usize, &str)> = None;
+        let mut best: Option<(Match, &str)> = None;
         for (reference, value) in values {
-            if let Some(end) = longest(text, at, value)
-                && best.is_none_or(|(longest, _)| end > longest)
+            if let Some(found) = longest(text, at, value)
+                && found.end > replaced
+                && best.is_none_or(|(best, _)| found.end > best.end)
             {
-                best = Some((end, reference));
+                best = Some((found, reference));
             }
         }
-        if let Some((end, reference)) = best {
+        if let Some((found, reference)) = best {
             output.extend_from_slice(reference.as_bytes());
-            at = end;
+            at = found.padding;
+            replaced = found.end;
         } else {
-            output.push(text[at]);
+            if at >= replaced {
+                output.push(text[at]);
+            }
             at += 1;
         }
     }
     output
 }
 
-/// The end of the longest form of the value that begins at `at`.
-fn longest(text: &[u8], at: usize, value: &str) -> Option<usize> {
+/// The longest form of the value that begins at `at`.
+fn longest(text: &[u8], at: usize, value: &str) -> Option<Match> {
     if value.len() < 8 {
         let end = at + value.len();
         let bounded = text[at..].starts_with(value.as_bytes())
             && !String::from_utf8_lossy(&text[..at]).ends_with(is_word)
             && !String::from_utf8_lossy(&text[end..]).starts_with(is_word);
-        return bounded.then_some(end);
+        return bounded.then_some(Match::unpadded(end));
     }
     let json = value.chars().map(json_spellings);
     let percent = value.bytes().map(|byte| {
@@ -47,9 +64,9 @@ fn longest(text: &[u8], at: usize, value: &str) -> Option<usize> {
     });
     let hex = value.bytes().map(|byte| vec![format!("{byte:02x}")]);
     [
-        spelled(text, at, json, value),
-        spelled(text, at, percent, value),
-        spelled(text, at, hex, ""),
+        spelled(text, at, json, value).map(Match::unpadded),
+        spelled(text, at, percent, value).map(Match::unpadded),
+        spelled(text, at, hex, "").map(Match::unpadded),
         (0..3)
             .filter_map(|skipped| base64(text, at, value, skipped))
             .max(),
@@ -79,7 +96,7 @@ fn spelled(
         for &end in &ends {
             for spelling in spellings {
                 let candidate = text.get(end..end + spelling.len());
-                if candidate.is_some_and(|text| text.eq_ignore_ascii_case(spelling.as_bytes())) {
+                if candidate.is_some_and(|text| is_spelled(text, spelling.as_bytes())) {
                     next.push(end + spelling.len());
                 }
             }
@@ -94,9 +111,19 @@ fn spelled(
     ends.into_iter().max()
 }
 
+/// The digits of escapes, and hex, may be in either case. A character, and what RFC 8259 has one letter for, may not.
+fn is_spelled(text: &[u8], spelling: &[u8]) -> bool {
+    if let [_] | [b'\\', _] = spelling {
+        return text == spelling;
+    }
+    text.iter().zip(spelling).all(|(text, expected)| {
+        text == expected || expected.is_ascii_hexdigit() && text.eq_ignore_ascii_case(expected)
+    })
+}
+
 /// Reads the bits of the characters from `at` on, and compares those that are the value's if it follows
-/// `skipped` bytes of a group of three. Only unescaped base64 in one line.
-fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<usize> {
+/// `skipped` bytes of a group of three. Only base64 in one line, of which nothing but the padding is escaped.
+fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<Match> {
     const STANDARD: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let lead = skipped * 8 % 6;
     let count = (lead + value.len() * 8).div_ceil(6);
@@ -116,10 +143,21 @@ fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<usize> 
     if bits[lead..lead + expected.len()] != expected {
         return None;
     }
-    let padding = (3 - (skipped + value.len()) % 3) % 3;
-    let end = at + count;
-    let padded = text[end..].starts_with(&b"=="[..padding]);
-    Some(if padded { end + padding } else { end })
+    let begin = at + count;
+    let mut end = begin;
+    for _ in 0..(3 - (skipped + value.len()) % 3) % 3 {
+        let one = ["=", "%3d", "%3D", r"\u003d", r"\u003D"]
+            .into_iter()
+            .find(|one| text[end..].starts_with(one.as_bytes()));
+        match one {
+            Some(one) => end += one.len(),
+            None => return Some(Match::unpadded(begin)),
+        }
+    }
+    Some(Match {
+        end,
+        padding: begin,
+    })
 }
 
 fn is_word(character: char) -> bool {
