@@ -9,7 +9,7 @@ pub struct Named<'a> {
 /// The text with each value replaced: leftmost first, of those the longest, of those the value that comes first.
 pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
     let mut output = Vec::new();
-    let mut at = 0;
+    let (mut at, mut replaced) = (0, 0);
     let mut shared = None;
     while at < text.len() {
         let after = shared.take().and_then(|shared| {
@@ -17,14 +17,18 @@ pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
                 vec![base64(text, at, value, Begin::Shared(shared))]
             })
         });
-        match after.or_else(|| longest(values, |value| forms(text, at, value))) {
+        let found = after.or_else(|| longest(values, |value| forms(text, at, value)));
+        match found.filter(|(found, _)| found.end > replaced) {
             Some((found, reference)) => {
                 output.extend_from_slice(reference.as_bytes());
-                at = found.end;
+                at = found.padding;
+                replaced = found.end;
                 shared = found.shared;
             }
             None => {
-                output.push(text[at]);
+                if at >= replaced {
+                    output.push(text[at]);
+                }
                 at += 1;
             }
         }
@@ -35,6 +39,8 @@ pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
 #[derive(Clone, Copy)]
 struct Found {
     end: usize,
+    /// Where its padding begins, in which another value may begin.
+    padding: usize,
     /// The base64 character that it ends in, if that holds bits of what comes next.
     shared: Option<Shared>,
 }
@@ -62,7 +68,11 @@ fn longest<'a>(
 }
 
 fn forms(text: &[u8], at: usize, value: &str) -> Vec<Option<Found>> {
-    let plain = |end| Found { end, shared: None };
+    let plain = |end| Found {
+        end,
+        padding: end,
+        shared: None,
+    };
     let raw = text[at..]
         .starts_with(value.as_bytes())
         .then_some(at + value.len());
@@ -224,9 +234,14 @@ fn base64(text: &[u8], mut at: usize, value: &str, begin: Begin) -> Option<Found
     let free = read - end;
     let plain = Found {
         end: at,
+        padding: at,
         shared: (free > 0).then_some(Shared { sextet, free }),
     };
-    let padded = padding(text, at, free / 2).map(|end| Found { end, shared: None });
+    let padded = padding(text, at, free / 2).map(|end| Found {
+        end,
+        padding: at,
+        shared: None,
+    });
     padded.filter(|_| free > 0).or(Some(plain))
 }
 
