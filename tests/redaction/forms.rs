@@ -314,6 +314,16 @@ fn a_value_behind_base64_is_found_if_it_begins_like_padding() {
 }
 
 #[test]
+fn a_value_within_padding_is_replaced_with_it() {
+    let mut redactor = Redactor::new();
+    redactor.add("<1>", &SecretValue::new("lin_api_Zq8wT3vN"));
+    redactor.add("<2>", &SecretValue::new("="));
+    let padded = base64(b"lin_api_Zq8wT3vN", Alphabet::Standard, true);
+    let text = format!("{padded} = {padded}.");
+    assert_redacts(&redactor, text.as_bytes(), b"<1> <2> <1>.", "padding");
+}
+
+#[test]
 fn padding_is_replaced_only_if_all_of_it_is_there() {
     let redactor = redactor("lin_api_Zq8wT3vN");
     let bare = base64(b"lin_api_Zq8wT3vN", Alphabet::Standard, false);
