@@ -271,6 +271,10 @@ fn a_plus_is_a_space_and_nothing_else() {
         changed[at] = b'+';
         assert_redacts(&redactor, &changed, &changed, &at.to_string());
     }
+    for (value, form) in [(" lin_api_", "+lin_api_"), ("l in_api_", "l+in_api_")] {
+        let found = self::redactor(value);
+        assert_redacts(&found, form.as_bytes(), REFERENCE.as_bytes(), form);
+    }
 }
 
 /// What may be padding may also begin another value.
