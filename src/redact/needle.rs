@@ -69,7 +69,7 @@ pub(super) struct Progress {
     matched: usize,
     /// How many bytes of the text that took, without padding.
     length: usize,
-    /// The base64 character matched last, unless padding follows it.
+    /// The base64 character matched last.
     tail: Option<u8>,
 }
 
@@ -253,9 +253,6 @@ impl Needle {
                 Step::More if !last => return Step::More,
                 Step::More | Step::Mismatch => return Step::Match(progress.length),
             }
-        }
-        if padded > progress.length {
-            progress.tail = None;
         }
         Step::Match(padded)
     }
