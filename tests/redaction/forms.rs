@@ -15,6 +15,20 @@ pub(crate) fn around(before: &[u8], form: &[u8], after: &[u8]) -> Vec<u8> {
     [before, form, after].concat()
 }
 
+/// What a stream makes of the chunks, put together.
+pub(crate) fn in_chunks<'a>(
+    redactor: &Redactor,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let mut stream = redactor.stream();
+    let mut output = Vec::new();
+    for chunk in chunks {
+        output.extend(stream.push(chunk));
+    }
+    output.extend(stream.finish());
+    output
+}
+
 #[track_caller]
 fn assert_redacts(redactor: &Redactor, text: &[u8], expected: &[u8], label: &str) {
     let redacted = redactor.redact_bytes(text);
@@ -210,12 +224,7 @@ fn base64_of_values_one_after_the_other_leaves_nothing() {
             for padded in [false, true] {
                 let encoded = base64(data.as_bytes(), Alphabet::Standard, padded);
                 assert_redacts(&redactor, encoded.as_bytes(), expected.as_bytes(), &data);
-                let mut stream = redactor.stream();
-                let mut output = Vec::new();
-                for byte in encoded.bytes() {
-                    output.extend(stream.push(&[byte]));
-                }
-                output.extend(stream.finish());
+                let output = in_chunks(&redactor, encoded.as_bytes().chunks(1));
                 assert_eq!(String::from_utf8_lossy(&output), expected);
             }
         }
@@ -306,12 +315,7 @@ fn a_value_behind_base64_is_found_if_it_begins_like_padding() {
                 None => format!("<{i}>{expected}"),
             };
             assert_redacts(&redactor, text.as_bytes(), expected.as_bytes(), value);
-            let mut stream = redactor.stream();
-            let mut output = Vec::new();
-            for byte in text.bytes() {
-                output.extend(stream.push(&[byte]));
-            }
-            output.extend(stream.finish());
+            let output = in_chunks(&redactor, text.as_bytes().chunks(1));
             assert_eq!(String::from_utf8_lossy(&output), expected, "{text}");
         }
     }
@@ -450,12 +454,7 @@ fn the_end_of_a_value_may_look_like_the_beginning_of_an_escape() {
     ] {
         let redactor = redactor(value);
         assert_redacts(&redactor, form.as_bytes(), REFERENCE.as_bytes(), "the end");
-        let mut stream = redactor.stream();
-        let mut output = Vec::new();
-        for byte in form.bytes() {
-            output.extend(stream.push(&[byte]));
-        }
-        output.extend(stream.finish());
+        let output = in_chunks(&redactor, form.as_bytes().chunks(1));
         assert_eq!(output, REFERENCE.as_bytes(), "{form}");
         let inside = around(b"<", form.as_bytes(), b">");
         assert_redacts(&redactor, &inside, b"<secret://it>", "within");

@@ -2,19 +2,9 @@
 
 use super::{
     encodings::{Alphabet, SHORT_VALUES, VALUES, all, base64, json_all},
-    forms::{REFERENCE, around, redactor},
+    forms::{REFERENCE, around, in_chunks, redactor},
 };
 use keyward::{RedactStream, Redactor, SecretValue};
-
-fn in_chunks<'a>(redactor: &Redactor, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut stream = redactor.stream();
-    let mut output = Vec::new();
-    for chunk in chunks {
-        output.extend(stream.push(chunk));
-    }
-    output.extend(stream.finish());
-    output
-}
 
 #[test]
 fn every_form_is_found_wherever_the_output_is_cut() {

@@ -1,5 +1,5 @@
-//! Instructions for each lookup, by callgrind. They are the same in every run of the same program, whatever else the
-//! machine does, and say nothing of what waits for memory.
+//! Instructions for each lookup, by callgrind. Whatever else the machine does, they differ by a few in a hundred, since
+//! hashes begin with random numbers. They say nothing of what waits for memory.
 
 use std::{
     process::{Command, Stdio},
