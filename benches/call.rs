@@ -192,9 +192,13 @@ fn create(user: &UserVault) {
 }
 
 fn find(vault: &Vault, user: usize) {
+    find_in(&vault.user(id(user)));
+}
+
+fn find_in(user: &UserVault) {
     let call = ToolCall::new(black_box("agno__service5__action_of_another"));
     let mut args: Map<String, Value> = Map::new();
-    let injection = vault.user(id(user)).inject(&call, &mut args).unwrap();
+    let injection = user.inject(&call, &mut args).unwrap();
     assert!(injection.filled().is_empty());
 }
 
@@ -217,69 +221,100 @@ fn in_any_order(vault: &Vault, users: usize) -> f64 {
 
 // --- Readers and a writer. ---
 
-/// Calls of one user with a thousand secrets, none of which is opened, while another thread changes one secret after the
-/// other. A snapshot is published each time.
+/// Calls of users with a thousand secrets each, none of which is opened, while another thread changes one secret after the
+/// other, of either user in turn. A snapshot is published each time.
 fn readers(during: Duration) {
-    const BETWEEN: Duration = Duration::from_millis(1);
     let vault = Vault::in_memory().unwrap();
-    let user = vault.user(id(0));
-    user.batch(|batch| {
-        for i in 0..1_000 {
-            let secret = NewSecret::new(format!("service{i}"), VALUE);
-            let secret = secret.bind(&*format!("agno__service{i}__*_of_one"), "api_key");
-            batch.create(secret.default_for_tool());
-        }
-    })
-    .unwrap();
-    let run = |readers: usize, writing: bool| {
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let written = writing.then(|| {
-                scope.spawn(|| {
-                    let (start, mut count) = (Instant::now(), 0);
-                    while !done.load(Ordering::Relaxed) {
-                        let secret = format!("service{}", count % 1_000);
-                        let patch = SecretPatch::new().value(VALUE);
-                        user.update(&*secret, patch).unwrap();
-                        count += 1;
-                        thread::sleep((start + BETWEEN * count).duration_since(Instant::now()));
-                    }
-                    f64::from(count) / start.elapsed().as_secs_f64()
-                })
-            });
-            let readers: Vec<_> = (0..readers)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let (start, mut count) = (Instant::now(), 0);
-                        while start.elapsed() < during {
-                            for _ in 0..100 {
-                                find(&vault, 0);
-                            }
-                            count += 100;
-                        }
-                        f64::from(count) / start.elapsed().as_secs_f64()
-                    })
-                })
-                .collect();
-            let read: f64 = readers
-                .into_iter()
-                .map(|reader| reader.join().unwrap())
-                .sum();
-            done.store(true, Ordering::Relaxed);
-            (read, written.map_or(0.0, |written| written.join().unwrap()))
-        })
-    };
+    for user in 0..2 {
+        vault
+            .user(id(user))
+            .batch(|batch| {
+                for i in 0..1_000 {
+                    let secret = NewSecret::new(format!("service{i}"), VALUE);
+                    let pattern = format!("agno__service{i}__*_of_one");
+                    batch.create(secret.bind(&*pattern, "api_key").default_for_tool());
+                }
+            })
+            .unwrap();
+    }
     println!(
         "\n## Calls in a second, by one reader and by two\n\n\
-         | snapshots published in a second | one | two | ratio |\n| --- | --- | --- | --- |"
+         | readers | snapshots published in a second | one | two | ratio |\n| --- | --- | --- | --- | --- |"
     );
-    for writing in [false, true] {
-        // The best of some, each of which is of its own time.
-        let best = |readers| {
-            let runs = [0; 5].map(|_| run(readers, writing));
-            runs.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
-        };
-        let ((one, _), (two, written)) = (best(1), best(2));
-        println!("| {written:.0} | {one:.0} | {two:.0} | {:.2} |", two / one);
+    let works: [(&str, fn(&Vault, usize, Duration) -> f64); 2] = [
+        (
+            "each asks for a user of its own at each call",
+            |vault, reader, during| calls(during, || find(vault, reader)),
+        ),
+        ("all keep the same user", |vault, _, during| {
+            let user = vault.user(id(0));
+            calls(during, || find_in(&user))
+        }),
+    ];
+    for (what, work) in works {
+        for writing in [false, true] {
+            // The best of some, each of which is of its own time.
+            let best = |readers| {
+                let runs = [0; 5].map(|_| {
+                    beside_a_writer(&vault, writing, readers, |reader| {
+                        work(&vault, reader, during)
+                    })
+                });
+                runs.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+            };
+            let ((one, _), (two, written)) = (best(1), best(2));
+            println!(
+                "| {what} | {written:.0} | {one:.0} | {two:.0} | {:.2} |",
+                two / one
+            );
+        }
     }
+}
+
+/// Calls in a second.
+fn calls(during: Duration, call: impl Fn()) -> f64 {
+    let (start, mut count) = (Instant::now(), 0);
+    while start.elapsed() < during {
+        for _ in 0..100 {
+            call();
+        }
+        count += 100;
+    }
+    f64::from(count) / start.elapsed().as_secs_f64()
+}
+
+/// What so many readers do together in a second, and a writer beside them.
+fn beside_a_writer(
+    vault: &Vault,
+    writing: bool,
+    readers: usize,
+    read: impl Fn(usize) -> f64 + Sync,
+) -> (f64, f64) {
+    const BETWEEN: Duration = Duration::from_millis(1);
+    let done = AtomicBool::new(false);
+    let write = || {
+        let (start, mut count) = (Instant::now(), 0);
+        while !done.load(Ordering::Relaxed) {
+            let secret = format!("service{}", count % 1_000);
+            let user = vault.user(id(count as usize % 2));
+            user.update(&*secret, SecretPatch::new().value(VALUE))
+                .unwrap();
+            count += 1;
+            thread::sleep((start + BETWEEN * count).duration_since(Instant::now()));
+        }
+        f64::from(count) / start.elapsed().as_secs_f64()
+    };
+    thread::scope(|scope| {
+        let written = writing.then(|| scope.spawn(write));
+        let read = &read;
+        let readers: Vec<_> = (0..readers)
+            .map(|reader| scope.spawn(move || read(reader)))
+            .collect();
+        let sum: f64 = readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .sum();
+        done.store(true, Ordering::Relaxed);
+        (sum, written.map_or(0.0, |written| written.join().unwrap()))
+    })
 }

@@ -34,13 +34,14 @@ mod tests;
 #[cfg(feature = "file")]
 mod transfer;
 mod user;
+mod users;
 mod verify;
 mod write;
 
-use self::state::State;
 pub use self::{
     anchor::Anchor, batch::Batch, builder::VaultBuilder, progress::Progress, user::UserVault,
 };
+use self::{state::State, users::Users};
 
 /// The secrets of all users, encrypted.
 ///
@@ -70,6 +71,7 @@ pub use self::{
 #[derive(Clone)]
 pub struct Vault {
     state: Arc<State>,
+    users: Arc<Users>,
 }
 
 impl Vault {
@@ -162,6 +164,7 @@ impl Vault {
     fn new(state: State) -> Vault {
         Vault {
             state: Arc::new(state),
+            users: Arc::default(),
         }
     }
 
@@ -169,8 +172,7 @@ impl Vault {
     /// asked for, the vault remembers some hundred bytes until it is dropped: ask for users who were authenticated.
     pub fn user(&self, user: UserId) -> UserVault {
         UserVault {
-            vault: Arc::clone(&self.state),
-            user: self.state.user(user),
+            user: self.users.get(&self.state, user),
         }
     }
 
@@ -223,7 +225,7 @@ impl Vault {
     ///
     /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`; the user's secrets are then as they were.
     pub fn delete_user(&self, user: UserId) -> Result<(), Error> {
-        let deleted = self.state.delete_user(&self.state.user(user));
+        let deleted = self.state.delete_user(&self.user(user).user);
         let told = AuditAction::UserDeleted;
         self.state.tell_with(told, deleted, |(), event| AuditEvent {
             user: Some(user),
@@ -241,7 +243,8 @@ impl Vault {
     ///
     /// `Unsupported` for a vault in memory that was made without a key: nothing could unlock it. Nothing has changed.
     pub fn lock(&self) -> Result<(), Error> {
-        self.state.tell(AuditAction::Locked, self.state.lock())
+        self.state
+            .tell(AuditAction::Locked, self.state.lock(&self.users))
     }
 
     /// Unlocks the vault and all its clones. For an unlocked vault this checks the key and changes nothing.
@@ -383,7 +386,7 @@ impl Vault {
     ) -> Result<(), Error> {
         self.state.tell(
             AuditAction::DataKeyRotated,
-            self.state.rotate_data_key(&current, progress),
+            self.state.rotate_data_key(&self.users, &current, progress),
         )
     }
 
@@ -397,7 +400,7 @@ impl Vault {
     /// [`open`](Vault::open). The snapshot is then as it was.
     #[cfg(feature = "file")]
     pub fn reload(&self) -> Result<bool, Error> {
-        self.state.reload()
+        self.state.reload(&self.users)
     }
 
     /// Makes the file of the vault as short as it can be. What was deleted or replaced is then no longer in it, not even

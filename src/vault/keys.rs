@@ -6,7 +6,8 @@ use super::{
     errors::{no_key_slots, rolled_back, storage_error},
     progress::Progress,
     slots::KeySlots,
-    state::{State, UserState, hold, wait_until_unused},
+    state::{State, hold, wait_until_unused},
+    users::{UserState, Users},
     write::Write,
 };
 use crate::{
@@ -58,7 +59,8 @@ impl State {
     /// Seals everything again under a new data key, and forgets the old ones. Goes on with a rotation that was
     /// interrupted, if there is one.
     pub(super) fn rotate_data_key(
-        &self,
+        self: &Arc<State>,
+        users: &Users,
         current: &KeySource,
         mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
@@ -68,7 +70,7 @@ impl State {
         }
         let (mut done, total) = (0, self.usage()?.secrets);
         for root in self.user_roots()? {
-            let user = self.user(root.user);
+            let user = users.get(self, root.user);
             loop {
                 let outdated = self.outdated(&user)?;
                 if outdated.is_empty() {

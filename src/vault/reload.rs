@@ -11,6 +11,7 @@ use super::{
     errors::{rolled_back, storage_error},
     slots::KeySlots,
     state::{Ledger, State, hold, wait_until_unused},
+    users::Users,
     verify::{check_members, stored_root},
 };
 use crate::{
@@ -50,7 +51,7 @@ impl State {
     }
 
     /// Reads the file again; whether it had changed.
-    pub(super) fn reload(&self) -> Result<bool, Error> {
+    pub(super) fn reload(&self, users: &Users) -> Result<bool, Error> {
         let source = self.source.as_ref().ok_or_else(|| {
             let message = "only a snapshot is reloaded: this vault has its changes already";
             Error::new(ErrorKind::Unsupported, message)
@@ -82,7 +83,7 @@ impl State {
             source.storage.replace(content);
             *ledger = Ledger { root, members };
         }
-        self.drop_outdated()?;
+        self.drop_outdated(users)?;
         if keys_changed {
             let both = self.keys()?;
             self.publish_keys(new);
@@ -92,9 +93,9 @@ impl State {
     }
 
     /// Drops the users' secrets that are not those of the store any more.
-    fn drop_outdated(&self) -> Result<(), Error> {
+    fn drop_outdated(&self, users: &Users) -> Result<(), Error> {
         let keys = self.keys()?;
-        self.for_each_user(|user| {
+        users.for_each(|user| {
             let Some(snapshot) = user.snapshot.load_full() else {
                 return;
             };

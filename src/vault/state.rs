@@ -18,6 +18,7 @@ use super::{
     errors::{locked, no_key_slots, rolled_back, storage_error},
     slots::KeySlots,
     sync::{Mutex, MutexGuard, Published, yield_now},
+    users::{UserState, Users},
     verify::{check_members, stored_root},
 };
 use crate::{
@@ -39,7 +40,6 @@ pub(super) struct State {
     pub(super) lockable: bool,
     /// What the vault has. One writer at a time, so that quotas of the whole vault are exact.
     pub(super) ledger: Mutex<Ledger>,
-    users: papaya::HashMap<UserId, Arc<UserState>>,
     /// Held while the vault is locked or unlocked, or its key slots change.
     pub(super) locking: Mutex<()>,
     /// Held while the data key is rotated.
@@ -65,15 +65,6 @@ pub(super) struct Ledger {
     /// The users' roots, as members of the vault's: a root that was rolled back, or that went away, is found when the
     /// user is loaded.
     pub(super) members: HashMap<UserTag, MemberDigest>,
-}
-
-/// One user's secrets.
-#[derive(Debug)]
-pub(super) struct UserState {
-    pub(super) user: UserId,
-    /// `None` until it is used, and while the vault is locked.
-    pub(super) snapshot: Published<Snapshot>,
-    pub(super) writer: Mutex<()>,
 }
 
 impl State {
@@ -140,7 +131,6 @@ impl State {
             lockable,
             storage,
             ledger: Mutex::new(ledger),
-            users: papaya::HashMap::new(),
             locking: Mutex::new(()),
             rotating: Mutex::new(()),
             #[cfg(feature = "file")]
@@ -166,19 +156,6 @@ impl State {
     pub(super) fn anchor(&self) -> Result<Anchor, Error> {
         let keys = self.keys()?;
         Ok(Anchor::of(&keys, &hold(&self.ledger).root))
-    }
-
-    /// What is known of a user; made if nothing is.
-    pub(super) fn user(&self, user: UserId) -> Arc<UserState> {
-        let users = self.users.pin();
-        let new = || {
-            Arc::new(UserState {
-                user,
-                snapshot: Published::new(None),
-                writer: Mutex::new(()),
-            })
-        };
-        Arc::clone(users.get_or_insert_with(user, new))
     }
 
     /// Works with the keys and with the user's secrets as of now. Waits for the store only when the user is first used.
@@ -274,8 +251,8 @@ impl State {
         self.keys.store(Some(Arc::new(keys)));
     }
 
-    /// Wipes the keys and drops the snapshots.
-    pub(super) fn lock(&self) -> Result<(), Error> {
+    /// Wipes the keys and drops the users' snapshots.
+    pub(super) fn lock(&self, users: &Users) -> Result<(), Error> {
         if !self.lockable {
             return Err(no_key_slots("it could never be unlocked"));
         }
@@ -283,17 +260,9 @@ impl State {
         let Some(keys) = self.keys.swap(None) else {
             return Ok(());
         };
-        self.for_each_user(|user| user.snapshot.store(None));
+        users.for_each(|user| user.snapshot.store(None));
         wait_until_unused(&keys);
         Ok(())
-    }
-
-    /// Works on every user who was asked for, one after the other, with the user's lock held.
-    pub(super) fn for_each_user(&self, work: impl Fn(&UserState)) {
-        for user in self.users.pin().values() {
-            let _writer = hold(&user.writer);
-            work(user);
-        }
     }
 
     pub(super) fn is_locked(&self) -> bool {

@@ -8,7 +8,8 @@ use super::{
     plan::Plan,
     progress::Progress,
     slots::KeySlots,
-    state::{State, UserState, hold},
+    state::{State, hold},
+    users::{UserState, Users},
     verify::Checked,
     write::Write,
 };
@@ -149,7 +150,7 @@ impl Vault {
         let other = Vault::snapshot(path, key)?;
         self.state.tell(
             AuditAction::Imported,
-            self.state.import(&other.state, progress),
+            self.state.import(&self.users, &other, progress),
         )
     }
 }
@@ -257,12 +258,17 @@ impl State {
     }
 
     /// Adds all secrets of another vault, or none.
-    fn import(&self, other: &State, mut progress: impl FnMut(Progress)) -> Result<Usage, Error> {
+    fn import(
+        self: &Arc<State>,
+        users: &Users,
+        other: &Vault,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Usage, Error> {
         // Locks in the order of the users' ids, so that two imports do not wait for each other.
         let imported: Vec<(Arc<UserState>, Arc<UserState>)> = other
             .users()?
             .into_iter()
-            .map(|user| (other.user(user), self.user(user)))
+            .map(|user| (other.user(user).user, users.get(self, user)))
             .collect();
         let _writers: Vec<_> = imported.iter().map(|(_, to)| hold(&to.writer)).collect();
         let keys = self.keys()?;
@@ -277,7 +283,7 @@ impl State {
         for ((from, to), base) in imported.iter().zip(bases) {
             let rules = self.rules(to);
             let mut plan = Plan::new(&base, &rules);
-            other.read(from, |keys, secrets| {
+            other.state.read(from, |keys, secrets| {
                 for entry in secrets.entries().values() {
                     let value = entry.open(keys)?;
                     let chars = value.expose_secret();

@@ -8,7 +8,7 @@ use super::{
     batch::Batch,
     errors::not_found,
     plan::{Applied, Operation},
-    state::{State, UserState},
+    users::UserState,
 };
 use crate::{
     bounds::Bounds,
@@ -31,7 +31,6 @@ use crate::{
 /// another user can be reached through it.
 #[derive(Clone)]
 pub struct UserVault {
-    pub(super) vault: Arc<State>,
     pub(super) user: Arc<UserState>,
 }
 
@@ -84,7 +83,7 @@ impl UserVault {
     /// `NotFound`, or `Locked`.
     pub fn secret(&self, secret: impl Into<SecretRef>) -> Result<SecretInfo, Error> {
         let secret = secret.into();
-        self.vault.read(&self.user, |_, snapshot| {
+        self.user.vault.read(&self.user, |_, snapshot| {
             let entry = match secret {
                 SecretRef::Id(id) => snapshot.by_id(id),
                 SecretRef::Text(text) => snapshot.by_text(&text),
@@ -101,7 +100,7 @@ impl UserVault {
     ///
     /// `Locked`.
     pub fn secrets(&self) -> Result<Vec<SecretInfo>, Error> {
-        self.vault.read(&self.user, |_, snapshot| {
+        self.user.vault.read(&self.user, |_, snapshot| {
             Ok(snapshot
                 .entries()
                 .values()
@@ -136,7 +135,7 @@ impl UserVault {
         after: Option<SecretId>,
         limit: usize,
     ) -> Result<Vec<SecretInfo>, Error> {
-        self.vault.read(&self.user, |_, snapshot| {
+        self.user.vault.read(&self.user, |_, snapshot| {
             let start = after.map_or(Bound::Unbounded, Bound::Excluded);
             let entries = snapshot.entries().range((start, Bound::Unbounded));
             Ok(entries
@@ -185,7 +184,8 @@ impl UserVault {
     ///
     /// `Locked`.
     pub fn usage(&self) -> Result<Usage, Error> {
-        self.vault
+        self.user
+            .vault
             .read(&self.user, |_, snapshot| Ok(snapshot.root.usage))
     }
 
@@ -264,7 +264,7 @@ impl UserVault {
     ///
     /// `Locked`. The schema is then as it was.
     pub fn conceal(&self, tool: &str, input_schema: &mut Value) -> Result<Concealment, Error> {
-        self.vault.read(&self.user, |_, snapshot| {
+        self.user.vault.read(&self.user, |_, snapshot| {
             let defaults = snapshot.resolver().resolve(tool);
             let longest_format = defaults
                 .iter()
@@ -289,10 +289,10 @@ impl UserVault {
         call: &ToolCall<'_>,
         args: &Map<String, Value>,
     ) -> Result<Explanation, Error> {
-        self.vault.read(&self.user, |_, snapshot| {
+        self.user.vault.read(&self.user, |_, snapshot| {
             Ok(explain::explain(
                 snapshot,
-                &self.vault.settings.policy,
+                &self.user.vault.settings.policy,
                 call,
                 args,
             ))
@@ -330,8 +330,8 @@ impl UserVault {
         tools: impl IntoIterator<Item = T>,
     ) -> Result<Report, Error> {
         let tools: Vec<ToolSpec<'t>> = tools.into_iter().map(Into::into).collect();
-        self.vault.read(&self.user, |_, snapshot| {
-            let policy = &self.vault.settings.policy;
+        self.user.vault.read(&self.user, |_, snapshot| {
+            let policy = &self.user.vault.settings.policy;
             Ok(preflight::check(snapshot, policy, &tools))
         })
     }
@@ -341,20 +341,20 @@ impl UserVault {
         call: &ToolCall<'_>,
         fill: impl FnOnce(&Injector<'_>) -> Result<Injection, Failure>,
     ) -> Result<Injection, Error> {
-        let filled = self.vault.read(&self.user, |keys, snapshot| {
+        let filled = self.user.vault.read(&self.user, |keys, snapshot| {
             Ok(fill(&Injector {
                 keys,
                 snapshot,
-                policy: &self.vault.settings.policy,
+                policy: &self.user.vault.settings.policy,
                 call,
             }))
         })?;
-        self.vault.tell_call(self.id(), call, &filled);
+        self.user.vault.tell_call(self.id(), call, &filled);
         filled.map_err(|failure| failure.error)
     }
 
     fn bounds(&self) -> &Bounds {
-        &self.vault.settings.bounds
+        &self.user.vault.settings.bounds
     }
 
     fn write_one(&self, operation: Operation) -> Result<SecretInfo, Error> {
@@ -364,8 +364,8 @@ impl UserVault {
 
     /// For each operation in turn, what there is of the secret after it.
     fn write(&self, operations: Vec<Operation>) -> Result<Vec<Option<SecretInfo>>, Error> {
-        let written = self.vault.write(&self.user, operations);
-        self.vault.tell_write(self.id(), &written);
+        let written = self.user.vault.write(&self.user, operations);
+        self.user.vault.tell_write(self.id(), &written);
         Ok(written?.into_iter().map(Applied::into_info).collect())
     }
 }

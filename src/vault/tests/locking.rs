@@ -32,7 +32,7 @@ fn vault() -> Vault {
 fn no_call_has_the_keys_when_the_vault_has_been_locked() {
     let vault = vault();
     let keys = Arc::downgrade(&vault.state.keys().unwrap());
-    let user = vault.state.user(UserId::LOCAL);
+    let user = vault.user(UserId::LOCAL).user;
     let working = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -86,7 +86,7 @@ fn who_works_with_the_old_keys_can_open_what_is_written_meanwhile() {
 #[test]
 fn no_snapshot_of_a_user_outlives_locking() {
     let vault = vault();
-    let user = vault.state.user(UserId::LOCAL);
+    let user = vault.user(UserId::LOCAL).user;
     let snapshot = Arc::downgrade(&user.snapshot.load_full().unwrap());
     vault.lock().unwrap();
     assert!(snapshot.upgrade().is_none());

@@ -1,0 +1,58 @@
+//! The users of a vault that were asked for.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    state::{State, hold},
+    sync::{Mutex, Published},
+};
+use crate::{secret::UserId, snapshot::Snapshot};
+
+/// One user's secrets.
+///
+/// It holds on to the vault, so that who asks for a user counts that user's holders alone: threads that work for
+/// different users write to no common memory. Therefore the vault's state does not hold on to its users.
+pub(super) struct UserState {
+    pub(super) user: UserId,
+    pub(super) vault: Arc<State>,
+    /// `None` until it is used, and while the vault is locked.
+    pub(super) snapshot: Published<Snapshot>,
+    pub(super) writer: Mutex<()>,
+}
+
+/// Nothing of the user's secrets: see [`State`].
+impl fmt::Debug for UserState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserState")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Users(papaya::HashMap<UserId, Arc<UserState>>);
+
+impl Users {
+    /// What is known of a user; made if nothing is.
+    pub(super) fn get(&self, vault: &Arc<State>, user: UserId) -> Arc<UserState> {
+        let users = self.0.pin();
+        let new = || {
+            Arc::new(UserState {
+                user,
+                vault: Arc::clone(vault),
+                snapshot: Published::new(None),
+                writer: Mutex::new(()),
+            })
+        };
+        Arc::clone(users.get_or_insert_with(user, new))
+    }
+
+    /// Works on every user who was asked for, one after the other, with the user's lock held.
+    pub(super) fn for_each(&self, work: impl Fn(&UserState)) {
+        for user in self.0.pin().values() {
+            let _writer = hold(&user.writer);
+            work(user);
+        }
+    }
+}
