@@ -136,11 +136,7 @@ impl ToolPattern {
     /// byte that another one goes on with. Only `?` has to take a whole character, and to be tried where one begins.
     fn matches_greedily(&self, name: &str, steps: usize) -> Option<bool> {
         let (pattern, name) = (self.text.as_bytes(), name.as_bytes());
-        // What is the same up to the first wildcard.
-        let literal = |(expected, found): &(&u8, &u8)| {
-            expected == found && !matches!(**expected, b'*' | b'?')
-        };
-        let first = pattern.iter().zip(name).take_while(literal).count();
+        let first = same_literals(pattern, name);
         let (mut at, mut place) = (first, first);
         // What follows the last `*`, and where in the name to try it next. The earlier ones need no second try: if
         // what follows them matches anywhere, it does so as well where it was found first.
@@ -247,6 +243,30 @@ impl ToolPattern {
     pub(crate) fn specificity(&self) -> Specificity {
         self.specificity
     }
+}
+
+/// How many bytes are the same up to the first wildcard.
+fn same_literals(pattern: &[u8], name: &[u8]) -> usize {
+    const LOW: u64 = u64::MAX / 0xff;
+    // The highest bit of each byte that is this one, up to the first of them; those behind it may be wrong.
+    let is = |word: u64, byte: u8| {
+        let other = word ^ (LOW * u64::from(byte));
+        other.wrapping_sub(LOW) & !other & LOW << 7
+    };
+    let words = pattern.as_chunks().0.iter().zip(name.as_chunks().0);
+    let mut same = 0;
+    for (pattern, name) in words {
+        let (expected, found) = (u64::from_le_bytes(*pattern), u64::from_le_bytes(*name));
+        let end = (expected ^ found) | is(expected, b'*') | is(expected, b'?');
+        if end != 0 {
+            return same + end.trailing_zeros() as usize / 8;
+        }
+        same += 8;
+    }
+    let literal =
+        |(expected, found): &(&u8, &u8)| expected == found && !matches!(**expected, b'*' | b'?');
+    let rest = pattern[same..].iter().zip(&name[same..]);
+    same + rest.take_while(literal).count()
 }
 
 /// Where the character after the one at `place` begins.

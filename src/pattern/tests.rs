@@ -92,6 +92,22 @@ fn all_short_patterns_on_all_short_names() {
 
 proptest! {
     #[test]
+    fn the_same_literals_are_counted(
+        same in "[ab]{0,20}",
+        (pattern, name) in ("[ab*?é]{0,20}", "[ab*?é]{0,20}"),
+    ) {
+        let (pattern, name) = (same.clone() + &pattern, same + &name);
+        let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+        let is_literal = |i: &usize| {
+            pattern.get(*i) == name.get(*i) && pattern.get(*i).is_some_and(|byte| !b"*?".contains(byte))
+        };
+        let expected = (0..).take_while(is_literal).count();
+        prop_assert_eq!(same_literals(pattern, name), expected);
+    }
+}
+
+proptest! {
+    #[test]
     fn agrees_where_stars_collide(text in "[ab*?]{1,12}", name in "[ab*?]{0,12}") {
         assert_agrees(&text, &name);
     }

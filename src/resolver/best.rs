@@ -180,10 +180,12 @@ impl<'r> Resolved<'r> {
 
     /// Of rows in order, one for each location.
     pub(super) fn of_rows(index: &'r Index, rows: &[u32]) -> Resolved<'r> {
-        let [first, rest @ ..] = rows else {
-            return Resolved(Found::Nothing);
-        };
         let found = |row: &u32| Match::new(index, *row);
+        let (first, rest) = match rows {
+            [] => return Resolved(Found::Nothing),
+            [row] => return Resolved(Found::One(found(row))),
+            [first, rest @ ..] => (first, rest),
+        };
         if rows.len() > USUAL_LOCATIONS {
             return Resolved(Found::Many(rows.iter().map(found).collect()));
         }

@@ -46,6 +46,7 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
         lists,
         ..
     } = draft;
+    let is_list = !heads.is_used() && !tails.is_used() && inner.is_list();
     let mut index = Index {
         rows,
         ids: Box::default(),
@@ -60,6 +61,7 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
         heads,
         tails,
         inner,
+        is_list,
     };
     answer::fill(
         &mut index,
@@ -269,23 +271,18 @@ impl<'p> Draft<'p> {
             listed: Box::default(),
             unsure: 0,
         };
-        if !rest.is_empty() {
-            inner.rest = narrow(lists.len());
-            let listed: Box<[Listed]> = rest
-                .iter()
-                .map(|&number| Listed {
-                    sketch: Sketch::of(text(number)),
-                    pattern: inner.patterns[number as usize],
-                })
-                .collect();
-            let unsure = (0..)
-                .zip(&listed)
-                .filter(|(_, listed)| listed.sketch.wants_pairs())
-                .fold(0u64, |bits, (i, _)| bits | 1 << (i % 64));
-            if rest.len() < MANY_LISTED && (unsure.count_ones() as usize) < MANY {
-                (inner.listed, inner.unsure) = (listed, unsure);
+        match self.listed(&rest, text) {
+            Some(listed) => {
+                let unsure = (0..)
+                    .zip(&listed)
+                    .filter(|(_, listed)| !listed.sketch.is_sure());
+                inner.unsure = unsure.fold(0, |bits, (i, _)| bits | 1 << i);
+                inner.listed = listed;
             }
-            lists.push(rest);
+            None => {
+                inner.rest = narrow(lists.len());
+                lists.push(rest);
+            }
         }
         let (mut buckets, mut members, mut crowds) =
             (Vec::with_capacity(lists.len()), Vec::new(), Vec::new());
@@ -311,6 +308,28 @@ impl<'p> Draft<'p> {
         inner.members = members.into();
         inner.crowds = crowds.into();
         Some(inner)
+    }
+
+    /// These inner patterns as a list, if they are not too many to be tried one by one.
+    fn listed<'r>(
+        &self,
+        numbers: &[u32],
+        text: impl Fn(u32) -> &'r ToolPattern,
+    ) -> Option<Box<[Listed]>> {
+        if numbers.len() >= MANY_LISTED {
+            return None;
+        }
+        let listed = |number: &u32| {
+            let own = self.spans[*number as usize];
+            Listed {
+                sketch: Sketch::of(text(*number)),
+                own,
+                winners: own,
+            }
+        };
+        let listed: Box<[Listed]> = numbers.iter().map(listed).collect();
+        let middles = listed.iter().filter(|listed| listed.sketch.wants_pairs());
+        (middles.count() < MANY).then_some(listed)
     }
 
     fn longest_exact(&self) -> usize {

@@ -40,6 +40,8 @@ pub(super) struct Index {
     pub(super) heads: Ladder,
     pub(super) tails: Ladder,
     pub(super) inner: Inner,
+    /// Whether all patterns with wildcards are listed.
+    pub(super) is_list: bool,
 }
 
 /// A binding.
@@ -133,6 +135,7 @@ impl Index {
     pub(super) fn resolve(&self, name: &str) -> Resolved<'_> {
         match self.exact(name) {
             Some(node) if node.sole => Resolved::one(self, node.value, &node.id),
+            None if self.is_list => self.inner.resolve_listed(self, name),
             node => self.resolve_further(name, node),
         }
     }

@@ -2,7 +2,7 @@
 //! on the names only that hold some part of them.
 
 use super::{
-    best::Best,
+    best::{Best, Resolved},
     crowd::{Census, Crowd},
     grams::Grams,
     index::{Index, NONE, Span},
@@ -35,7 +35,7 @@ pub(super) struct Inner {
     pub(super) rest: u32,
     /// The same, if they are few.
     pub(super) listed: Box<[Listed]>,
-    /// A bit for each of these that tells more about a name whose pairs are known.
+    /// A bit for each of these whose sketch does not tell all.
     pub(super) unsure: u64,
 }
 
@@ -51,7 +51,10 @@ pub(super) struct InnerPattern {
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) sketch: Sketch,
-    pub(super) pattern: InnerPattern,
+    /// All rows with this pattern.
+    pub(super) own: Span,
+    /// The best of each location among them.
+    pub(super) winners: Span,
 }
 
 /// Patterns that are found together.
@@ -196,37 +199,75 @@ impl Inner {
         }
     }
 
+    /// Whether all patterns that are not found by their ends are listed, if there are any.
+    pub(super) fn is_list(&self) -> bool {
+        self.grams.is_none() && self.rest == NONE
+    }
+
+    /// The best row of each location, where all patterns are listed.
     #[inline]
+    pub(super) fn resolve_listed<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
+        let mut left = self.listed_in(index, name);
+        let Some(listed) = self.listed.get(left.trailing_zeros() as usize) else {
+            return Resolved::of_rows(index, &[]);
+        };
+        left &= left - 1;
+        let winners = listed.winners.of(&index.lists);
+        if left == 0 {
+            return Resolved::of_rows(index, winners);
+        }
+        let mut best = Best::new(index);
+        best.offer_all(winners);
+        self.offer_listed(left, index, &mut best);
+        best.finish()
+    }
+
     fn try_listed<'r>(&'r self, index: &'r Index, name: &str, best: &mut Best<'r>) {
+        best.worked(self.listed.len() + name.len());
+        let left = self.listed_in(index, name);
+        self.offer_listed(left, index, best);
+    }
+
+    fn offer_listed<'r>(&'r self, mut left: u64, index: &'r Index, best: &mut Best<'r>) {
+        while left != 0 {
+            let listed = &self.listed[left.trailing_zeros() as usize];
+            left &= left - 1;
+            best.offer_all(listed.own.of(&index.lists));
+        }
+    }
+
+    /// A bit for each listed pattern that matches.
+    #[inline]
+    fn listed_in(&self, index: &Index, name: &str) -> u64 {
         let view = View::new(name);
-        best.worked(self.listed.len());
         // Which of them fit is not decided one by one. They are fewer than bits in a word.
         let mut fit = 0u64;
         for (i, listed) in (0..).zip(&self.listed) {
             fit |= u64::from(listed.sketch.fits(&view)) << i;
         }
+        if fit & self.unsure == 0 {
+            fit
+        } else {
+            self.confirmed(fit, index, name)
+        }
+    }
+
+    /// Of those that fit, those that match.
+    fn confirmed(&self, mut fit: u64, index: &Index, name: &str) -> u64 {
+        let mut pairs = None;
         let mut unsure = fit & self.unsure;
-        if unsure != 0 {
-            let pairs = pairs_in(name);
-            while unsure != 0 {
-                let i = unsure.trailing_zeros();
-                unsure &= unsure - 1;
-                let fits = self.listed[i as usize].sketch.fits_pairs(pairs);
-                fit ^= u64::from(!fits) << i;
-            }
-        }
-        while fit != 0 {
-            let Listed { sketch, pattern } = &self.listed[fit.trailing_zeros() as usize];
-            fit &= fit - 1;
-            let matches = if sketch.is_sure() {
-                sketch.is_long_enough(name)
-            } else {
-                best.worked(name.len());
-                sketch.matches(&index.rows[pattern.row as usize].pattern, name)
+        while unsure != 0 {
+            let i = unsure.trailing_zeros();
+            unsure &= unsure - 1;
+            let Listed { sketch, own, .. } = &self.listed[i as usize];
+            let can_match = !sketch.wants_pairs()
+                || sketch.fits_pairs(*pairs.get_or_insert_with(|| pairs_in(name)));
+            let matches = || {
+                let row = own.of(&index.lists)[0];
+                sketch.matches(&index.rows[row as usize].pattern, name)
             };
-            if matches {
-                best.offer_all(pattern.own.of(&index.lists));
-            }
+            fit ^= u64::from(!(can_match && matches())) << i;
         }
+        fit
     }
 }
