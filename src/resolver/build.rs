@@ -76,21 +76,25 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
 
 /// The bindings by location, then by precedence, each once; and their ids.
 fn sorted(bindings: &[Binding]) -> (Box<[Location]>, Box<[Row]>, Vec<SecretId>) {
-    let mut numbers: HashMap<&Location, u32> = HashMap::new();
-    for (_, location, _) in bindings {
-        numbers.entry(location).or_insert(0);
-    }
-    let mut locations: Vec<&Location> = numbers.keys().copied().collect();
+    // Each location is looked at once: there can be as many of them in memory as bindings.
+    let mut seen: HashMap<&Location, usize> = HashMap::new();
+    let first_seen: Vec<usize> = bindings
+        .iter()
+        .map(|(_, location, _)| {
+            let count = seen.len();
+            *seen.entry(location).or_insert(count)
+        })
+        .collect();
+    let mut locations: Vec<(&Location, usize)> = seen.into_iter().collect();
     locations.sort_unstable();
-    for (number, location) in (0..).zip(&locations) {
-        numbers.insert(location, number);
+    let mut numbers = vec![0; locations.len()];
+    for (number, (_, seen)) in (0..).zip(&locations) {
+        numbers[*seen] = number;
     }
     let mut order: Vec<_> = bindings
         .iter()
-        .map(|binding| {
-            let (pattern, location, id) = binding;
-            (numbers[location], pattern.specificity(), *id, pattern)
-        })
+        .zip(first_seen)
+        .map(|((pattern, _, id), seen)| (numbers[seen], pattern.specificity(), *id, pattern))
         .collect();
     // The pattern at last: one id more than once is not decided by any rule, and must not be by chance either.
     order.sort_unstable_by(|a, b| {
@@ -106,7 +110,10 @@ fn sorted(bindings: &[Binding]) -> (Box<[Location]>, Box<[Row]>, Vec<SecretId>) 
         id_at: NONE,
     };
     (
-        locations.into_iter().cloned().collect(),
+        locations
+            .into_iter()
+            .map(|(location, _)| location.clone())
+            .collect(),
         order.iter().map(row).collect(),
         order.iter().map(|(_, _, id, _)| *id).collect(),
     )

@@ -46,24 +46,24 @@ impl Grams {
         }
         let slots = Perfect::of(&hashes)?;
         let mut grams = Grams {
-            filter: vec![0; (buckets.len() / 4).next_power_of_two()].into(),
+            filter: vec![0; buckets.len().next_power_of_two()].into(),
             parts: vec![(0, NONE); slots.slots()].into(),
             slots,
         };
         for &(part, bucket) in buckets {
-            let hash = keys.part(part);
-            let (word, bit) = grams.filter_bit(hash);
+            let (word, bit) = grams.filter_bit(keys.part_spread(part));
             grams.filter[word] |= 1 << bit;
-            grams.parts[grams.slots.slot(hash)] = (part, bucket);
+            grams.parts[grams.slots.slot(keys.part(part))] = (part, bucket);
         }
         Some(grams)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
+    /// By the upper half of the spread.
+    #[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
     #[inline]
-    fn filter_bit(&self, hash: u64) -> (usize, u32) {
-        let word = (hash >> 6) as usize & (self.filter.len() - 1);
-        (word, hash as u32 & 63)
+    fn filter_bit(&self, spread: u64) -> (usize, u32) {
+        let word = (spread >> 32) as usize & (self.filter.len() - 1);
+        (word, (spread >> 58) as u32)
     }
 
     /// Calls `found` with the bucket of each part in `name`, with some more than once.
@@ -74,8 +74,8 @@ impl Grams {
         for parts in parts.chunks(64) {
             let mut passed = 0u64;
             for (place, part) in (0..).zip(parts) {
-                let hash = keys.part(u32::from_le_bytes(*part));
-                let (word, bit) = self.filter_bit(hash);
+                let spread = keys.part_spread(u32::from_le_bytes(*part));
+                let (word, bit) = self.filter_bit(spread);
                 passed |= (self.filter[word] >> bit & 1) << place;
             }
             while passed != 0 {

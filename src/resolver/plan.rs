@@ -6,7 +6,8 @@ use super::{
     grams::{LEN, ROW, parts_of, runs_of},
     index::Row,
     narrow,
-    words::{Kind, head, tail},
+    perfect::scaled,
+    words::{Kind, SPREAD, head, tail},
 };
 use crate::pattern::ToolPattern;
 
@@ -17,7 +18,7 @@ const FEW: usize = 16;
 const FEW_OF_A_KIND: usize = 8;
 
 /// The same of patterns that are found by a run of literals anywhere.
-const FEW_RUNS: usize = 2;
+const FEW_RUNS: usize = 0;
 
 /// So many patterns tell which parts are frequent.
 const SAMPLE: usize = 128;
@@ -155,33 +156,32 @@ fn shape(pattern: &ToolPattern) -> Place {
 /// How many patterns could be found by what.
 struct Census<'p> {
     keys: HashMap<(Kind, &'p str), u32>,
-    /// The parts of the patterns, sorted.
-    parts: Vec<u32>,
-    /// The parts of a sample of all patterns, sorted: what is frequent there is frequent in names.
-    usual: Vec<u32>,
+    /// The parts of the patterns.
+    parts: Counts,
+    /// The parts of a sample of all patterns: what is frequent there is frequent in names.
+    usual: Counts,
 }
 
 impl<'p> Census<'p> {
     fn of(rows: &[Row], patterns: impl Iterator<Item = &'p str>) -> Census<'p> {
-        let mut census = Census {
-            keys: HashMap::new(),
-            parts: Vec::new(),
-            usual: Vec::new(),
-        };
+        let (mut keys, mut parts) = (HashMap::new(), Vec::new());
         for text in patterns {
             for key in ends(text) {
-                *census.keys.entry(key).or_default() += 1;
+                *keys.entry(key).or_default() += 1;
             }
-            census.parts.extend(runs_of(text).flat_map(parts_of));
+            parts.extend(runs_of(text).flat_map(parts_of));
         }
-        if !census.parts.is_empty() {
+        let mut usual = Vec::new();
+        if !parts.is_empty() {
             let sample = rows.iter().step_by(rows.len() / SAMPLE + 1);
             let runs = sample.flat_map(|row| runs_of(row.pattern.as_str()));
-            census.usual.extend(runs.flat_map(parts_of));
+            usual.extend(runs.flat_map(parts_of));
         }
-        census.parts.sort_unstable();
-        census.usual.sort_unstable();
-        census
+        Census {
+            keys,
+            parts: Counts::of(&parts),
+            usual: Counts::of(&usual),
+        }
     }
 
     /// That which the fewest others have; among as good ones an end, since names are taken apart for the ends anyway,
@@ -190,7 +190,7 @@ impl<'p> Census<'p> {
         let keys = ends(text).map(|key| (self.keys[&key], 0, Anchor::Key(key.0, key.1)));
         let runs = runs_of(text).flat_map(|run| {
             let counts: Vec<(u32, u32)> = parts_of(run)
-                .map(|part| (frequency(&self.parts, part), frequency(&self.usual, part)))
+                .map(|part| (self.parts.get(part), self.usual.get(part)))
                 .collect();
             (0..=counts.len() - ROW).map(move |at| {
                 let counts = &counts[at..at + ROW];
@@ -206,10 +206,27 @@ impl<'p> Census<'p> {
     }
 }
 
-/// How often a part is in a sorted list.
-fn frequency(sorted: &[u32], part: u32) -> u32 {
-    let from = sorted.partition_point(|other| *other < part);
-    narrow(sorted[from..].partition_point(|other| *other == part))
+/// How often each part is there. Of parts that share a place too much is said, which makes a choice worse, not wrong.
+struct Counts(Box<[u32]>);
+
+impl Counts {
+    fn of(parts: &[u32]) -> Counts {
+        let mut counts = Counts(vec![0; 2 * parts.len() + 1].into());
+        for part in parts {
+            let count = &mut counts.0[place(*part, 2 * parts.len() + 1)];
+            *count = count.saturating_add(1);
+        }
+        counts
+    }
+
+    fn get(&self, part: u32) -> u32 {
+        self.0[place(part, self.0.len())]
+    }
+}
+
+/// Where a part is counted, among so many places.
+fn place(part: u32, places: usize) -> usize {
+    scaled(u64::from(part).wrapping_mul(SPREAD), places)
 }
 
 /// The beginning and the end of a pattern, if there are any.

@@ -101,6 +101,12 @@ impl Keys {
         fold((word & 0xffff_ffff) ^ self.finish, self.step)
     }
 
+    /// A part of four bytes, multiplied by a random number: the upper half tells most parts apart.
+    #[inline]
+    pub(super) fn part_spread(&self, part: u32) -> u64 {
+        u64::from(part).wrapping_mul(self.step)
+    }
+
     /// The hash of a part of four bytes.
     #[inline]
     pub(super) fn part(&self, part: u32) -> u64 {
