@@ -71,12 +71,14 @@ pub(super) struct Tried<'n> {
     name: &'n str,
     pairs: Option<u64>,
     seen: Option<Seen>,
+    /// For a name that is not short. It is large, and few names need it: so it is not a part of what is seen.
+    long: Option<Spots<2>>,
 }
 
 /// What makes it cheap to try many patterns on one name.
 struct Seen {
     census: Census,
-    spots: Option<Spots>,
+    short: Option<Spots<1>>,
 }
 
 impl<'n> Tried<'n> {
@@ -86,6 +88,7 @@ impl<'n> Tried<'n> {
             name,
             pairs: None,
             seen: None,
+            long: None,
         }
     }
 }
@@ -168,18 +171,42 @@ impl Inner {
         };
         let seen = tried.seen.get_or_insert_with(|| Seen {
             census: Census::of(name.bytes()),
-            spots: Spots::of(name),
+            short: Spots::of(name),
         });
-        match &seen.spots {
-            Some(spots) => crowd.for_each_left(&seen.census, |i| {
-                let matches = |pattern: &ToolPattern| spots.matches(pattern.as_str());
-                self.try_member(members[i], index, best, 0, matches);
-            }),
-            None => crowd.for_each_left(&seen.census, |i| {
-                let matches = |pattern: &ToolPattern| pattern.matches(name);
-                self.try_member(members[i], index, best, name.len(), matches);
-            }),
+        if seen.short.is_none() && tried.long.is_none() {
+            tried.long = Spots::of(name);
         }
+        let census = &seen.census;
+        if let Some(short) = &seen.short {
+            let matches = |pattern: &ToolPattern| short.matches(pattern.as_str());
+            self.try_crowd(crowd, census, members, index, best, 0, matches);
+        } else if let Some(long) = &tried.long {
+            let matches = |pattern: &ToolPattern| long.matches(pattern.as_str());
+            self.try_crowd(crowd, census, members, index, best, 0, matches);
+        } else {
+            let matches = |pattern: &ToolPattern| pattern.matches(name);
+            self.try_crowd(crowd, census, members, index, best, name.len(), matches);
+        }
+    }
+
+    #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a part of its only caller, once for each way to match"
+    )]
+    fn try_crowd<'r>(
+        &'r self,
+        crowd: &Crowd,
+        name: &Census,
+        members: &[u32],
+        index: &'r Index,
+        best: &mut Best<'r>,
+        steps: usize,
+        matches: impl Fn(&ToolPattern) -> bool,
+    ) {
+        crowd.for_each_left(name, |i| {
+            self.try_member(members[i], index, best, steps, &matches);
+        });
     }
 
     #[inline]
