@@ -2,7 +2,7 @@
 
 use super::{
     best::Best,
-    index::{Answer, IN_IDS, Index, NONE, Node, Span},
+    index::{Answer, Ending, Holds, IN_IDS, Index, NONE, Node, Span},
     narrow,
     words::Kind,
 };
@@ -63,6 +63,7 @@ pub(super) fn fill(
     }
     (index.lists, index.answers) = (answers.lists.into(), answers.found.into());
     place_ids(index, ids);
+    place_endings(index);
 }
 
 /// The longest key that is the beginning, or the end, of another one.
@@ -87,7 +88,7 @@ impl Answers<'_> {
         let (mut next, mut beyond) = (NONE, Vec::new());
         if let Some(shorter) = shorter {
             let node = &index.nodes[shorter as usize];
-            if node.sole {
+            if node.is_sole() {
                 beyond.push(node.value);
             } else {
                 let answer = self.found[node.value as usize];
@@ -156,8 +157,11 @@ impl Answers<'_> {
             && answer.next == NONE
             && closed
         {
-            (node.sole, node.value, node.id) = (true, *row, self.ids[*row as usize]);
+            (node.holds, node.value, node.id) = (Holds::Row, *row, self.ids[*row as usize]);
         } else {
+            if answer.closed {
+                node.holds = Holds::Endings;
+            }
             node.value = narrow(self.found.len());
             self.found.push(answer);
         }
@@ -173,7 +177,7 @@ fn best_of_each(index: &Index, rows: &mut Vec<u32>) {
 /// Each id is kept once: in the node whose only row it is of, or in a list.
 fn place_ids(index: &mut Index, ids: &[SecretId]) {
     for (number, node) in (0..).zip(&index.nodes) {
-        if node.sole {
+        if node.is_sole() {
             index.rows[node.value as usize].id_at = number;
         }
     }
@@ -185,4 +189,26 @@ fn place_ids(index: &mut Index, ids: &[SecretId]) {
         }
     }
     index.ids = others.into();
+}
+
+/// What closes an exact name, with the places of ids. Until then its node holds the answer.
+fn place_endings(index: &mut Index) {
+    let mut endings = Vec::new();
+    for node in &mut index.nodes {
+        if node.holds != Holds::Endings {
+            continue;
+        }
+        let winners = index.answers[node.value as usize].winners.of(&index.lists);
+        let (answer, count) = (node.value, narrow(winners.len()));
+        node.value = narrow(endings.len());
+        endings.push(Ending {
+            row: answer,
+            id_at: count,
+        });
+        endings.extend(winners.iter().map(|&row| Ending {
+            row,
+            id_at: index.rows[row as usize].id_at,
+        }));
+    }
+    index.endings = endings.into();
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref};
 
-use super::index::Index;
+use super::index::{Ending, Index};
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
 /// How many locations a lookup can return without allocating.
@@ -180,20 +180,33 @@ impl<'r> Resolved<'r> {
 
     /// Of rows in order, one for each location.
     pub(super) fn of_rows(index: &'r Index, rows: &[u32]) -> Resolved<'r> {
-        let found = |row: &u32| Match::new(index, *row);
-        let (first, rest) = match rows {
+        Resolved::of_each(rows, |row| Match::new(index, *row))
+    }
+
+    /// Of endings in order, one for each location.
+    pub(super) fn of_endings(index: &'r Index, endings: &[Ending]) -> Resolved<'r> {
+        Resolved::of_each(endings, |ending| Match {
+            index,
+            id: index.id_at(ending.id_at),
+            row: ending.row,
+        })
+    }
+
+    #[inline]
+    fn of_each<T>(all: &[T], found: impl Fn(&T) -> Match<'r>) -> Resolved<'r> {
+        let (first, rest) = match all {
             [] => return Resolved(Found::Nothing),
-            [row] => return Resolved(Found::One(found(row))),
+            [one] => return Resolved(Found::One(found(one))),
             [first, rest @ ..] => (first, rest),
         };
-        if rows.len() > USUAL_LOCATIONS {
-            return Resolved(Found::Many(rows.iter().map(found).collect()));
+        if all.len() > USUAL_LOCATIONS {
+            return Resolved(Found::Many(all.iter().map(found).collect()));
         }
         let mut few = [found(first); USUAL_LOCATIONS];
-        for (to, row) in few[1..].iter_mut().zip(rest) {
-            *to = found(row);
+        for (to, other) in few[1..].iter_mut().zip(rest) {
+            *to = found(other);
         }
-        Resolved(Found::Few(few, rows.len()))
+        Resolved(Found::Few(few, all.len()))
     }
 
     /// Of matches in the order of locations.

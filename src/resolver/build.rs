@@ -55,6 +55,7 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
         slots,
         tags,
         answers: Box::default(),
+        endings: Box::default(),
         lists: Box::default(),
         keys,
         longest_exact,

@@ -32,6 +32,7 @@ pub(super) struct Index {
     /// For each node a byte of its key's hash: what is no key seldom leads further.
     pub(super) tags: Box<[u8]>,
     pub(super) answers: Box<[Answer]>,
+    pub(super) endings: Box<[Ending]>,
     /// What spans are of: rows, one list behind the other.
     pub(super) lists: Box<[u32]>,
     pub(super) keys: Keys,
@@ -63,13 +64,30 @@ pub(super) struct Node {
     pub(super) text: [u8; INLINE],
     /// If the node is sole, of the secret.
     pub(super) id: SecretId,
-    /// If the node is sole, the row; else an index in `answers`.
     pub(super) value: u32,
     /// Bytes in the key.
     pub(super) len: u16,
     pub(super) kind: Kind,
-    /// Whether one row is all that there is to find here.
-    pub(super) sole: bool,
+    pub(super) holds: Holds,
+}
+
+/// What the value of a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// A row, which is all that there is to find here: the node is sole.
+    Row,
+    /// For an exact name: where in `endings` all is that there is to find. The first one has the index of the answer and
+    /// the number of those that follow.
+    Endings,
+    /// An index in `answers`.
+    Answer,
+}
+
+/// A row that wins, and where its id is: to find several, neither their answer nor their rows have to be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) row: u32,
+    pub(super) id_at: u32,
 }
 
 /// Bytes that a key may have to be in its node.
@@ -111,13 +129,22 @@ impl Node {
         value: NONE,
         len: 0,
         kind: Kind::None,
-        sole: false,
+        holds: Holds::Answer,
     };
+
+    #[inline]
+    pub(super) fn is_sole(&self) -> bool {
+        self.holds == Holds::Row
+    }
 }
 
 impl Index {
     pub(super) fn id(&self, row: u32) -> &SecretId {
-        let at = self.rows[row as usize].id_at;
+        self.id_at(self.rows[row as usize].id_at)
+    }
+
+    #[inline]
+    pub(super) fn id_at(&self, at: u32) -> &SecretId {
         if at & IN_IDS == 0 {
             &self.nodes[at as usize].id
         } else {
@@ -134,7 +161,10 @@ impl Index {
     #[inline]
     pub(super) fn resolve(&self, name: &str) -> Resolved<'_> {
         match self.exact(name) {
-            Some(node) if node.sole => Resolved::one(self, node.value, &node.id),
+            Some(node) if node.is_sole() => Resolved::one(self, node.value, &node.id),
+            Some(node) if node.holds == Holds::Endings => {
+                Resolved::of_endings(self, self.endings(node))
+            }
             None if self.is_list => self.inner.resolve_listed(self, name),
             node => self.resolve_further(name, node),
         }
@@ -145,11 +175,7 @@ impl Index {
         let mut best = Best::new(self);
         if let Some(node) = exact {
             let answer = &self.answers[node.value as usize];
-            let winners = answer.winners.of(&self.lists);
-            if answer.closed {
-                return Resolved::of_rows(self, winners);
-            }
-            best.offer_all(winners);
+            best.offer_all(answer.winners.of(&self.lists));
         }
         self.best_wildcards(name, &mut best);
         best.finish()
@@ -179,7 +205,7 @@ impl Index {
         let mut visit = |node: u32| {
             let node = &self.nodes[node as usize];
             best.offer_all(self.own(node));
-            if !node.sole {
+            if !node.is_sole() {
                 let bucket = self.answers[node.value as usize].bucket;
                 self.inner.try_bucket(bucket, self, &mut tried, best);
             }
@@ -192,11 +218,20 @@ impl Index {
 
     /// The rows of the pattern that is this node's key.
     pub(super) fn own<'r>(&'r self, node: &'r Node) -> &'r [u32] {
-        if node.sole {
-            std::slice::from_ref(&node.value)
-        } else {
-            self.answers[node.value as usize].own.of(&self.lists)
-        }
+        let answer = match node.holds {
+            Holds::Row => return std::slice::from_ref(&node.value),
+            Holds::Endings => self.endings[node.value as usize].row,
+            Holds::Answer => node.value,
+        };
+        self.answers[answer as usize].own.of(&self.lists)
+    }
+
+    #[inline]
+    fn endings(&self, node: &Node) -> &[Ending] {
+        let (first, rest) = self.endings[node.value as usize..]
+            .split_first()
+            .expect("the first one tells how many follow");
+        &rest[..first.id_at as usize]
     }
 
     #[inline]
@@ -342,7 +377,7 @@ impl Index {
     #[inline]
     fn climb<'r>(&'r self, from: u32, tried: &mut Tried<'_>, best: &mut Best<'r>) {
         if let Some(node) = self.nodes.get(from as usize) {
-            if node.sole {
+            if node.is_sole() {
                 best.offer_sole(node.value, &node.id);
             } else {
                 self.climb_on(node, tried, best);
@@ -351,7 +386,7 @@ impl Index {
     }
 
     fn climb_on<'r>(&'r self, mut node: &'r Node, tried: &mut Tried<'_>, best: &mut Best<'r>) {
-        while !node.sole {
+        while !node.is_sole() {
             let answer = &self.answers[node.value as usize];
             best.offer_all(answer.winners.of(&self.lists));
             self.inner.try_bucket(answer.bucket, self, tried, best);
