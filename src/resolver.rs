@@ -228,7 +228,7 @@ impl Resolver {
     /// # Cost
     ///
     /// With n bindings, a change takes O(√n) steps most of the time. Once in √n changes, or in 64 if n is small, the
-    /// resolver is built anew. Lookups meanwhile take little longer, and somewhat longer for names that a removed
+    /// resolver is built anew, and always for up to 64 bindings. Lookups meanwhile take little longer, and somewhat longer for names that a removed
     /// binding would have won.
     ///
     /// ```
@@ -256,7 +256,7 @@ impl Resolver {
         removed: impl IntoIterator<Item = (ToolPattern, Location, SecretId)>,
         added: impl IntoIterator<Item = (ToolPattern, Location, SecretId)>,
     ) -> Resolver {
-        changes::change(self, removed, added)
+        changes::change(self, removed, added, changes::FEW_BINDINGS)
     }
 
     /// The number of different bindings.

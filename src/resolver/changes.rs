@@ -3,7 +3,8 @@
 //!
 //! A change compiles what was added so far anew, so with a limit of √n it takes O(√n) steps for n bindings; when the
 //! limit is reached, all is compiled, which is O(√n) for each change again. A lookup asks both indices. If one of the
-//! winners was removed, it goes back to all bindings that match, among which the next best is.
+//! winners was removed, it goes back to all bindings that match, among which the next best is. Few bindings are all
+//! compiled with each change: it takes no longer, and a lookup asks one index.
 
 use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
 
@@ -17,6 +18,9 @@ use crate::inline::InlineVec;
 
 /// Up to so many changes are kept aside, however few bindings there are.
 const FEW_CHANGES: usize = 64;
+
+/// Up to so many bindings are compiled anew with every change.
+pub(super) const FEW_BINDINGS: usize = 64;
 
 /// What is different from an index.
 #[derive(Debug)]
@@ -134,11 +138,13 @@ impl Index {
     }
 }
 
-/// The resolver with these changes.
+/// The resolver with these changes, which is compiled anew if it has `few_bindings` at most: [`FEW_BINDINGS`], but in
+/// tests.
 pub(super) fn change(
     resolver: &Resolver,
     removed: impl IntoIterator<Item = impl Borrow<Binding>>,
     added: impl IntoIterator<Item = Binding>,
+    few_bindings: usize,
 ) -> Resolver {
     let index = &resolver.index;
     let (mut gone, mut new) = (Vec::new(), Vec::new());
@@ -164,7 +170,9 @@ pub(super) fn change(
     }
     gone.sort_unstable();
     gone.dedup();
-    if gone.len() + new.len() > FEW_CHANGES.max(index.rows.len().isqrt()) {
+    let bindings = index.rows.len() - gone.len() + new.len();
+    let most = FEW_CHANGES.max(index.rows.len().isqrt());
+    if bindings <= few_bindings || gone.len() + new.len() > most {
         let left = index
             .all_rows()
             .filter(|row| gone.binary_search(row).is_err());

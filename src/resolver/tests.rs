@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::{
     Match, Resolver,
+    build::Binding as Given,
+    changes::{FEW_BINDINGS, change},
     naive::{Binding, Naive},
 };
 use crate::{Location, SecretId, ToolPattern};
@@ -33,7 +35,7 @@ struct Call {
 }
 
 /// As a resolver takes it.
-fn given((location, pattern, id): &Binding) -> (ToolPattern, Location, SecretId) {
+fn given((location, pattern, id): &Binding) -> Given {
     (pattern.clone(), location.clone(), *id)
 }
 
@@ -222,6 +224,8 @@ proptest! {
     }
 }
 
+const NONE: [Given; 0] = [];
+
 /// Bindings of which each is removed or added at some time.
 fn changes_of(
     pattern: &'static str,
@@ -232,6 +236,18 @@ fn changes_of(
 
 /// Applies changes one after the other, and compares each resolver with one that is built from nothing.
 fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], names: &[String]) {
+    // Also as if they were many: changes are kept aside.
+    for few_bindings in [0, FEW_BINDINGS] {
+        assert_changes_agree_for(start, changes, names, few_bindings);
+    }
+}
+
+fn assert_changes_agree_for(
+    start: &[Binding],
+    changes: &[(bool, Vec<Binding>)],
+    names: &[String],
+    few_bindings: usize,
+) {
     let mut all: Vec<Binding> = start.to_vec();
     let mut derived = resolver(start);
     for (is_removal, bindings) in changes {
@@ -246,11 +262,12 @@ fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], nam
                 .cloned()
                 .collect();
             let gone: Vec<&Binding> = bindings.iter().chain(&there).collect();
-            derived = derived.with_changes(gone.iter().copied().map(given), []);
+            let removed = gone.iter().copied().map(given);
+            derived = change(&derived, removed, [], few_bindings);
             let gone: Vec<Binding> = gone.into_iter().cloned().collect();
             all.retain(|binding| !gone.contains(binding));
         } else {
-            derived = derived.with_changes([], bindings.iter().map(given));
+            derived = change(&derived, NONE, bindings.iter().map(given), few_bindings);
             all.extend_from_slice(bindings);
         }
         let naive = Naive::new(&all);
@@ -444,7 +461,7 @@ fn up_to_eight_locations_stay_off_the_heap() {
         .collect();
     for count in [1, 8, 9] {
         let (old, new) = bindings[..2 * count].split_at(count);
-        let changed = resolver(old).with_changes([], new.iter().map(given));
+        let changed = change(&resolver(old), NONE, new.iter().map(given), 0);
         for resolver in [resolver(&bindings[..2 * count]), changed] {
             let found = resolver.resolve("tool");
             assert_eq!(found.len(), count);
