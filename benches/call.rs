@@ -221,6 +221,9 @@ fn in_any_order(vault: &Vault, users: usize) -> f64 {
 
 // --- Readers and a writer. ---
 
+/// Calls for some time as a reader of this number; how many in a second.
+type Reader = fn(&Vault, usize, Duration) -> f64;
+
 /// Calls of users with a thousand secrets each, none of which is opened, while another thread changes one secret after the
 /// other, of either user in turn. A snapshot is published each time.
 fn readers(during: Duration) {
@@ -241,7 +244,7 @@ fn readers(during: Duration) {
         "\n## Calls in a second, by one reader and by two\n\n\
          | readers | snapshots published in a second | one | two | ratio |\n| --- | --- | --- | --- | --- |"
     );
-    let works: [(&str, fn(&Vault, usize, Duration) -> f64); 2] = [
+    let works: [(&str, Reader); 2] = [
         (
             "each asks for a user of its own at each call",
             |vault, reader, during| calls(during, || find(vault, reader)),

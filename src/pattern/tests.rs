@@ -101,7 +101,7 @@ proptest! {
         let is_literal = |i: &usize| {
             pattern.get(*i) == name.get(*i) && pattern.get(*i).is_some_and(|byte| !b"*?".contains(byte))
         };
-        let expected = (0..).take_while(is_literal).count();
+        let expected = (0..pattern.len()).take_while(is_literal).count();
         prop_assert_eq!(same_literals(pattern, name), expected);
     }
 }

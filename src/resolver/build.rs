@@ -279,18 +279,15 @@ impl<'p> Draft<'p> {
             listed: Box::default(),
             unsure: 0,
         };
-        match self.listed(&rest, text) {
-            Some(listed) => {
-                let unsure = (0..)
-                    .zip(&listed)
-                    .filter(|(_, listed)| !listed.sketch.is_sure());
-                inner.unsure = unsure.fold(0, |bits, (i, _)| bits | 1 << i);
-                inner.listed = listed;
-            }
-            None => {
-                inner.rest = narrow(lists.len());
-                lists.push(rest);
-            }
+        if let Some(listed) = self.listed(&rest, text) {
+            let unsure = (0..)
+                .zip(&listed)
+                .filter(|(_, listed)| !listed.sketch.is_sure());
+            inner.unsure = unsure.fold(0, |bits, (i, _)| bits | 1 << i);
+            inner.listed = listed;
+        } else {
+            inner.rest = narrow(lists.len());
+            lists.push(rest);
         }
         let (mut buckets, mut members, mut crowds) =
             (Vec::with_capacity(lists.len()), Vec::new(), Vec::new());

@@ -59,7 +59,6 @@ impl Grams {
     }
 
     /// By the upper half of the spread.
-    #[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
     #[inline]
     fn filter_bit(&self, spread: u64) -> (usize, u32) {
         let word = (spread >> 32) as usize & (self.filter.len() - 1);

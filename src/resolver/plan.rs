@@ -17,9 +17,6 @@ const FEW: usize = 16;
 /// The same of patterns that are one beginning, or one end, if there are more others.
 const FEW_OF_A_KIND: usize = 8;
 
-/// The same of patterns that are found by a run of literals anywhere.
-const FEW_RUNS: usize = 0;
-
 /// So many patterns tell which parts are frequent.
 const SAMPLE: usize = 128;
 
@@ -106,18 +103,8 @@ impl<'p> Plan<'p> {
             rows,
             texts.map(|inner| rows[inner.row as usize].pattern.as_str()),
         );
-        let mut by_runs = 0;
         for inner in self.inner.iter_mut().filter(open) {
             inner.anchor = census.best_of(rows[inner.row as usize].pattern.as_str());
-            by_runs += usize::from(matches!(inner.anchor, Anchor::Run(_)));
-        }
-        // To look for parts takes longer than to try a few patterns.
-        if by_runs <= FEW_RUNS {
-            for inner in &mut self.inner {
-                if let Anchor::Run(_) = inner.anchor {
-                    inner.anchor = Anchor::Nothing;
-                }
-            }
         }
     }
 
