@@ -1,6 +1,6 @@
 //! The users of a vault that were asked for.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     state::{State, hold},
@@ -18,15 +18,6 @@ pub(super) struct UserState {
     /// `None` until it is used, and while the vault is locked.
     pub(super) snapshot: Published<Snapshot>,
     pub(super) writer: Mutex<()>,
-}
-
-/// Nothing of the user's secrets: see [`State`].
-impl fmt::Debug for UserState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserState")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
 }
 
 /// All of them.
