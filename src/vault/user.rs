@@ -14,6 +14,7 @@ use crate::{
     bounds::Bounds,
     call::ToolCall,
     conceal::{self, Concealment},
+    crypto::KeyRing,
     error::Error,
     explain::{self, Explanation},
     format::Format,
@@ -23,6 +24,7 @@ use crate::{
     request::{NewSecret, SecretPatch},
     resolver::Match,
     secret::{SecretId, SecretInfo, SecretRef, UserId},
+    snapshot::Snapshot,
 };
 
 /// The secrets of one user.
@@ -83,7 +85,7 @@ impl UserVault {
     /// `NotFound`, or `Locked`.
     pub fn secret(&self, secret: impl Into<SecretRef>) -> Result<SecretInfo, Error> {
         let secret = secret.into();
-        self.user.vault.read(&self.user, |_, snapshot| {
+        self.read(|_, snapshot| {
             let entry = match secret {
                 SecretRef::Id(id) => snapshot.by_id(id),
                 SecretRef::Text(text) => snapshot.by_text(&text),
@@ -100,7 +102,7 @@ impl UserVault {
     ///
     /// `Locked`.
     pub fn secrets(&self) -> Result<Vec<SecretInfo>, Error> {
-        self.user.vault.read(&self.user, |_, snapshot| {
+        self.read(|_, snapshot| {
             Ok(snapshot
                 .entries()
                 .values()
@@ -135,7 +137,7 @@ impl UserVault {
         after: Option<SecretId>,
         limit: usize,
     ) -> Result<Vec<SecretInfo>, Error> {
-        self.user.vault.read(&self.user, |_, snapshot| {
+        self.read(|_, snapshot| {
             let start = after.map_or(Bound::Unbounded, Bound::Excluded);
             let entries = snapshot.entries().range((start, Bound::Unbounded));
             Ok(entries
@@ -184,9 +186,7 @@ impl UserVault {
     ///
     /// `Locked`.
     pub fn usage(&self) -> Result<Usage, Error> {
-        self.user
-            .vault
-            .read(&self.user, |_, snapshot| Ok(snapshot.root.usage))
+        self.read(|_, snapshot| Ok(snapshot.root.usage))
     }
 
     /// Puts the right secrets into the arguments of a call: references that are granted, then defaults where the call
@@ -264,7 +264,7 @@ impl UserVault {
     ///
     /// `Locked`. The schema is then as it was.
     pub fn conceal(&self, tool: &str, input_schema: &mut Value) -> Result<Concealment, Error> {
-        self.user.vault.read(&self.user, |_, snapshot| {
+        self.read(|_, snapshot| {
             let defaults = snapshot.resolver().resolve(tool);
             let longest_format = defaults
                 .iter()
@@ -289,7 +289,7 @@ impl UserVault {
         call: &ToolCall<'_>,
         args: &Map<String, Value>,
     ) -> Result<Explanation, Error> {
-        self.user.vault.read(&self.user, |_, snapshot| {
+        self.read(|_, snapshot| {
             Ok(explain::explain(
                 snapshot,
                 &self.user.vault.settings.policy,
@@ -330,7 +330,7 @@ impl UserVault {
         tools: impl IntoIterator<Item = T>,
     ) -> Result<Report, Error> {
         let tools: Vec<ToolSpec<'t>> = tools.into_iter().map(Into::into).collect();
-        self.user.vault.read(&self.user, |_, snapshot| {
+        self.read(|_, snapshot| {
             let policy = &self.user.vault.settings.policy;
             Ok(preflight::check(snapshot, policy, &tools))
         })
@@ -341,7 +341,7 @@ impl UserVault {
         call: &ToolCall<'_>,
         fill: impl FnOnce(&Injector<'_>) -> Result<Injection, Failure>,
     ) -> Result<Injection, Error> {
-        let filled = self.user.vault.read(&self.user, |keys, snapshot| {
+        let filled = self.read(|keys, snapshot| {
             Ok(fill(&Injector {
                 keys,
                 snapshot,
@@ -351,6 +351,14 @@ impl UserVault {
         })?;
         self.user.vault.tell_call(self.id(), call, &filled);
         filled.map_err(|failure| failure.error)
+    }
+
+    /// Works with the keys and with the secrets as of now.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&KeyRing, &Snapshot) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.user.vault.read(&self.user, work)
     }
 
     fn bounds(&self) -> &Bounds {
