@@ -112,10 +112,12 @@ mod grams;
 mod index;
 mod inner;
 mod ladder;
+mod list;
 #[cfg(test)]
 mod naive;
 mod perfect;
 mod plan;
+mod sieve;
 mod sketch;
 #[cfg(test)]
 mod tests;

@@ -36,13 +36,13 @@ pub(super) fn fill(
             Kind::None => {}
         }
     }
-    let mut listed = std::mem::take(&mut index.inner.listed);
-    for listed in &mut listed {
+    let mut list = std::mem::take(&mut index.inner.list);
+    for listed in &mut list.patterns {
         let mut winners = listed.own.of(&answers.lists).to_vec();
         best_of_each(index, &mut winners);
         listed.winners = answers.list(listed.own, &winners);
     }
-    index.inner.listed = listed;
+    index.inner.list = list;
     // Shorter keys first: what is found there is found at the longer ones too.
     ends.sort_unstable_by_key(|number: &u32| index.nodes[*number as usize].len);
     for number in ends {

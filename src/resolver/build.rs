@@ -7,15 +7,23 @@ use super::{
     crowd::Crowd,
     grams::{Grams, parts_of},
     index::{Index, NONE, Node, Row, Span, tag},
-    inner::{Bucket, Inner, InnerPattern, Listed, MANY, MANY_LISTED},
+    inner::{Bucket, Inner, InnerPattern, MANY},
     ladder::Ladder,
+    list::{List, Listed},
     narrow,
     perfect::Perfect,
     plan::{Anchor, Place, Plan},
-    sketch::{Sketch, pairs_of},
+    sketch::{Sketch, View, pairs_of},
     words::{Keys, Kind},
 };
-use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
+use crate::{
+    location::Location,
+    pattern::{ANY_CHAR, ANY_RUN, ToolPattern},
+    secret::SecretId,
+};
+
+/// So many patterns tell what names are like.
+const SAMPLE: usize = 64;
 
 pub(super) type Binding = (ToolPattern, Location, SecretId);
 
@@ -276,19 +284,15 @@ impl<'p> Draft<'p> {
             crowds: Box::default(),
             grams,
             rest: NONE,
-            listed: Box::default(),
-            unsure: 0,
+            list: List::default(),
         };
-        if let Some(listed) = self.listed(&rest, text) {
-            let unsure = (0..)
-                .zip(&listed)
-                .filter(|(_, listed)| !listed.sketch.is_sure());
-            inner.unsure = unsure.fold(0, |bits, (i, _)| bits | 1 << i);
-            inner.listed = listed;
-        } else {
+        // A sketch says little of a pattern without ends: many of those are tried all at once.
+        let is_endless = |number: &u32| !Sketch::of(text(*number)).is_selective();
+        if rest.iter().filter(|number| is_endless(number)).count() >= MANY {
             inner.rest = narrow(lists.len());
-            lists.push(rest);
+            lists.push(rest.extract_if(.., |number| is_endless(number)).collect());
         }
+        inner.list = self.list(&rest, text);
         let (mut buckets, mut members, mut crowds) =
             (Vec::with_capacity(lists.len()), Vec::new(), Vec::new());
         for list in &lists {
@@ -315,15 +319,8 @@ impl<'p> Draft<'p> {
         Some(inner)
     }
 
-    /// These inner patterns as a list, if they are not too many to be tried one by one.
-    fn listed<'r>(
-        &self,
-        numbers: &[u32],
-        text: impl Fn(u32) -> &'r ToolPattern,
-    ) -> Option<Box<[Listed]>> {
-        if numbers.len() >= MANY_LISTED {
-            return None;
-        }
+    /// These inner patterns as a list.
+    fn list<'r>(&self, numbers: &[u32], text: impl Fn(u32) -> &'r ToolPattern) -> List {
         let listed = |number: &u32| {
             let own = self.spans[*number as usize];
             Listed {
@@ -332,9 +329,14 @@ impl<'p> Draft<'p> {
                 winners: own,
             }
         };
-        let listed: Box<[Listed]> = numbers.iter().map(listed).collect();
-        let middles = listed.iter().filter(|listed| listed.sketch.wants_pairs());
-        (middles.count() < MANY).then_some(listed)
+        List::of(numbers.iter().map(listed).collect(), || self.sample())
+    }
+
+    /// Names like those that the patterns match.
+    fn sample(&self) -> Vec<View> {
+        let rows = self.rows.iter().step_by(self.rows.len() / SAMPLE + 1);
+        rows.map(|row| View::new(&row.pattern.as_str().replace([ANY_RUN, ANY_CHAR], "")))
+            .collect()
     }
 
     fn longest_exact(&self) -> usize {

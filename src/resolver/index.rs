@@ -165,7 +165,7 @@ impl Index {
             Some(node) if node.holds == Holds::Endings => {
                 Resolved::of_endings(self, self.endings(node))
             }
-            None if self.is_list => self.inner.resolve_listed(self, name),
+            None if self.is_list => self.inner.list.resolve(self, name),
             node => self.resolve_further(name, node),
         }
     }
@@ -347,7 +347,10 @@ impl Index {
         for at in 1..most.div_ceil(WORD).min(WORDS) {
             let word = taken.at(at);
             words[at] = (word, sum);
-            lengths[at / 8] |= ladder.lengths(word, sum, &self.keys) << (at % 8 * 8);
+            let Some(ends) = ladder.lengths(word, sum, &self.keys) else {
+                break;
+            };
+            lengths[at / 8] |= ends << (at % 8 * 8);
             sum = sum.wrapping_add(self.keys.term(at, word));
         }
         let last = (most - 1) / 64;

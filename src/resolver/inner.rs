@@ -2,11 +2,12 @@
 //! on the names only that hold some part of them.
 
 use super::{
-    best::{Best, Resolved},
+    best::Best,
     crowd::{Census, Crowd},
     grams::Grams,
     index::{Index, NONE, Span},
-    sketch::{Sketch, View, pairs_in},
+    list::List,
+    sketch::pairs_in,
 };
 use crate::{
     inline::InlineVec,
@@ -15,9 +16,6 @@ use crate::{
 
 /// From so many patterns in a bucket on, it has a [`Crowd`].
 pub(super) const MANY: usize = 8;
-
-/// Up to so many are tried one by one by their sketches, if fewer than [`MANY`] of these say little.
-pub(super) const MANY_LISTED: usize = 48;
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -33,10 +31,8 @@ pub(super) struct Inner {
     pub(super) grams: Option<Grams>,
     /// Those that every name is tried on.
     pub(super) rest: u32,
-    /// The same, if they are few.
-    pub(super) listed: Box<[Listed]>,
-    /// A bit for each of these whose sketch does not tell all.
-    pub(super) unsure: u64,
+    /// Those of which sketches leave few.
+    pub(super) list: List,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,16 +41,6 @@ pub(super) struct InnerPattern {
     pub(super) row: u32,
     /// All of them.
     pub(super) own: Span,
-}
-
-/// A pattern with its sketch.
-#[derive(Debug)]
-pub(super) struct Listed {
-    pub(super) sketch: Sketch,
-    /// All rows with this pattern.
-    pub(super) own: Span,
-    /// The best of each location among them.
-    pub(super) winners: Span,
 }
 
 /// Patterns that are found together.
@@ -105,11 +91,8 @@ impl Inner {
         if let Some(grams) = &self.grams {
             self.by_grams(grams, index, tried, best);
         }
-        if !self.listed.is_empty() {
-            self.try_listed(index, tried.name, best);
-        } else if self.rest != NONE {
-            self.try_members(self.rest, index, tried, best);
-        }
+        self.list.try_all(index, tried.name, best);
+        self.try_bucket(self.rest, index, tried, best);
     }
 
     fn by_grams<'r>(
@@ -119,11 +102,13 @@ impl Inner {
         tried: &mut Tried<'_>,
         best: &mut Best<'r>,
     ) {
-        let mut found: InlineVec<u32, 16> = InlineVec::new(NONE);
-        grams.for_each_in(tried.name, &index.keys, |bucket| found.push(bucket));
-        if found.is_empty() {
-            return;
-        }
+        let mut found: Option<InlineVec<u32, 16>> = None;
+        grams.for_each_in(tried.name, &index.keys, |bucket| {
+            found
+                .get_or_insert_with(|| InlineVec::new(NONE))
+                .push(bucket);
+        });
+        let Some(mut found) = found else { return };
         // A part that stands twice in the name leads to a bucket twice.
         found.sort_unstable();
         let mut last = NONE;
@@ -226,75 +211,8 @@ impl Inner {
         }
     }
 
-    /// Whether all patterns that are not found by their ends are listed, if there are any.
+    /// Whether all patterns that are not found by their ends are listed.
     pub(super) fn is_list(&self) -> bool {
         self.grams.is_none() && self.rest == NONE
-    }
-
-    /// The best row of each location, where all patterns are listed.
-    #[inline]
-    pub(super) fn resolve_listed<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
-        let mut left = self.listed_in(index, name);
-        let Some(listed) = self.listed.get(left.trailing_zeros() as usize) else {
-            return Resolved::of_rows(index, &[]);
-        };
-        left &= left - 1;
-        let winners = listed.winners.of(&index.lists);
-        if left == 0 {
-            return Resolved::of_rows(index, winners);
-        }
-        let mut best = Best::new(index);
-        best.offer_all(winners);
-        self.offer_listed(left, index, &mut best);
-        best.finish()
-    }
-
-    fn try_listed<'r>(&'r self, index: &'r Index, name: &str, best: &mut Best<'r>) {
-        best.worked(self.listed.len() + name.len());
-        let left = self.listed_in(index, name);
-        self.offer_listed(left, index, best);
-    }
-
-    fn offer_listed<'r>(&'r self, mut left: u64, index: &'r Index, best: &mut Best<'r>) {
-        while left != 0 {
-            let listed = &self.listed[left.trailing_zeros() as usize];
-            left &= left - 1;
-            best.offer_all(listed.own.of(&index.lists));
-        }
-    }
-
-    /// A bit for each listed pattern that matches.
-    #[inline]
-    fn listed_in(&self, index: &Index, name: &str) -> u64 {
-        let view = View::new(name);
-        // Which of them fit is not decided one by one. They are fewer than bits in a word.
-        let mut fit = 0u64;
-        for (i, listed) in (0..).zip(&self.listed) {
-            fit |= u64::from(listed.sketch.fits(&view)) << i;
-        }
-        if fit & self.unsure == 0 {
-            fit
-        } else {
-            self.confirmed(fit, index, name)
-        }
-    }
-
-    /// Of those that fit, those that match.
-    fn confirmed(&self, mut fit: u64, index: &Index, name: &str) -> u64 {
-        let mut pairs = None;
-        let mut unsure = fit & self.unsure;
-        while unsure != 0 {
-            let i = unsure.trailing_zeros();
-            unsure &= unsure - 1;
-            let Listed { sketch, own, .. } = &self.listed[i as usize];
-            let can_match = !sketch.wants_pairs()
-                || sketch.fits_pairs(*pairs.get_or_insert_with(|| pairs_in(name)));
-            let matches = || {
-                let row = own.of(&index.lists)[0];
-                sketch.matches(&index.rows[row as usize].pattern, name)
-            };
-            fit ^= u64::from(!(can_match && matches())) << i;
-        }
-        fit
     }
 }

@@ -21,6 +21,9 @@ pub(super) struct Ladder {
     rungs: Box<[u64]>,
     /// The keys of one to four bytes.
     bottom: u64,
+    /// Bits, sixteen or more for each key. One is set for each number of whole words that a key has, and goes on behind:
+    /// to look further seldom makes sense without it.
+    beyond: Box<[u64]>,
     /// Bytes in the longest key.
     pub(super) longest: usize,
     /// The node of the empty key.
@@ -43,6 +46,7 @@ impl Ladder {
         Ladder {
             rungs: vec![0; 2 * keys + 1].into(),
             bottom: 0,
+            beyond: vec![0; keys / 4 + 1].into(),
             longest: 0,
             root: NONE,
         }
@@ -66,7 +70,13 @@ impl Ladder {
                 (&mut self.rungs[scaled(hash, self.rungs.len())], hash)
             }
             _ => {
-                let hash = keys.step(keys.sum(key, end, at));
+                let (mut sum, words) = (0, end.words(key));
+                for before in 0..at {
+                    sum = keys.term(before, words.at(before)).wrapping_add(sum);
+                    let (place, bit) = self.place_beyond(keys.step(sum));
+                    self.beyond[place] |= 1 << bit;
+                }
+                let hash = keys.step(sum);
                 (&mut self.rungs[scaled(hash, self.rungs.len())], hash)
             }
         };
@@ -89,11 +99,17 @@ impl Ladder {
         )
     }
 
-    /// The same of another word, behind words of this sum.
+    /// The same of another word, behind words of this sum. `None` if no key goes on behind these.
     #[inline]
-    pub(super) fn lengths(&self, word: u64, sum: u64, keys: &Keys) -> u64 {
+    pub(super) fn lengths(&self, word: u64, sum: u64, keys: &Keys) -> Option<u64> {
         let hash = keys.step(sum);
-        matching(self.rung(hash), checks(word, hash))
+        let (place, bit) = self.place_beyond(hash);
+        (self.beyond[place] >> bit & 1 == 1).then(|| matching(self.rung(hash), checks(word, hash)))
+    }
+
+    #[inline]
+    fn place_beyond(&self, hash: u64) -> (usize, u64) {
+        (scaled(hash, self.beyond.len()), hash % 64)
     }
 
     #[inline]
@@ -172,7 +188,9 @@ mod tests {
             let word = end.words(name).at(at);
             let lengths = match at {
                 0 => ladder.first_lengths(word, keys),
-                _ => ladder.lengths(word, keys.sum(name, end, at), keys),
+                _ => ladder
+                    .lengths(word, keys.sum(name, end, at), keys)
+                    .unwrap_or(0),
             };
             (1..=8)
                 .filter(move |len| lengths >> (len - 1) & 1 == 1)

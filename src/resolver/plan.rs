@@ -11,11 +11,17 @@ use super::{
 };
 use crate::pattern::ToolPattern;
 
-/// So many patterns with wildcards are tried one by one: it takes less than finding them.
+/// So many patterns with wildcards are all listed, whatever they are.
 const FEW: usize = 16;
+
+/// If there are so many at most, those are listed that have a beginning or an end: it takes less than finding them.
+const LISTED: usize = 256;
 
 /// The same of patterns that are one beginning, or one end, if there are more others.
 const FEW_OF_A_KIND: usize = 8;
+
+/// So many patterns with an end in common are found by it, so that they are tried all at once.
+const MANY_ALIKE: u32 = 8;
 
 /// So many patterns tell which parts are frequent.
 const SAMPLE: usize = 128;
@@ -64,14 +70,16 @@ impl<'p> Plan<'p> {
         let count = |wanted: &dyn Fn(&Place) -> bool| {
             plan.places.iter().filter(|place| wanted(place)).count()
         };
-        let few = count(&|place| *place != Place::Key(Kind::Exact)) <= FEW;
-        let few_of = |kind| few || count(&|place| *place == Place::Key(kind)) <= FEW_OF_A_KIND;
+        let wildcards = count(&|place| *place != Place::Key(Kind::Exact));
+        let (few, is_listed) = (wildcards <= FEW, wildcards <= LISTED);
+        let few_of =
+            |kind| is_listed || count(&|place| *place == Place::Key(kind)) <= FEW_OF_A_KIND;
         let (few_heads, few_tails) = (few_of(Kind::Head), few_of(Kind::Tail));
         let mut numbers: HashMap<&str, u32> = HashMap::new();
         for (row, place) in (0..).zip(&mut plan.places) {
             let text = rows[row as usize].pattern.as_str();
             let is_key = match place {
-                Place::Key(Kind::Head) if text.len() == 1 || !few_heads => continue,
+                Place::Key(Kind::Head) if !few_heads => continue,
                 Place::Key(Kind::Tail) if !few_tails => continue,
                 Place::Key(Kind::Head | Kind::Tail) => true,
                 Place::Key(_) => continue,
@@ -88,11 +96,12 @@ impl<'p> Plan<'p> {
             });
             *place = Place::Inner(number);
         }
-        plan.choose_anchors(rows);
+        plan.choose_anchors(rows, is_listed);
         plan
     }
 
-    fn choose_anchors(&mut self, rows: &'p [Row]) {
+    /// Of those that are not listed; with `is_listed`, those are that share an end with few.
+    fn choose_anchors(&mut self, rows: &'p [Row], is_listed: bool) {
         // Those that are few keep what they have.
         let open = |inner: &&mut InnerPlan<'_>| inner.anchor != Anchor::Nothing;
         let texts = self
@@ -104,7 +113,13 @@ impl<'p> Plan<'p> {
             texts.map(|inner| rows[inner.row as usize].pattern.as_str()),
         );
         for inner in self.inner.iter_mut().filter(open) {
-            inner.anchor = census.best_of(rows[inner.row as usize].pattern.as_str());
+            let anchor = census.best_of(rows[inner.row as usize].pattern.as_str());
+            inner.anchor = match anchor {
+                Anchor::Key(kind, key) if is_listed && census.keys[&(kind, key)] < MANY_ALIKE => {
+                    Anchor::Nothing
+                }
+                anchor => anchor,
+            };
         }
     }
 

@@ -9,6 +9,9 @@ const HEAD: usize = 3;
 /// The words of a [`View`]: those of the beginning, and the last one.
 const ENDS: usize = HEAD + 1;
 
+/// Bytes in a view.
+pub(super) const VIEWED: usize = ENDS * WORD;
+
 /// What a pattern with wildcards demands of a name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sketch {
@@ -66,6 +69,12 @@ impl Sketch {
         }
     }
 
+    /// The byte that a name must have at this place of its [`View`], if the pattern says so.
+    pub(super) fn byte_at(&self, place: usize) -> Option<u8> {
+        let of = |words: &[u64; ENDS]| words[place / WORD].to_le_bytes()[place % WORD];
+        (of(&self.masks) != 0).then(|| of(&self.ends))
+    }
+
     /// Whether a name can match, as far as its ends and its length tell.
     #[inline]
     pub(super) fn fits(&self, name: &View) -> bool {
@@ -81,9 +90,14 @@ impl Sketch {
         self.rest == Rest::Nothing
     }
 
+    /// Whether it leaves most names: the pattern has an end, or matches all.
+    pub(super) fn is_selective(&self) -> bool {
+        self.head + self.tail >= 3 || self.rest != Rest::Middle
+    }
+
     /// Whether the pairs of a name are worth knowing.
     pub(super) fn wants_pairs(&self) -> bool {
-        self.rest == Rest::Middle
+        !self.is_selective()
     }
 
     /// Whether a name with these pairs can match.
@@ -116,6 +130,16 @@ pub(super) struct View {
 }
 
 impl View {
+    /// All bytes of the ends.
+    #[inline]
+    pub(super) fn bytes(&self) -> [u8; VIEWED] {
+        let mut bytes = [0; VIEWED];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(self.ends) {
+            *bytes = word.to_le_bytes();
+        }
+        bytes
+    }
+
     #[inline]
     pub(super) fn new(text: &str) -> View {
         let bytes = text.as_bytes();

@@ -286,16 +286,31 @@ impl Words<'_> {
 /// Whether two texts of the same length are the same. Most are short, and a call to compare them takes longer.
 #[inline]
 pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    const PAIR: usize = 2 * WORD;
+    // Parts that overlap, so that texts of most lengths take the same way.
+    if let (Some((first_a, rest_a)), Some((first_b, rest_b))) =
+        (a.split_first_chunk::<PAIR>(), b.split_first_chunk::<PAIR>())
+    {
+        let mut different = differing(Some(first_a), Some(first_b))
+            | differing(a.last_chunk::<PAIR>(), b.last_chunk::<PAIR>());
+        if rest_a.len() > PAIR {
+            for (a, b) in rest_a.as_chunks().0.iter().zip(rest_b.as_chunks().0) {
+                different |= differing(Some(a), Some(b));
+            }
+        }
+        return different == 0;
+    }
     let (Some(last_a), Some(last_b)) = (a.last_chunk::<WORD>(), b.last_chunk::<WORD>()) else {
         return short(a) == short(b);
     };
-    let (words_a, _) = a.as_chunks::<WORD>();
-    let (words_b, _) = b.as_chunks::<WORD>();
-    let mut different = u64::from_le_bytes(*last_a) ^ u64::from_le_bytes(*last_b);
-    for (a, b) in words_a.iter().zip(words_b) {
-        different |= u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
-    }
-    different == 0
+    a.first_chunk::<WORD>() == b.first_chunk() && last_a == last_b
+}
+
+/// The bits that differ.
+#[inline]
+fn differing(a: Option<&[u8; 2 * WORD]>, b: Option<&[u8; 2 * WORD]>) -> u128 {
+    let of = |pair: Option<&[u8; 2 * WORD]>| pair.map_or(0, |pair| u128::from_le_bytes(*pair));
+    of(a) ^ of(b)
 }
 
 /// Less than a word, as one.

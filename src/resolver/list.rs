@@ -1,0 +1,144 @@
+//! Patterns that are tried on every name, by what sketches tell of them.
+
+use super::{
+    best::{Best, Resolved},
+    index::{Index, Span},
+    sieve::Sieve,
+    sketch::{Sketch, View, pairs_in},
+};
+
+/// So many are looked at one by one, without a sieve.
+const FEW: usize = 8;
+
+/// Some patterns, in the order of their rows.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    pub(super) patterns: Box<[Listed]>,
+    /// Which of them a name can match, if they are not few.
+    sieve: Option<Sieve>,
+    /// If they are few, a bit for each whose sketch does not tell all.
+    unsure: u64,
+}
+
+/// A pattern with its sketch.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) sketch: Sketch,
+    /// All rows with this pattern.
+    pub(super) own: Span,
+    /// The best of each location among them.
+    pub(super) winners: Span,
+}
+
+impl List {
+    /// For names like those of the sample.
+    pub(super) fn of(patterns: Box<[Listed]>, sample: impl FnOnce() -> Vec<View>) -> List {
+        let sketches = patterns.iter().map(|listed| &listed.sketch);
+        let unsure = (0..FEW).zip(sketches.clone());
+        List {
+            unsure: unsure.fold(0, |bits, (i, sketch)| {
+                bits | u64::from(!sketch.is_sure()) << i
+            }),
+            sieve: (patterns.len() > FEW).then(|| Sieve::of(&sketches, &sample())),
+            patterns,
+        }
+    }
+
+    /// The best row of each location, where all patterns are listed.
+    #[inline]
+    pub(super) fn resolve<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
+        if let Some(sieve) = &self.sieve {
+            let mut best = Best::new(index);
+            self.try_left(sieve, index, name, &mut best);
+            return best.finish();
+        }
+        let mut left = self.matching(index, name);
+        let Some(listed) = self.patterns.get(left.trailing_zeros() as usize) else {
+            return Resolved::of_rows(index, &[]);
+        };
+        left &= left - 1;
+        let winners = listed.winners.of(&index.lists);
+        if left == 0 {
+            return Resolved::of_rows(index, winners);
+        }
+        let mut best = Best::new(index);
+        best.offer_all(winners);
+        self.offer(left, index, &mut best);
+        best.finish()
+    }
+
+    /// Offers what matches.
+    #[inline]
+    pub(super) fn try_all<'r>(&'r self, index: &'r Index, name: &str, best: &mut Best<'r>) {
+        best.worked(self.patterns.len() + name.len());
+        if let Some(sieve) = &self.sieve {
+            self.try_left(sieve, index, name, best);
+        } else if !self.patterns.is_empty() {
+            self.offer(self.matching(index, name), index, best);
+        }
+    }
+
+    /// The same, of many.
+    #[inline]
+    fn try_left<'r>(&'r self, sieve: &Sieve, index: &'r Index, name: &str, best: &mut Best<'r>) {
+        let view = View::new(name);
+        let mut pairs = None;
+        sieve.for_each_left(&view, |number| {
+            let listed = &self.patterns[number];
+            if listed.sketch.fits(&view)
+                && (listed.sketch.is_sure() || listed.matches(index, name, &mut pairs))
+            {
+                best.offer_all(listed.own.of(&index.lists));
+            }
+        });
+    }
+
+    /// A bit for each of few that matches.
+    #[inline]
+    fn matching(&self, index: &Index, name: &str) -> u64 {
+        let view = View::new(name);
+        // Which of them fit is not decided one by one.
+        let fit = (0..).zip(&self.patterns).fold(0, |fit, (i, listed)| {
+            fit | u64::from(listed.sketch.fits(&view)) << i
+        });
+        if fit & self.unsure == 0 {
+            fit
+        } else {
+            self.confirmed(fit, index, name)
+        }
+    }
+
+    /// Of those that fit, those that match.
+    fn confirmed(&self, mut fit: u64, index: &Index, name: &str) -> u64 {
+        let mut pairs = None;
+        let mut unsure = fit & self.unsure;
+        while unsure != 0 {
+            let i = unsure.trailing_zeros();
+            unsure &= unsure - 1;
+            let matches = self.patterns[i as usize].matches(index, name, &mut pairs);
+            fit ^= u64::from(!matches) << i;
+        }
+        fit
+    }
+
+    #[inline]
+    fn offer<'r>(&'r self, mut left: u64, index: &'r Index, best: &mut Best<'r>) {
+        while left != 0 {
+            let listed = &self.patterns[left.trailing_zeros() as usize];
+            left &= left - 1;
+            best.offer_all(listed.own.of(&index.lists));
+        }
+    }
+}
+
+impl Listed {
+    /// Whether it matches a name that fits.
+    fn matches(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> bool {
+        let row = self.own.of(&index.lists)[0];
+        let fits = !self.sketch.wants_pairs()
+            || self
+                .sketch
+                .fits_pairs(*pairs.get_or_insert_with(|| pairs_in(name)));
+        fits && self.sketch.matches(&index.rows[row as usize].pattern, name)
+    }
+}
