@@ -132,7 +132,8 @@ impl List {
 }
 
 impl Listed {
-    /// Whether it matches a name that fits.
+    /// Whether it matches a name that fits. Most sketches tell all.
+    #[inline(never)]
     fn matches(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> bool {
         let row = self.own.of(&index.lists)[0];
         let fits = !self.sketch.wants_pairs()
