@@ -13,17 +13,10 @@ use super::{
     narrow,
     perfect::Perfect,
     plan::{Anchor, Place, Plan},
-    sketch::{Sketch, View, pairs_of},
+    sketch::{Sketch, pairs_of},
     words::{Keys, Kind},
 };
-use crate::{
-    location::Location,
-    pattern::{ANY_CHAR, ANY_RUN, ToolPattern},
-    secret::SecretId,
-};
-
-/// So many patterns tell what names are like.
-const SAMPLE: usize = 64;
+use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
 pub(super) type Binding = (ToolPattern, Location, SecretId);
 
@@ -329,14 +322,7 @@ impl<'p> Draft<'p> {
                 winners: own,
             }
         };
-        List::of(numbers.iter().map(listed).collect(), || self.sample())
-    }
-
-    /// Names like those that the patterns match.
-    fn sample(&self) -> Vec<View> {
-        let rows = self.rows.iter().step_by(self.rows.len() / SAMPLE + 1);
-        rows.map(|row| View::new(&row.pattern.as_str().replace([ANY_RUN, ANY_CHAR], "")))
-            .collect()
+        List::of(numbers.iter().map(listed).collect())
     }
 
     fn longest_exact(&self) -> usize {

@@ -31,15 +31,14 @@ pub(super) struct Listed {
 }
 
 impl List {
-    /// For names like those of the sample.
-    pub(super) fn of(patterns: Box<[Listed]>, sample: impl FnOnce() -> Vec<View>) -> List {
-        let sketches = patterns.iter().map(|listed| &listed.sketch);
-        let unsure = (0..FEW).zip(sketches.clone());
+    pub(super) fn of(patterns: Box<[Listed]>) -> List {
+        let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
+        let few = (0..FEW).zip(&sketches);
         List {
-            unsure: unsure.fold(0, |bits, (i, sketch)| {
+            unsure: few.fold(0, |bits, (i, sketch)| {
                 bits | u64::from(!sketch.is_sure()) << i
             }),
-            sieve: (patterns.len() > FEW).then(|| Sieve::of(&sketches, &sample())),
+            sieve: (sketches.len() > FEW).then(|| Sieve::of(&sketches)),
             patterns,
         }
     }

@@ -2,69 +2,64 @@
 //!
 //! For some places near a name's ends, and each class of bytes, there is the set of patterns that allow such a byte there,
 //! a bit for each. What is in all the sets that a name's own bytes choose is left. So 128 patterns take one step for each
-//! place, whatever they are. The places are chosen when the index is built, those first that leave the fewest patterns of a
-//! sample of names.
+//! place, whatever they are. The places are chosen when the index is built: those first that leave the fewest patterns to
+//! names that begin and end like the patterns.
 
-use super::sketch::{Sketch, VIEWED, View};
+use std::ops::Range;
 
-/// How many places are looked at.
+use super::{
+    sketch::{Sketch, VIEWED, View},
+    words::halves,
+};
+
+/// How many places are looked at. More of them leave fewer patterns, and cost more than that spares.
 const PLACES: usize = 8;
-
-const ALL_PLACES: std::ops::Range<u8> = 0..32;
-const _: () = assert!(ALL_PLACES.end as usize == VIEWED);
 
 /// Two bytes that differ by a multiple of this are not told apart. Letters are.
 const CLASSES: usize = 32;
 
-/// Words in a set.
-const WORDS: usize = 2;
+/// Some patterns, a bit for each.
+type Set = u128;
 
-/// Patterns that are sifted together.
-const BLOCK: usize = 64 * WORDS;
+/// How many patterns are sifted together.
+const BLOCK: usize = Set::BITS as usize;
 
-type Set = [u64; WORDS];
+/// For each class of bytes at one place the patterns that allow it.
+type Sets = [Set; CLASSES];
+
+/// So many names tell which places are best.
+const SAMPLE: usize = 64;
+
+const ALL_PLACES: Range<u8> = 0..32;
+const _: () = assert!(ALL_PLACES.end as usize == VIEWED);
 
 /// The sets of some patterns, in their order.
 #[derive(Debug)]
 pub(super) struct Sieve {
     /// In a [`View`].
     places: [u8; PLACES],
-    /// For each place and class, of each 128 patterns.
-    blocks: Box<[[[Set; CLASSES]; PLACES]]>,
+    blocks: Box<[[Sets; PLACES]]>,
 }
 
 impl Sieve {
-    /// For names like these.
-    pub(super) fn of<'s>(
-        sketches: &(impl ExactSizeIterator<Item = &'s Sketch> + Clone),
-        sample: &[View],
-    ) -> Sieve {
-        let blocks = sketches.len().div_ceil(BLOCK);
-        let of_place = |place: usize| {
-            let mut sets = vec![[[0; WORDS]; CLASSES]; blocks];
-            for (number, sketch) in sketches.clone().enumerate() {
-                let (block, bit) = (number / BLOCK, number % BLOCK);
-                let sets = &mut sets[block];
-                let allowed = match sketch.byte_at(place) {
-                    Some(byte) => std::slice::from_mut(&mut sets[class(byte)]),
-                    None => sets,
-                };
-                for set in allowed {
-                    set[bit / 64] |= 1 << (bit % 64);
-                }
-            }
-            sets
+    pub(super) fn of(sketches: &[&Sketch]) -> Sieve {
+        let sets_at = |place: u8| -> Vec<Sets> {
+            let blocks = sketches.chunks(BLOCK);
+            blocks.map(|sketches| sets(sketches, place)).collect()
         };
-        let all: [Vec<[Set; CLASSES]>; VIEWED] = std::array::from_fn(of_place);
-        let places = choose(&all, sample);
+        let all: Vec<Vec<Sets>> = ALL_PLACES.map(sets_at).collect();
+        let count = sketches.len().min(SAMPLE);
+        let sample = (0..count).map(|i| sketches[i * sketches.len() / count]);
+        let names: Vec<[u8; VIEWED]> = sample.map(Sketch::bytes).collect();
+        let places = choose(&all, &names);
         let block = |number: usize| places.map(|place| all[usize::from(place)][number]);
         Sieve {
             places,
-            blocks: (0..blocks).map(block).collect(),
+            blocks: (0..sketches.len().div_ceil(BLOCK)).map(block).collect(),
         }
     }
 
-    /// Calls `found` with the number of each pattern that is left for this name.
+    /// Calls `found` with the number of each pattern that is left for this name, in their order.
     #[inline]
     pub(super) fn for_each_left(&self, name: &View, mut found: impl FnMut(usize)) {
         let bytes = name.bytes();
@@ -72,16 +67,14 @@ impl Sieve {
             .places
             .map(|place| class(bytes[usize::from(place) % VIEWED]));
         for (number, block) in self.blocks.iter().enumerate() {
-            let mut left = [u64::MAX; WORDS];
+            let mut left = Set::MAX;
             for (sets, class) in block.iter().zip(classes) {
-                for (left, set) in left.iter_mut().zip(sets[class % CLASSES]) {
-                    *left &= set;
-                }
+                left &= sets[class];
             }
-            for (i, mut left) in left.into_iter().enumerate() {
-                let first = number * BLOCK + i * 64;
+            let [low, high] = halves(&left.to_le_bytes());
+            for (first, mut left) in [(0, low), (BLOCK / 2, high)] {
                 while left != 0 {
-                    found(first + left.trailing_zeros() as usize);
+                    found(number * BLOCK + first + left.trailing_zeros() as usize);
                     left &= left - 1;
                 }
             }
@@ -89,31 +82,37 @@ impl Sieve {
     }
 }
 
-/// The places that leave the fewest patterns of the sample, one after the other.
-fn choose(all: &[Vec<[Set; CLASSES]>; VIEWED], sample: &[View]) -> [u8; PLACES] {
-    let mut left = vec![[u64::MAX; WORDS]; sample.len() * all[0].len()];
-    let sets = |place: usize| {
-        let of_name = move |name: &View| {
-            let class = class(name.bytes()[place]);
-            all[place].iter().map(move |block| block[class])
+/// Of each class the patterns that allow it at a place.
+fn sets(sketches: &[&Sketch], place: u8) -> Sets {
+    let (mut sets, mut all) = ([0; CLASSES], 0);
+    for (bit, sketch) in sketches.iter().enumerate() {
+        match sketch.byte_at(place.into()) {
+            Some(byte) => sets[class(byte)] |= 1 << bit,
+            None => all |= 1 << bit,
+        }
+    }
+    sets.map(|set| set | all)
+}
+
+/// The places that leave the fewest patterns to these names, one after the other.
+fn choose(all: &[Vec<Sets>], names: &[[u8; VIEWED]]) -> [u8; PLACES] {
+    let at = |place: u8| {
+        let of_name = move |name: &[u8; VIEWED]| {
+            let class = class(name[usize::from(place)]);
+            all[usize::from(place)].iter().map(move |sets| sets[class])
         };
-        sample.iter().flat_map(of_name)
+        names.iter().flat_map(of_name)
     };
+    // Of each name, what is left in each block.
+    let mut left: Vec<Set> = at(0).map(|_| Set::MAX).collect();
     std::array::from_fn(|_| {
         let count = |place: &u8| -> u32 {
-            let sets = sets((*place).into()).zip(&left);
-            sets.map(|(set, left)| {
-                (0..WORDS)
-                    .map(|i| (set[i] & left[i]).count_ones())
-                    .sum::<u32>()
-            })
-            .sum()
+            let sets = left.iter().zip(at(*place));
+            sets.map(|(left, set)| (left & set).count_ones()).sum()
         };
         let best = ALL_PLACES.min_by_key(count).unwrap_or(0);
-        for (left, set) in left.iter_mut().zip(sets(best.into())) {
-            for (left, set) in left.iter_mut().zip(set) {
-                *left &= set;
-            }
+        for (left, set) in left.iter_mut().zip(at(best)) {
+            *left &= set;
         }
         best
     })
@@ -122,4 +121,59 @@ fn choose(all: &[Vec<[Set; CLASSES]>; VIEWED], sample: &[View]) -> [u8; PLACES] 
 #[inline]
 fn class(byte: u8) -> usize {
     usize::from(byte) % CLASSES
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pattern::ToolPattern;
+
+    /// The patterns that a sieve leaves to a name, by their numbers.
+    fn left(sieve: &Sieve, name: &str) -> Vec<usize> {
+        let mut left = Vec::new();
+        sieve.for_each_left(&View::new(name), |number| left.push(number));
+        left
+    }
+
+    proptest! {
+        #[test]
+        fn those_are_left_whose_ends_fit_at_the_places(
+            patterns in prop::collection::vec("[a-dQ]{0,12}[*?][a-dQ]{0,4}", 1..300),
+            name in "[a-dQ]{0,20}",
+        ) {
+            let patterns: Vec<ToolPattern> = patterns.iter().map(|text| ToolPattern::new(text).unwrap()).collect();
+            let sketches: Vec<Sketch> = patterns.iter().map(Sketch::of).collect();
+            let sieve = Sieve::of(&sketches.iter().collect::<Vec<_>>());
+            let left = left(&sieve, &name);
+            let bytes = View::new(&name).bytes();
+            let allows = |sketch: &Sketch, place: u8| {
+                let byte = sketch.byte_at(place.into());
+                byte.is_none_or(|byte| byte % 32 == bytes[usize::from(place)] % 32)
+            };
+            let expected: Vec<usize> = (0..patterns.len())
+                .filter(|&i| sieve.places.iter().all(|&place| allows(&sketches[i], place)))
+                .collect();
+            prop_assert_eq!(&left, &expected);
+            for (i, pattern) in patterns.iter().enumerate() {
+                prop_assert!(!pattern.matches_by_trying(&name) || left.contains(&i), "{}", pattern);
+            }
+        }
+    }
+
+    #[test]
+    fn the_places_tell_patterns_apart() {
+        let texts = (0..200).map(|i| match i % 2 {
+            0 => format!("service{i:03}_*"),
+            _ => format!("*_action{i:03}"),
+        });
+        let patterns: Vec<ToolPattern> =
+            texts.map(|text| ToolPattern::new(&text).unwrap()).collect();
+        let sketches: Vec<Sketch> = patterns.iter().map(Sketch::of).collect();
+        let sieve = Sieve::of(&sketches.iter().collect::<Vec<_>>());
+        assert_eq!(left(&sieve, "service042_list"), [42]);
+        assert_eq!(left(&sieve, "some_action137"), [137]);
+        assert_eq!(left(&sieve, "something_else"), [0; 0]);
+    }
 }

@@ -75,6 +75,11 @@ impl Sketch {
         (of(&self.masks) != 0).then(|| of(&self.ends))
     }
 
+    /// What a name must begin and end with, as in [`View`]; 0 where the pattern does not say.
+    pub(super) fn bytes(&self) -> [u8; VIEWED] {
+        bytes_of(&self.ends)
+    }
+
     /// Whether a name can match, as far as its ends and its length tell.
     #[inline]
     pub(super) fn fits(&self, name: &View) -> bool {
@@ -133,11 +138,7 @@ impl View {
     /// All bytes of the ends.
     #[inline]
     pub(super) fn bytes(&self) -> [u8; VIEWED] {
-        let mut bytes = [0; VIEWED];
-        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(self.ends) {
-            *bytes = word.to_le_bytes();
-        }
-        bytes
+        bytes_of(&self.ends)
     }
 
     #[inline]
@@ -188,6 +189,15 @@ pub(super) fn pairs_in(name: &str) -> u64 {
     }
     rest.windows(2)
         .fold(pairs, |pairs, pair| pairs | bit_of(pair[0], pair[1]))
+}
+
+#[inline]
+fn bytes_of(ends: &[u64; ENDS]) -> [u8; VIEWED] {
+    let mut bytes = [0; VIEWED];
+    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(ends) {
+        *bytes = word.to_le_bytes();
+    }
+    bytes
 }
 
 /// The pairs that a name must hold that a pattern matches.
