@@ -47,8 +47,7 @@ pub(super) fn fill(
     ends.sort_unstable_by_key(|number: &u32| index.nodes[*number as usize].len);
     for number in ends {
         let at = number as usize;
-        let row = &index.rows[key_rows[at] as usize];
-        let shorter = shorter(index, number, row.pattern.as_str());
+        let shorter = shorter(index, &index.nodes[at], key_rows[at]);
         let answer = answers.of_end(index, own[at], buckets[at], shorter);
         answers.put(&mut index.nodes[at], answer);
     }
@@ -57,7 +56,7 @@ pub(super) fn fill(
     let mut work = CLOSING * index.rows.len();
     for number in names {
         let at = number as usize;
-        let name = index.rows[key_rows[at] as usize].pattern.as_str();
+        let name = index.nodes[at].key(key_rows[at], &index.rows);
         let answer = answers.of_name(index, own[at], name, &mut work);
         answers.put(&mut index.nodes[at], answer);
     }
@@ -67,9 +66,8 @@ pub(super) fn fill(
 }
 
 /// The longest key that is the beginning, or the end, of another one.
-fn shorter(index: &Index, number: u32, pattern: &str) -> Option<u32> {
-    let node = &index.nodes[number as usize];
-    let text = node.kind.key(pattern);
+fn shorter(index: &Index, node: &Node, row: u32) -> Option<u32> {
+    let text = node.key(row, &index.rows);
     let most = text.len().checked_sub(1)?;
     Some(index.longest(node.kind, text, most)).filter(|found| *found != NONE)
 }

@@ -12,7 +12,7 @@ use super::{
     list::{List, Listed},
     narrow,
     perfect::Perfect,
-    plan::{Anchor, Place, Plan},
+    plan::{Anchor, Place, Plan, shape},
     sketch::{Sketch, pairs_of},
     words::{Keys, Kind},
 };
@@ -21,8 +21,13 @@ use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 pub(super) type Binding = (ToolPattern, Location, SecretId);
 
 pub(super) fn compile(bindings: &[Binding]) -> Index {
-    let (locations, rows, ids) = sorted(bindings);
-    let plan = Plan::of(&rows);
+    let Sorted {
+        locations,
+        rows,
+        ids,
+        shapes,
+    } = Sorted::of(bindings);
+    let plan = Plan::of(&rows, &shapes);
     let longest = plan.longest(&rows);
     // The hashes are random. Seldom, once in thousands of times, they cannot be kept apart.
     let (draft, inner) = loop {
@@ -76,49 +81,62 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
     index
 }
 
-/// The bindings by location, then by precedence, each once; and their ids.
-fn sorted(bindings: &[Binding]) -> (Box<[Location]>, Box<[Row]>, Vec<SecretId>) {
-    // Each location is looked at once: there can be as many of them in memory as bindings.
-    let mut seen: HashMap<&Location, usize> = HashMap::new();
-    let first_seen: Vec<usize> = bindings
-        .iter()
-        .map(|(_, location, _)| {
-            let count = seen.len();
-            *seen.entry(location).or_insert(count)
-        })
-        .collect();
-    let mut locations: Vec<(&Location, usize)> = seen.into_iter().collect();
-    locations.sort_unstable();
-    let mut numbers = vec![0; locations.len()];
-    for (number, (_, seen)) in (0..).zip(&locations) {
-        numbers[*seen] = number;
+/// The bindings by location, then by precedence, each once.
+struct Sorted {
+    locations: Box<[Location]>,
+    rows: Box<[Row]>,
+    /// Of the rows.
+    ids: Vec<SecretId>,
+    shapes: Vec<Kind>,
+}
+
+impl Sorted {
+    fn of(bindings: &[Binding]) -> Sorted {
+        // Each location is looked at once: there can be as many of them in memory as bindings.
+        let mut seen: HashMap<&Location, usize> = HashMap::new();
+        let first_seen: Vec<usize> = bindings
+            .iter()
+            .map(|(_, location, _)| {
+                let count = seen.len();
+                *seen.entry(location).or_insert(count)
+            })
+            .collect();
+        let mut locations: Vec<(&Location, usize)> = seen.into_iter().collect();
+        locations.sort_unstable();
+        let mut numbers = vec![0; locations.len()];
+        for (number, (_, seen)) in (0..).zip(&locations) {
+            numbers[*seen] = number;
+        }
+        let mut order: Vec<_> = bindings
+            .iter()
+            .zip(first_seen)
+            .map(|((pattern, _, id), seen)| {
+                // The texts are looked at in the order in which they are likely to lie in memory.
+                let shape = shape(pattern);
+                (numbers[seen], pattern.specificity(), *id, pattern, shape)
+            })
+            .collect();
+        // The pattern at last: one id more than once is not decided by any rule, and must not be by chance either.
+        order.sort_unstable_by(|a, b| {
+            (a.0, a.1, a.2)
+                .cmp(&(b.0, b.1, b.2))
+                .then_with(|| a.3.as_str().cmp(b.3.as_str()))
+        });
+        order.dedup_by(|a, b| (a.0, a.2, a.3) == (b.0, b.2, b.3));
+        narrow(order.len());
+        let row = |&(location, _, _, pattern, _): &(u32, _, _, &ToolPattern, _)| Row {
+            pattern: pattern.clone(),
+            location,
+            id_at: NONE,
+        };
+        let locations = locations.into_iter().map(|(location, _)| location.clone());
+        Sorted {
+            locations: locations.collect(),
+            rows: order.iter().map(row).collect(),
+            ids: order.iter().map(|(_, _, id, ..)| *id).collect(),
+            shapes: order.iter().map(|(.., shape)| *shape).collect(),
+        }
     }
-    let mut order: Vec<_> = bindings
-        .iter()
-        .zip(first_seen)
-        .map(|((pattern, _, id), seen)| (numbers[seen], pattern.specificity(), *id, pattern))
-        .collect();
-    // The pattern at last: one id more than once is not decided by any rule, and must not be by chance either.
-    order.sort_unstable_by(|a, b| {
-        (a.0, a.1, a.2)
-            .cmp(&(b.0, b.1, b.2))
-            .then_with(|| a.3.as_str().cmp(b.3.as_str()))
-    });
-    order.dedup_by(|a, b| (a.0, a.2, a.3) == (b.0, b.2, b.3));
-    narrow(order.len());
-    let row = |&(location, _, _, pattern): &(u32, _, _, &ToolPattern)| Row {
-        pattern: pattern.clone(),
-        location,
-        id_at: NONE,
-    };
-    (
-        locations
-            .into_iter()
-            .map(|(location, _)| location.clone())
-            .collect(),
-        order.iter().map(row).collect(),
-        order.iter().map(|(_, _, id, _)| *id).collect(),
-    )
 }
 
 /// What an index is made of, while it is made.
@@ -338,9 +356,8 @@ impl<'p> Draft<'p> {
                 ladder.root = number;
                 continue;
             }
-            let row = self.key_rows[number as usize] as usize;
-            let text = kind.key(self.rows[row].pattern.as_str()).as_bytes();
-            ladder.note(text, kind.end(), &self.keys);
+            let text = node.key(self.key_rows[number as usize], self.rows);
+            ladder.note(text.as_bytes(), kind.end(), &self.keys);
         }
         ladder
     }

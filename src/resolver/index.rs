@@ -136,6 +136,15 @@ impl Node {
     pub(super) fn is_sole(&self) -> bool {
         self.holds == Holds::Row
     }
+
+    /// The key. `row` is one that has it in its pattern, for a key that has no room in the node: all others are read where
+    /// they are next to the node, which matters to whoever reads very many.
+    pub(super) fn key<'n>(&'n self, row: u32, rows: &'n [Row]) -> &'n str {
+        let inline = self.text.get(..self.len.into());
+        inline
+            .and_then(|text| std::str::from_utf8(text).ok())
+            .unwrap_or_else(|| self.kind.key(rows[row as usize].pattern.as_str()))
+    }
 }
 
 impl Index {

@@ -62,9 +62,14 @@ pub(super) enum Anchor<'p> {
 }
 
 impl<'p> Plan<'p> {
-    pub(super) fn of(rows: &'p [Row]) -> Plan<'p> {
+    /// Of rows, and for each the kind of key that its pattern is.
+    pub(super) fn of(rows: &'p [Row], shapes: &[Kind]) -> Plan<'p> {
+        let place = |kind: &Kind| match kind {
+            Kind::None => Place::Inner(u32::MAX),
+            kind => Place::Key(*kind),
+        };
         let mut plan = Plan {
-            places: rows.iter().map(|row| shape(&row.pattern)).collect(),
+            places: shapes.iter().map(place).collect(),
             inner: Vec::new(),
         };
         let count = |wanted: &dyn Fn(&Place) -> bool| {
@@ -141,17 +146,17 @@ impl<'p> Plan<'p> {
     }
 }
 
-/// The kind of key that a pattern is by itself, if it is one.
-fn shape(pattern: &ToolPattern) -> Place {
+/// The kind of key that a pattern is by itself.
+pub(super) fn shape(pattern: &ToolPattern) -> Kind {
     let text = pattern.as_str();
     if pattern.is_exact() {
-        Place::Key(Kind::Exact)
+        Kind::Exact
     } else if head(text).len() + 1 == text.len() && text.ends_with('*') {
-        Place::Key(Kind::Head)
+        Kind::Head
     } else if tail(text).len() + 1 == text.len() && text.starts_with('*') {
-        Place::Key(Kind::Tail)
+        Kind::Tail
     } else {
-        Place::Inner(u32::MAX)
+        Kind::None
     }
 }
 
