@@ -12,7 +12,7 @@ use super::{
     list::{List, Listed},
     narrow,
     perfect::Perfect,
-    plan::{Anchor, Place, Plan, shape},
+    plan::{Anchor, Limits, Place, Plan, shape},
     sketch::{Sketch, pairs_of},
     words::{Keys, Kind},
 };
@@ -21,13 +21,18 @@ use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 pub(super) type Binding = (ToolPattern, Location, SecretId);
 
 pub(super) fn compile(bindings: &[Binding]) -> Index {
+    compile_within(bindings, Limits::USUAL)
+}
+
+/// With limits that are [`Limits::USUAL`], but in tests.
+pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
     let Sorted {
         locations,
         rows,
         ids,
         shapes,
     } = Sorted::of(bindings);
-    let plan = Plan::of(&rows, &shapes);
+    let plan = Plan::of(&rows, &shapes, limits);
     let longest = plan.longest(&rows);
     // The hashes are random. Seldom, once in thousands of times, they cannot be kept apart.
     let (draft, inner) = loop {

@@ -11,14 +11,24 @@ use super::{
 };
 use crate::pattern::ToolPattern;
 
-/// So many patterns with wildcards are all listed, whatever they are.
-const FEW: usize = 16;
+/// Up to how many patterns are listed: that takes less than finding them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// If so many have wildcards, all of them are, whatever they are.
+    pub(super) few: usize,
+    /// If so many have wildcards, those are that have a beginning or an end.
+    pub(super) listed: usize,
+    /// If there are more, so many of those are that are one beginning, or one end.
+    pub(super) few_of_a_kind: usize,
+}
 
-/// If there are so many at most, those are listed that have a beginning or an end: it takes less than finding them.
-const LISTED: usize = 256;
-
-/// The same of patterns that are one beginning, or one end, if there are more others.
-const FEW_OF_A_KIND: usize = 8;
+impl Limits {
+    pub(super) const USUAL: Limits = Limits {
+        few: 16,
+        listed: 256,
+        few_of_a_kind: 8,
+    };
+}
 
 /// So many patterns with an end in common are found by it, so that they are tried all at once.
 const MANY_ALIKE: u32 = 8;
@@ -63,7 +73,7 @@ pub(super) enum Anchor<'p> {
 
 impl<'p> Plan<'p> {
     /// Of rows, and for each the kind of key that its pattern is.
-    pub(super) fn of(rows: &'p [Row], shapes: &[Kind]) -> Plan<'p> {
+    pub(super) fn of(rows: &'p [Row], shapes: &[Kind], limits: Limits) -> Plan<'p> {
         let place = |kind: &Kind| match kind {
             Kind::None => Place::Inner(u32::MAX),
             kind => Place::Key(*kind),
@@ -76,9 +86,9 @@ impl<'p> Plan<'p> {
             plan.places.iter().filter(|place| wanted(place)).count()
         };
         let wildcards = count(&|place| *place != Place::Key(Kind::Exact));
-        let (few, is_listed) = (wildcards <= FEW, wildcards <= LISTED);
+        let (few, is_listed) = (wildcards <= limits.few, wildcards <= limits.listed);
         let few_of =
-            |kind| is_listed || count(&|place| *place == Place::Key(kind)) <= FEW_OF_A_KIND;
+            |kind| is_listed || count(&|place| *place == Place::Key(kind)) <= limits.few_of_a_kind;
         let (few_heads, few_tails) = (few_of(Kind::Head), few_of(Kind::Tail));
         let mut numbers: HashMap<&str, u32> = HashMap::new();
         for (row, place) in (0..).zip(&mut plan.places) {

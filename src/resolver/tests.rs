@@ -1,14 +1,17 @@
 //! The compiled resolver against the definition: by cases that are written down, and by random ones.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
     Match, Resolver,
-    build::Binding as Given,
+    build::{Binding as Given, compile_within},
     changes::{FEW_BINDINGS, change},
     naive::{Binding, Naive},
+    plan::Limits,
 };
 use crate::{Location, SecretId, ToolPattern};
 
@@ -57,7 +60,7 @@ impl Case {
             .map(|([_, pattern, location], age)| binding(&written_out(pattern), location, age))
             .collect();
         let naive = Naive::new(&bindings);
-        let resolvers = in_several_orders(&bindings);
+        let resolvers = in_several_ways(&bindings);
         for call in &self.calls {
             let tool = written_out(&call.tool);
             let context = format!("{}: {}", self.name, call.tool);
@@ -124,13 +127,37 @@ fn resolver<'b>(bindings: impl IntoIterator<Item = &'b Binding>) -> Resolver {
     builder.build()
 }
 
-/// The order in which bindings are added, and whether one is added again, must not matter.
-fn in_several_orders(bindings: &[Binding]) -> [Resolver; 3] {
+/// As if there were very many bindings.
+const NO_LIST: Limits = Limits {
+    few: 0,
+    listed: 0,
+    few_of_a_kind: 0,
+};
+
+/// As if there were many.
+const ENDS_LISTED: Limits = Limits {
+    few: 0,
+    ..Limits::USUAL
+};
+
+fn resolver_within<'b>(
+    bindings: impl IntoIterator<Item = &'b Binding>,
+    limits: Limits,
+) -> Resolver {
+    let bindings: Vec<Given> = bindings.into_iter().map(given).collect();
+    Resolver {
+        index: Arc::new(compile_within(&bindings, limits)),
+        changes: None,
+    }
+}
+
+/// The order in which bindings are added, and whether one is added again, must not matter; nor how they are found.
+fn in_several_ways(bindings: &[Binding]) -> [Resolver; 3] {
     let middle = bindings.len() / 2;
     [
         resolver(bindings),
-        resolver(bindings.iter().rev()),
-        resolver(bindings[middle..].iter().chain(bindings)),
+        resolver_within(bindings.iter().rev(), NO_LIST),
+        resolver_within(bindings[middle..].iter().chain(bindings), ENDS_LISTED),
     ]
 }
 
@@ -143,7 +170,7 @@ fn found(matches: &[Match<'_>]) -> Vec<Binding> {
 
 fn assert_agree(bindings: &[Binding], names: &[String]) {
     let naive = Naive::new(bindings);
-    for resolver in in_several_orders(bindings) {
+    for resolver in in_several_ways(bindings) {
         for name in names {
             assert_eq!(
                 found(&resolver.resolve(name)),
@@ -410,10 +437,11 @@ fn a_key_is_compared_byte_by_byte() {
         };
         for (before, after) in [("", ""), ("", "*"), ("*", "")] {
             let key = format!("{before}{}{after}", text(0));
-            let resolver = resolver(&[binding(&key, "token", 1)]);
-            assert_eq!(resolver.resolve(&text(0)).len(), 1);
-            for i in 1..3_000 {
-                assert!(resolver.resolve(&text(i)).is_empty(), "{key}, {i}");
+            for resolver in in_several_ways(&[binding(&key, "token", 1)]) {
+                assert_eq!(resolver.resolve(&text(0)).len(), 1);
+                for i in 1..3_000 {
+                    assert!(resolver.resolve(&text(i)).is_empty(), "{key}, {i}");
+                }
             }
         }
     }
