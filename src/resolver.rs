@@ -16,16 +16,19 @@
 //! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name is taken
 //!   in words of eight bytes (`words.rs`); the hash of what is before a word leads to a rung, eight lanes of eight bits: for
 //!   each of the next eight lengths a check of the bytes that a key goes on with. Few lengths are left, most often one. A
-//!   hash of all bytes up to a place is the sum of a term for each word, so that no term waits for another. Ends are the
-//!   same, read backwards.
+//!   filter tells behind which words no key goes on, where the search ends. A hash of all bytes up to a place is the sum of
+//!   a term for each word, so that no term waits for another. Ends are the same, read backwards.
 //! * **Other patterns** lie in buckets (`inner.rs`): at the key that they begin or end with, or under parts of four bytes
 //!   that they hold anywhere (`grams.rs`), whichever the fewest others have and names seldom hold. Of a long run of literals
 //!   four parts in a row are noted, so that a name is looked at in every fourth place only. In a bucket of few, a pattern
 //!   is compared only if the name has the pairs of characters that it has, each as one of 64 bits.
-//! * **What has no such part**, and what is of a kind that has few, is tried on every name: a few patterns by sketches of
-//!   them, their ends, their length and their pairs of characters (`sketch.rs`); many all at once, by sets of those that
-//!   hold more of a character than the name does (`crowd.rs`). What is left is compared over the places of the name as
-//!   bits of a word or two (`pattern/spots.rs`). Where all wildcard patterns are listed like this, the list is the answer.
+//! * **Up to 256 patterns with wildcards** are not looked for by keys: those that have an end are listed (`list.rs`). What
+//!   a few bytes of a name tell leaves one or two of them, for all at once (`sieve.rs`); these are tried by sketches of
+//!   them, their ends and their length (`sketch.rs`). Of eight or fewer all sketches are tried. Where all wildcard patterns
+//!   are listed like this, the list is the answer.
+//! * **What has neither an end nor such a part** is tried on every name: a few patterns by the pairs of characters that they
+//!   hold, in the list; many all at once, by sets of those that hold more of a character than the name does (`crowd.rs`).
+//!   What is left is compared over the places of the name as bits of a word or two (`pattern/spots.rs`).
 //! * **A lookup ends in a comparison of bytes**, always: a hash that meets another one costs a comparison, and never
 //!   gives a secret to the wrong tool.
 //! * **Changes** (`changes.rs`): a resolver of more than a few bindings can be another one with a small index of what was
@@ -37,7 +40,8 @@
 //! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
 //! nodes for 16 keys, and one byte of the perfect hash and one of a node's hash for each. An exact name that several rows win
 //! takes 36 bytes more, and up to twelve for each of them. A row is 32 bytes: the pattern, shared with its owner, the location, and
-//! where the id is, which is kept once. To find beginnings takes 16 bytes for each, and a pattern in a list some 100.
+//! where the id is, which is kept once. To find beginnings takes 18 bytes for each, a pattern in a list some 100, and the
+//! sieve of a list 4 KiB for each 128 patterns.
 //!
 //! # Worst case
 //!
@@ -47,16 +51,16 @@
 //! > O(n · log n + L + P / 8 + T · (m · n/64 + n · log n) + k · log k)
 //!
 //! steps, but for what colliding hashes add, and needs O(n + k) memory. P is the number of patterns with wildcards that
-//! are more than one beginning or end; T is the number of those of them that have no character more often than the name
-//! has, if there are eight or more of them in a bucket.
+//! are more than one beginning or end, or that are listed; T is the number of those of them that have no character more
+//! often than the name has, if there are eight or more of them in a bucket, or that have the name's ends, if they are listed.
 //!
 //! The reason: a key of each length is looked at once at most. A pattern lies in four buckets at most. A bucket at a key is
 //! visited once, as a name has one beginning of each length, and every answer leads to a shorter one; the buckets of
 //! parts are sorted before they are visited, so that one whose part stands in the name twice is visited once, and there
 //! are no more of them than places: n · log n. So a pattern is tried four times at most. A crowd of P patterns takes 32
-//! steps for each 256 of them. [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and
-//! the name: it has a budget for the simple way, and then follows all places in the name at once (`pattern/places.rs`).
-//! Nothing else depends on the patterns.
+//! steps for each 256 of them, and a sieve eight for each 128. [`ToolPattern::matches`] takes at most m · n/64 + n · log n
+//! steps, whatever the pattern and the name: it has a budget for the simple way, and then follows all places in the name
+//! at once (`pattern/places.rs`). Nothing else depends on the patterns.
 //!
 //! # Who chooses names or patterns
 //!
@@ -75,9 +79,13 @@
 //! | | mix 1 | mix 2 |
 //! |---|---|---|
 //! | a hash table with linear probing; for each rung a filter of one bit for each key; parts of 8, 4 and 2 bytes at every place; every other pattern compared | 8.2 | 15 |
-//! | as it is, but for the bytes of nodes' hashes and the pairs of patterns in buckets | 3.3 | 5.2 |
-//! | as it is | 3.3 | 4.8 |
+//! | as it is, but for the sieve and the filters of ladders | 3.3 | 4.7 |
+//! | as it is | 2.7 | 4.3 |
 //!
+//! * **A sieve over more patterns**: of 600 it leaves five where eight places are looked at, and two where twelve are. Both
+//!   took as long as keys do. With fewer places and classes for lists of up to sixteen it took as long as all sketches.
+//! * **An answer in sixteen bytes for each location**, with an index for a reference to the id: four locations in 1.44 times
+//!   the time of one instead of 1.57, but each single one in 1.05 of what it takes.
 //! * **Sketches of exact names too**, with no hash at all where there are ten patterns in all: a sketch costs some 30
 //!   instructions. It took 2.5 times the floor, and takes 1.6.
 //! * **A trie** has a bound of its own, the number of distinct beginnings of patterns, but goes from node to node, each
