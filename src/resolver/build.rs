@@ -282,7 +282,7 @@ impl<'p> Draft<'p> {
         }
         let grams = match &*parts {
             [] => None,
-            parts => Some(Grams::of(parts, &self.keys)?),
+            parts => Some(Box::new(Grams::of(parts, &self.keys)?)),
         };
         let mut inner = Inner {
             patterns: plan

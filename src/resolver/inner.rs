@@ -28,7 +28,7 @@ pub(super) struct Inner {
     pub(super) pairs: Box<[u64]>,
     pub(super) crowds: Box<[Crowd]>,
     /// Patterns by their parts, if there are any.
-    pub(super) grams: Option<Grams>,
+    pub(super) grams: Option<Box<Grams>>,
     /// Those that every name is tried on.
     pub(super) rest: u32,
     /// Those of which sketches leave few.

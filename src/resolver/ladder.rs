@@ -41,12 +41,13 @@ const LANE: u64 = 0xff;
 const SEVERAL: u64 = 1;
 
 impl Ladder {
-    /// For so many keys.
+    /// For so many keys. Without one it takes no memory: most resolvers are small.
     pub(super) fn for_keys(keys: usize) -> Ladder {
+        let some = usize::from(keys > 0);
         Ladder {
-            rungs: vec![0; 2 * keys + 1].into(),
+            rungs: vec![0; 2 * keys + some].into(),
             bottom: 0,
-            beyond: vec![0; keys / 4 + 1].into(),
+            beyond: vec![0; keys / 4 + some].into(),
             longest: 0,
             root: NONE,
         }

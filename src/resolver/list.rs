@@ -15,7 +15,7 @@ const FEW: usize = 8;
 pub(super) struct List {
     pub(super) patterns: Box<[Listed]>,
     /// Which of them a name can match, if they are not few.
-    sieve: Option<Sieve>,
+    sieve: Option<Box<Sieve>>,
     /// If they are few, a bit for each whose sketch does not tell all.
     unsure: u64,
 }
@@ -38,7 +38,7 @@ impl List {
             unsure: few.fold(0, |bits, (i, sketch)| {
                 bits | u64::from(!sketch.is_sure()) << i
             }),
-            sieve: (sketches.len() > FEW).then(|| Sieve::of(&sketches)),
+            sieve: (sketches.len() > FEW).then(|| Box::new(Sieve::of(&sketches))),
             patterns,
         }
     }
