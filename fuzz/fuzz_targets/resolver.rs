@@ -5,7 +5,8 @@
 //!    they are written;
 //! 3. `Resolver::resolve` is the first candidate of each location;
 //!
-//! whatever the order in which the bindings are added; and after every change of them.
+//! whatever the order in which the bindings are added; among few bindings, and among so many that patterns are found in other
+//! ways; and after every change of them.
 
 #![no_main]
 
@@ -40,9 +41,29 @@ const LOCATIONS: [&str; 12] = [
     "a", "b", "c", "/a/b", "/a/b/c", "d", "e", "f", "g", "h", "i", "j",
 ];
 
+/// Where the bindings are that only make many of few. They do not compete with others.
+const OTHERS: &str = "others";
+
+/// More patterns with wildcards than are listed.
+fn others() -> impl Iterator<Item = (ToolPattern, Location, SecretId)> {
+    let pattern = |i| match i % 2 {
+        0 => format!("other{i:03}_*"),
+        _ => format!("*_other{i:03}"),
+    };
+    (0..300).map(move |i| {
+        (
+            ToolPattern::new(&pattern(i)).expect("a pattern"),
+            Location::new(OTHERS).expect("a location"),
+            SecretId::new(Uuid::from_u128(i)),
+        )
+    })
+}
+
 fn found(matches: &[Match<'_>]) -> Vec<Binding> {
+    let others = Location::new(OTHERS).expect("a location");
     matches
         .iter()
+        .filter(|m| *m.location() != others)
         .map(|m| (m.location().clone(), m.pattern().clone(), m.id()))
         .collect()
 }
@@ -109,6 +130,9 @@ fuzz_target!(|input: Input| {
     }
     for (location, pattern, id) in bindings.iter().rev() {
         backward.add(pattern.clone(), location.clone(), *id);
+    }
+    for (pattern, location, id) in others() {
+        backward.add(pattern, location, id);
     }
     let resolvers = [forward.build(), backward.build()];
     for name in &names {
