@@ -22,10 +22,10 @@
 //!   that they hold anywhere (`grams.rs`), whichever the fewest others have and names seldom hold. Of a long run of literals
 //!   four parts in a row are noted, so that a name is looked at in every fourth place only. In a bucket of few, a pattern
 //!   is compared only if the name has the pairs of characters that it has, each as one of 64 bits.
-//! * **Up to 256 patterns with wildcards** are not looked for by keys: those that have an end are listed (`list.rs`). What
-//!   a few bytes of a name tell leaves one or two of them, for all at once (`sieve.rs`); these are tried by sketches of
-//!   them, their ends and their length (`sketch.rs`). Of eight or fewer all sketches are tried. Where all wildcard patterns
-//!   are listed like this, the list is the answer.
+//! * **Up to 256 patterns with wildcards** are not looked for by keys: those that have an end are listed (`list.rs`), but
+//!   for such as share it with many others and go on behind it. What a few bytes of a name tell leaves one or two of the
+//!   list, for all at once (`sieve.rs`); these are tried by sketches of them, their ends and their length (`sketch.rs`). Of
+//!   eight or fewer all sketches are tried. Where all wildcard patterns are listed like this, the list is the answer.
 //! * **What has neither an end nor such a part** is tried on every name: a few patterns by the pairs of characters that they
 //!   hold, in the list; many all at once, by sets of those that hold more of a character than the name does (`crowd.rs`).
 //!   What is left is compared over the places of the name as bits of a word or two (`pattern/spots.rs`).
@@ -170,7 +170,8 @@ mod words;
 /// A lookup of a name that is bound exactly takes one hash of the name and one comparison, most of the time; others take
 /// some more hashes, one for each eight bytes of the name. In the worst case it takes O(n · log n + T · (m · n/64 + n ·
 /// log n) + k · log k) steps, with n for the length of the name, T for the number of patterns that have wildcards and are
-/// more than one beginning or end, m for the length of the longest of them, and k for the number of bindings that match.
+/// more than one beginning or end, and of up to 256 others, m for the length of the longest of them, and k for the number
+/// of bindings that match.
 #[derive(Clone)]
 pub struct Resolver {
     index: Arc<Index>,

@@ -31,6 +31,7 @@ pub(super) struct Listed {
 }
 
 impl List {
+    /// Of patterns whose winners are not yet known.
     pub(super) fn of(patterns: Box<[Listed]>) -> List {
         let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
         let few = (0..FEW).zip(&sketches);

@@ -95,7 +95,7 @@ impl Sketch {
         self.rest == Rest::Nothing
     }
 
-    /// Whether it leaves most names: the pattern has an end, or matches all.
+    /// Whether it decides by itself for most names: the pattern has ends of some bytes, or only one wildcard.
     pub(super) fn is_selective(&self) -> bool {
         self.head + self.tail >= 3 || self.rest != Rest::Middle
     }

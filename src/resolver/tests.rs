@@ -1,4 +1,5 @@
-//! The compiled resolver against the definition: by cases that are written down, and by random ones.
+//! The compiled resolver against the definition: by cases that are written down, and by random ones. Each set of bindings is
+//! compiled in several ways, as if it were one of few bindings or of many.
 
 use std::sync::Arc;
 
@@ -9,106 +10,19 @@ use uuid::Uuid;
 use super::{
     Match, Resolver,
     build::{Binding as Given, compile_within},
-    changes::{FEW_BINDINGS, change},
+    changes::change,
     naive::{Binding, Naive},
     plan::Limits,
 };
 use crate::{Location, SecretId, ToolPattern};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Suite {
-    case: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    bindings: Vec<[String; 3]>,
-    calls: Vec<Call>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Call {
-    tool: String,
-    wins: Vec<String>,
-    candidates: Option<Vec<String>>,
-}
+mod cases;
+mod changes;
+mod hostile;
 
 /// As a resolver takes it.
 fn given((location, pattern, id): &Binding) -> Given {
     (pattern.clone(), location.clone(), *id)
-}
-
-#[test]
-fn cases_written_down() {
-    let suite: Suite = toml::from_str(include_str!("../../tests/resolution.toml")).unwrap();
-    assert!(suite.case.len() >= 40);
-    for case in &suite.case {
-        case.run();
-    }
-}
-
-impl Case {
-    fn run(&self) {
-        let bindings: Vec<Binding> = self
-            .bindings
-            .iter()
-            .zip(0..)
-            .map(|([_, pattern, location], age)| binding(&written_out(pattern), location, age))
-            .collect();
-        let naive = Naive::new(&bindings);
-        let resolvers = in_several_ways(&bindings);
-        for call in &self.calls {
-            let tool = written_out(&call.tool);
-            let context = format!("{}: {}", self.name, call.tool);
-            let expected = |labels: &[String]| -> Vec<Binding> {
-                labels
-                    .iter()
-                    .map(|label| {
-                        let at = self.bindings.iter().position(|b| b[0] == *label);
-                        bindings[at.expect("the case has a binding of this label")].clone()
-                    })
-                    .collect()
-            };
-            let wins = expected(&call.wins);
-            let candidates = call.candidates.as_deref().map(expected);
-            assert_eq!(naive.resolve(&tool), wins, "by definition: {context}");
-            if let Some(candidates) = &candidates {
-                assert_eq!(
-                    &naive.candidates(&tool),
-                    candidates,
-                    "by definition: {context}"
-                );
-            }
-            for resolver in &resolvers {
-                assert_eq!(found(&resolver.resolve(&tool)), wins, "{context}");
-                assert_eq!(
-                    found(&resolver.candidates(&tool)),
-                    candidates
-                        .clone()
-                        .unwrap_or_else(|| naive.candidates(&tool)),
-                    "{context}"
-                );
-            }
-        }
-    }
-}
-
-/// Replaces every `{N x TEXT}` by TEXT, N times; what only looks a little like it stays.
-fn written_out(text: &str) -> String {
-    let Some((before, (times, repeated), after)) =
-        text.split_once('{').and_then(|(before, rest)| {
-            let (inside, after) = rest.split_once('}')?;
-            Some((before, inside.split_once(" x ")?, after))
-        })
-    else {
-        return text.to_owned();
-    };
-    let times = times.parse().unwrap();
-    format!("{before}{}{}", repeated.repeat(times), written_out(after))
 }
 
 fn binding(pattern: &str, location: &str, age: u128) -> Binding {
@@ -251,94 +165,6 @@ proptest! {
     }
 }
 
-const NONE: [Given; 0] = [];
-
-/// Bindings of which each is removed or added at some time.
-fn changes_of(
-    pattern: &'static str,
-    locations: usize,
-) -> impl Strategy<Value = Vec<(bool, Vec<Binding>)>> {
-    prop::collection::vec((any::<bool>(), bindings_of(pattern, locations, 12)), 1..14)
-}
-
-/// Applies changes one after the other, and compares each resolver with one that is built from nothing.
-fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], names: &[String]) {
-    // Also as if they were many: changes are kept aside.
-    for few_bindings in [0, FEW_BINDINGS] {
-        assert_changes_agree_for(start, changes, names, few_bindings);
-    }
-}
-
-fn assert_changes_agree_for(
-    start: &[Binding],
-    changes: &[(bool, Vec<Binding>)],
-    names: &[String],
-    few_bindings: usize,
-) {
-    let mut all: Vec<Binding> = start.to_vec();
-    let mut derived = resolver(start);
-    for (is_removal, bindings) in changes {
-        let before = derived.clone();
-        let expected_before = Naive::new(&all);
-        if *is_removal {
-            // Some that are there, and some that may be.
-            let there: Vec<Binding> = all
-                .iter()
-                .step_by(3)
-                .take(bindings.len() / 2)
-                .cloned()
-                .collect();
-            let gone: Vec<&Binding> = bindings.iter().chain(&there).collect();
-            let removed = gone.iter().copied().map(given);
-            derived = change(&derived, removed, [], few_bindings);
-            let gone: Vec<Binding> = gone.into_iter().cloned().collect();
-            all.retain(|binding| !gone.contains(binding));
-        } else {
-            derived = change(&derived, NONE, bindings.iter().map(given), few_bindings);
-            all.extend_from_slice(bindings);
-        }
-        let naive = Naive::new(&all);
-        assert_eq!(derived.len(), resolver(&all).len());
-        for name in names {
-            assert_eq!(
-                found(&derived.resolve(name)),
-                naive.resolve(name),
-                "{name:?} among {all:?}"
-            );
-            assert_eq!(
-                found(&derived.candidates(name)),
-                naive.candidates(name),
-                "{name:?} among {all:?}"
-            );
-            assert_eq!(
-                found(&before.resolve(name)),
-                expected_before.resolve(name),
-                "{name:?}: it derived"
-            );
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn changes_agree(
-        start in bindings_of("[ab*?]{1,4}", 3, 100),
-        changes in changes_of("[ab*?]{1,4}", 3),
-        names in prop::collection::vec("[ab]{0,6}", 6),
-    ) {
-        assert_changes_agree(&start, &changes, &names);
-    }
-
-    #[test]
-    fn changes_agree_with_many_locations(
-        start in bindings_of("[ab]{1,2}\\*?", LOCATIONS.len(), 40),
-        changes in changes_of("[ab]\\*|\\*", LOCATIONS.len()),
-        names in prop::collection::vec("[ab]{0,3}", 4),
-    ) {
-        assert_changes_agree(&start, &changes, &names);
-    }
-}
-
 #[test]
 fn agrees_on_real_tools() {
     #[derive(Deserialize)]
@@ -367,19 +193,11 @@ fn agrees_on_real_tools() {
             bindings.push(binding(&patterns[4 - i], "api_key", age + 1000));
         }
     }
-    let (naive, resolver) = (Naive::new(&bindings), resolver(&bindings));
-    let mut most = 0;
-    for Tool { tool, .. } in &tools {
-        let matches = resolver.resolve(tool);
-        assert_eq!(found(&matches), naive.resolve(tool), "{tool}");
-        assert_eq!(
-            found(&resolver.candidates(tool)),
-            naive.candidates(tool),
-            "{tool}"
-        );
-        most = most.max(matches.len());
-    }
-    assert!(most > 2, "the names are made to collide");
+    let names: Vec<String> = tools.into_iter().map(|tool| tool.tool).collect();
+    assert_agree(&bindings, &names);
+    let resolver = resolver(&bindings);
+    let most = names.iter().map(|name| resolver.resolve(name).len()).max();
+    assert!(most > Some(2), "the names are made to collide");
 }
 
 #[test]
@@ -489,8 +307,10 @@ fn up_to_eight_locations_stay_off_the_heap() {
         .collect();
     for count in [1, 8, 9] {
         let (old, new) = bindings[..2 * count].split_at(count);
-        let changed = change(&resolver(old), NONE, new.iter().map(given), 0);
-        for resolver in [resolver(&bindings[..2 * count]), changed] {
+        let changed = resolver(old).with_changes([], new.iter().map(given));
+        let aside = change(&resolver(old), [] as [Given; 0], new.iter().map(given), 0);
+        let built = in_several_ways(&bindings[..2 * count]);
+        for resolver in built.into_iter().chain([changed, aside]) {
             let found = resolver.resolve("tool");
             assert_eq!(found.len(), count);
             assert_eq!(found.is_on_the_heap(), count > 8);
@@ -523,81 +343,6 @@ fn a_builder_can_go_on() {
     builder.add(pattern, location, id);
     assert_eq!(builder.build().len(), 2);
     assert!(first.resolve("b").is_empty());
-}
-
-/// Patterns that keep as much as possible in play, on a name of `a`s that they match or almost match.
-fn hostile_families(length: usize) -> Vec<Vec<String>> {
-    let choice = |i: usize, length: usize, chars: [char; 2]| -> String {
-        (0..length).map(|bit| chars[i >> (bit % 6) & 1]).collect()
-    };
-    let each = |pattern: &dyn Fn(usize) -> String| (0..24).map(pattern).collect();
-    vec![
-        // Every place behind a star stays reached.
-        each(&|i| format!("{}*b", "*a".repeat(length / 4 + i))),
-        each(&|i| format!("{}*", "*a".repeat(length / 4 + i))),
-        // Every choice of `a` and `?` fits, at the beginning or all along.
-        each(&|i| format!("*{}{}b", choice(i, 6, ['a', '?']), "a".repeat(length / 2))),
-        each(&|i| format!("*{}b", choice(i, length / 2, ['a', '?']))),
-        each(&|i| format!("*{}*", choice(i, length - 20 + i, ['a', '?']))),
-        // Stars and `?` in every mixture.
-        each(&|i| format!("{}a", choice(i, length, ['*', '?']))),
-        each(&|i| format!("{}b", choice(i, length, ['*', '?']))),
-        each(&|i| format!("{}*a", "?".repeat(length - 20 + i))),
-        // As long as the name, and one more or less.
-        each(&|i| format!("*{}", "a".repeat(length - 20 + i))),
-    ]
-}
-
-#[test]
-fn hostile_patterns_agree() {
-    for length in [63, 64, 150] {
-        let almost = "a".repeat(length - 1);
-        let names = [
-            format!("{almost}a"),
-            format!("{almost}b"),
-            format!("{almost}é"),
-            format!("b{almost}"),
-            format!("{}b{}", "a".repeat(length / 2), "a".repeat(length / 2)),
-            format!("{}b", "é".repeat(length)),
-        ];
-        let families = hostile_families(length);
-        for family in families.iter().chain([&families.concat()]) {
-            let bindings: Vec<Binding> = family
-                .iter()
-                .zip(0..)
-                .map(|(text, age)| binding(text, LOCATIONS[age % 3], age as u128))
-                .collect();
-            let (naive, resolver) = (Naive::new(&bindings), resolver(&bindings));
-            for name in &names {
-                assert_eq!(
-                    found(&resolver.candidates(name)),
-                    naive.candidates(name),
-                    "{name:?} among {family:?}"
-                );
-                assert_eq!(found(&resolver.resolve(name)), naive.resolve(name));
-            }
-        }
-    }
-}
-
-#[test]
-fn hostile_patterns_of_full_length_take_bounded_time() {
-    // Trying each place for each beginning would be 10¹¹ steps.
-    let bindings: Vec<Binding> = (0..200)
-        .map(|i: usize| {
-            let head: String = (0..10)
-                .map(|bit| if i >> bit & 1 == 0 { 'a' } else { '?' })
-                .collect();
-            let text = format!("*{head}{}b", "a".repeat(1012));
-            binding(&text, "token", i as u128)
-        })
-        .collect();
-    let resolver = resolver(&bindings);
-    assert!(resolver.candidates(&"a".repeat(100_000)).is_empty());
-    assert_eq!(
-        resolver.candidates(&format!("{}b", "a".repeat(1023))).len(),
-        200
-    );
 }
 
 #[test]
