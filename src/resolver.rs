@@ -18,15 +18,16 @@
 //!   each of the next eight lengths a check of the bytes that a key goes on with. Few lengths are left, most often one. A
 //!   filter tells behind which words no key goes on, where the search ends. A hash of all bytes up to a place is the sum of
 //!   a term for each word, so that no term waits for another. Ends are the same, read backwards.
-//! * **Other patterns** lie in buckets (`inner.rs`): at the key that they begin or end with, or under parts of four bytes
-//!   that they hold anywhere (`grams.rs`), whichever the fewest others have and names seldom hold. Of a long run of literals
-//!   four parts in a row are noted, so that a name is looked at in every fourth place only. In a bucket of few, a pattern
-//!   is compared only if the name has the pairs of characters that it has, each as one of 64 bits.
+//! * **Other patterns** lie in buckets (`inner.rs`): at the key that they begin or end with, or under seven bytes in a row
+//!   that they hold anywhere (`grams.rs`), whichever the fewest others have and names seldom hold. The four parts of four
+//!   bytes of such a run are noted, so that a name is looked at in every fourth place only; what is around a part there
+//!   tells which runs the name holds. In a bucket of few, a pattern is compared only if the name has the pairs of
+//!   characters that it has, each as one of 64 bits.
 //! * **Up to 256 patterns with wildcards** are not looked for by keys: those that have an end are listed (`list.rs`), but
 //!   for such as share it with many others and go on behind it. What a few bytes of a name tell leaves one or two of the
 //!   list, for all at once (`sieve.rs`); these are tried by sketches of them, their ends and their length (`sketch.rs`). Of
 //!   eight or fewer all sketches are tried. Where all wildcard patterns are listed like this, the list is the answer.
-//! * **What has neither an end nor such a part** is tried on every name: a few patterns by the pairs of characters that they
+//! * **What has neither an end nor such a run** is tried on every name: a few patterns by the pairs of characters that they
 //!   hold, in the list; many all at once, by sets of those that hold more of a character than the name does (`crowd.rs`).
 //!   What is left is compared over the places of the name as bits of a word or two (`pattern/spots.rs`).
 //! * **A lookup ends in a comparison of bytes**, always: a hash that meets another one costs a comparison, and never
@@ -54,11 +55,12 @@
 //! are more than one beginning or end, or that are listed; T is the number of those of them that have no character more
 //! often than the name has, if there are eight or more of them in a bucket, or that have the name's ends, if they are listed.
 //!
-//! The reason: a key of each length is looked at once at most. A pattern lies in four buckets at most. A bucket at a key is
-//! visited once, as a name has one beginning of each length, and every answer leads to a shorter one; the buckets of
-//! parts are sorted before they are visited, so that one whose part stands in the name twice is visited once, and there
-//! are no more of them than places: n · log n. So a pattern is tried four times at most. A crowd of P patterns takes 32
-//! steps for each 256 of them, and a sieve eight for each 128. [`ToolPattern::matches`] takes at most m · n/64 + n · log n
+//! The reason: a key of each length is looked at once at most. A pattern lies in one bucket. A bucket at a key is visited
+//! once, as a name has one beginning of each length, and every answer leads to a shorter one. A name has as many runs as
+//! places at most, each found among those with the same part by halving, in 32 steps; their buckets are sorted before they
+//! are visited, so that one whose run stands in the name twice is visited once: n · log n. So a pattern is tried once at
+//! most. A crowd of P patterns takes 32 steps for each 256 of them, and a sieve eight for each 128. [`ToolPattern::matches`]
+//! takes at most m · n/64 + n · log n
 //! steps, whatever the pattern and the name: it has a budget for the simple way, and then follows all places in the name
 //! at once (`pattern/places.rs`). Nothing else depends on the patterns.
 //!
@@ -98,6 +100,10 @@
 //!   eight lengths are one multiplication.
 //! * **Parts of four bytes at every second place**, and of eight at every fourth, found patterns with shorter runs, and more
 //!   selectively; but to look at twice as many places cost more than to leave those few to the others.
+//! * **Buckets of all patterns with a part**, instead of a run, took 1.3 times as long at a million in mix 2: four bytes
+//!   with digits among them are all in use then. Up to 10,000 it made no difference.
+//! * **To compare the only pattern with a run at once**, without asking for its pairs, made those that match faster by a
+//!   twentieth, and all others slower by as much.
 //! * **One hash for whole names and beginnings** saves a hash where a name is bound by its beginning only. But a name is
 //!   faster hashed in sixteen bytes at a time from both ends, and most calls are to tools that are bound exactly: 38
 //!   and 25 ns.

@@ -118,8 +118,6 @@ impl<'r> Best<'r> {
     pub(super) fn into_all_rows(mut self) -> Vec<u32> {
         self.many.extend_from_slice(&self.few[..self.len]);
         self.many.sort_unstable();
-        // A pattern may have been found by more than one part.
-        self.many.dedup();
         self.many
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{
     answer,
     crowd::Crowd,
-    grams::{Grams, parts_of},
+    grams::{Grams, Run},
     index::{Index, NONE, Node, Row, Span, tag},
     inner::{Bucket, Inner, InnerPattern, MANY},
     ladder::Ladder,
@@ -264,25 +264,23 @@ impl<'p> Draft<'p> {
         };
         let mut lists: Vec<Vec<u32>> = self.at_nodes.clone();
         let mut rest = Vec::new();
-        let mut by_part: Vec<(u32, u32)> = Vec::new();
+        let mut by_run: Vec<(&Run, u32)> = Vec::new();
         for (number, inner) in (0..).zip(&plan.inner) {
             match inner.anchor {
                 Anchor::Key(..) => {}
                 Anchor::Nothing => rest.push(number),
-                Anchor::Run(run) => by_part.extend(parts_of(run).map(|part| (part, number))),
+                Anchor::Run(run) => by_run.push((run, number)),
             }
         }
-        by_part.sort_unstable();
-        // A run may hold a part more than once.
-        by_part.dedup();
-        let mut parts = Vec::new();
-        for same in by_part.chunk_by(|a, b| a.0 == b.0) {
-            parts.push((same[0].0, narrow(lists.len())));
+        by_run.sort_unstable();
+        let mut runs = Vec::new();
+        for same in by_run.chunk_by(|a, b| a.0 == b.0) {
+            runs.push((*same[0].0, narrow(lists.len())));
             lists.push(same.iter().map(|(_, number)| *number).collect());
         }
-        let grams = match &*parts {
+        let grams = match &*runs {
             [] => None,
-            parts => Some(Box::new(Grams::of(parts, &self.keys)?)),
+            runs => Some(Box::new(Grams::of(runs, &self.keys)?)),
         };
         let mut inner = Inner {
             patterns: plan

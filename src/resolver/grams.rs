@@ -1,92 +1,184 @@
-//! Patterns by a part of four bytes that they hold anywhere.
+//! Patterns by seven bytes in a row that they hold anywhere.
 //!
-//! To look at every place in a name is not needed: of a long run of literals the four parts are noted that begin at four
-//! places in a row. Wherever the run stands in a name, one of them begins at every fourth place.
+//! To look at every place in a name is not needed: of a run of seven bytes the four parts of four bytes are noted. Wherever
+//! the run stands in a name, one of them begins at every fourth place; what is around it tells whether it is the run.
+
+use std::ops::Range;
 
 use super::{
-    index::NONE,
+    narrow,
     perfect::Perfect,
     words::{Keys, is_wildcard},
 };
 
 /// Bytes in a part, and from one place where a name is looked at to the next one.
-pub(super) const LEN: usize = 4;
+const LEN: usize = 4;
 
-/// How many parts in a row are noted.
+/// How many parts of a run are noted.
 pub(super) const ROW: usize = LEN;
 
-/// The runs of literals in a pattern that are long enough.
-pub(super) fn runs_of(pattern: &str) -> impl Iterator<Item = &[u8]> {
-    let runs = pattern.as_bytes().split(|byte| is_wildcard(*byte));
-    runs.filter(|run| run.len() >= LEN + ROW - 1)
+/// Bytes in a run.
+const RUN: usize = LEN + ROW - 1;
+
+/// So many runs around a part are looked at one by one.
+const FEW: usize = 8;
+
+/// What patterns are found by.
+pub(super) type Run = [u8; RUN];
+
+/// The literals between the wildcards of a pattern, where there is a run among them.
+pub(super) fn literals_of(pattern: &str) -> impl Iterator<Item = &[u8]> {
+    let literals = pattern.as_bytes().split(|byte| is_wildcard(*byte));
+    literals.filter(|literals| literals.len() >= RUN)
 }
 
-/// The parts of a run.
-pub(super) fn parts_of(run: &[u8]) -> impl Iterator<Item = u32> {
-    run.array_windows().map(|part| u32::from_le_bytes(*part))
+/// The parts of some literals.
+pub(super) fn parts_of(literals: &[u8]) -> impl Iterator<Item = u32> {
+    literals
+        .array_windows()
+        .map(|part| u32::from_le_bytes(*part))
 }
 
-/// From parts to the numbers of buckets.
+/// From runs to the numbers of buckets.
 #[derive(Debug)]
 pub(super) struct Grams {
     /// Bits, sixteen or more for each part: most places in a name are left by them.
     filter: Box<[u64]>,
     slots: Perfect,
-    /// By their slots, each with its bucket.
+    /// By their slots, each with where the runs that have it begin; where the next one's do, they end.
     parts: Box<[(u32, u32)]>,
+    /// Part by part, those of each in order; as [`around`] a part they are.
+    runs: Box<[u64]>,
+    /// Of the runs.
+    buckets: Box<[u32]>,
+}
+
+/// A run, with the place in it of the part that it is noted by.
+struct Noted {
+    part: u32,
+    around: u64,
+    bucket: u32,
 }
 
 impl Grams {
-    /// Of parts that are different, each with its bucket. `None` if other keys have to be chosen.
-    pub(super) fn of(buckets: &[(u32, u32)], keys: &Keys) -> Option<Grams> {
-        let mut hashes: Vec<u64> = buckets.iter().map(|(part, _)| keys.part(*part)).collect();
+    /// Of runs that are different, each with its bucket. `None` if other keys have to be chosen.
+    pub(super) fn of(runs: &[(Run, u32)], keys: &Keys) -> Option<Grams> {
+        let mut noted: Vec<Noted> = Vec::with_capacity(ROW * runs.len());
+        for (run, bucket) in runs {
+            noted.extend(parts_of(run).enumerate().map(|(place, part)| Noted {
+                part,
+                around: around(*run, place),
+                bucket: *bucket,
+            }));
+        }
+        let hash = |noted: &Noted| keys.part(noted.part);
+        let mut hashes: Vec<u64> = noted.iter().map(hash).collect();
         hashes.sort_unstable();
-        if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
-            return None;
-        }
+        hashes.dedup();
         let slots = Perfect::of(&hashes)?;
-        let mut grams = Grams {
-            filter: vec![0; buckets.len().next_power_of_two()].into(),
-            parts: vec![(0, NONE); slots.slots()].into(),
-            slots,
-        };
-        for &(part, bucket) in buckets {
-            let (word, bit) = grams.filter_bit(keys.part_spread(part));
-            grams.filter[word] |= 1 << bit;
-            grams.parts[grams.slots.slot(keys.part(part))] = (part, bucket);
+        noted.sort_unstable_by_key(|noted| (slots.slot(hash(noted)), noted.around));
+        let mut filter = vec![0; hashes.len().next_power_of_two()];
+        let mut parts = vec![(0, 0); slots.slots() + 1];
+        for noted in &noted {
+            let (part, count) = &mut parts[slots.slot(hash(noted))];
+            if *count > 0 && *part != noted.part {
+                return None;
+            }
+            *part = noted.part;
+            *count += 1;
+            let (word, bit) = filter_bit(keys.part_spread(noted.part), filter.len());
+            filter[word] |= 1 << bit;
         }
-        Some(grams)
+        let mut start = 0;
+        for (_, count) in &mut parts {
+            start += std::mem::replace(count, start);
+        }
+        narrow(noted.len());
+        Some(Grams {
+            filter: filter.into(),
+            slots,
+            parts: parts.into(),
+            runs: noted.iter().map(|noted| noted.around).collect(),
+            buckets: noted.iter().map(|noted| noted.bucket).collect(),
+        })
     }
 
-    /// By the upper half of the spread.
-    #[inline]
-    fn filter_bit(&self, spread: u64) -> (usize, u32) {
-        let word = (spread >> 32) as usize & (self.filter.len() - 1);
-        (word, (spread >> 58) as u32)
-    }
-
-    /// Calls `found` with the bucket of each part in `name`, with some more than once.
+    /// Calls `found` with the bucket of each run in `name`, for each time that it is there.
     #[inline]
     pub(super) fn for_each_in(&self, name: &str, keys: &Keys, mut found: impl FnMut(u32)) {
-        let (parts, _) = name.as_bytes().as_chunks();
-        // As many as bits in a word. Which of them pass is not decided one by one.
-        for parts in parts.chunks(64) {
+        /// As many as bits in a word. Which of them pass is not decided one by one.
+        const AT_ONCE: usize = 64;
+        let name = name.as_bytes();
+        let (parts, _) = name.as_chunks();
+        for (block, parts) in parts.chunks(AT_ONCE).enumerate() {
             let mut passed = 0u64;
             for (place, part) in (0..).zip(parts) {
                 let spread = keys.part_spread(u32::from_le_bytes(*part));
-                let (word, bit) = self.filter_bit(spread);
+                let (word, bit) = filter_bit(spread, self.filter.len());
                 passed |= (self.filter[word] >> bit & 1) << place;
             }
             while passed != 0 {
-                let part = u32::from_le_bytes(parts[passed.trailing_zeros() as usize]);
+                let place = passed.trailing_zeros() as usize;
                 passed &= passed - 1;
-                let (noted, bucket) = self.parts[self.slots.slot(keys.part(part))];
-                if noted == part && bucket != NONE {
-                    found(bucket);
+                let part = u32::from_le_bytes(parts[place]);
+                let slot = self.slots.slot(keys.part(part));
+                let [(noted, start), (_, end)] = [self.parts[slot], self.parts[slot + 1]];
+                if noted == part {
+                    let at = LEN * (AT_ONCE * block + place);
+                    self.for_each_around(name, at, start as usize..end as usize, &mut found);
                 }
             }
         }
     }
+
+    /// The same of those among some runs that are around the part at `at`.
+    fn for_each_around(
+        &self,
+        name: &[u8],
+        at: usize,
+        noted: Range<usize>,
+        found: &mut impl FnMut(u32),
+    ) {
+        let buckets = &self.buckets[noted.clone()];
+        let runs = &self.runs[noted];
+        let seen = |place: usize| {
+            let start = at.checked_sub(place)?;
+            name[start..].first_chunk().map(|run| around(*run, place))
+        };
+        if runs.len() <= FEW {
+            for (run, bucket) in runs.iter().zip(buckets) {
+                if seen(place_of(*run)) == Some(*run) {
+                    found(*bucket);
+                }
+            }
+            return;
+        }
+        for run in (0..ROW).filter_map(seen) {
+            if let Ok(number) = runs.binary_search(&run) {
+                found(buckets[number]);
+            }
+        }
+    }
+}
+
+/// The word and the bit of a part in a filter of so many words, by the upper half of its spread.
+#[inline]
+fn filter_bit(spread: u64, words: usize) -> (usize, u32) {
+    let word = (spread >> 32) as usize & (words - 1);
+    (word, (spread >> 58) as u32)
+}
+
+/// A run, with the place in it of a part that it is noted by above.
+#[inline]
+fn around(run: Run, place: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..RUN].copy_from_slice(&run);
+    u64::from_le_bytes(bytes) | (place as u64) << (8 * RUN)
+}
+
+#[inline]
+fn place_of(around: u64) -> usize {
+    (around >> (8 * RUN)) as usize
 }
 
 #[cfg(test)]
@@ -98,28 +190,24 @@ mod tests {
     proptest! {
         #[test]
         fn a_run_is_found_wherever_it_stands(
-            runs in prop::collection::vec("[a-c]{7}", 1..20),
+            runs in prop::collection::btree_set("[a-c]{7}", 1..200),
             before in "[a-c]{0,300}",
             after in "[a-c]{0,9}",
         ) {
-            let mut buckets: Vec<(u32, u32)> = runs.iter().flat_map(|run| parts_of(run.as_bytes())).map(|part| (part, part)).collect();
-            buckets.sort_unstable();
-            buckets.dedup();
-            let (keys, grams) = loop {
+            let runs: Vec<(Run, u32)> = (0..).zip(runs).map(|(number, run)| (run.as_bytes().try_into().unwrap(), number)).collect();
+            let name = format!("{before}{}{after}", std::str::from_utf8(&runs[0].0).unwrap());
+            let grams = (0..9).find_map(|_| {
                 let keys = Keys::new(0);
-                if let Some(grams) = Grams::of(&buckets, &keys) {
-                    break (keys, grams);
-                }
-            };
-            for run in runs {
-                let name = format!("{before}{run}{after}");
-                let mut found = Vec::new();
-                grams.for_each_in(&name, &keys, |bucket| found.push(bucket));
-                prop_assert!(parts_of(run.as_bytes()).any(|part| found.contains(&part)));
-                let places = name.as_bytes().chunks_exact(4).map(|part| u32::from_le_bytes(part.try_into().unwrap()));
-                let expected: Vec<u32> = places.filter(|part| buckets.contains(&(*part, *part))).collect();
-                prop_assert_eq!(found, expected);
-            }
+                Grams::of(&runs, &keys).map(|grams| (grams, keys))
+            });
+            let (grams, keys) = grams.expect("few runs, and many keys");
+            let mut found = Vec::new();
+            grams.for_each_in(&name, &keys, |bucket| found.push(bucket));
+            let in_name = name.as_bytes().array_windows().filter_map(|seen: &Run| runs.iter().find(|(run, _)| run == seen));
+            let mut expected: Vec<u32> = in_name.map(|(_, number)| *number).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    grams::{LEN, ROW, parts_of, runs_of},
+    grams::{ROW, Run, literals_of, parts_of},
     index::Row,
     narrow,
     perfect::scaled,
@@ -65,8 +65,8 @@ pub(super) struct InnerPlan<'p> {
 pub(super) enum Anchor<'p> {
     /// What it begins with, or ends with.
     Key(Kind, &'p str),
-    /// A part of a run of literals, all grams of which are noted.
-    Run(&'p [u8]),
+    /// A run that it holds.
+    Run(&'p Run),
     /// It is tried on every name.
     Nothing,
 }
@@ -186,13 +186,13 @@ impl<'p> Census<'p> {
             for key in ends(text) {
                 *keys.entry(key).or_default() += 1;
             }
-            parts.extend(runs_of(text).flat_map(parts_of));
+            parts.extend(literals_of(text).flat_map(parts_of));
         }
         let mut usual = Vec::new();
         if !parts.is_empty() {
             let sample = rows.iter().step_by(rows.len() / SAMPLE + 1);
-            let runs = sample.flat_map(|row| runs_of(row.pattern.as_str()));
-            usual.extend(runs.flat_map(parts_of));
+            let literals = sample.flat_map(|row| literals_of(row.pattern.as_str()));
+            usual.extend(literals.flat_map(parts_of));
         }
         Census {
             keys,
@@ -205,15 +205,14 @@ impl<'p> Census<'p> {
     /// and then what is seldom in names.
     fn best_of(&self, text: &'p str) -> Anchor<'p> {
         let keys = ends(text).map(|key| (self.keys[&key], 0, Anchor::Key(key.0, key.1)));
-        let runs = runs_of(text).flat_map(|run| {
-            let counts: Vec<(u32, u32)> = parts_of(run)
+        let runs = literals_of(text).flat_map(|literals| {
+            let counts: Vec<(u32, u32)> = parts_of(literals)
                 .map(|part| (self.parts.get(part), self.usual.get(part)))
                 .collect();
-            (0..=counts.len() - ROW).map(move |at| {
+            literals.array_windows().enumerate().map(move |(at, run)| {
                 let counts = &counts[at..at + ROW];
                 let patterns = counts.iter().map(|(patterns, _)| *patterns).max();
                 let usual: u32 = counts.iter().map(|(_, usual)| *usual).sum();
-                let run = &run[at..at + ROW + LEN - 1];
                 (patterns.unwrap_or(0), 1 + usual, Anchor::Run(run))
             })
         });
