@@ -123,10 +123,12 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     entries: Entries,
-    by_name: HashTrieMapSync<Arc<str>, SecretId>,
-    /// Where the defaults go.
-    places: HashTrieSetSync<Place>,
     resolver: Resolver,
+    /// For references and writes. Most users have neither soon after they are loaded, or at all: it is made when it is
+    /// first asked for, and kept up to date from then on.
+    by_name: OnceLock<Names>,
+    /// Where the defaults go. For writes, likewise.
+    places: OnceLock<Places>,
     /// The user's root, open and as it is stored; `None` there if it never was.
     pub(crate) root: UserRoot,
     pub(crate) sealed_root: Option<SealedRoot>,
@@ -134,6 +136,10 @@ pub(crate) struct Snapshot {
 
 /// Oldest first: by id.
 pub(crate) type Entries = RedBlackTreeMapSync<SecretId, Arc<Entry>>;
+
+type Names = HashTrieMapSync<Arc<str>, SecretId>;
+
+type Places = HashTrieSetSync<Place>;
 
 /// Where a default goes, in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -149,23 +155,23 @@ impl Snapshot {
     }
 
     fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Arc<Entry>>) -> Snapshot {
-        let mut snapshot = Snapshot {
-            entries: Entries::new_sync(),
-            by_name: HashTrieMapSync::new_sync(),
-            places: HashTrieSetSync::new_sync(),
-            resolver: Resolver::builder().build(),
+        let mut resolver = Resolver::builder();
+        for entry in &entries {
+            if let Some((pattern, location, id)) = entry.binding() {
+                resolver.add(pattern, location, id);
+            }
+        }
+        Snapshot {
+            entries: entries
+                .into_iter()
+                .map(|entry| (entry.id(), entry))
+                .collect(),
+            resolver: resolver.build(),
+            by_name: OnceLock::new(),
+            places: OnceLock::new(),
             root,
             sealed_root,
-        };
-        let mut resolver = Resolver::builder();
-        for entry in entries {
-            if let Some(Place { pattern, location }) = entry.place() {
-                resolver.add(pattern, location, entry.id());
-            }
-            snapshot.insert(entry);
         }
-        snapshot.resolver = resolver.build();
-        snapshot
     }
 
     /// Opens the metadata of a user's rows, and checks that they are the rows that the root speaks of.
@@ -183,9 +189,9 @@ impl Snapshot {
     ) -> Snapshot {
         Snapshot {
             entries,
+            resolver: self.resolver.clone(),
             by_name: self.by_name.clone(),
             places: self.places.clone(),
-            resolver: self.resolver.clone(),
             root,
             sealed_root: Some(sealed_root),
         }
@@ -218,19 +224,22 @@ impl Snapshot {
     }
 
     fn insert(&mut self, entry: Arc<Entry>) {
-        let name = entry.info().secret_name.as_str().into();
-        self.by_name.insert_mut(name, entry.id());
-        if let Some(place) = entry.place() {
-            self.places.insert_mut(place);
+        if let Some(names) = self.by_name.get_mut() {
+            names.insert_mut(entry.info().secret_name.as_str().into(), entry.id());
+        }
+        if let (Some(places), Some(place)) = (self.places.get_mut(), entry.place()) {
+            places.insert_mut(place);
         }
         self.entries.insert_mut(entry.id(), entry);
     }
 
     fn remove(&mut self, entry: &Entry) {
         self.entries.remove_mut(&entry.id());
-        self.by_name.remove_mut(entry.info().secret_name.as_str());
-        if let Some(place) = entry.place() {
-            self.places.remove_mut(&place);
+        if let Some(names) = self.by_name.get_mut() {
+            names.remove_mut(entry.info().secret_name.as_str());
+        }
+        if let (Some(places), Some(place)) = (self.places.get_mut(), entry.place()) {
+            places.remove_mut(&place);
         }
     }
 
@@ -238,9 +247,14 @@ impl Snapshot {
         &self.entries
     }
 
+    fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.values()
+    }
+
     /// Whether a default goes there.
     pub(crate) fn has_default_at(&self, place: &Place) -> bool {
-        self.places.contains(place)
+        let places = || self.all().filter_map(|entry| entry.place()).collect();
+        self.places.get_or_init(places).contains(place)
     }
 
     pub(crate) fn resolver(&self) -> &Resolver {
@@ -252,7 +266,11 @@ impl Snapshot {
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Entry>> {
-        self.by_name.get(name).and_then(|id| self.by_id(*id))
+        let member = |entry: &Arc<Entry>| (entry.info().secret_name.as_str().into(), entry.id());
+        let names = self
+            .by_name
+            .get_or_init(|| self.all().map(member).collect());
+        names.get(name).and_then(|id| self.by_id(*id))
     }
 
     /// What a text means as the name of a secret, in a reference or a call: the id of one of the user's secrets means
@@ -307,4 +325,94 @@ fn damaged() -> Error {
         ErrorKind::Corrupt,
         "a secret's record says what keyward never writes: restore a backup",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{crypto::VaultId, sealed::Sealed};
+
+    fn entry(id: u128, name: &str, tool: &str) -> Arc<Entry> {
+        let metadata = Metadata {
+            info: SecretInfo {
+                secret_id: SecretId::new(Uuid::from_u128(id)),
+                user_id: UserId::LOCAL,
+                secret_name: name.to_owned(),
+                display: None,
+                tool_name: Some(tool.to_owned()),
+                tool_arg: Some("token".to_owned()),
+                is_default_for_tool: true,
+                format: None,
+                created_at: DateTime::UNIX_EPOCH,
+                updated_at: DateTime::UNIX_EPOCH,
+                revision: 1,
+            },
+            value_bytes: 8,
+        };
+        let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        let row = keys.seal_row(&metadata, &SecretValue::new("4QvT9sLm"));
+        Arc::new(Entry::new(metadata, Arc::new(row.unwrap())).unwrap())
+    }
+
+    fn sealed_root() -> SealedRoot {
+        SealedRoot {
+            key_id: 1,
+            root: Sealed::new([]),
+        }
+    }
+
+    /// Whether they are made before a change or after it.
+    #[test]
+    fn names_and_places_are_those_of_the_entries() {
+        const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+        const TOOLS: [&str; 3] = ["github_*", "linear_*", "jira_*"];
+        let changes = [
+            vec![(1, Some(("a", TOOLS[0]))), (2, Some(("b", TOOLS[1])))],
+            // Two exchange their names, and one of them goes elsewhere.
+            vec![(1, Some(("b", TOOLS[2]))), (2, Some(("a", TOOLS[1])))],
+            vec![(1, Some(("c", TOOLS[2])))],
+            vec![(2, None), (3, Some(("a", TOOLS[0])))],
+            vec![(3, None)],
+        ];
+        let mut snapshots = [true, false].map(|early| (early, Snapshot::empty(UserId::LOCAL)));
+        let mut model = BTreeMap::new();
+        for change in changes {
+            model.extend(change.iter().copied());
+            for (early, snapshot) in &mut snapshots {
+                let is_at = |snapshot: &Snapshot, tool: &str| {
+                    snapshot.has_default_at(&entry(9, "name", tool).place().unwrap())
+                };
+                if *early {
+                    assert!(snapshot.by_name("none").is_none() && !is_at(snapshot, "none"));
+                }
+                let entries = change.iter().map(|&(id, new)| {
+                    let new = new.map(|(name, tool)| entry(id, name, tool));
+                    (SecretId::new(Uuid::from_u128(id)), new)
+                });
+                let new_root = UserRoot::new(UserId::LOCAL);
+                *snapshot = snapshot.changed(new_root, sealed_root(), entries.collect());
+                // Asked of a copy, the other one still has neither.
+                let (root, entries) = (snapshot.root.clone(), snapshot.entries.clone());
+                let copy = snapshot.resealed(root, sealed_root(), entries);
+                let seen = if *early { &*snapshot } else { &copy };
+                let of_model = || model.iter().filter_map(|(id, new)| Some((*id, (*new)?)));
+                for name in NAMES {
+                    let named = seen.by_name(name).map(|entry| entry.id());
+                    let expected = of_model().find(|(_, new)| new.0 == name);
+                    assert_eq!(
+                        named.map(|id| id.as_uuid().as_u128()),
+                        expected.map(|(id, _)| id)
+                    );
+                }
+                for tool in TOOLS {
+                    assert_eq!(is_at(seen, tool), of_model().any(|(_, new)| new.1 == tool));
+                }
+            }
+        }
+    }
 }
