@@ -122,19 +122,15 @@ fn is_spelled(text: &[u8], spelling: &[u8]) -> bool {
 }
 
 /// Reads the bits of the characters from `at` on, and compares those that are the value's if it follows
-/// `skipped` bytes of a group of three. Only base64 in one line, of which nothing but the padding is escaped.
+/// `skipped` bytes of a group of three. Only base64 in one line.
 fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<Match> {
-    const STANDARD: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let lead = skipped * 8 % 6;
     let count = (lead + value.len() * 8).div_ceil(6);
-    let mut bits = String::new();
-    for &character in text.get(at..at + count)? {
-        let standard = match char::from(character) {
-            '-' => '+',
-            '_' => '/',
-            other => other,
-        };
-        write!(bits, "{:06b}", STANDARD.find(standard)?).expect("a string takes it");
+    let (mut bits, mut begin) = (String::new(), at);
+    for _ in 0..count {
+        let (sextet, length) = base64_character(text.get(begin..)?)?;
+        write!(bits, "{sextet:06b}").expect("a string takes it");
+        begin += length;
     }
     let mut expected = String::new();
     for byte in value.bytes() {
@@ -143,7 +139,6 @@ fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<Match> 
     if bits[lead..lead + expected.len()] != expected {
         return None;
     }
-    let begin = at + count;
     let mut end = begin;
     for _ in 0..(3 - (skipped + value.len()) % 3) % 3 {
         let one = ["=", "%3d", "%3D", r"\u003d", r"\u003D"]
@@ -157,6 +152,26 @@ fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<Match> 
     Some(Match {
         end,
         padding: begin,
+    })
+}
+
+/// The six bits of a character, which may be escaped if it is neither a letter nor a digit, and its length.
+fn base64_character(text: &[u8]) -> Option<(usize, usize)> {
+    const STANDARD: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const URL_SAFE: &str = "-_";
+    let spellings = ["%2b", r"\u002b", "%2f", r"\u002f", r"\/"]
+        .into_iter()
+        .zip([62, 62, 63, 63, 63]);
+    let plain = char::from(*text.first()?);
+    let sextet = STANDARD
+        .find(plain)
+        .or_else(|| Some(62 + URL_SAFE.find(plain)?));
+    sextet.map(|sextet| (sextet, 1)).or_else(|| {
+        let (spelling, sextet) = spellings.into_iter().find(|(spelling, _)| {
+            text.get(..spelling.len())
+                .is_some_and(|text| is_spelled(text, spelling.as_bytes()))
+        })?;
+        Some((sextet, spelling.len()))
     })
 }
 
