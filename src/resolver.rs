@@ -59,9 +59,9 @@
 //! once, as a name has one beginning of each length, and every answer leads to a shorter one. A name has as many runs as
 //! places at most, each found among those with the same part by halving, in 32 steps; their buckets are sorted before they
 //! are visited, so that one whose run stands in the name twice is visited once: n · log n. So a pattern is tried once at
-//! most. A crowd of P patterns takes 32 steps for each 256 of them, and a sieve eight for each 128. [`ToolPattern::matches`]
-//! takes at most m · n/64 + n · log n
-//! steps, whatever the pattern and the name: it has a budget for the simple way, and then follows all places in the name
+//! most. A crowd of P patterns takes 32 steps for each 256 of them, and a sieve eight for each 128.
+//! [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and the name: it has a budget
+//! for the simple way, and then follows all places in the name
 //! at once (`pattern/places.rs`). Nothing else depends on the patterns.
 //!
 //! # Who chooses names or patterns

@@ -47,13 +47,13 @@ pub(super) struct Grams {
     slots: Perfect,
     /// By their slots, each with where the runs that have it begin; where the next one's do, they end.
     parts: Box<[(u32, u32)]>,
-    /// Part by part, those of each in order; as [`around`] a part they are.
+    /// Part by part, those of each in order; each as [`around`] makes it.
     runs: Box<[u64]>,
     /// Of the runs.
     buckets: Box<[u32]>,
 }
 
-/// A run, with the place in it of the part that it is noted by.
+/// A run under one of its parts.
 struct Noted {
     part: u32,
     around: u64,

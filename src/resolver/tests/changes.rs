@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Binding, Given, LOCATIONS, Naive, bindings_of, found, given, resolver};
+use super::{Binding, Given, LOCATIONS, Naive, assert_says, bindings_of, found, given, resolver};
 use crate::resolver::changes::{FEW_BINDINGS, change};
 
 const NONE: [Given; 0] = [];
@@ -51,19 +51,9 @@ fn assert_changes_agree_for(
             derived = change(&derived, NONE, bindings.iter().map(given), few_bindings);
             all.extend_from_slice(bindings);
         }
-        let naive = Naive::new(&all);
         assert_eq!(derived.len(), resolver(&all).len());
+        assert_says(&derived, &Naive::new(&all), &all, names);
         for name in names {
-            assert_eq!(
-                found(&derived.resolve(name)),
-                naive.resolve(name),
-                "{name:?} among {all:?}"
-            );
-            assert_eq!(
-                found(&derived.candidates(name)),
-                naive.candidates(name),
-                "{name:?} among {all:?}"
-            );
             assert_eq!(
                 found(&before.resolve(name)),
                 expected_before.resolve(name),
