@@ -82,19 +82,17 @@ impl ToolPattern {
 
     pub(crate) fn parse(text: &str) -> Result<ToolPattern, FieldError> {
         TEXT.check("tool_name", text)?;
-        let mut canonical = String::with_capacity(text.len());
+        let text = canonical(text);
         let (mut literals, mut any_runs, mut any_chars) = (0, 0, 0);
         for c in text.chars() {
             match c {
-                ANY_RUN if canonical.ends_with(ANY_RUN) => continue,
                 ANY_RUN => any_runs += 1,
                 ANY_CHAR => any_chars += 1,
                 _ => literals += 1,
             }
-            canonical.push(c);
         }
         Ok(ToolPattern {
-            text: canonical.into(),
+            text,
             specificity: Specificity {
                 wildcard: any_runs + any_chars > 0,
                 literals: Reverse(literals),
@@ -243,6 +241,20 @@ impl ToolPattern {
     pub(crate) fn specificity(&self) -> Specificity {
         self.specificity
     }
+}
+
+/// A pattern's text with each run of `*` written as one.
+fn canonical(text: &str) -> Arc<str> {
+    if !text.as_bytes().array_windows().any(|pair| pair == b"**") {
+        return text.into();
+    }
+    let mut canonical = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != ANY_RUN || !canonical.ends_with(ANY_RUN) {
+            canonical.push(c);
+        }
+    }
+    canonical.into()
 }
 
 /// How many bytes are the same up to the first wildcard.
