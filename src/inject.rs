@@ -325,36 +325,15 @@ fn refuse(plan: &mut Plan<'_>) -> Result<(), Failure> {
 mod tests {
     use std::sync::Arc;
 
-    use chrono::DateTime;
     use serde_json::json;
-    use uuid::Uuid;
 
     use super::*;
     use crate::{
         crypto::{UserRoot, VaultId},
         metadata::Metadata,
         sealed::{Sealed, SealedRoot, SealedRow},
-        secret::{SecretInfo, SecretValue, UserId},
+        secret::{SecretValue, UserId},
     };
-
-    fn metadata(id: u128, location: &str) -> Metadata {
-        Metadata {
-            info: SecretInfo {
-                secret_id: SecretId::new(Uuid::from_u128(id)),
-                user_id: UserId::LOCAL,
-                secret_name: format!("secret-{id}"),
-                display: None,
-                tool_name: Some("tool".to_owned()),
-                tool_arg: Some(location.to_owned()),
-                is_default_for_tool: true,
-                format: None,
-                created_at: DateTime::UNIX_EPOCH,
-                updated_at: DateTime::UNIX_EPOCH,
-                revision: 1,
-            },
-            value_bytes: 8,
-        }
-    }
 
     /// The values that come before it are in the arguments by then.
     #[test]
@@ -363,7 +342,7 @@ mod tests {
         let locations = ["/a", "/b", "/c/d"];
         let snapshot = |damaged: Option<usize>| {
             let changes = (0..).zip(locations).map(|(i, location)| {
-                let metadata = metadata(i as u128, location);
+                let metadata = Metadata::of_default(i as u128, location, "tool", location);
                 let row = keys.seal_row(&metadata, &SecretValue::new("4QvT9sLm"));
                 let row = match row.unwrap() {
                     row if damaged == Some(i) => SealedRow {
@@ -373,7 +352,7 @@ mod tests {
                     row => row,
                 };
                 let id = metadata.info.secret_id;
-                (id, Entry::new(metadata, Arc::new(row)).map(Arc::new))
+                (id, Entry::new(metadata, Arc::new(row), []).map(Arc::new))
             });
             let root = SealedRoot {
                 key_id: 1,

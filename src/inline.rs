@@ -38,6 +38,22 @@ impl<T: Copy, const N: usize> InlineVec<T, N> {
         }
     }
 
+    /// Adds all of `items`.
+    #[inline]
+    pub(crate) fn extend_from_slice(&mut self, items: &[T]) {
+        let end = self.len + items.len();
+        match self.inline.get_mut(self.len..end) {
+            Some(free) if self.heap.is_empty() => {
+                free.copy_from_slice(items);
+                self.len = end;
+            }
+            _ => {
+                self.spill();
+                self.heap.extend_from_slice(items);
+            }
+        }
+    }
+
     fn spill(&mut self) {
         self.heap.extend_from_slice(&self.inline[..self.len]);
         self.len = 0;
@@ -74,15 +90,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_list(items in prop::collection::vec(any::<usize>(), 0..12)) {
+        fn is_a_list(parts in prop::collection::vec(prop::collection::vec(any::<usize>(), 0..6), 0..6)) {
             let mut list: InlineVec<usize, 4> = InlineVec::new(usize::MAX);
-            for (i, item) in items.iter().enumerate() {
-                prop_assert_eq!(&*list, &items[..i]);
-                list.push(*item);
-                prop_assert_eq!(list.heap.is_empty(), i < 4);
+            let mut model = Vec::new();
+            for part in parts {
+                match *part {
+                    [item] => list.push(item),
+                    _ => list.extend_from_slice(&part),
+                }
+                model.extend(part);
+                prop_assert_eq!(&*list, &*model);
+                prop_assert_eq!(list.heap.is_empty(), model.len() <= 4);
             }
             list.sort_unstable();
-            let mut model = items;
             model.sort_unstable();
             prop_assert_eq!(&*list, &*model);
         }

@@ -97,6 +97,29 @@ fn optional_text(reader: &mut Reader<'_>) -> Option<Option<String>> {
 }
 
 #[cfg(test)]
+impl Metadata {
+    /// Of a default of the local user, with a value of eight bytes.
+    pub(crate) fn of_default(id: u128, name: &str, tool: &str, location: &str) -> Metadata {
+        Metadata {
+            info: SecretInfo {
+                secret_id: SecretId::new(Uuid::from_u128(id)),
+                user_id: UserId::LOCAL,
+                secret_name: name.to_owned(),
+                display: None,
+                tool_name: Some(tool.to_owned()),
+                tool_arg: Some(location.to_owned()),
+                is_default_for_tool: true,
+                format: None,
+                created_at: DateTime::UNIX_EPOCH,
+                updated_at: DateTime::UNIX_EPOCH,
+                revision: 1,
+            },
+            value_bytes: 8,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::{option, prelude::*};
 

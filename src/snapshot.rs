@@ -14,7 +14,7 @@ use crate::{
     quota::Usage,
     redact,
     resolver::Resolver,
-    sealed::{RowTag, SealedRoot, SealedRow, UserTag},
+    sealed::{SealedRoot, SealedRow, UserTag},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
     storage::UserRows,
 };
@@ -34,8 +34,13 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The texts of valid metadata are valid: `None` says that these never were.
-    pub(crate) fn new(metadata: Metadata, row: Arc<SealedRow>) -> Option<Entry> {
+    /// The texts of valid metadata are valid: `None` says that these never were. A location that one of the others has
+    /// is shared with it: a user's secrets go to few.
+    pub(crate) fn new<'e>(
+        metadata: Metadata,
+        row: Arc<SealedRow>,
+        others: impl IntoIterator<Item = &'e Arc<Entry>>,
+    ) -> Option<Entry> {
         let info = &metadata.info;
         let pattern = info
             .tool_name
@@ -43,12 +48,17 @@ impl Entry {
             .map(ToolPattern::parse)
             .transpose()
             .ok()?;
-        let location = info
-            .tool_arg
-            .as_deref()
-            .map(Location::parse)
-            .transpose()
-            .ok()?;
+        let location = match &info.tool_arg {
+            None => None,
+            Some(text) => {
+                let mut others = others.into_iter();
+                let alike = others.find(|other| other.info().tool_arg == info.tool_arg);
+                match alike.and_then(|other| other.location.clone()) {
+                    None => Some(Location::parse(text).ok()?),
+                    shared => shared,
+                }
+            }
+        };
         let format = info
             .format
             .as_deref()
@@ -282,6 +292,9 @@ impl Snapshot {
     }
 }
 
+/// Among so many entries that were opened before, one with the same location is looked for.
+const ALIKE: usize = 4;
+
 /// Opens a user's root and the metadata of the user's rows, oldest first, and checks that they are the rows that the root
 /// speaks of.
 pub(crate) fn open_rows(
@@ -292,14 +305,16 @@ pub(crate) fn open_rows(
     let root = keys.open_user_root(tag, &stored.root)?;
     let mut entries = Vec::with_capacity(stored.rows.len());
     let (mut usage, mut rows) = (Usage::default(), SetDigest::default());
-    for (row_tag, row) in &stored.rows {
-        let entry = open_entry(keys, root.user, *row_tag, Arc::clone(row))?;
+    keys.open_rows(root.user, &stored.rows, |metadata, row, member| {
+        let others = entries.iter().rev().take(ALIKE);
+        let entry = Entry::new(metadata, Arc::clone(row), others).ok_or_else(damaged)?;
         usage = usage
             .replace(Usage::default(), entry.metadata.usage())
             .ok_or_else(damaged)?;
-        rows.add(&keys.row_member(entry.info(), &entry.row));
+        rows.add(&member);
         entries.push(Arc::new(entry));
-    }
+        Ok(())
+    })?;
     if usage != root.usage || rows != root.rows {
         return Err(Error::new(
             ErrorKind::RolledBack,
@@ -308,16 +323,6 @@ pub(crate) fn open_rows(
     }
     entries.sort_unstable_by_key(|entry| entry.id());
     Ok((root, entries))
-}
-
-fn open_entry(
-    keys: &KeyRing,
-    user: UserId,
-    tag: RowTag,
-    row: Arc<SealedRow>,
-) -> Result<Entry, Error> {
-    let metadata = keys.open_metadata(user, tag, &row)?;
-    Entry::new(metadata, row).ok_or_else(damaged)
 }
 
 fn damaged() -> Error {
@@ -331,32 +336,16 @@ fn damaged() -> Error {
 mod tests {
     use std::collections::BTreeMap;
 
-    use chrono::DateTime;
     use uuid::Uuid;
 
     use super::*;
     use crate::{crypto::VaultId, sealed::Sealed};
 
     fn entry(id: u128, name: &str, tool: &str) -> Arc<Entry> {
-        let metadata = Metadata {
-            info: SecretInfo {
-                secret_id: SecretId::new(Uuid::from_u128(id)),
-                user_id: UserId::LOCAL,
-                secret_name: name.to_owned(),
-                display: None,
-                tool_name: Some(tool.to_owned()),
-                tool_arg: Some("token".to_owned()),
-                is_default_for_tool: true,
-                format: None,
-                created_at: DateTime::UNIX_EPOCH,
-                updated_at: DateTime::UNIX_EPOCH,
-                revision: 1,
-            },
-            value_bytes: 8,
-        };
+        let metadata = Metadata::of_default(id, name, tool, "token");
         let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
         let row = keys.seal_row(&metadata, &SecretValue::new("4QvT9sLm"));
-        Arc::new(Entry::new(metadata, Arc::new(row.unwrap())).unwrap())
+        Arc::new(Entry::new(metadata, Arc::new(row.unwrap()), []).unwrap())
     }
 
     fn sealed_root() -> SealedRoot {
@@ -364,6 +353,26 @@ mod tests {
             key_id: 1,
             root: Sealed::new([]),
         }
+    }
+
+    #[test]
+    fn entries_that_go_to_one_place_share_its_location() {
+        let new = |id, location, others: &[Arc<Entry>]| {
+            let metadata = Metadata::of_default(id, "name", "tool", location);
+            let row = Arc::clone(&entry(9, "name", "tool").row);
+            Arc::new(Entry::new(metadata, row, others).unwrap())
+        };
+        let place = |entry: &Arc<Entry>| entry.location.clone().unwrap();
+        let [first, other] = [(1, "token"), (2, "api_key")].map(|(id, at)| new(id, at, &[]));
+        let same = new(3, "token", &[Arc::clone(&other), Arc::clone(&first)]);
+        assert_eq!(
+            [&first, &other, &same].map(|entry| place(entry).to_string()),
+            ["/token", "/api_key", "/token"]
+        );
+        assert!(std::ptr::eq(
+            place(&same).as_pointer(),
+            place(&first).as_pointer()
+        ));
     }
 
     /// Whether they are made before a change or after it.

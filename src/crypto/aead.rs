@@ -7,8 +7,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{page::KeyBytes, stack::wiping_stack};
 use crate::{
-    bytes::put_bytes,
+    bytes::length_prefix,
     error::{Error, ErrorKind},
+    inline::InlineVec,
     sealed::Sealed,
 };
 
@@ -59,16 +60,23 @@ impl fmt::Debug for Key {
 /// What a sealed thing is and where it belongs: the purpose, then fields. Each is led by its length, so that no two
 /// lists of fields have the same bytes.
 #[derive(Clone)]
-pub(crate) struct Context(Vec<u8>);
+pub(crate) struct Context(InlineVec<u8, 192>);
 
 impl Context {
-    pub(crate) fn new(purpose: &'static str) -> Context {
-        Context(Vec::with_capacity(160)).field(purpose.as_bytes())
+    #[inline]
+    pub(super) fn new(purpose: &'static str, fields: &[&[u8]]) -> Context {
+        let mut context = Context(InlineVec::new(0));
+        context.push(purpose.as_bytes());
+        for field in fields {
+            context.push(field);
+        }
+        context
     }
 
-    pub(crate) fn field(mut self, field: &[u8]) -> Context {
-        put_bytes(&mut self.0, field);
-        self
+    #[inline]
+    pub(super) fn push(&mut self, field: &[u8]) {
+        self.0.extend_from_slice(&length_prefix(field));
+        self.0.extend_from_slice(field);
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -124,18 +132,26 @@ pub(super) fn open(
     context: &Context,
     sealed: &Sealed,
 ) -> Option<Zeroizing<Vec<u8>>> {
+    wiping_stack(|| open_unwiped(key, context, sealed))
+}
+
+/// The same for one who has the stack wiped afterwards.
+pub(super) fn open_unwiped(
+    key: &KeyBytes,
+    context: &Context,
+    sealed: &Sealed,
+) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, rest) = sealed.as_bytes().split_first_chunk::<NONCE>()?;
     let (body, tag) = rest.split_last_chunk::<TAG>()?;
     let mut plaintext = Zeroizing::new(body.to_vec());
-    let decrypt = || {
-        XChaCha20Poly1305::new(key.into()).decrypt_inout_detached(
+    XChaCha20Poly1305::new(key.into())
+        .decrypt_inout_detached(
             nonce.into(),
             context.as_bytes(),
             InOutBuf::from(&mut plaintext[..]),
             tag.into(),
         )
-    };
-    wiping_stack(decrypt).ok()?;
+        .ok()?;
     Some(plaintext)
 }
 
@@ -157,7 +173,7 @@ mod tests {
     #[test]
     fn what_was_sealed_is_opened_with_its_key_in_its_context_only() {
         let key = Key::random().unwrap();
-        let context = Context::new("test").field(b"a").field(b"bc");
+        let context = Context::new("test", &[b"a", b"bc"]);
         let sealed = seal(key.as_bytes(), &context, b"attack at dawn").unwrap();
         assert_eq!(
             open(key.as_bytes(), &context, &sealed).unwrap().as_slice(),
@@ -165,9 +181,9 @@ mod tests {
         );
         assert!(open(Key::random().unwrap().as_bytes(), &context, &sealed).is_none());
         for other in [
-            Context::new("test").field(b"ab").field(b"c"),
-            Context::new("test").field(b"abc"),
-            Context::new("tes").field(b"t").field(b"a").field(b"bc"),
+            Context::new("test", &[b"ab", b"c"]),
+            Context::new("test", &[b"abc"]),
+            Context::new("tes", &[b"t", b"a", b"bc"]),
         ] {
             assert!(open(key.as_bytes(), &other, &sealed).is_none());
         }
@@ -176,7 +192,7 @@ mod tests {
     #[test]
     fn no_changed_byte_and_no_other_length_opens() {
         let key = Key::random().unwrap();
-        let context = Context::new("test");
+        let context = Context::new("test", &[]);
         let sealed = seal(key.as_bytes(), &context, b"value").unwrap();
         for at in 0..sealed.as_bytes().len() {
             let mut bytes = sealed.as_bytes().to_vec();
@@ -196,7 +212,7 @@ mod tests {
     #[test]
     fn nonces_are_not_used_twice() {
         let key = Key::random().unwrap();
-        let sealed = || seal(key.as_bytes(), &Context::new("test"), b"value").unwrap();
+        let sealed = || seal(key.as_bytes(), &Context::new("test", &[]), b"value").unwrap();
         assert_ne!(sealed().as_bytes()[..NONCE], sealed().as_bytes()[..NONCE]);
     }
     /// Among them that of the draft which defines the cipher (draft-irtf-cfrg-xchacha, A.3.1).
@@ -211,7 +227,8 @@ mod tests {
             for test in group.tests {
                 let what = format!("test {}: {}", test.tc_id, test.comment);
                 let key: &KeyBytes = test.key[..].try_into().expect(&what);
-                let context = Context(test.aad.to_vec());
+                let mut context = Context(InlineVec::new(0));
+                context.0.extend_from_slice(&test.aad);
                 let sealed = Sealed::new([&test.nonce[..], &test.ct, &test.tag].concat());
                 let opened = open(key, &context, &sealed);
                 if test.result == TestResult::Invalid {

@@ -29,10 +29,13 @@ impl VaultId {
     }
 
     /// The start of every context: what, in which format, of which vault.
-    pub(super) fn context(self, purpose: &'static str) -> Context {
-        Context::new(purpose)
-            .field(&FORMAT_VERSION.to_le_bytes())
-            .field(&self.0)
+    #[inline]
+    pub(super) fn context(self, purpose: &'static str, fields: &[&[u8]]) -> Context {
+        let mut context = Context::new(purpose, &[&FORMAT_VERSION.to_le_bytes(), &self.0]);
+        for field in fields {
+            context.push(field);
+        }
+        context
     }
 }
 
@@ -172,7 +175,7 @@ impl KeyRing {
             bytes.extend_from_slice(&key.id().to_le_bytes());
             bytes.extend_from_slice(&key.key.data);
         }
-        let context = self.vault.context("keyward key ring");
+        let context = self.vault.context("keyward key ring", &[]);
         aead::seal(master.0.as_bytes(), &context, &bytes)
     }
 
@@ -256,7 +259,7 @@ impl KeyRing {
 
 /// At least one data key, and no more than there are places for.
 fn open_ring(vault: VaultId, master: &KeyBytes, sealed: &Sealed) -> Option<KeyRing> {
-    let bytes = aead::open(master, &vault.context("keyward key ring"), sealed)?;
+    let bytes = aead::open(master, &vault.context("keyward key ring", &[]), sealed)?;
     let (index, data) = bytes.split_first_chunk()?;
     let (data, rest) = data.as_chunks::<{ 4 + Key::LENGTH }>();
     if !rest.is_empty() || !(1..=DATA_KEYS).contains(&data.len()) {
@@ -448,7 +451,7 @@ mod tests {
         let vault = VaultId::random().unwrap();
         let master = MasterKey::random().unwrap();
         let open = |length: usize| {
-            let context = vault.context("keyward key ring");
+            let context = vault.context("keyward key ring", &[]);
             let sealed = aead::seal(master.0.as_bytes(), &context, &vec![7; length]).unwrap();
             KeyRing::open(vault, &master, &sealed)
         };

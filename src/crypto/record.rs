@@ -1,5 +1,7 @@
 //! Sealed records: a secret's metadata and its value, and what binds them to their place.
 
+use std::sync::Arc;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -8,6 +10,7 @@ use super::{
     aead::{self, Context},
     keys::KeyRing,
     page::KeyBytes,
+    root::MemberDigest,
     stack::wiping_stack,
 };
 use crate::{
@@ -23,19 +26,21 @@ impl KeyRing {
     pub(crate) fn user_tag(&self, user: UserId) -> UserTag {
         let context = self
             .vault
-            .context("keyward user tag")
-            .field(user.as_uuid().as_bytes());
+            .context("keyward user tag", &[user.as_uuid().as_bytes()]);
         UserTag(truncate(&keyed_digest(self.tags(), &context)))
     }
 
     /// The name of a secret's row in a store.
     pub(crate) fn row_tag(&self, user: UserId, secret: SecretId) -> RowTag {
-        let context = self
-            .vault
-            .context("keyward row tag")
-            .field(user.as_uuid().as_bytes())
-            .field(secret.as_uuid().as_bytes());
-        RowTag(truncate(&keyed_digest(self.tags(), &context)))
+        wiping_stack(|| self.row_tag_with(&Keyed::new(self.tags()), user, secret))
+    }
+
+    fn row_tag_with(&self, tags: &Keyed, user: UserId, secret: SecretId) -> RowTag {
+        let context = self.vault.context(
+            "keyward row tag",
+            &[user.as_uuid().as_bytes(), secret.as_uuid().as_bytes()],
+        );
+        RowTag(truncate(&tags.digest(&[context.as_bytes()])))
     }
 
     /// Seals a secret under the current data key.
@@ -58,9 +63,30 @@ impl KeyRing {
         })
     }
 
-    /// Opens the metadata of the row that is stored under this user's and this row's name.
-    pub(crate) fn open_metadata(
+    /// Opens the metadata of rows that are stored under this user's and their own names, one after the other, and shows
+    /// each to `opened`, with its digest as a member of the user's root.
+    ///
+    /// What HMAC makes of a key is made once, and the stack is wiped once, with what `opened` leaves there.
+    pub(crate) fn open_rows(
         &self,
+        user: UserId,
+        rows: &[(RowTag, Arc<SealedRow>)],
+        mut opened: impl FnMut(Metadata, &Arc<SealedRow>, MemberDigest) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        wiping_stack(|| {
+            let (tags, digests) = (Keyed::new(self.tags()), Keyed::new(self.digests()));
+            for (tag, row) in rows {
+                let metadata = self.open_metadata_with(&tags, user, *tag, row)?;
+                let member = self.row_member_with(&digests, &metadata.info, row);
+                opened(metadata, row, member)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn open_metadata_with(
+        &self,
+        tags: &Keyed,
         user: UserId,
         tag: RowTag,
         row: &SealedRow,
@@ -73,10 +99,11 @@ impl KeyRing {
         };
         let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
         let context = self.metadata_context(user, tag, row.key_id);
-        let bytes = aead::open(key.metadata(), &context, &row.metadata).ok_or_else(corrupt)?;
+        let bytes =
+            aead::open_unwiped(key.metadata(), &context, &row.metadata).ok_or_else(corrupt)?;
         let metadata = Metadata::decode(&bytes).ok_or_else(corrupt)?;
         let secret_id = metadata.info.secret_id;
-        if metadata.info.user_id != user || self.row_tag(user, secret_id) != tag {
+        if metadata.info.user_id != user || self.row_tag_with(tags, user, secret_id) != tag {
             return Err(corrupt());
         }
         Ok(metadata)
@@ -107,47 +134,52 @@ impl KeyRing {
         }
     }
 
-    /// The digest of a row for its user's root.
-    pub(super) fn row_digest(&self, info: &SecretInfo, row: &SealedRow) -> Zeroizing<[u8; 32]> {
-        let context = self
-            .vault
-            .context("keyward row digest")
-            .field(info.user_id.as_uuid().as_bytes())
-            .field(info.secret_id.as_uuid().as_bytes())
-            .field(&info.revision.to_le_bytes());
+    /// The digest of a row as a member of its user's root.
+    pub(crate) fn row_member(&self, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
+        wiping_stack(|| self.row_member_with(&Keyed::new(self.digests()), info, row))
+    }
+
+    fn row_member_with(&self, digests: &Keyed, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
+        let context = self.vault.context(
+            "keyward row digest",
+            &[
+                info.user_id.as_uuid().as_bytes(),
+                info.secret_id.as_uuid().as_bytes(),
+                &info.revision.to_le_bytes(),
+            ],
+        );
         // The last two fields, as a context would have them, but not copied into one.
         let [metadata, value] = [&row.metadata, &row.value].map(Sealed::as_bytes);
         let [metadata_length, value_length] = [metadata, value].map(length_prefix);
-        hmac(
-            self.digests(),
-            &[
-                context.as_bytes(),
-                &metadata_length,
-                metadata,
-                &value_length,
-                value,
-            ],
-        )
+        MemberDigest(*digests.digest(&[
+            context.as_bytes(),
+            &metadata_length,
+            metadata,
+            &value_length,
+            value,
+        ]))
     }
 
     /// The secret's id and revision are sealed themselves, so they cannot be part of the context; the name of the row
     /// stands for the id, and the user's root for the revision.
     fn metadata_context(&self, user: UserId, row: RowTag, key_id: u32) -> Context {
-        self.vault
-            .context("keyward metadata")
-            .field(user.as_uuid().as_bytes())
-            .field(&row.0)
-            .field(&key_id.to_le_bytes())
+        self.vault.context(
+            "keyward metadata",
+            &[user.as_uuid().as_bytes(), &row.0, &key_id.to_le_bytes()],
+        )
     }
 
     fn value_context(&self, info: &SecretInfo, binding: &BindingDigest, key_id: u32) -> Context {
-        self.vault
-            .context("keyward value")
-            .field(info.user_id.as_uuid().as_bytes())
-            .field(info.secret_id.as_uuid().as_bytes())
-            .field(&info.revision.to_le_bytes())
-            .field(&key_id.to_le_bytes())
-            .field(&binding.0)
+        self.vault.context(
+            "keyward value",
+            &[
+                info.user_id.as_uuid().as_bytes(),
+                info.secret_id.as_uuid().as_bytes(),
+                &info.revision.to_le_bytes(),
+                &key_id.to_le_bytes(),
+                &binding.0,
+            ],
+        )
     }
 }
 
@@ -157,32 +189,42 @@ pub(crate) struct BindingDigest([u8; 32]);
 
 impl BindingDigest {
     pub(crate) fn of(info: &SecretInfo) -> BindingDigest {
-        let optional = |context: Context, text: &Option<String>| match text {
-            Some(text) => context.field(&[1]).field(text.as_bytes()),
-            None => context.field(&[0]),
+        let mut context = Context::new("keyward binding", &[info.secret_name.as_bytes()]);
+        let optional = |context: &mut Context, text: &Option<String>| {
+            context.push(&[text.is_some().into()]);
+            if let Some(text) = text {
+                context.push(text.as_bytes());
+            }
         };
-        let mut context = Context::new("keyward binding").field(info.secret_name.as_bytes());
-        context = optional(context, &info.tool_name);
-        context = optional(context, &info.tool_arg);
-        context = context.field(&[info.is_default_for_tool.into()]);
-        context = optional(context, &info.format);
+        optional(&mut context, &info.tool_name);
+        optional(&mut context, &info.tool_arg);
+        context.push(&[info.is_default_for_tool.into()]);
+        optional(&mut context, &info.format);
         BindingDigest(Sha256::digest(context.as_bytes()).into())
     }
 }
 
 pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
-    hmac(key, &[context.as_bytes()])
+    wiping_stack(|| Keyed::new(key).digest(&[context.as_bytes()]))
 }
 
-/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) of all parts, one after the other.
-fn hmac(key: &KeyBytes, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    wiping_stack(|| {
-        let mut mac: Hmac<Sha256> = KeyInit::new_from_slice(key).expect("HMAC takes any key");
+/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key. It is as good as the key, and never
+/// leaves the stack: whoever uses it has the stack wiped.
+struct Keyed(Hmac<Sha256>);
+
+impl Keyed {
+    fn new(key: &KeyBytes) -> Keyed {
+        Keyed(KeyInit::new_from_slice(key).expect("HMAC takes any key"))
+    }
+
+    /// Of all parts, one after the other.
+    fn digest(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let mut mac = self.0.clone();
         for part in parts {
             mac.update(part);
         }
         Zeroizing::new(mac.finalize().into_bytes().into())
-    })
+    }
 }
 
 fn truncate(digest: &[u8; 32]) -> [u8; 16] {
@@ -197,30 +239,36 @@ mod tests {
 
     use super::*;
     use crate::crypto::keys::VaultId;
-    use chrono::DateTime;
     use uuid::Uuid;
 
     fn metadata() -> Metadata {
-        Metadata {
-            info: SecretInfo {
-                secret_id: SecretId::new(Uuid::from_u128(7)),
-                user_id: UserId::new(Uuid::from_u128(9)),
-                secret_name: "linear".to_owned(),
-                display: None,
-                tool_name: Some("agno__linear__*".to_owned()),
-                tool_arg: Some("api_key".to_owned()),
-                is_default_for_tool: true,
-                format: None,
-                created_at: DateTime::UNIX_EPOCH,
-                updated_at: DateTime::UNIX_EPOCH,
-                revision: 3,
-            },
-            value_bytes: 8,
-        }
+        let Metadata { info, value_bytes } =
+            Metadata::of_default(7, "linear", "agno__linear__*", "api_key");
+        let info = SecretInfo {
+            user_id: UserId::new(Uuid::from_u128(9)),
+            revision: 3,
+            ..info
+        };
+        Metadata { info, value_bytes }
     }
 
     fn ring() -> KeyRing {
         KeyRing::random(VaultId::random().unwrap()).unwrap()
+    }
+
+    fn open_metadata(
+        ring: &KeyRing,
+        user: UserId,
+        tag: RowTag,
+        row: SealedRow,
+    ) -> Result<Metadata, Error> {
+        let mut found = None;
+        ring.open_rows(user, &[(tag, Arc::new(row))], |metadata, row, member| {
+            assert_eq!(member, ring.row_member(&metadata.info, row));
+            found = Some(metadata);
+            Ok(())
+        })?;
+        Ok(found.unwrap())
     }
 
     #[test]
@@ -229,7 +277,10 @@ mod tests {
         let row = ring.seal_row(&metadata, &"4QvT9sLm".into()).unwrap();
         let user = metadata.info.user_id;
         let tag = ring.row_tag(user, metadata.info.secret_id);
-        assert_eq!(ring.open_metadata(user, tag, &row).unwrap(), metadata);
+        assert_eq!(
+            open_metadata(&ring, user, tag, row.clone()).unwrap(),
+            metadata
+        );
         assert_eq!(
             ring.open_value(&metadata.info, &BindingDigest::of(&metadata.info), &row)
                 .unwrap()
@@ -250,11 +301,11 @@ mod tests {
             ..row.clone()
         };
         for (user, tag, row) in [
-            (UserId::LOCAL, tag, &row),
-            (user, other_tag, &row),
-            (user, tag, &other_key),
+            (UserId::LOCAL, tag, row.clone()),
+            (user, other_tag, row),
+            (user, tag, other_key),
         ] {
-            let error = ring.open_metadata(user, tag, row).unwrap_err();
+            let error = open_metadata(&ring, user, tag, row).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt);
         }
     }
@@ -311,7 +362,7 @@ mod tests {
                 metadata: aead::seal(key.metadata(), &context, &bytes).unwrap(),
                 value: Sealed::new([]),
             };
-            assert_eq!(ring.open_metadata(user, tag, &row).is_ok(), ok);
+            assert_eq!(open_metadata(&ring, user, tag, row).is_ok(), ok);
         }
     }
 
@@ -329,22 +380,22 @@ mod tests {
             info
         };
         let digests: HashSet<[u8; 32]> = [
-            ring.row_digest(&info, &row(b"ab", b"cd")),
-            ring.row_digest(&info, &row(b"ab", b"ce")),
-            ring.row_digest(&info, &row(b"bb", b"cd")),
-            ring.row_digest(&info, &row(b"abc", b"d")),
-            ring.row_digest(
+            ring.row_member(&info, &row(b"ab", b"cd")),
+            ring.row_member(&info, &row(b"ab", b"ce")),
+            ring.row_member(&info, &row(b"bb", b"cd")),
+            ring.row_member(&info, &row(b"abc", b"d")),
+            ring.row_member(
                 &with(|info| info.user_id = UserId::LOCAL),
                 &row(b"ab", b"cd"),
             ),
-            ring.row_digest(
+            ring.row_member(
                 &with(|info| info.secret_id = SecretId::new(Uuid::nil())),
                 &row(b"ab", b"cd"),
             ),
-            ring.row_digest(&with(|info| info.revision += 1), &row(b"ab", b"cd")),
-            self::ring().row_digest(&info, &row(b"ab", b"cd")),
+            ring.row_member(&with(|info| info.revision += 1), &row(b"ab", b"cd")),
+            self::ring().row_member(&info, &row(b"ab", b"cd")),
         ]
-        .map(|digest| *digest)
+        .map(|member| member.0)
         .into();
         assert_eq!(digests.len(), 8);
     }

@@ -21,8 +21,8 @@ use crate::{
     bytes::Reader,
     error::{Error, ErrorKind},
     quota::Usage,
-    sealed::{SealedRoot, SealedRow, UserTag},
-    secret::{SecretInfo, UserId},
+    sealed::{SealedRoot, UserTag},
+    secret::UserId,
 };
 
 /// The sum of the digests of a set's members, modulo 2²⁵⁶.
@@ -66,7 +66,7 @@ impl SetDigest {
 
 /// The keyed digest of one member of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MemberDigest([u8; 32]);
+pub(crate) struct MemberDigest(pub(super) [u8; 32]);
 
 impl MemberDigest {
     fn limbs(&self) -> impl Iterator<Item = u64> + '_ {
@@ -140,19 +140,12 @@ impl KeyRing {
         self.vault
     }
 
-    /// The digest of a row as a member of its user's root.
-    pub(crate) fn row_member(&self, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
-        MemberDigest(*self.row_digest(info, row))
-    }
-
     /// The digest of a user's root as a member of the vault's.
     pub(crate) fn user_member(&self, user: UserTag, root: &SealedRoot) -> MemberDigest {
-        let context = self
-            .vault
-            .context("keyward user digest")
-            .field(&user.0)
-            .field(&root.key_id.to_le_bytes())
-            .field(root.root.as_bytes());
+        let context = self.vault.context(
+            "keyward user digest",
+            &[&user.0, &root.key_id.to_le_bytes(), root.root.as_bytes()],
+        );
         MemberDigest(*keyed_digest(self.digests(), &context))
     }
 
@@ -161,7 +154,7 @@ impl KeyRing {
         let Some(keys) = keys else { return [0; 32] };
         *keyed_digest(
             self.digests(),
-            &self.vault.context("keyward keys digest").field(keys),
+            &self.vault.context("keyward keys digest", &[keys]),
         )
     }
 
@@ -173,11 +166,10 @@ impl KeyRing {
         }
         bytes.extend_from_slice(&root.rows.to_bytes());
         let key = self.current();
-        let context = self
-            .vault
-            .context("keyward user root")
-            .field(&self.user_tag(root.user).0)
-            .field(&key.id().to_le_bytes());
+        let context = self.vault.context(
+            "keyward user root",
+            &[&self.user_tag(root.user).0, &key.id().to_le_bytes()],
+        );
         Ok(SealedRoot {
             key_id: key.id(),
             root: aead::seal(key.root(), &context, &bytes)?,
@@ -189,11 +181,10 @@ impl KeyRing {
         user: UserTag,
         sealed: &SealedRoot,
     ) -> Result<UserRoot, Error> {
-        let context = self
-            .vault
-            .context("keyward user root")
-            .field(&user.0)
-            .field(&sealed.key_id.to_le_bytes());
+        let context = self.vault.context(
+            "keyward user root",
+            &[&user.0, &sealed.key_id.to_le_bytes()],
+        );
         self.data_key(sealed.key_id)
             .and_then(|key| aead::open(key.root(), &context, &sealed.root))
             .and_then(|bytes| {
@@ -219,7 +210,7 @@ impl KeyRing {
     pub(crate) fn root_tag(&self, root: &VaultRoot) -> [u8; 32] {
         *keyed_digest(
             self.digests(),
-            &self.vault.context("keyward anchor").field(&root.encode()),
+            &self.vault.context("keyward anchor", &[&root.encode()]),
         )
     }
 
@@ -227,8 +218,7 @@ impl KeyRing {
         let key = self.current();
         let context = self
             .vault
-            .context("keyward vault root")
-            .field(&key.id().to_le_bytes());
+            .context("keyward vault root", &[&key.id().to_le_bytes()]);
         Ok(SealedRoot {
             key_id: key.id(),
             root: aead::seal(key.root(), &context, &root.encode())?,
@@ -238,8 +228,7 @@ impl KeyRing {
     pub(crate) fn open_vault_root(&self, sealed: &SealedRoot) -> Result<VaultRoot, Error> {
         let context = self
             .vault
-            .context("keyward vault root")
-            .field(&sealed.key_id.to_le_bytes());
+            .context("keyward vault root", &[&sealed.key_id.to_le_bytes()]);
         self.data_key(sealed.key_id)
             .and_then(|key| aead::open(key.root(), &context, &sealed.root))
             .and_then(|bytes| {

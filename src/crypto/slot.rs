@@ -351,12 +351,10 @@ impl SlotParameters {
             SlotParameters::Raw => (&[], &[]),
             SlotParameters::Provider { wrapped } => (&[], wrapped),
         };
-        vault
-            .context("keyward key slot")
-            .field(&id.to_le_bytes())
-            .field(&[self.kind() as u8])
-            .field(parameters)
-            .field(blob)
+        vault.context(
+            "keyward key slot",
+            &[&id.to_le_bytes(), &[self.kind() as u8], parameters, blob],
+        )
     }
 }
 
@@ -372,9 +370,7 @@ fn commit(key: &Key, context: &Context) -> [u8; 32] {
 }
 
 fn provider_context(vault: VaultId, id: u32) -> Context {
-    vault
-        .context("keyward key provider")
-        .field(&id.to_le_bytes())
+    vault.context("keyward key provider", &[&id.to_le_bytes()])
 }
 
 fn raw_key(key: &[u8]) -> Result<Key, Error> {

@@ -1,14 +1,23 @@
 //! What each use of a key leaves in memory. That of whole vaults is tested with the vault.
 
+use std::sync::Arc;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, block_api::compress256};
+use zeroize::Zeroizing;
 
 use super::{
     aead::{Context, Key, open, seal},
     derive::{KdfParams, derive, stretch},
+    keys::{KeyRing, VaultId},
     record::keyed_digest,
+    stack::wiping_stack,
 };
-use crate::scan::{Memory, Seed, deep, in_child_of};
+use crate::{
+    metadata::Metadata,
+    scan::{Memory, Seed, deep, in_child, in_child_of},
+    secret::UserId,
+};
 
 const LABEL: &str = "keyward test";
 
@@ -30,9 +39,26 @@ fn hmac_states(key: &[u8]) -> Vec<Vec<u8>> {
             0x5be0cd19,
         ];
         compress256(&mut state, &[block]);
-        state.into_iter().flat_map(u32::to_ne_bytes).collect()
+        // Never grown: a list that grows leaves its beginning behind.
+        let mut bytes = Vec::with_capacity(32);
+        bytes.extend(state.into_iter().flat_map(u32::to_ne_bytes));
+        bytes
     };
     vec![state(0x36), state(0x5c)]
+}
+
+impl KeyRing {
+    /// What HMAC keeps of the keys that it is used with. They are kept nowhere.
+    pub(crate) fn each_hmac_state(&self, mut see: impl FnMut(&'static str, &[u8])) {
+        let keys = [("tags", self.tags()), ("digests", self.digests())];
+        wiping_stack(|| {
+            for (name, key) in keys {
+                for state in hmac_states(key) {
+                    see(name, &Zeroizing::new(state));
+                }
+            }
+        });
+    }
 }
 
 /// What is as good as the key, or made of it: HKDF's extracted key and what is expanded from it, and what HMAC keeps of
@@ -58,7 +84,7 @@ fn no_use_of_a_key_leaves_a_copy() {
         derived,
         |memory| {
             let text = memory.canary("text", 100);
-            let context = Context::new("test").field(b"context");
+            let context = Context::new("test", &[b"context"]);
             let uses: [(&str, Use<'_>); 4] = [
                 ("derive", &|key| drop(derive(key.as_bytes(), LABEL))),
                 ("digest", &|key| {
@@ -94,6 +120,44 @@ fn a_passphrase_leaves_no_copy() {
             let passphrase = memory.canary("passphrase", 40);
             deep(|| drop(stretch(passphrase.wiped().as_bytes(), &[7; 16], params).unwrap()));
             memory.assert_clean("stretched");
+        },
+    );
+}
+
+/// In one call, which wipes the stack once.
+#[test]
+fn rows_that_are_opened_leave_no_copy_of_a_key() {
+    in_child(
+        "crypto::tests::rows_that_are_opened_leave_no_copy_of_a_key",
+        |memory| {
+            let ring = KeyRing::random(VaultId::random().unwrap()).unwrap();
+            let user = UserId::LOCAL;
+            let rows = [1, 2, 3].map(|id| {
+                let metadata = Metadata::of_default(id, "linear", "linear_*", "token");
+                let row = ring.seal_row(&metadata, &"4QvT9sLm".into()).unwrap();
+                (ring.row_tag(user, metadata.info.secret_id), Arc::new(row))
+            });
+            let mut at = u64::MAX;
+            ring.each_key(|name, key| {
+                at = at.min(key.as_ptr().addr() as u64);
+                memory.watch(name, 8, key.iter().copied());
+            });
+            ring.each_hmac_state(|name, state| memory.watch(name, 8, state.iter().copied()));
+            let mut opened = 0;
+            deep(|| {
+                let count = |_, _: &Arc<_>, _| {
+                    opened += 1;
+                    Ok(())
+                };
+                ring.open_rows(user, &rows, count).unwrap();
+            });
+            let found = memory.search();
+            let elsewhere: Vec<_> = found
+                .iter()
+                .filter(|found| !(at..at + 1024).contains(&found.address))
+                .collect();
+            assert!(elsewhere.is_empty(), "{elsewhere:#?}");
+            assert!(opened == rows.len() && !found.is_empty());
         },
     );
 }

@@ -100,11 +100,17 @@ impl Seals {
         let row = decode_row(bytes)
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "these bytes are no record"))?;
         let tag = self.ring.row_tag(user, secret);
-        let info = self.ring.open_metadata(user, tag, &row)?.info;
-        let value = self
-            .ring
-            .open_value(&info, &BindingDigest::of(&info), &row)?;
-        Ok((info, value.into_string()))
+        let mut opened = None;
+        self.ring
+            .open_rows(user, &[(tag, Arc::new(row))], |metadata, row, _| {
+                let info = metadata.info;
+                let value = self
+                    .ring
+                    .open_value(&info, &BindingDigest::of(&info), row)?;
+                opened = Some((info, value.into_string()));
+                Ok(())
+            })?;
+        Ok(opened.expect("what was opened was shown"))
     }
 
     /// What is sealed besides records: a user's root, and the key ring.

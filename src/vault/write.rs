@@ -188,7 +188,7 @@ impl<'a> Write<'a> {
             usage,
             ..base.root.clone()
         };
-        let mut entries = Vec::with_capacity(changes.len());
+        let mut entries: Vec<(SecretId, Option<Arc<Entry>>)> = Vec::with_capacity(changes.len());
         let (mut put, mut delete) = (Vec::new(), Vec::new());
         for (id, change) in changes {
             let old = base.by_id(id);
@@ -204,7 +204,9 @@ impl<'a> Write<'a> {
                     });
                     root.rows.add(&keys.row_member(&metadata.info, &row));
                     put.push((keys.row_tag(user.user, id), Arc::clone(&row)));
-                    let entry = Entry::new(*metadata, row).ok_or_else(|| {
+                    let last = entries.last().and_then(|(_, entry)| entry.as_ref());
+                    let others = old.into_iter().chain(last);
+                    let entry = Entry::new(*metadata, row, others).ok_or_else(|| {
                         Error::new(ErrorKind::Validation, "the secret's binding is not valid")
                     })?;
                     entries.push((id, Some(Arc::new(entry))));

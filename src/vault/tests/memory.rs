@@ -19,6 +19,9 @@ fn builder() -> VaultBuilder {
 fn watch_keys(memory: &Memory, vault: &Vault) {
     let keys = vault.state.keys().unwrap();
     keys.each_key(|name, key| memory.watch(name, 8, key.iter().copied()));
+    deep(|| {
+        keys.each_hmac_state(|name, state| memory.watch(name, 8, state.iter().copied()));
+    });
 }
 
 fn json(name: &str, value: Canary) -> Zeroizing<Vec<u8>> {
