@@ -129,7 +129,6 @@ mod format;
 #[cfg(feature = "http")]
 pub mod http;
 mod inject;
-mod inline;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod location;

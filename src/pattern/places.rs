@@ -14,21 +14,22 @@
 //! The sets of places where a character stands are made once for a name. To keep their memory proportional to n, only
 //! the ASCII characters, and others that are frequent, have theirs in words; of the rest the places are listed.
 
+use smallvec::SmallVec;
+
 use super::{ANY_CHAR, ANY_RUN};
-use crate::inline::InlineVec;
 
 /// A set of places, one bit for each. Bits behind the end of the name mean nothing.
-pub(crate) type Set = InlineVec<u64, 2>;
+pub(crate) type Set = SmallVec<[u64; 2]>;
 
 const BITS: usize = 64;
 
 /// Where each character of a name stands.
 pub(crate) struct Places {
-    chars: InlineVec<char, 64>,
+    chars: SmallVec<[char; 64]>,
     /// How many words a set has.
     words: usize,
     /// Sets, one behind the other. The first is that of all characters.
-    sets: InlineVec<u64, 32>,
+    sets: SmallVec<[u64; 32]>,
     /// For each ASCII character the number of its set; 0 for one that does not occur.
     ascii: [u8; 128],
     /// For each frequent other character the number of its set, in the order of characters. Frequent is what occurs
@@ -41,18 +42,16 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn of(name: &str) -> Places {
         let mut places = Places {
-            chars: InlineVec::new('\0'),
+            chars: SmallVec::new(),
             words: 0,
-            sets: InlineVec::new(0),
+            sets: SmallVec::new(),
             ascii: [0; 128],
             frequent: Vec::new(),
             others: Vec::new(),
         };
         let end = name.chars().count();
         places.words = end / BITS + 1;
-        for _ in 0..end / BITS {
-            places.sets.push(u64::MAX);
-        }
+        places.sets.resize(end / BITS, u64::MAX);
         places.sets.push((1 << (end % BITS)) - 1);
         for (place, c) in name.chars().enumerate() {
             places.chars.push(c);
@@ -63,7 +62,7 @@ impl Places {
             if *number == 0 {
                 let next = places.sets.len() / places.words;
                 *number = u8::try_from(next).expect("one of 128 ASCII characters");
-                places.sets.extend_with(0, places.words);
+                places.sets.resize(places.sets.len() + places.words, 0);
             }
             let number = usize::from(*number);
             places.insert(number, place);
@@ -89,7 +88,7 @@ impl Places {
 
     fn add_set(&mut self) -> usize {
         let number = self.sets.len() / self.words;
-        self.sets.extend_with(0, self.words);
+        self.sets.resize(self.sets.len() + self.words, 0);
         number
     }
 
@@ -99,11 +98,8 @@ impl Places {
 
     /// The set of the first place.
     pub(crate) fn first(&self) -> Set {
-        let mut set = Set::new(0);
-        set.push(1);
-        for _ in 1..self.words {
-            set.push(0);
-        }
+        let mut set = Set::from_elem(0, self.words);
+        set[0] = 1;
         set
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     best::Best,
-    index::{Answer, Ending, Holds, IN_IDS, Index, NONE, Node, Span},
+    index::{Answer, Ending, Holds, IN_IDS, Index, NONE, Node, Row, Span},
     narrow,
     words::Kind,
 };
@@ -36,13 +36,6 @@ pub(super) fn fill(
             Kind::None => {}
         }
     }
-    let mut list = std::mem::take(&mut index.inner.list);
-    for listed in &mut list.patterns {
-        let mut winners = listed.own.of(&answers.lists).to_vec();
-        best_of_each(index, &mut winners);
-        listed.winners = answers.list(listed.own, &winners);
-    }
-    index.inner.list = list;
     // Shorter keys first: what is found there is found at the longer ones too.
     ends.sort_unstable_by_key(|number: &u32| index.nodes[*number as usize].len);
     for number in ends {
@@ -189,9 +182,24 @@ fn place_ids(index: &mut Index, ids: &[SecretId]) {
     index.ids = others.into();
 }
 
-/// What closes an exact name, with the places of ids. Until then its node holds the answer.
+/// What closes an exact name, and the winners of listed patterns, with the places of ids. Until then the nodes hold the
+/// answers.
 fn place_endings(index: &mut Index) {
     let mut endings = Vec::new();
+    let ending = |row: u32, rows: &[Row]| Ending {
+        row,
+        id_at: rows[row as usize].id_at,
+    };
+    let mut list = std::mem::take(&mut index.inner.list);
+    for listed in &mut list.patterns {
+        let mut winners = listed.own.of(&index.lists).to_vec();
+        best_of_each(index, &mut winners);
+        let start = narrow(endings.len());
+        endings.extend(winners.iter().map(|&row| ending(row, &index.rows)));
+        let end = narrow(endings.len());
+        listed.winners = Span { start, end };
+    }
+    index.inner.list = list;
     for node in &mut index.nodes {
         if node.holds != Holds::Endings {
             continue;
@@ -203,10 +211,7 @@ fn place_endings(index: &mut Index) {
             row: answer,
             id_at: count,
         });
-        endings.extend(winners.iter().map(|&row| Ending {
-            row,
-            id_at: index.rows[row as usize].id_at,
-        }));
+        endings.extend(winners.iter().map(|&row| ending(row, &index.rows)));
     }
     index.endings = endings.into();
 }

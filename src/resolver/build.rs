@@ -340,7 +340,7 @@ impl<'p> Draft<'p> {
             Listed {
                 sketch: Sketch::of(text(*number)),
                 own,
-                winners: own,
+                winners: Span::default(),
             }
         };
         List::of(numbers.iter().map(listed).collect())

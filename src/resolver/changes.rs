@@ -10,11 +10,10 @@ use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
 
 use super::{
     Match, Resolved, Resolver,
-    best::Best,
+    best::{Best, Matches},
     build::{Binding, compile},
     index::Index,
 };
-use crate::inline::InlineVec;
 
 /// Up to so many changes are kept aside, however few bindings there are.
 const FEW_CHANGES: usize = 64;
@@ -70,7 +69,7 @@ fn merge<'r>(
     new: impl Iterator<Item = Match<'r>>,
 ) -> Resolved<'r> {
     let (mut old, mut new) = (old.peekable(), new.peekable());
-    let mut best: Option<InlineVec<Match<'r>, 8>> = None;
+    let mut best = Matches::new();
     loop {
         let next = match (old.peek(), new.peek()) {
             (Some(a), Some(b)) if a.cmp(b).is_lt() => old.next(),
@@ -78,7 +77,6 @@ fn merge<'r>(
             _ => old.next(),
         };
         let Some(next) = next else { break };
-        let best = best.get_or_insert_with(|| InlineVec::new(next));
         if best
             .last()
             .is_none_or(|last| last.location() != next.location())
@@ -86,7 +84,7 @@ fn merge<'r>(
             best.push(next);
         }
     }
-    Resolved::of(best.as_deref().unwrap_or_default())
+    Resolved::of(best)
 }
 
 impl Index {

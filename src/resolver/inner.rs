@@ -1,6 +1,8 @@
 //! Patterns that are more than a beginning or an end, or too few of a kind to be looked for: they are tried, most of them
 //! on the names only that hold some part of them.
 
+use smallvec::SmallVec;
+
 use super::{
     best::Best,
     crowd::{Census, Crowd},
@@ -9,10 +11,7 @@ use super::{
     list::List,
     sketch::pairs_in,
 };
-use crate::{
-    inline::InlineVec,
-    pattern::{ToolPattern, spots::Spots},
-};
+use crate::pattern::{ToolPattern, spots::Spots};
 
 /// From so many patterns in a bucket on, it has a [`Crowd`].
 pub(super) const MANY: usize = 8;
@@ -102,21 +101,15 @@ impl Inner {
         tried: &mut Tried<'_>,
         best: &mut Best<'r>,
     ) {
-        let mut found: Option<InlineVec<u32, 16>> = None;
+        let mut found: SmallVec<[u32; 16]> = SmallVec::new();
         grams.for_each_in(tried.name, &index.keys, |bucket| {
-            found
-                .get_or_insert_with(|| InlineVec::new(NONE))
-                .push(bucket);
+            found.push(bucket);
         });
-        let Some(mut found) = found else { return };
         // A part that stands twice in the name leads to a bucket twice.
         found.sort_unstable();
-        let mut last = NONE;
-        for &bucket in &*found {
-            if bucket != last {
-                self.try_members(bucket, index, tried, best);
-                last = bucket;
-            }
+        found.dedup();
+        for bucket in found {
+            self.try_members(bucket, index, tried, best);
         }
     }
 

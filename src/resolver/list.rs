@@ -26,7 +26,7 @@ pub(super) struct Listed {
     pub(super) sketch: Sketch,
     /// All rows with this pattern.
     pub(super) own: Span,
-    /// The best of each location among them.
+    /// The best of each location among them, in the list of endings.
     pub(super) winners: Span,
 }
 
@@ -57,12 +57,11 @@ impl List {
             return Resolved::of_rows(index, &[]);
         };
         left &= left - 1;
-        let winners = listed.winners.of(&index.lists);
         if left == 0 {
-            return Resolved::of_rows(index, winners);
+            return Resolved::of_endings(index, listed.winners.of(&index.endings));
         }
         let mut best = Best::new(index);
-        best.offer_all(winners);
+        best.offer_all(listed.own.of(&index.lists));
         self.offer(left, index, &mut best);
         best.finish()
     }

@@ -1,6 +1,6 @@
 //! How each pattern of an index is to be found.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     grams::{ROW, Run, literals_of, parts_of},
@@ -82,13 +82,18 @@ impl<'p> Plan<'p> {
             places: shapes.iter().map(place).collect(),
             inner: Vec::new(),
         };
-        let count = |wanted: &dyn Fn(&Place) -> bool| {
-            plan.places.iter().filter(|place| wanted(place)).count()
+        let at_most = |limit, wanted: &dyn Fn(&Place) -> bool| {
+            let rows = rows.iter().zip(&plan.places);
+            are_at_most(
+                limit,
+                rows.filter(|(_, place)| wanted(place)).map(|(row, _)| row),
+            )
         };
-        let wildcards = count(&|place| *place != Place::Key(Kind::Exact));
-        let (few, is_listed) = (wildcards <= limits.few, wildcards <= limits.listed);
+        let is_wildcard = |place: &Place| *place != Place::Key(Kind::Exact);
+        let few = at_most(limits.few, &is_wildcard);
+        let is_listed = at_most(limits.listed, &is_wildcard);
         let few_of =
-            |kind| is_listed || count(&|place| *place == Place::Key(kind)) <= limits.few_of_a_kind;
+            |kind| is_listed || at_most(limits.few_of_a_kind, &|place| *place == Place::Key(kind));
         let (few_heads, few_tails) = (few_of(Kind::Head), few_of(Kind::Tail));
         let mut numbers: HashMap<&str, u32> = HashMap::new();
         for (row, place) in (0..).zip(&mut plan.places) {
@@ -154,6 +159,13 @@ impl<'p> Plan<'p> {
         });
         of_rows.chain(of_inner).max().unwrap_or(0)
     }
+}
+
+/// Whether these rows have no more than so many different patterns.
+fn are_at_most<'r>(limit: usize, mut rows: impl Iterator<Item = &'r Row> + Clone) -> bool {
+    let mut seen = HashSet::new();
+    let is_one_too_many = |row: &'r Row| seen.insert(row.pattern.as_str()) && seen.len() > limit;
+    rows.clone().nth(limit).is_none() || !rows.any(is_one_too_many)
 }
 
 /// The kind of key that a pattern is by itself.

@@ -303,6 +303,32 @@ fn agrees_on_patterns_that_go_on_behind_a_key() {
     }
 }
 
+/// Limits are of patterns, however many locations each has.
+#[test]
+fn a_pattern_counts_once() {
+    const THREE: usize = 3;
+    let listed = Limits {
+        few: 0,
+        listed: THREE,
+        few_of_a_kind: 0,
+    };
+    let of_a_kind = Limits {
+        listed: 0,
+        few_of_a_kind: THREE,
+        ..listed
+    };
+    for limits in [listed, of_a_kind] {
+        for count in 1..=5 {
+            let bindings: Vec<Given> = (0..count)
+                .flat_map(|i| ["a", "b"].map(|location| binding(&format!("p{i}_*"), location, 1)))
+                .map(|binding| given(&binding))
+                .collect();
+            let index = compile_within(&bindings, limits);
+            assert_eq!(index.is_list, count <= THREE, "{count} within {limits:?}");
+        }
+    }
+}
+
 #[test]
 fn up_to_eight_locations_stay_off_the_heap() {
     let bindings: Vec<Binding> = LOCATIONS
