@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -58,10 +59,10 @@ use self::{
 /// # Ok::<(), keyward::Error>(())
 /// ```
 pub struct Injection {
-    filled: Vec<Filled>,
+    filled: SmallVec<[Filled; 1]>,
     skipped: Vec<Skipped>,
     redactor: Redactor,
-    undo: Vec<Undo>,
+    undo: SmallVec<[Undo; 1]>,
     /// The text in place of which another was put, if the arguments are text.
     text: Option<Zeroizing<String>>,
     /// Whether null stood where an object of arguments was made.
@@ -196,10 +197,10 @@ impl From<Error> for Failure {
 impl Injector<'_> {
     pub(crate) fn inject(&self, args: &mut Map<String, Value>) -> Result<Injection, Failure> {
         let mut injection = Injection {
-            filled: Vec::new(),
+            filled: SmallVec::new(),
             skipped: Vec::new(),
             redactor: Redactor::new(),
-            undo: Vec::new(),
+            undo: SmallVec::new(),
             text: None,
             was_null: false,
         };

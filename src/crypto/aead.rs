@@ -7,9 +7,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{page::KeyBytes, stack::wiping_stack};
 use crate::{
-    bytes::length_prefix,
+    bytes::put_bytes,
     error::{Error, ErrorKind},
-    inline::InlineVec,
     sealed::Sealed,
 };
 
@@ -60,12 +59,12 @@ impl fmt::Debug for Key {
 /// What a sealed thing is and where it belongs: the purpose, then fields. Each is led by its length, so that no two
 /// lists of fields have the same bytes.
 #[derive(Clone)]
-pub(crate) struct Context(InlineVec<u8, 192>);
+pub(crate) struct Context(Vec<u8>);
 
 impl Context {
     #[inline]
     pub(super) fn new(purpose: &'static str, fields: &[&[u8]]) -> Context {
-        let mut context = Context(InlineVec::new(0));
+        let mut context = Context(Vec::with_capacity(160));
         context.push(purpose.as_bytes());
         for field in fields {
             context.push(field);
@@ -75,8 +74,7 @@ impl Context {
 
     #[inline]
     pub(super) fn push(&mut self, field: &[u8]) {
-        self.0.extend_from_slice(&length_prefix(field));
-        self.0.extend_from_slice(field);
+        put_bytes(&mut self.0, field);
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -227,8 +225,7 @@ mod tests {
             for test in group.tests {
                 let what = format!("test {}: {}", test.tc_id, test.comment);
                 let key: &KeyBytes = test.key[..].try_into().expect(&what);
-                let mut context = Context(InlineVec::new(0));
-                context.0.extend_from_slice(&test.aad);
+                let context = Context(test.aad.to_vec());
                 let sealed = Sealed::new([&test.nonce[..], &test.ct, &test.tag].concat());
                 let opened = open(key, &context, &sealed);
                 if test.result == TestResult::Invalid {

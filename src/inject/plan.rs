@@ -4,6 +4,7 @@ use std::{fmt, ops::ControlFlow};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use super::{
     place::{Found, Spot, look},
@@ -26,7 +27,7 @@ pub(crate) const DENIALS_EXPLAINED: usize = 100;
 pub(crate) struct Plan<'s> {
     pub(crate) references: Vec<PlannedReference<'s>>,
     /// The best default for each location, parents first.
-    pub(crate) defaults: Vec<PlannedDefault<'s>>,
+    pub(crate) defaults: SmallVec<[PlannedDefault<'s>; 1]>,
 }
 
 pub(crate) struct PlannedReference<'s> {
@@ -153,7 +154,7 @@ impl<'s> Plan<'s> {
         })?;
         let mut plan = Plan {
             references,
-            defaults: Vec::new(),
+            defaults: SmallVec::new(),
         };
         for default in &snapshot.resolver().resolve(call.tool()) {
             // The resolver is made of the snapshot's own entries.
