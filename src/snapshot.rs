@@ -375,6 +375,33 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn entries_that_are_loaded_share_locations() {
+        let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
+        let user = UserId::LOCAL;
+        let mut root = UserRoot::new(user);
+        let rows = [(1, "token"), (2, "token"), (3, "api_key")].map(|(id, location)| {
+            let metadata = Metadata::of_default(id, &format!("name{id}"), "tool", location);
+            let row = keys.seal_row(&metadata, &SecretValue::new("4QvT9sLm"));
+            let (row, info) = (Arc::new(row.unwrap()), &metadata.info);
+            root.rows.add(&keys.row_member(info, &row));
+            let usage = root.usage.replace(Usage::default(), metadata.usage());
+            root.usage = usage.unwrap();
+            (keys.row_tag(user, info.secret_id), row)
+        });
+        let stored = UserRows {
+            root: keys.seal_user_root(&root).unwrap(),
+            rows: rows.into(),
+        };
+        let snapshot = Snapshot::load(&keys, keys.user_tag(user), stored).unwrap();
+        let pointers: Vec<&str> = snapshot
+            .all()
+            .map(|entry| entry.location.as_ref().unwrap().as_pointer())
+            .collect();
+        assert_eq!(pointers, ["/token", "/token", "/api_key"]);
+        assert!(std::ptr::eq(pointers[0], pointers[1]));
+    }
+
     /// Whether they are made before a change or after it.
     #[test]
     fn names_and_places_are_those_of_the_entries() {

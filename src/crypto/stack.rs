@@ -16,9 +16,17 @@ const BYTES: usize = if cfg!(debug_assertions) {
 
 /// Calls `work`, and writes over the stack that it used.
 pub(super) fn wiping_stack<T>(work: impl FnOnce() -> T) -> T {
-    let result = call(work);
-    wipe();
-    result
+    let _wipe = WipeOnDrop;
+    call(work)
+}
+
+/// Also after a panic.
+struct WipeOnDrop;
+
+impl Drop for WipeOnDrop {
+    fn drop(&mut self) {
+        wipe();
+    }
 }
 
 /// No part of its caller, so that all of `work` lies below.

@@ -14,7 +14,7 @@ const MERGED: usize = 16;
 /// How many steps it may take to close exact names, for each binding.
 const CLOSING: usize = 512;
 
-/// Fills in the nodes, their answers, the lists and the ids. `lists` holds the `own` rows of each node.
+/// Fills in the nodes, their answers, the lists, the ids and the endings. `lists` holds the `own` rows of each node.
 pub(super) fn fill(
     index: &mut Index,
     lists: Vec<u32>,
@@ -36,6 +36,13 @@ pub(super) fn fill(
             Kind::None => {}
         }
     }
+    let mut list = std::mem::take(&mut index.inner.list);
+    for listed in &mut list.patterns {
+        let mut winners = listed.own.of(&answers.lists).to_vec();
+        best_of_each(index, &mut winners);
+        listed.winners = answers.list(listed.own, &winners);
+    }
+    index.inner.list = list;
     // Shorter keys first: what is found there is found at the longer ones too.
     ends.sort_unstable_by_key(|number: &u32| index.nodes[*number as usize].len);
     for number in ends {
@@ -182,24 +189,23 @@ fn place_ids(index: &mut Index, ids: &[SecretId]) {
     index.ids = others.into();
 }
 
-/// What closes an exact name, and the winners of listed patterns, with the places of ids. Until then the nodes hold the
-/// answers.
+/// What closes an exact name, with the places of ids; until then its node holds the answer. And the winners of listed
+/// patterns, where a lookup goes to them at once.
 fn place_endings(index: &mut Index) {
     let mut endings = Vec::new();
     let ending = |row: u32, rows: &[Row]| Ending {
         row,
         id_at: rows[row as usize].id_at,
     };
-    let mut list = std::mem::take(&mut index.inner.list);
-    for listed in &mut list.patterns {
-        let mut winners = listed.own.of(&index.lists).to_vec();
-        best_of_each(index, &mut winners);
-        let start = narrow(endings.len());
-        endings.extend(winners.iter().map(|&row| ending(row, &index.rows)));
-        let end = narrow(endings.len());
-        listed.winners = Span { start, end };
+    if index.is_list && index.inner.list.is_few() {
+        for listed in &mut index.inner.list.patterns {
+            let winners = listed.winners.of(&index.lists);
+            let start = narrow(endings.len());
+            endings.extend(winners.iter().map(|&row| ending(row, &index.rows)));
+            let end = narrow(endings.len());
+            listed.endings = Span { start, end };
+        }
     }
-    index.inner.list = list;
     for node in &mut index.nodes {
         if node.holds != Holds::Endings {
             continue;

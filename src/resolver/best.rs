@@ -2,8 +2,6 @@
 
 use std::{fmt, ops::Deref};
 
-use smallvec::SmallVec;
-
 use super::index::{Ending, Index};
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
@@ -48,6 +46,11 @@ impl<'r> Best<'r> {
             keep_all: true,
             ..Best::new(index)
         }
+    }
+
+    #[inline]
+    pub(super) fn keeps_all(&self) -> bool {
+        self.keep_all
     }
 
     #[inline]
@@ -168,10 +171,9 @@ pub struct Resolved<'r>(Found<'r>);
 enum Found<'r> {
     Nothing,
     One(Match<'r>),
-    Several(Matches<'r>),
+    Few([Match<'r>; USUAL_LOCATIONS], usize),
+    Many(Vec<Match<'r>>),
 }
-
-pub(super) type Matches<'r> = SmallVec<[Match<'r>; USUAL_LOCATIONS]>;
 
 impl<'r> Resolved<'r> {
     #[inline]
@@ -195,25 +197,38 @@ impl<'r> Resolved<'r> {
 
     #[inline]
     fn of_each<T>(all: &[T], found: impl Fn(&T) -> Match<'r>) -> Resolved<'r> {
-        Resolved(match all {
-            [] => Found::Nothing,
-            [one] => Found::One(found(one)),
-            several => Found::Several(several.iter().map(found).collect()),
-        })
+        let (first, rest) = match all {
+            [] => return Resolved(Found::Nothing),
+            [one] => return Resolved(Found::One(found(one))),
+            [first, rest @ ..] => (first, rest),
+        };
+        if all.len() > USUAL_LOCATIONS {
+            return Resolved(Found::Many(all.iter().map(found).collect()));
+        }
+        let mut few = [found(first); USUAL_LOCATIONS];
+        for (to, other) in few[1..].iter_mut().zip(rest) {
+            *to = found(other);
+        }
+        Resolved(Found::Few(few, all.len()))
     }
 
     /// Of matches in the order of locations.
-    pub(super) fn of(found: Matches<'r>) -> Resolved<'r> {
-        Resolved(match *found {
+    pub(super) fn of(found: &[Match<'r>]) -> Resolved<'r> {
+        Resolved(match found {
             [] => Found::Nothing,
-            [found] => Found::One(found),
-            _ => Found::Several(found),
+            [found] => Found::One(*found),
+            [first, ..] if found.len() <= USUAL_LOCATIONS => {
+                let mut few = [*first; USUAL_LOCATIONS];
+                few[..found.len()].copy_from_slice(found);
+                Found::Few(few, found.len())
+            }
+            _ => Found::Many(found.to_vec()),
         })
     }
 
     #[cfg(test)]
     pub(super) fn is_on_the_heap(&self) -> bool {
-        matches!(&self.0, Found::Several(found) if found.spilled())
+        matches!(self.0, Found::Many(_))
     }
 }
 
@@ -225,7 +240,8 @@ impl<'r> Deref for Resolved<'r> {
         match &self.0 {
             Found::Nothing => &[],
             Found::One(found) => std::slice::from_ref(found),
-            Found::Several(found) => found,
+            Found::Few(found, len) => &found[..*len],
+            Found::Many(found) => found,
         }
     }
 }

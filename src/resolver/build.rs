@@ -340,7 +340,8 @@ impl<'p> Draft<'p> {
             Listed {
                 sketch: Sketch::of(text(*number)),
                 own,
-                winners: Span::default(),
+                winners: own,
+                endings: Span::default(),
             }
         };
         List::of(numbers.iter().map(listed).collect())

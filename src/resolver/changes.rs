@@ -8,9 +8,11 @@
 
 use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
 
+use smallvec::SmallVec;
+
 use super::{
     Match, Resolved, Resolver,
-    best::{Best, Matches},
+    best::Best,
     build::{Binding, compile},
     index::Index,
 };
@@ -69,7 +71,7 @@ fn merge<'r>(
     new: impl Iterator<Item = Match<'r>>,
 ) -> Resolved<'r> {
     let (mut old, mut new) = (old.peekable(), new.peekable());
-    let mut best = Matches::new();
+    let mut best: SmallVec<[Match<'r>; 8]> = SmallVec::new();
     loop {
         let next = match (old.peek(), new.peek()) {
             (Some(a), Some(b)) if a.cmp(b).is_lt() => old.next(),
@@ -84,7 +86,7 @@ fn merge<'r>(
             best.push(next);
         }
     }
-    Resolved::of(best)
+    Resolved::of(&best)
 }
 
 impl Index {

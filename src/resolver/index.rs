@@ -32,8 +32,9 @@ pub(super) struct Index {
     /// For each node a byte of its key's hash: what is no key seldom leads further.
     pub(super) tags: Box<[u8]>,
     pub(super) answers: Box<[Answer]>,
+    /// What a lookup ends in where several rows win: of nodes, and of patterns in a list of few.
     pub(super) endings: Box<[Ending]>,
-    /// What spans are of: rows, one list behind the other.
+    /// What most spans are of: rows, one list behind the other.
     pub(super) lists: Box<[u32]>,
     pub(super) keys: Keys,
     /// Bytes in the longest exact pattern.

@@ -26,8 +26,10 @@ pub(super) struct Listed {
     pub(super) sketch: Sketch,
     /// All rows with this pattern.
     pub(super) own: Span,
-    /// The best of each location among them, in the list of endings.
+    /// The best of each location among them.
     pub(super) winners: Span,
+    /// The same in the list of endings, if the list is the answer and of few.
+    pub(super) endings: Span,
 }
 
 impl List {
@@ -44,6 +46,11 @@ impl List {
         }
     }
 
+    /// Whether they are looked at one by one.
+    pub(super) fn is_few(&self) -> bool {
+        self.sieve.is_none()
+    }
+
     /// The best row of each location, where all patterns are listed.
     #[inline]
     pub(super) fn resolve<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
@@ -58,10 +65,10 @@ impl List {
         };
         left &= left - 1;
         if left == 0 {
-            return Resolved::of_endings(index, listed.winners.of(&index.endings));
+            return Resolved::of_endings(index, listed.endings.of(&index.endings));
         }
         let mut best = Best::new(index);
-        best.offer_all(listed.own.of(&index.lists));
+        listed.offer(index, &mut best);
         self.offer(left, index, &mut best);
         best.finish()
     }
@@ -87,7 +94,7 @@ impl List {
             if listed.sketch.fits(&view)
                 && (listed.sketch.is_sure() || listed.matches(index, name, &mut pairs))
             {
-                best.offer_all(listed.own.of(&index.lists));
+                listed.offer(index, best);
             }
         });
     }
@@ -125,12 +132,23 @@ impl List {
         while left != 0 {
             let listed = &self.patterns[left.trailing_zeros() as usize];
             left &= left - 1;
-            best.offer_all(listed.own.of(&index.lists));
+            listed.offer(index, best);
         }
     }
 }
 
 impl Listed {
+    /// Of a pattern with very many rows few win.
+    #[inline]
+    fn offer<'r>(&self, index: &'r Index, best: &mut Best<'r>) {
+        let rows = if best.keeps_all() {
+            self.own
+        } else {
+            self.winners
+        };
+        best.offer_all(rows.of(&index.lists));
+    }
+
     /// Whether it matches a name that fits. Most sketches tell all.
     #[inline(never)]
     fn matches(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> bool {

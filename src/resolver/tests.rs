@@ -8,7 +8,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Match, Resolver,
+    Match, Resolved, Resolver,
     build::{Binding as Given, compile_within},
     changes::change,
     naive::{Binding, Naive},
@@ -301,6 +301,34 @@ fn agrees_on_patterns_that_go_on_behind_a_key() {
         ];
         assert_agree(bindings, &names.map(str::to_owned));
     }
+}
+
+/// What was found can stand where something of a shorter life is wanted, and be declared before the resolver that it is of.
+#[test]
+fn what_was_found_borrows_like_a_reference() {
+    fn shorter<'a>(found: Resolved<'static>, _: &'a str) -> Resolved<'a> {
+        found
+    }
+    let _ = shorter;
+    let mut found = Vec::new();
+    let resolver = resolver(&[binding("t", "a", 1)]);
+    found.push(resolver.resolve("t"));
+    assert_eq!(found[0].len(), 1);
+}
+
+/// Of many rows with one pattern and location only the best is looked at.
+#[test]
+fn only_winners_of_a_listed_pattern_are_offered() {
+    let mut bindings: Vec<Binding> = (0..1_000).map(|age| binding("t*", "a", age)).collect();
+    bindings.extend((0..9).map(|i| binding(&format!("t{i}*"), "b", 1)));
+    let given: Vec<Given> = bindings.iter().map(given).collect();
+    let index = compile_within(&given, Limits::USUAL);
+    assert!(index.is_list && !index.inner.list.is_few());
+    for listed in &index.inner.list.patterns {
+        assert_eq!(listed.winners.of(&index.lists).len(), 1);
+    }
+    let names = ["t", "t1", "t12", "x"].map(str::to_owned);
+    assert_agree(&bindings, &names);
 }
 
 /// Limits are of patterns, however many locations each has.
