@@ -90,6 +90,8 @@
 //!   the time of one instead of 1.57, but each single one in 1.05 of what it takes.
 //! * **All winners of a beginning in one list with their ids**, as those of an exact name are: a little faster with ten
 //!   bindings, and 1.04 times as long for 1,000 of mix 2.
+//! * **A result whose matches lie in a smallvec**: two nanoseconds less for four locations, as no places are filled that stay
+//!   empty. But it is invariant in its lifetime, and so not for a public type.
 //! * **A result that is always a list**, without a form of its own for a single match, which most are: 1.15 times as long.
 //! * **Sketches of exact names too**, with no hash at all where there are ten patterns in all: a sketch costs some 30
 //!   instructions. It took 2.5 times the floor, and takes 1.6.
