@@ -66,10 +66,15 @@ impl Context {
     pub(super) fn new(purpose: &'static str, fields: &[&[u8]]) -> Context {
         let mut context = Context(Vec::with_capacity(160));
         context.push(purpose.as_bytes());
-        for field in fields {
-            context.push(field);
-        }
+        context.push_all(fields);
         context
+    }
+
+    #[inline]
+    pub(super) fn push_all(&mut self, fields: &[&[u8]]) {
+        for field in fields {
+            self.push(field);
+        }
     }
 
     #[inline]

@@ -32,9 +32,7 @@ impl VaultId {
     #[inline]
     pub(super) fn context(self, purpose: &'static str, fields: &[&[u8]]) -> Context {
         let mut context = Context::new(purpose, &[&FORMAT_VERSION.to_le_bytes(), &self.0]);
-        for field in fields {
-            context.push(field);
-        }
+        context.push_all(fields);
         context
     }
 }

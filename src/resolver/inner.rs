@@ -105,7 +105,7 @@ impl Inner {
         grams.for_each_in(tried.name, &index.keys, |bucket| {
             found.push(bucket);
         });
-        // A part that stands twice in the name leads to a bucket twice.
+        // A run that stands twice in the name leads to its bucket twice.
         found.sort_unstable();
         found.dedup();
         for bucket in found {

@@ -146,7 +146,9 @@ impl Listed {
         } else {
             self.winners
         };
-        best.offer_all(rows.of(&index.lists));
+        let rows = rows.of(&index.lists);
+        best.worked(rows.len());
+        best.offer_all(rows);
     }
 
     /// Whether it matches a name that fits. Most sketches tell all.
