@@ -7,12 +7,13 @@
 //! * **Precedence is a position.** The bindings are the rows of a table, by location, then by precedence. So the number
 //!   of a row says all: of two with one location the smaller one wins, and the winners in the order of their numbers are
 //!   in the order of their locations. A lookup compares neither patterns, nor locations, nor ids.
-//! * **Keys.** An exact pattern is a key; so is what `prefix*` begins with, and what `*suffix` ends with. A perfect hash
-//!   (`perfect.rs`) leads to the one node that can be of a key, without probing; a byte of each node's hash, kept apart from
-//!   it, says of most texts that are no key that they are none. What is found at a key is worked out
-//!   beforehand (`answer.rs`): at a beginning also what is found at the shorter ones, at an exact name also what the
-//!   wildcard patterns add. So most lookups of a bound name end at the first node, whatever wildcard patterns there are;
-//!   where several locations win, the node leads to all of them, and to their ids, in one list.
+//! * **Keys.** An exact pattern is a key; so is what `prefix*` begins with, and what `*suffix` ends with. A perfect
+//!   hash (`perfect.rs`) leads to the one node that can be of a key, without probing; a byte of each node's hash,
+//!   kept apart from it (`slots.rs`), says of most texts that are no key that they are none. Of up to sixteen keys
+//!   these bytes alone tell which node it is. What is found at a key is worked out beforehand (`answer.rs`): at a
+//!   beginning also what is found at the shorter ones, at an exact name also what the wildcard patterns add. So most
+//!   lookups of a bound name end at the first node, whatever wildcard patterns there are; where several locations
+//!   win, the node leads to all of them, and to their ids, in one list.
 //! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name is taken
 //!   in words of eight bytes (`words.rs`); the hash of what is before a word leads to a rung, eight lanes of eight bits: for
 //!   each of the next eight lengths a check of the bytes that a key goes on with. Few lengths are left, most often one. A
@@ -40,7 +41,7 @@
 //! A key is 64 bytes, a line of the cache: its text up to 40 bytes, the id of the secret and the number of its row if
 //! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
 //! nodes for 16 keys, and one byte of the perfect hash and one of a node's hash for each. An exact name that several rows win
-//! takes 36 bytes more, and up to twelve for each of them. A row is 32 bytes: the pattern, shared with its owner, the location, and
+//! takes 36 bytes more, and up to twelve for each of them. A row is 24 bytes: the pattern, shared with its owner, the location, and
 //! where the id is, which is kept once. To find beginnings takes 18 bytes for each, a pattern in a list some 100, and the
 //! sieve of a list 4 KiB for each 128 patterns.
 //!
@@ -138,6 +139,7 @@ mod perfect;
 mod plan;
 mod sieve;
 mod sketch;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -6,14 +6,14 @@ use super::{
     answer,
     crowd::Crowd,
     grams::{Grams, Run},
-    index::{Index, NONE, Node, Row, Span, tag},
+    index::{Index, NONE, Node, Row, Span},
     inner::{Bucket, Inner, InnerPattern, MANY},
     ladder::Ladder,
     list::{List, Listed},
     narrow,
-    perfect::Perfect,
     plan::{Anchor, Limits, Place, Plan, shape},
     sketch::{Sketch, pairs_of},
+    slots::Slots,
     words::{Keys, Kind},
 };
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
@@ -50,7 +50,6 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
         keys,
         slots,
         nodes,
-        tags,
         key_rows,
         buckets,
         spans,
@@ -64,7 +63,6 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
         locations,
         nodes,
         slots,
-        tags,
         answers: Box::default(),
         endings: Box::default(),
         lists: Box::default(),
@@ -148,9 +146,8 @@ impl Sorted {
 struct Draft<'p> {
     rows: &'p [Row],
     keys: Keys,
-    slots: Perfect,
+    slots: Slots,
     nodes: Box<[Node]>,
-    tags: Box<[u8]>,
     /// For each node a row that has its key.
     key_rows: Vec<u32>,
     /// For each node the bucket of the inner patterns that are found there.
@@ -180,14 +177,13 @@ impl<'p> Draft<'p> {
             .chunk_by(|a, b| a.hash == b.hash)
             .map(|same| same[0].hash)
             .collect();
-        let slots = Perfect::of(&hashes)?;
-        let count = slots.slots();
+        let slots = Slots::of(&hashes)?;
+        let count = slots.len();
         let mut draft = Draft {
             rows,
             keys,
             slots,
             nodes: vec![Node::EMPTY; count].into(),
-            tags: vec![0; count].into(),
             key_rows: vec![NONE; count],
             buckets: vec![NONE; count],
             at_nodes: Vec::new(),
@@ -214,9 +210,9 @@ impl<'p> Draft<'p> {
             if same.iter().any(|entry| key(entry) != (kind, text)) {
                 return None;
             }
-            let slot = draft.slots.slot(same[0].hash);
+            let slot = draft.slots.find(same[0].hash);
+            let slot = slot.expect("each key has one");
             draft.nodes[slot] = node(kind, text, row);
-            draft.tags[slot] = tag(same[0].hash);
             draft.key_rows[slot] = row;
             let mut members = Vec::new();
             for entry in same {

@@ -4,7 +4,7 @@ use super::{
     best::{Best, Resolved},
     inner::{Inner, Tried},
     ladder::Ladder,
-    perfect::Perfect,
+    slots::Slots,
     words::{End, Keys, Kind, WORD, mask, same},
 };
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
@@ -28,9 +28,7 @@ pub(super) struct Index {
     /// By their slots; some are empty.
     pub(super) nodes: Box<[Node]>,
     /// From the hashes of keys to their nodes.
-    pub(super) slots: Perfect,
-    /// For each node a byte of its key's hash: what is no key seldom leads further.
-    pub(super) tags: Box<[u8]>,
+    pub(super) slots: Slots,
     pub(super) answers: Box<[Answer]>,
     /// What a lookup ends in where several rows win: of nodes, and of patterns in a list of few.
     pub(super) endings: Box<[Ending]>,
@@ -257,11 +255,8 @@ impl Index {
     /// The node of a key with this hash.
     #[inline]
     fn node(&self, hash: u64, kind: Kind, key: &[u8]) -> Option<usize> {
-        let slot = self.slots.slot(hash);
-        if self.tags[slot] != tag(hash) {
-            return None;
-        }
-        let node = &self.nodes[slot];
+        let slot = self.slots.find(hash)?;
+        let node = self.nodes.get(slot)?;
         if node.kind != kind || usize::from(node.len) != key.len() {
             return None;
         }
@@ -410,12 +405,6 @@ impl Index {
         }
         best.offer_sole(node.value, &node.id);
     }
-}
-
-/// The lowest byte of a hash.
-#[inline]
-pub(super) fn tag(hash: u64) -> u8 {
-    hash.to_le_bytes()[0]
 }
 
 impl std::fmt::Debug for Index {

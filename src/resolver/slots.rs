@@ -1,0 +1,137 @@
+//! From the hash of a key to the only node that can be of it.
+//!
+//! Of each key a byte of its hash, its tag, is kept apart from the node: what is no key seldom leads further.
+
+use super::perfect::Perfect;
+
+/// So many keys have their tags next to each other, all of them different, without a perfect hash: whoever asks for a
+/// user who was not asked for lately waits for no other memory than the index's own.
+pub(super) const FEW: usize = size_of::<u128>();
+
+/// Where nodes are.
+#[derive(Debug)]
+pub(super) enum Slots {
+    /// A tag in each byte. Nodes are in the order of their hashes; behind the last one, its tag is repeated.
+    Few { tags: u128, len: usize },
+    /// A tag for each slot.
+    Many { perfect: Perfect, tags: Box<[u8]> },
+}
+
+impl Slots {
+    /// For keys with these hashes, which are sorted and different. `None` if there is none: other hashes have to be
+    /// chosen.
+    pub(super) fn of(hashes: &[u64]) -> Option<Slots> {
+        if hashes.len() <= FEW {
+            return Slots::of_few(hashes);
+        }
+        let perfect = Perfect::of(hashes)?;
+        let mut tags = vec![0; perfect.slots()];
+        for &hash in hashes {
+            tags[perfect.slot(hash)] = tag(hash);
+        }
+        Some(Slots::Many {
+            perfect,
+            tags: tags.into(),
+        })
+    }
+
+    fn of_few(hashes: &[u64]) -> Option<Slots> {
+        let mut tags = [hashes.last().map_or(0, |last| tag(*last)); FEW];
+        for (i, &hash) in hashes.iter().enumerate() {
+            tags[i] = tag(hash);
+            if tags[..i].contains(&tags[i]) {
+                return None;
+            }
+        }
+        Some(Slots::Few {
+            tags: u128::from_le_bytes(tags),
+            len: hashes.len(),
+        })
+    }
+
+    /// The number of slots, some of which may be no key's.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Slots::Few { len, .. } => *len,
+            Slots::Many { tags, .. } => tags.len(),
+        }
+    }
+
+    /// The slot of the key that has this hash, if one has. The hash of what is no key may lead to some slot, too, or to one
+    /// behind the last.
+    #[inline]
+    pub(super) fn find(&self, hash: u64) -> Option<usize> {
+        match self {
+            Slots::Few { tags, .. } => byte_in(*tags, tag(hash)),
+            Slots::Many { perfect, tags } => {
+                let slot = perfect.slot(hash);
+                (tags[slot] == tag(hash)).then_some(slot)
+            }
+        }
+    }
+}
+
+/// The lowest byte of a hash.
+#[inline]
+fn tag(hash: u64) -> u8 {
+    hash.to_le_bytes()[0]
+}
+
+/// The number of the first byte of a word that is this one.
+#[inline]
+fn byte_in(word: u128, byte: u8) -> Option<usize> {
+    const LOW: u128 = u128::from_ne_bytes([1; FEW]);
+    const HIGH: u128 = LOW << 7;
+    let different = word ^ u128::from_ne_bytes([byte; FEW]);
+    // The lowest bit that is left is at the first byte that is 0. Borrows go up from there only.
+    let found = different.wrapping_sub(LOW) & !different & HIGH;
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::btree_set, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn each_key_has_a_slot_of_its_own(hashes in prop_oneof![
+            btree_set(any::<u64>(), 0..=FEW),
+            btree_set(any::<u64>(), 0..200),
+        ]) {
+            let hashes: Vec<u64> = hashes.into_iter().collect();
+            let Some(slots) = Slots::of(&hashes) else {
+                return Err(TestCaseError::reject("other hashes have to be chosen"));
+            };
+            let mut found: Vec<usize> = hashes.iter().filter_map(|hash| slots.find(*hash)).collect();
+            found.sort_unstable();
+            found.dedup();
+            prop_assert_eq!(found.len(), hashes.len());
+            prop_assert!(found.iter().all(|slot| *slot < slots.len()));
+        }
+
+        /// Most of what is no key leads nowhere.
+        #[test]
+        fn what_has_no_keys_tag_has_no_slot(tags in btree_set(any::<u8>(), 0..=FEW)) {
+            let hashes: Vec<u64> = tags.iter().copied().map(u64::from).collect();
+            let slots = Slots::of(&hashes).expect("the tags are different");
+            for byte in 0..=u8::MAX {
+                let slot = hashes.iter().position(|hash| *hash == u64::from(byte));
+                let found = slots.find(1 << 63 | u64::from(byte)).filter(|slot| *slot < slots.len());
+                prop_assert_eq!(found, slot);
+            }
+        }
+
+        #[test]
+        fn the_first_byte_is_found(bytes in prop::array::uniform16(0..4_u8), byte in 0..4_u8) {
+            let at = bytes.iter().position(|other| *other == byte);
+            prop_assert_eq!(byte_in(u128::from_le_bytes(bytes), byte), at);
+        }
+    }
+
+    #[test]
+    fn few_keys_with_one_tag_are_refused() {
+        assert!(Slots::of(&[1 << 8, 2 << 8]).is_none());
+    }
+}
