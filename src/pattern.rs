@@ -57,7 +57,6 @@ const PATIENCE: usize = 4;
 pub struct ToolPattern {
     /// The canonical form, by which patterns are compared.
     text: Arc<str>,
-    specificity: Specificity,
 }
 
 /// The first three rules of precedence. The derived order takes the fields from first to last; less is better.
@@ -82,23 +81,8 @@ impl ToolPattern {
 
     pub(crate) fn parse(text: &str) -> Result<ToolPattern, FieldError> {
         TEXT.check("tool_name", text)?;
-        let text = canonical(text);
-        let (mut literals, mut any_runs, mut any_chars) = (0, 0, 0);
-        for c in text.chars() {
-            match c {
-                ANY_RUN => any_runs += 1,
-                ANY_CHAR => any_chars += 1,
-                _ => literals += 1,
-            }
-        }
         Ok(ToolPattern {
-            text,
-            specificity: Specificity {
-                wildcard: any_runs + any_chars > 0,
-                literals: Reverse(literals),
-                any_runs,
-                any_chars,
-            },
+            text: canonical(text),
         })
     }
 
@@ -117,9 +101,6 @@ impl ToolPattern {
     /// # Ok::<(), keyward::Error>(())
     /// ```
     pub fn matches(&self, name: &str) -> bool {
-        if self.is_exact() {
-            return *self.text == *name;
-        }
         self.matches_greedily(name, PATIENCE * (self.text.len() + name.len()))
             .unwrap_or_else(|| self.matches_by_places(name))
     }
@@ -214,7 +195,7 @@ impl ToolPattern {
     /// # Ok::<(), keyward::Error>(())
     /// ```
     pub fn is_exact(&self) -> bool {
-        !self.specificity.wildcard
+        !self.text.bytes().any(is_wildcard)
     }
 
     /// Compares by precedence: the pattern that goes before the other is [`Ordering::Less`], so that sorting puts the
@@ -222,7 +203,7 @@ impl ToolPattern {
     ///
     /// An exact pattern goes before a wildcard pattern; then more literal characters before fewer; then fewer `*`
     /// before more; then fewer `?` before more. Different patterns can be [`Ordering::Equal`] here; among bindings the
-    /// older secret then decides.
+    /// older secret then decides. Takes as many steps as both patterns have characters.
     ///
     /// ```
     /// use keyward::ToolPattern;
@@ -235,12 +216,30 @@ impl ToolPattern {
     /// );
     /// ```
     pub fn cmp_specificity(&self, other: &ToolPattern) -> Ordering {
-        self.specificity.cmp(&other.specificity)
+        self.specificity().cmp(&other.specificity())
     }
 
+    /// Counted anew each time: there are as many patterns in memory as bindings, and few are compared more than once.
     pub(crate) fn specificity(&self) -> Specificity {
-        self.specificity
+        let (mut chars, mut any_runs, mut any_chars) = (0, 0, 0);
+        for byte in self.text.bytes() {
+            any_runs += u16::from(char::from(byte) == ANY_RUN);
+            any_chars += u16::from(char::from(byte) == ANY_CHAR);
+            // The bytes that a character goes on with are 0b10...
+            chars += u16::from(byte & 0xc0 != 0x80);
+        }
+        Specificity {
+            wildcard: any_runs + any_chars > 0,
+            literals: Reverse(chars - any_runs - any_chars),
+            any_runs,
+            any_chars,
+        }
     }
+}
+
+/// The bytes of wildcards are not part of any other character.
+pub(crate) fn is_wildcard(byte: u8) -> bool {
+    char::from(byte) == ANY_RUN || char::from(byte) == ANY_CHAR
 }
 
 /// A pattern's text with each run of `*` written as one.

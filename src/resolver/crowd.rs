@@ -5,7 +5,7 @@
 //! that hold more bytes of the class than that, a bit for each. What is in one of the sets that a name's own numbers
 //! choose, one for each class, cannot match. So a block of 64 patterns takes 32 steps, or one of 256 as many of four words.
 
-use super::words::is_wildcard;
+use crate::pattern::is_wildcard;
 
 const CLASSES: usize = 32;
 

@@ -5,11 +5,8 @@
 
 use std::ops::Range;
 
-use super::{
-    narrow,
-    perfect::Perfect,
-    words::{Keys, is_wildcard},
-};
+use super::{narrow, perfect::Perfect, words::Keys};
+use crate::pattern::is_wildcard;
 
 /// Bytes in a part, and from one place where a name is looked at to the next one.
 const LEN: usize = 4;

@@ -171,9 +171,10 @@ fn are_at_most<'r>(limit: usize, mut rows: impl Iterator<Item = &'r Row> + Clone
 /// The kind of key that a pattern is by itself.
 pub(super) fn shape(pattern: &ToolPattern) -> Kind {
     let text = pattern.as_str();
-    if pattern.is_exact() {
+    let head = head(text).len();
+    if head == text.len() {
         Kind::Exact
-    } else if head(text).len() + 1 == text.len() && text.ends_with('*') {
+    } else if head + 1 == text.len() && text.ends_with('*') {
         Kind::Head
     } else if tail(text).len() + 1 == text.len() && text.starts_with('*') {
         Kind::Tail

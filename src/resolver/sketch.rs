@@ -1,7 +1,7 @@
 //! What can be said of a pattern without its text: enough to leave it for most names, and to take it for some.
 
-use super::words::{End, WORD, head, is_wildcard, mask, tail};
-use crate::pattern::{ANY_RUN, ToolPattern};
+use super::words::{End, WORD, head, mask, tail};
+use crate::pattern::{ANY_RUN, ToolPattern, is_wildcard};
 
 /// How many words of a name's beginning a sketch has.
 const HEAD: usize = 3;

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::pattern::{ANY_CHAR, ANY_RUN};
+use crate::pattern::is_wildcard;
 
 /// Bytes in a word.
 pub(super) const WORD: usize = 8;
@@ -166,11 +166,6 @@ pub(super) fn head(pattern: &str) -> &str {
 pub(super) fn tail(pattern: &str) -> &str {
     let last = pattern.bytes().rposition(is_wildcard);
     &pattern[last.map_or(0, |last| last + 1)..]
-}
-
-/// The bytes of wildcards are not part of any other character.
-pub(super) fn is_wildcard(byte: u8) -> bool {
-    char::from(byte) == ANY_RUN || char::from(byte) == ANY_CHAR
 }
 
 /// Two halves, each with a random number added, multiplied (NH): two texts of as many words have the same sum with a
