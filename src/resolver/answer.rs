@@ -60,7 +60,8 @@ pub(super) fn fill(
         let answer = answers.of_name(index, own[at], name, &mut work);
         answers.put(&mut index.nodes[at], answer);
     }
-    (index.lists, index.answers) = (answers.lists.into(), answers.found.into());
+    index.answers = answers.found.into();
+    keep_used(index, &answers.lists);
     place_ids(index, ids);
     place_endings(index);
 }
@@ -170,6 +171,36 @@ impl Answers<'_> {
 fn best_of_each(index: &Index, rows: &mut Vec<u32>) {
     rows.sort_unstable();
     rows.dedup_by_key(|row| index.location(*row));
+}
+
+/// Keeps of the lists what is looked at: most bindings are the only ones at their nodes, which hold them themselves.
+fn keep_used(index: &mut Index, lists: &[u32]) {
+    let mut kept = Vec::new();
+    let mut keep = |span: &mut Span| {
+        let start = narrow(kept.len());
+        kept.extend_from_slice(span.of(lists));
+        let end = narrow(kept.len());
+        *span = Span { start, end };
+    };
+    let mut keep_both = |own: &mut Span, winners: &mut Span| {
+        let are_same = own == winners;
+        keep(own);
+        if are_same {
+            *winners = *own;
+        } else {
+            keep(winners);
+        }
+    };
+    for answer in &mut index.answers {
+        keep_both(&mut answer.own, &mut answer.winners);
+    }
+    for listed in &mut index.inner.list.patterns {
+        keep_both(&mut listed.own, &mut listed.winners);
+    }
+    for pattern in &mut index.inner.patterns {
+        keep(&mut pattern.own);
+    }
+    index.lists = kept.into();
 }
 
 /// Each id is kept once: in the node whose only row it is of, or in a list.
