@@ -101,27 +101,14 @@ impl Index {
     /// The row of a binding.
     fn row_of(&self, (pattern, location, id): &Binding) -> Option<u32> {
         let location = self.locations.binary_search(location).ok()?;
-        let row = self.rows.partition_point(|row| {
+        let specificity = pattern.specificity();
+        let row = self.rows.binary_search_by(|row| {
             let at = (row.location as usize).cmp(&location);
-            at.then_with(|| row.pattern.cmp_specificity(pattern))
-                .is_lt()
+            at.then_with(|| row.pattern.specificity().cmp(&specificity))
+                .then_with(|| self.id_at(row.id_at).cmp(id))
+                .then_with(|| row.pattern.as_str().cmp(pattern.as_str()))
         });
-        // Rows that are alike but for their ids follow, by their ids; those of one id by their patterns.
-        let rest = &self.rows[row..];
-        let alike = rest.partition_point(|row| {
-            row.location as usize == location && row.pattern.cmp_specificity(pattern).is_eq()
-        });
-        let first = super::narrow(row);
-        let rows: Vec<u32> = (first..first + super::narrow(alike)).collect();
-        let at = rows
-            .binary_search_by(|&row| {
-                let text = self.rows[row as usize].pattern.as_str();
-                self.id(row)
-                    .cmp(id)
-                    .then_with(|| text.cmp(pattern.as_str()))
-            })
-            .ok()?;
-        Some(rows[at])
+        row.ok().map(super::narrow)
     }
 
     fn binding(&self, row: u32) -> Binding {
