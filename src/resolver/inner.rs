@@ -90,7 +90,7 @@ impl Inner {
         if let Some(grams) = &self.grams {
             self.by_grams(grams, index, tried, best);
         }
-        self.list.try_all(index, tried.name, best);
+        self.list.try_all(index, tried.name, &mut tried.pairs, best);
         self.try_bucket(self.rest, index, tried, best);
     }
 

@@ -54,12 +54,13 @@ impl List {
     /// The best row of each location, where all patterns are listed.
     #[inline]
     pub(super) fn resolve<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
+        let mut pairs = None;
         if let Some(sieve) = &self.sieve {
             let mut best = Best::new(index);
-            self.try_left(sieve, index, name, &mut best);
+            self.try_left(sieve, index, name, &mut pairs, &mut best);
             return best.finish();
         }
-        let mut left = self.matching(index, name);
+        let mut left = self.matching(index, name, &mut pairs);
         let Some(listed) = self.patterns.get(left.trailing_zeros() as usize) else {
             return Resolved::of_rows(index, &[]);
         };
@@ -73,26 +74,38 @@ impl List {
         best.finish()
     }
 
-    /// Offers what matches.
+    /// Offers what matches. `pairs` are those of the name, once they are known.
     #[inline]
-    pub(super) fn try_all<'r>(&'r self, index: &'r Index, name: &str, best: &mut Best<'r>) {
+    pub(super) fn try_all<'r>(
+        &'r self,
+        index: &'r Index,
+        name: &str,
+        pairs: &mut Option<u64>,
+        best: &mut Best<'r>,
+    ) {
         best.worked(self.patterns.len() + name.len());
         if let Some(sieve) = &self.sieve {
-            self.try_left(sieve, index, name, best);
+            self.try_left(sieve, index, name, pairs, best);
         } else if !self.patterns.is_empty() {
-            self.offer(self.matching(index, name), index, best);
+            self.offer(self.matching(index, name, pairs), index, best);
         }
     }
 
     /// The same, of many.
     #[inline]
-    fn try_left<'r>(&'r self, sieve: &Sieve, index: &'r Index, name: &str, best: &mut Best<'r>) {
+    fn try_left<'r>(
+        &'r self,
+        sieve: &Sieve,
+        index: &'r Index,
+        name: &str,
+        pairs: &mut Option<u64>,
+        best: &mut Best<'r>,
+    ) {
         let view = View::new(name);
-        let mut pairs = None;
         sieve.for_each_left(&view, |number| {
             let listed = &self.patterns[number];
             if listed.sketch.fits(&view)
-                && (listed.sketch.is_sure() || listed.matches(index, name, &mut pairs))
+                && (listed.sketch.is_sure() || listed.matches(index, name, pairs))
             {
                 listed.offer(index, best);
             }
@@ -101,7 +114,7 @@ impl List {
 
     /// A bit for each of few that matches.
     #[inline]
-    fn matching(&self, index: &Index, name: &str) -> u64 {
+    fn matching(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> u64 {
         let view = View::new(name);
         // Which of them fit is not decided one by one.
         let fit = (0..).zip(&self.patterns).fold(0, |fit, (i, listed)| {
@@ -110,18 +123,17 @@ impl List {
         if fit & self.unsure == 0 {
             fit
         } else {
-            self.confirmed(fit, index, name)
+            self.confirmed(fit, index, name, pairs)
         }
     }
 
     /// Of those that fit, those that match.
-    fn confirmed(&self, mut fit: u64, index: &Index, name: &str) -> u64 {
-        let mut pairs = None;
+    fn confirmed(&self, mut fit: u64, index: &Index, name: &str, pairs: &mut Option<u64>) -> u64 {
         let mut unsure = fit & self.unsure;
         while unsure != 0 {
             let i = unsure.trailing_zeros();
             unsure &= unsure - 1;
-            let matches = self.patterns[i as usize].matches(index, name, &mut pairs);
+            let matches = self.patterns[i as usize].matches(index, name, pairs);
             fit ^= u64::from(!matches) << i;
         }
         fit
@@ -152,13 +164,18 @@ impl Listed {
     }
 
     /// Whether it matches a name that fits. Most sketches tell all.
-    #[inline(never)]
+    #[inline]
     fn matches(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> bool {
-        let row = self.own.of(&index.lists)[0];
         let fits = !self.sketch.wants_pairs()
             || self
                 .sketch
                 .fits_pairs(*pairs.get_or_insert_with(|| pairs_in(name)));
-        fits && self.sketch.matches(&index.rows[row as usize].pattern, name)
+        fits && self.is_confirmed(index, name)
+    }
+
+    #[inline(never)]
+    fn is_confirmed(&self, index: &Index, name: &str) -> bool {
+        let row = self.own.of(&index.lists)[0];
+        self.sketch.matches(&index.rows[row as usize].pattern, name)
     }
 }

@@ -123,6 +123,25 @@ mod tests {
             }
         }
 
+        /// Else a node would be looked at for most of what is no key.
+        #[test]
+        fn a_slot_is_of_a_key_with_the_same_tag(
+            hashes in btree_set(any::<u64>(), FEW + 1..200),
+            others in btree_set(any::<u64>(), 50),
+        ) {
+            let hashes: Vec<u64> = hashes.into_iter().collect();
+            let Some(slots) = Slots::of(&hashes) else {
+                return Err(TestCaseError::reject("other hashes have to be chosen"));
+            };
+            for other in others {
+                let found = slots.find(other);
+                let key = hashes.iter().find(|key| found.is_some() && slots.find(**key) == found);
+                if let Some(key) = key {
+                    prop_assert_eq!(tag(other), tag(*key));
+                }
+            }
+        }
+
         #[test]
         fn the_first_byte_is_found(bytes in prop::array::uniform16(0..4_u8), byte in 0..4_u8) {
             let at = bytes.iter().position(|other| *other == byte);
