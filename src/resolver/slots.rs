@@ -11,7 +11,7 @@ pub(super) const FEW: usize = size_of::<u128>();
 /// Where nodes are.
 #[derive(Debug)]
 pub(super) enum Slots {
-    /// A tag in each byte. Nodes are in the order of their hashes; behind the last one, its tag is repeated.
+    /// A tag in each byte, in the order of the keys' hashes.
     Few { tags: u128, len: usize },
     /// A tag for each slot.
     Many { perfect: Perfect, tags: Box<[u8]> },
@@ -36,7 +36,7 @@ impl Slots {
     }
 
     fn of_few(hashes: &[u64]) -> Option<Slots> {
-        let mut tags = [hashes.last().map_or(0, |last| tag(*last)); FEW];
+        let mut tags = [0; FEW];
         for (i, &hash) in hashes.iter().enumerate() {
             tags[i] = tag(hash);
             if tags[..i].contains(&tags[i]) {
