@@ -40,7 +40,7 @@
 //!
 //! A key is 64 bytes, a line of the cache: its text up to 40 bytes, the id of the secret and the number of its row if
 //! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
-//! nodes for 16 keys, and one byte of the perfect hash and one of a node's hash for each. An exact name that several rows win
+//! nodes for 16 keys, and half a byte of the perfect hash and one of a node's hash for each. An exact name that several rows win
 //! takes 36 bytes more, and up to twelve for each of them. A row is 24 bytes: the pattern, shared with its owner, the location, and
 //! where the id is, which is kept once. To find beginnings takes 18 bytes for each, a pattern in a list some 100, and the
 //! sieve of a list 4 KiB for each 128 patterns.

@@ -154,6 +154,7 @@ fn a_run_of_stars_is_one() {
         assert_eq!(pattern.as_str(), canonical);
         assert_eq!(pattern.to_string(), canonical);
         assert_eq!(pattern, self::pattern(canonical));
+        assert!(!pattern.is_exact());
         assert_eq!(
             pattern.cmp_specificity(&self::pattern(canonical)),
             Ordering::Equal

@@ -9,13 +9,13 @@ use super::narrow;
 const BUCKET: usize = 4;
 
 /// So many multipliers are tried for a bucket. Seldom none of them serves.
-const TRIES: u32 = 1 << 16;
+const TRIES: u16 = 1 << 15;
 
 /// From the hash of a key to its slot. The hash of what is no key leads to some slot, too.
 #[derive(Debug)]
 pub(super) struct Perfect {
     /// One for each bucket.
-    multipliers: Box<[u32]>,
+    multipliers: Box<[u16]>,
     slots: u32,
 }
 
@@ -69,10 +69,11 @@ impl Perfect {
     }
 }
 
-/// Of a bucket's key, with its multiplier.
+/// Of a bucket's key, with its multiplier: by the lower half of the hash, in which the keys of a bucket have nothing in
+/// common.
 #[inline]
-fn slot(hash: u64, multiplier: u32, slots: u32) -> usize {
-    scaled(hash.wrapping_mul(multiplier.into()), slots as usize)
+fn slot(hash: u64, multiplier: u16, slots: u32) -> usize {
+    scaled((hash << 32).wrapping_mul(multiplier.into()), slots as usize)
 }
 
 /// The upper half of a hash, as an index below `end`.
@@ -91,8 +92,8 @@ fn upper_half(wide: u64) -> usize {
 }
 
 /// The multipliers, in the order in which they are tried: odd, and far from each other.
-fn odd(number: u32) -> u32 {
-    number.wrapping_mul(0x9e37_79b9) << 1 | 1
+fn odd(number: u16) -> u16 {
+    number.wrapping_mul(0x9e37) << 1 | 1
 }
 
 #[cfg(test)]
@@ -119,7 +120,8 @@ mod tests {
 
     #[test]
     fn hashes_that_nothing_tells_apart_are_refused() {
-        // The multipliers have 32 bits: hashes that differ in the last ones only stay together.
-        assert!(Perfect::of(&[1 << 40, 1 << 40]).is_none());
+        // In one bucket, with one lower half.
+        assert!(Perfect::of(&[1 << 40, 2 << 40]).is_none());
+        assert!(Perfect::of(&[1 << 40, 1 << 40 | 1 << 20]).is_some());
     }
 }
