@@ -154,7 +154,6 @@ fn a_run_of_stars_is_one() {
         assert_eq!(pattern.as_str(), canonical);
         assert_eq!(pattern.to_string(), canonical);
         assert_eq!(pattern, self::pattern(canonical));
-        assert!(!pattern.is_exact());
         assert_eq!(
             pattern.cmp_specificity(&self::pattern(canonical)),
             Ordering::Equal
@@ -210,6 +209,11 @@ fn specificity_is_decided_rule_by_rule() {
         Ordering::Less,
         "two exact patterns never meet, and are still ordered by their literals"
     );
+    for (i, texts) in best_first.iter().enumerate() {
+        for text in *texts {
+            assert_eq!(pattern(text).is_exact(), i == 0, "{text}");
+        }
+    }
     for (i, better) in best_first.iter().enumerate().skip(1) {
         for (j, worse) in best_first.iter().enumerate() {
             for (a, b) in better

@@ -197,8 +197,8 @@ fn keep_used(index: &mut Index, lists: &[u32]) {
     for listed in &mut index.inner.list.patterns {
         keep_both(&mut listed.own, &mut listed.winners);
     }
-    for pattern in &mut index.inner.patterns {
-        keep(&mut pattern.own);
+    for member in &mut index.inner.members {
+        keep(&mut member.own);
     }
     index.lists = kept.into();
 }

@@ -7,7 +7,7 @@ use super::{
     crowd::Crowd,
     grams::{Grams, Run},
     index::{Index, NONE, Node, Row, Span},
-    inner::{Bucket, Inner, InnerPattern, MANY},
+    inner::{Bucket, Inner, MANY, Member},
     ladder::Ladder,
     list::{List, Listed},
     narrow,
@@ -279,18 +279,8 @@ impl<'p> Draft<'p> {
             runs => Some(Box::new(Grams::of(runs, &self.keys)?)),
         };
         let mut inner = Inner {
-            patterns: plan
-                .inner
-                .iter()
-                .zip(&self.spans)
-                .map(|(inner, own)| InnerPattern {
-                    row: inner.row,
-                    own: *own,
-                })
-                .collect(),
             buckets: Box::default(),
             members: Box::default(),
-            pairs: Box::default(),
             crowds: Box::default(),
             grams,
             rest: NONE,
@@ -312,7 +302,11 @@ impl<'p> Draft<'p> {
                 crowds.push(Crowd::of(list.iter().map(|number| text(*number).as_str())));
             }
             let start = narrow(members.len());
-            members.extend_from_slice(list);
+            members.extend(list.iter().map(|&number| Member {
+                pairs: pairs_of(text(number).as_str()),
+                row: plan.inner[number as usize].row,
+                own: self.spans[number as usize],
+            }));
             let end = narrow(members.len());
             buckets.push(Bucket {
                 members: Span { start, end },
@@ -320,10 +314,6 @@ impl<'p> Draft<'p> {
             });
         }
         inner.buckets = buckets.into();
-        inner.pairs = members
-            .iter()
-            .map(|number| pairs_of(text(*number).as_str()))
-            .collect();
         inner.members = members.into();
         inner.crowds = crowds.into();
         Some(inner)

@@ -18,13 +18,9 @@ pub(super) const MANY: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    /// In the order of their rows.
-    pub(super) patterns: Box<[InnerPattern]>,
     pub(super) buckets: Box<[Bucket]>,
-    /// The patterns of buckets, by their numbers, one bucket behind the other.
-    pub(super) members: Box<[u32]>,
-    /// For each of these the pairs that a name must hold.
-    pub(super) pairs: Box<[u64]>,
+    /// The patterns of buckets, one bucket behind the other.
+    pub(super) members: Box<[Member]>,
     pub(super) crowds: Box<[Crowd]>,
     /// Patterns by their parts, if there are any.
     pub(super) grams: Option<Box<Grams>>,
@@ -34,8 +30,11 @@ pub(super) struct Inner {
     pub(super) list: List,
 }
 
+/// A pattern in a bucket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct InnerPattern {
+pub(super) struct Member {
+    /// The pairs that a name must hold.
+    pub(super) pairs: u64,
     /// The first row with this pattern.
     pub(super) row: u32,
     /// All of them.
@@ -139,11 +138,9 @@ impl Inner {
         best.worked(members.len());
         let Some(crowd) = self.crowds.get(bucket.crowd as usize) else {
             let pairs = *tried.pairs.get_or_insert_with(|| pairs_in(name));
-            for (member, wanted) in members.iter().zip(bucket.members.of(&self.pairs)) {
-                if wanted & !pairs == 0 {
-                    let matches = |pattern: &ToolPattern| pattern.matches(name);
-                    self.try_member(*member, index, best, name.len(), matches);
-                }
+            for member in members.iter().filter(|member| member.pairs & !pairs == 0) {
+                let matches = |pattern: &ToolPattern| pattern.matches(name);
+                member.offer_if(index, best, name.len(), matches);
             }
             return;
         };
@@ -157,50 +154,13 @@ impl Inner {
         let census = &seen.census;
         if let Some(short) = &seen.short {
             let matches = |pattern: &ToolPattern| short.matches(pattern.as_str());
-            self.try_crowd(crowd, census, members, index, best, 0, matches);
+            try_crowd(crowd, census, members, index, best, 0, matches);
         } else if let Some(long) = &tried.long {
             let matches = |pattern: &ToolPattern| long.matches(pattern.as_str());
-            self.try_crowd(crowd, census, members, index, best, 0, matches);
+            try_crowd(crowd, census, members, index, best, 0, matches);
         } else {
             let matches = |pattern: &ToolPattern| pattern.matches(name);
-            self.try_crowd(crowd, census, members, index, best, name.len(), matches);
-        }
-    }
-
-    #[inline]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a part of its only caller, once for each way to match"
-    )]
-    fn try_crowd<'r>(
-        &'r self,
-        crowd: &Crowd,
-        name: &Census,
-        members: &[u32],
-        index: &'r Index,
-        best: &mut Best<'r>,
-        steps: usize,
-        matches: impl Fn(&ToolPattern) -> bool,
-    ) {
-        crowd.for_each_left(name, |i| {
-            self.try_member(members[i], index, best, steps, &matches);
-        });
-    }
-
-    #[inline]
-    fn try_member<'r>(
-        &'r self,
-        number: u32,
-        index: &'r Index,
-        best: &mut Best<'r>,
-        steps: usize,
-        matches: impl Fn(&ToolPattern) -> bool,
-    ) {
-        let pattern = &self.patterns[number as usize];
-        let text = &index.rows[pattern.row as usize].pattern;
-        best.worked(text.as_str().len() + steps);
-        if matches(text) {
-            best.offer_all(pattern.own.of(&index.lists));
+            try_crowd(crowd, census, members, index, best, name.len(), matches);
         }
     }
 
@@ -208,4 +168,37 @@ impl Inner {
     pub(super) fn is_list(&self) -> bool {
         self.grams.is_none() && self.rest == NONE
     }
+}
+
+impl Member {
+    /// Offers it if it matches, which takes some steps and those for its own length.
+    #[inline]
+    fn offer_if<'r>(
+        &self,
+        index: &'r Index,
+        best: &mut Best<'r>,
+        steps: usize,
+        matches: impl Fn(&ToolPattern) -> bool,
+    ) {
+        let text = &index.rows[self.row as usize].pattern;
+        best.worked(text.as_str().len() + steps);
+        if matches(text) {
+            best.offer_all(self.own.of(&index.lists));
+        }
+    }
+}
+
+#[inline]
+fn try_crowd<'r>(
+    crowd: &Crowd,
+    name: &Census,
+    members: &[Member],
+    index: &'r Index,
+    best: &mut Best<'r>,
+    steps: usize,
+    matches: impl Fn(&ToolPattern) -> bool,
+) {
+    crowd.for_each_left(name, |i| {
+        members[i].offer_if(index, best, steps, &matches);
+    });
 }
