@@ -219,7 +219,7 @@ impl ToolPattern {
         self.specificity().cmp(&other.specificity())
     }
 
-    /// Counted anew each time: there are as many patterns in memory as bindings, and few are compared more than once.
+    /// Counted anew each time. To keep it would take eight bytes for each binding in memory.
     pub(crate) fn specificity(&self) -> Specificity {
         let (mut chars, mut any_runs, mut any_chars) = (0, 0, 0);
         for byte in self.text.bytes() {

@@ -4,9 +4,9 @@
 
 use super::perfect::Perfect;
 
-/// So many keys have their tags next to each other, all of them different, without a perfect hash: whoever asks for a
-/// user who was not asked for lately waits for no other memory than the index's own.
-pub(super) const FEW: usize = size_of::<u128>();
+/// So many keys have tags that are all different, next to each other. They need no perfect hash, and so no table to wait
+/// for.
+const FEW: usize = size_of::<u128>();
 
 /// Where nodes are.
 #[derive(Debug)]
