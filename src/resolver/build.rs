@@ -32,10 +32,21 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
         ids,
         shapes,
     } = Sorted::of(bindings);
-    let plan = Plan::of(&rows, &shapes, limits);
+    let mut plan = Plan::of(&rows, &shapes, limits);
     let longest = plan.longest(&rows);
-    // The hashes are random. Seldom, once in thousands of times, they cannot be kept apart.
+    let mut draws = 0;
+    // The hashes are random. Those of sixteen keys cannot be kept apart two times in five, those of more seldom; unless they
+    // are hundreds of thousands of beginnings or ends that were chosen for it.
     let (draft, inner) = loop {
+        if draws == limits.draws {
+            let all = Limits {
+                few: usize::MAX,
+                listed: usize::MAX,
+                ..limits
+            };
+            plan = Plan::of(&rows, &shapes, all);
+        }
+        draws += 1;
         let keys = Keys::new(longest);
         if let Some(draft) = Draft::of(&rows, &plan, keys)
             && let Some(inner) = draft.inner(&plan)

@@ -45,15 +45,26 @@ impl Changes {
             }
             return merge(old.iter().copied(), new.iter().copied());
         }
-        // Of each location all that are left, the best first, and so the first of each is what there is.
-        merge(self.left(index, name).into_iter(), new.iter().copied())
+        // Of each location the best that is left.
+        let mut left = self.left(index, name);
+        left.dedup_by_key(|found| index.location(found.row()));
+        merge(left.into_iter(), new.iter().copied())
     }
 
     /// All bindings that match, in order.
     pub(super) fn candidates<'r>(&'r self, index: &'r Index, name: &str) -> Vec<Match<'r>> {
-        let mut all = self.left(index, name);
-        all.extend(self.added.candidates(name));
-        all.sort_by(Match::cmp);
+        let (old, new) = (self.left(index, name), self.added.candidates(name));
+        let mut all = Vec::with_capacity(old.len() + new.len());
+        // Few are new. Their places among the others, which may be very many, are found by halving.
+        let mut rest = &old[..];
+        for found in new {
+            let (before, after) =
+                rest.split_at(rest.partition_point(|other| other.cmp(&found).is_lt()));
+            all.extend_from_slice(before);
+            all.push(found);
+            rest = after;
+        }
+        all.extend_from_slice(rest);
         all
     }
 

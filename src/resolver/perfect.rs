@@ -8,7 +8,8 @@ use super::narrow;
 /// Keys in a bucket, on average.
 const BUCKET: usize = 4;
 
-/// So many multipliers are tried for a bucket. Seldom none of them serves.
+/// So many multipliers are tried for a bucket. Seldom none of them serves: once in twenty times at most, where keys are few
+/// and alike.
 const TRIES: u16 = 1 << 15;
 
 /// From the hash of a key to its slot. The hash of what is no key leads to some slot, too.

@@ -20,6 +20,8 @@ pub(super) struct Limits {
     pub(super) listed: usize,
     /// If there are more, so many of those are that are one beginning, or one end.
     pub(super) few_of_a_kind: usize,
+    /// If hashes that were drawn so often do not keep the keys apart, all are listed that have wildcards.
+    pub(super) draws: usize,
 }
 
 impl Limits {
@@ -27,6 +29,7 @@ impl Limits {
         few: 16,
         listed: 256,
         few_of_a_kind: 8,
+        draws: 16,
     };
 }
 

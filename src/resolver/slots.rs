@@ -5,7 +5,7 @@
 use super::perfect::Perfect;
 
 /// So many keys have tags that are all different, next to each other. They need no perfect hash, and so no table to wait
-/// for.
+/// for; but other hashes have to be drawn two times in five for sixteen of them, and one time in six for ten.
 const FEW: usize = size_of::<u128>();
 
 /// Where nodes are.
@@ -93,6 +93,7 @@ mod tests {
     use proptest::{collection::btree_set, prelude::*};
 
     use super::*;
+    use crate::resolver::words::{Keys, Kind};
 
     proptest! {
         #[test]
@@ -146,6 +147,24 @@ mod tests {
         fn the_first_byte_is_found(bytes in prop::array::uniform16(0..4_u8), byte in 0..4_u8) {
             let at = bytes.iter().position(|other| *other == byte);
             prop_assert_eq!(byte_in(u128::from_le_bytes(bytes), byte), at);
+        }
+    }
+
+    /// Names that are alike, in numbers that have tags of their own or just not.
+    #[test]
+    fn hashes_are_seldom_drawn_often() {
+        for count in [FEW, FEW + 1, 100] {
+            let names = (0..count).map(|i| format!("service{i}__list"));
+            let names: Vec<String> = names.collect();
+            let serves = |_: &u32| {
+                let keys = Keys::new(0);
+                let hash = |name: &String| keys.of_key(name.as_bytes(), Kind::Exact);
+                let mut hashes: Vec<u64> = names.iter().map(hash).collect();
+                hashes.sort_unstable();
+                Slots::of(&hashes).is_some()
+            };
+            // Sixty or more are expected.
+            assert!((0..100).filter(serves).count() > 30, "{count}");
         }
     }
 

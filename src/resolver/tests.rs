@@ -47,12 +47,19 @@ const NO_LIST: Limits = Limits {
     few: 0,
     listed: 0,
     few_of_a_kind: 0,
+    ..Limits::USUAL
 };
 
 /// As if there were many.
 const ENDS_LISTED: Limits = Limits {
     few: 0,
     ..Limits::USUAL
+};
+
+/// As if no hashes kept the keys of so many apart.
+const NO_KEYS: Limits = Limits {
+    draws: 0,
+    ..NO_LIST
 };
 
 fn resolver_within<'b>(
@@ -67,12 +74,13 @@ fn resolver_within<'b>(
 }
 
 /// The order in which bindings are added, and whether one is added again, must not matter; nor how they are found.
-fn in_several_ways(bindings: &[Binding]) -> [Resolver; 3] {
+fn in_several_ways(bindings: &[Binding]) -> [Resolver; 4] {
     let middle = bindings.len() / 2;
     [
         resolver(bindings),
         resolver_within(bindings.iter().rev(), NO_LIST),
         resolver_within(bindings[middle..].iter().chain(bindings), ENDS_LISTED),
+        resolver_within(bindings, NO_KEYS),
     ]
 }
 
@@ -340,6 +348,7 @@ fn a_pattern_counts_once() {
         few: 0,
         listed: THREE,
         few_of_a_kind: 0,
+        ..Limits::USUAL
     };
     let of_a_kind = Limits {
         listed: 0,
@@ -356,6 +365,22 @@ fn a_pattern_counts_once() {
             assert_eq!(index.is_list, count <= THREE, "{count} within {limits:?}");
         }
     }
+}
+
+/// A build ends, whoever chose the patterns.
+#[test]
+fn what_no_hashes_keep_apart_is_listed() {
+    let bindings: Vec<Binding> = (0..300)
+        .flat_map(|i| [format!("p{i}_*"), format!("*_s{i}"), format!("p{i}_x")])
+        .map(|pattern| binding(&pattern, "a", 1))
+        .collect();
+    let given: Vec<Given> = bindings.iter().map(given).collect();
+    let ways = [(NO_LIST, false), (NO_KEYS, true)];
+    for (limits, is_list) in ways {
+        assert_eq!(compile_within(&given, limits).is_list, is_list);
+    }
+    let names = ["p7_x", "p7_y", "x_s7", "p7_s8", "p7"].map(str::to_owned);
+    assert_agree(&bindings, &names);
 }
 
 #[test]
