@@ -41,10 +41,9 @@
 //! A key is 64 bytes, a line of the cache: its text up to 40 bytes, the id of the secret and the number of its row if
 //! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
 //! nodes for 16 keys, and half a byte of the perfect hash and one of a node's hash for each, if there are more than
-//! sixteen. An exact name that several rows win
-//! takes 36 bytes more, and up to twelve for each of them. A row is 24 bytes: the pattern, shared with its owner, the location, and
-//! where the id is, which is kept once. To find beginnings takes 18 bytes for each, a pattern in a list some 100, and the
-//! sieve of a list 4 KiB for each 128 patterns.
+//! sixteen. An exact name that several rows win takes 36 bytes more, and up to twelve for each of them. A row is 24
+//! bytes: the pattern, shared with its owner, the location, and where the id is, which is kept once. To find beginnings
+//! takes 18 bytes for each, a pattern in a list some 100, and the sieve of a list 4 KiB for each 128 patterns.
 //!
 //! # Worst case
 //!
@@ -70,12 +69,12 @@
 //!
 //! The numbers in the hashes are drawn for each resolver from the standard library's random state, and leave it in no
 //! form but time. Beginnings and ends are hashed by a sum of products (NH), for which two texts that are chosen without
-//! these numbers meet with a probability of 2⁻³² before the last step, which mixes only; whole names by folded products,
-//! for which no such bound is proven. Keys that meet are told apart by numbers that are drawn anew. Among hundreds of thousands
-//! of long beginnings that were chosen for it some meet whatever is drawn: then all patterns with wildcards are listed, so
-//! that the build ends, and a lookup takes eight steps for each 128 of them. One who can add patterns
-//! can add such as are tried on every name; the number of a user's secrets is bounded by the quota. A change to the rows
-//! of one user is of no account to another, who has another resolver.
+//! these numbers meet with a probability of 2⁻³² before the last step, which mixes only; whole names by folded
+//! products, for which no such bound is proven. Keys that meet are told apart by numbers that are drawn anew. Among
+//! hundreds of thousands of long beginnings that were chosen for it some meet whatever is drawn: then all patterns with
+//! wildcards are listed, so that the build ends, and a lookup takes eight steps for each 128 of them. One who can add
+//! patterns can add such as are tried on every name; the number of a user's secrets is bounded by the quota. A change
+//! to the rows of one user is of no account to another, who has another resolver.
 //!
 //! # What was tried
 //!
