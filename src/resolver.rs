@@ -63,7 +63,8 @@
 //! most. A crowd of P patterns takes 32 steps for each 256 of them, and a sieve eight for each 128.
 //! [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and the name: it has a budget
 //! for the simple way, and then follows all places in the name
-//! at once (`pattern/places.rs`). Nothing else depends on the patterns.
+//! at once (`pattern/places.rs`). Nothing else depends on the patterns. A resolver with changes asks both of its indices,
+//! and counts the characters of two patterns for each location at which both have found one: O(m) more for each.
 //!
 //! # Who chooses names or patterns
 //!
