@@ -371,7 +371,10 @@ fn a_pattern_counts_once() {
 #[test]
 fn what_no_hashes_keep_apart_is_listed() {
     let bindings: Vec<Binding> = (0..300)
-        .flat_map(|i| [format!("p{i}_*"), format!("*_s{i}"), format!("p{i}_x")])
+        .flat_map(|i| {
+            let (head, tail) = (format!("p{i}_*"), format!("*_s{i}"));
+            [head, tail, format!("p{i}_x"), format!("query_*x{i}y*")]
+        })
         .map(|pattern| binding(&pattern, "a", 1))
         .collect();
     let given: Vec<Given> = bindings.iter().map(given).collect();
@@ -379,7 +382,7 @@ fn what_no_hashes_keep_apart_is_listed() {
     for (limits, is_list) in ways {
         assert_eq!(compile_within(&given, limits).is_list, is_list);
     }
-    let names = ["p7_x", "p7_y", "x_s7", "p7_s8", "p7"].map(str::to_owned);
+    let names = ["p7_x", "p7_y", "x_s7", "p7_s8", "p7", "query_x7y"].map(str::to_owned);
     assert_agree(&bindings, &names);
 }
 
