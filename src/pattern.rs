@@ -225,8 +225,7 @@ impl ToolPattern {
         for byte in self.text.bytes() {
             any_runs += u16::from(char::from(byte) == ANY_RUN);
             any_chars += u16::from(char::from(byte) == ANY_CHAR);
-            // The bytes that a character goes on with are 0b10...
-            chars += u16::from(byte & 0xc0 != 0x80);
+            chars += u16::from(begins_char(byte));
         }
         Specificity {
             wildcard: any_runs + any_chars > 0,
@@ -240,6 +239,11 @@ impl ToolPattern {
 /// The bytes of wildcards are not part of any other character.
 pub(crate) fn is_wildcard(byte: u8) -> bool {
     char::from(byte) == ANY_RUN || char::from(byte) == ANY_CHAR
+}
+
+/// Whether a character begins with this byte. Those that one goes on with are 0b10...
+pub(crate) fn begins_char(byte: u8) -> bool {
+    byte & 0xc0 != 0x80
 }
 
 /// A pattern's text with each run of `*` written as one.
@@ -283,8 +287,7 @@ fn same_literals(pattern: &[u8], name: &[u8]) -> usize {
 /// Where the character after the one at `place` begins.
 fn next_char(name: &[u8], place: usize) -> usize {
     let rest = name.get(place + 1..).unwrap_or_default();
-    // The bytes that a character goes on with are 0b10...
-    place + 1 + rest.iter().take_while(|byte| **byte & 0xc0 == 0x80).count()
+    place + 1 + rest.iter().take_while(|byte| !begins_char(**byte)).count()
 }
 
 impl Serialize for ToolPattern {

@@ -45,9 +45,7 @@ impl Changes {
             }
             return merge(old.iter().copied(), new.iter().copied());
         }
-        // Of each location the best that is left.
-        let mut left = self.left(index, name);
-        left.dedup_by_key(|found| index.location(found.row()));
+        let left = self.best_left(index, name);
         merge(left.into_iter(), new.iter().copied())
     }
 
@@ -66,6 +64,14 @@ impl Changes {
         }
         all.extend_from_slice(rest);
         all
+    }
+
+    /// Of each location the best that matches and was not removed, in order. There may be very many others, and to compare
+    /// one with what was added takes as long as their patterns are.
+    pub(super) fn best_left<'r>(&self, index: &'r Index, name: &str) -> Vec<Match<'r>> {
+        let mut left = self.left(index, name);
+        left.dedup_by_key(|found| index.location(found.row()));
+        left
     }
 
     /// What of the index matches and was not removed, in order.

@@ -30,7 +30,7 @@ pub(super) struct Index {
     /// From the hashes of keys to their nodes.
     pub(super) slots: Slots,
     pub(super) answers: Box<[Answer]>,
-    /// What a lookup ends in where several rows win: of nodes, and of patterns in a list of few.
+    /// What a lookup ends in where several rows win: of nodes, and of patterns in a list of few that is the answer.
     pub(super) endings: Box<[Ending]>,
     /// What most spans are of: rows, one list behind the other.
     pub(super) lists: Box<[u32]>,

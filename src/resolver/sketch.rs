@@ -1,7 +1,7 @@
 //! What can be said of a pattern without its text: enough to leave it for most names, and to take it for some.
 
 use super::words::{End, WORD, head, mask, tail};
-use crate::pattern::{ANY_RUN, ToolPattern, is_wildcard};
+use crate::pattern::{ANY_RUN, ToolPattern, begins_char, is_wildcard};
 
 /// How many words of a name's beginning a sketch has.
 const HEAD: usize = 3;
@@ -216,8 +216,7 @@ fn bit_of(first: u8, second: u8) -> u64 {
 
 /// Whether this part of a name, between two characters, is one.
 fn is_one_char(part: &[u8]) -> bool {
-    // The bytes that a character goes on with are 0b10...
-    part.iter().filter(|byte| **byte & 0xc0 != 0x80).count() == 1
+    part.iter().filter(|byte| begins_char(**byte)).count() == 1
 }
 
 /// A number of bytes in a pattern, which has at most 4,096.

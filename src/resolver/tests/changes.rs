@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Binding, Given, LOCATIONS, Naive, assert_says, bindings_of, found, given, resolver};
+use super::{
+    Binding, Given, LOCATIONS, Naive, assert_says, binding, bindings_of, found, given, resolver,
+};
 use crate::resolver::changes::{FEW_BINDINGS, change};
 
 const NONE: [Given; 0] = [];
@@ -81,4 +83,18 @@ proptest! {
     ) {
         assert_changes_agree(&start, &changes, &names);
     }
+}
+
+/// However many are left, few are compared with what was added.
+#[test]
+fn of_what_is_left_the_best_of_each_location_counts() {
+    let of = |location, age| binding("t*", location, age);
+    let start: Vec<Binding> = ["a", "b"]
+        .iter()
+        .flat_map(|location| (0..100).map(|age| of(location, age)))
+        .collect();
+    let derived = change(&resolver(&start), [given(&of("a", 0))], [], 0);
+    let changes = derived.changes.as_ref().expect("it is kept aside");
+    let left = changes.best_left(&derived.index, "tool");
+    assert_eq!(found(&left), [of("a", 1), of("b", 0)]);
 }
