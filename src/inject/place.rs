@@ -84,11 +84,11 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
         .iter()
         .rev()
         .fold(Value::String(text), |inner, token| {
-            Value::Object(Map::from_iter([(token.to_string(), inner)]))
+            Value::Object(Map::from_iter([(String::from(token.clone()), inner)]))
         });
     let token = &tokens[present];
     let previous = match container(args, &tokens[..present]) {
-        Some(Container::Object(members)) => members.insert(token.to_string(), made),
+        Some(Container::Object(members)) => members.insert(token.clone().into(), made),
         Some(Container::Array(elements)) => match index(token).and_then(|i| elements.get_mut(i)) {
             Some(element) => Some(std::mem::replace(element, made)),
             None => unreachable!("looked at before"),
