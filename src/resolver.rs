@@ -25,7 +25,8 @@
 //!   tells which runs the name holds. In a bucket of few, a pattern is compared only if the name has the pairs of
 //!   characters that it has, each as one of 64 bits.
 //! * **Up to 256 patterns with wildcards** are not looked for by keys: those that have an end are listed (`list.rs`), but
-//!   for such as share it with many others and go on behind it. What a few bytes of a name tell leaves one or two of the
+//!   for such as share it with eight or more and go on behind it. Up to sixteen are all listed; of more than 256, those of
+//!   the form `prefix*`, or `*suffix`, if these are eight or fewer. What a few bytes of a name tell leaves one or two of the
 //!   list, for all at once (`sieve.rs`); these are tried by sketches of them, their ends and their length (`sketch.rs`). Of
 //!   eight or fewer all sketches are tried. Where all wildcard patterns are listed like this, the list is the answer.
 //! * **What has neither an end nor such a run** is tried on every name: a few patterns by the pairs of characters that they
@@ -41,9 +42,11 @@
 //! A key is 64 bytes, a line of the cache: its text up to 40 bytes, the id of the secret and the number of its row if
 //! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
 //! nodes for 16 keys, and half a byte of the perfect hash and one of a node's hash for each, if there are more than
-//! sixteen. An exact name that several rows win takes 36 bytes more, and up to twelve for each of them. A row is 24
+//! sixteen. An exact name that several rows win takes 32 bytes more, and up to twelve for each of them. A row is 24
 //! bytes: the pattern, shared with its owner, the location, and where the id is, which is kept once. To find beginnings
-//! takes 18 bytes for each, a pattern in a list some 100, and the sieve of a list 4 KiB for each 128 patterns.
+//! takes 18 bytes for each, a pattern in a list some 100, and the sieve of a list 4 KiB for each 128 patterns. A pattern in
+//! a bucket takes 24, and its bucket 12 or more; from eight patterns on a bucket has sets of 4 KiB for each 64 of them, or
+//! of 16 KiB for each 256. A run takes some 100: it is noted four times.
 //!
 //! # Worst case
 //!
@@ -53,14 +56,16 @@
 //! > O(n · log n + L + P / 8 + T · (m · n/64 + n · log n) + k · log k)
 //!
 //! steps, but for what colliding hashes add, and needs O(n + k) memory. P is the number of patterns with wildcards that
-//! are more than one beginning or end, or that are listed; T is the number of those of them that have no character more
-//! often than the name has, if there are eight or more of them in a bucket, or that have the name's ends, if they are listed.
+//! are more than one beginning or end, or that are listed; T is the number of those of them that are left to be compared:
+//! in a bucket of eight or more, those that have no class of bytes more often than the name has, as far as 32 classes and
+//! numbers up to four tell; in a list, those that allow the name's first 24 and last 8 bytes.
 //!
 //! The reason: a key of each length is looked at once at most. A pattern lies in one bucket. A bucket at a key is visited
 //! once, as a name has one beginning of each length, and every answer leads to a shorter one. A name has as many runs as
 //! places at most, each found among those with the same part by halving, in 32 steps; their buckets are sorted before they
 //! are visited, so that one whose run stands in the name twice is visited once: n · log n. So a pattern is tried once at
-//! most. A crowd of P patterns takes 32 steps for each 256 of them, and a sieve eight for each 128.
+//! most. A crowd takes 32 steps for each 256 of its patterns, or for each 64 if there are fewer than 128, and a sieve eight
+//! for each 128.
 //! [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and the name: it has a budget
 //! for the simple way, and then follows all places in the name
 //! at once (`pattern/places.rs`). Nothing else depends on the patterns. A resolver with changes asks both of its indices,
@@ -101,13 +106,13 @@
 //!   empty. But it is invariant in its lifetime, and so not for a public type.
 //! * **A result that is always a list**, without a form of its own for a single match, which most are: 1.15 times as long.
 //! * **Sketches of exact names too**, with no hash at all where there are ten patterns in all: a sketch costs some 30
-//!   instructions. It took 2.5 times the floor, and takes 1.6.
+//!   instructions. It took 2.5 times the floor instead of 1.6.
 //! * **A trie** has a bound of its own, the number of distinct beginnings of patterns, but goes from node to node, each
 //!   a line of the cache that it has to wait for. On hostile patterns it was four times slower than trying those that are
 //!   left by their characters; and as who is hostile can choose patterns without common beginnings, its bound is not
 //!   better.
 //! * **Probing a table of four-byte entries** before the node is another line of the cache to wait for: of 100,000 exact
-//!   names, 1.7 times the floor instead of 1.4.
+//!   names, 1.7 times the floor instead of the 1.4 that it took at that time.
 //! * **One filter of single bits for all beginnings** needs the hash of each length that a rung has, where the checks of
 //!   eight lengths are one multiplication.
 //! * **Parts of four bytes at every second place**, and of eight at every fourth, found patterns with shorter runs, and more
@@ -186,8 +191,9 @@ mod words;
 ///
 /// # Cost
 ///
-/// A lookup of a name that is bound exactly takes one hash of the name and one comparison, most of the time; others take
-/// some more hashes, one for each eight bytes of the name. In the worst case it takes O(n · log n + T · (m · n/64 + n ·
+/// A lookup of a name that is bound exactly takes one hash of the name and one comparison, most of the time. With up to
+/// 256 wildcard patterns others take some steps more, and with more patterns a hash for each eight bytes of the name. In
+/// the worst case it takes O(n · log n + T · (m · n/64 + n ·
 /// log n) + k · log k) steps, with n for the length of the name, T for the number of patterns that have wildcards and are
 /// more than one beginning or end, and of up to 256 others, m for the length of the longest of them, and k for the number
 /// of bindings that match.
@@ -207,7 +213,8 @@ impl Resolver {
     /// The best binding for each location at which one matches, in the order of locations: parents first.
     ///
     /// Does not allocate for up to eight locations, unless a pattern with several wildcards almost matches almost
-    /// everywhere, or the parts of many stand in the name.
+    /// everywhere, the parts of many stand in the name, or a winner was removed by
+    /// [`with_changes`](Resolver::with_changes).
     ///
     /// ```
     /// use keyward::{Location, Resolver, SecretId, ToolPattern};
@@ -261,7 +268,7 @@ impl Resolver {
     ///
     /// # Cost
     ///
-    /// With n bindings, a change takes O(√n) steps most of the time. Once in √n changes, or in 64 if n is small, the
+    /// With n bindings, a change of few takes O(√n) steps most of the time. Once in √n changes, or in 64 if n is small, the
     /// resolver is built anew, and always for up to 64 bindings. Lookups meanwhile take little longer, and somewhat longer
     /// for names that a removed binding would have won.
     ///
@@ -358,7 +365,7 @@ impl ResolverBuilder {
     ///
     /// # Panics
     ///
-    /// If there are 2³² - 1 bindings or more, or as many characters in their wildcard patterns.
+    /// If there are 2³¹ bindings or more, or as many entries in the lists of those that win together.
     pub fn build(&self) -> Resolver {
         Resolver {
             index: Arc::new(build::compile(&self.bindings)),
@@ -367,10 +374,10 @@ impl ResolverBuilder {
     }
 }
 
-/// An index as it is kept. The greatest `u32` is none.
+/// An index as it is kept. The greatest `u32` is none, and the highest bit says which list the index of an id is in.
 fn narrow(index: usize) -> u32 {
     u32::try_from(index)
         .ok()
-        .filter(|&index| index != u32::MAX)
-        .expect("fewer than 2^32 - 1 bindings")
+        .filter(|&index| index < index::IN_IDS)
+        .expect("fewer than 2^31 bindings, and entries in lists")
 }

@@ -1,7 +1,7 @@
 //! What is found at each key, worked out when the index is built.
 
 use super::{
-    best::Best,
+    best::{Best, keep_best},
     index::{Answer, Ending, Holds, IN_IDS, Index, NONE, Node, Row, Span},
     narrow,
     words::Kind,
@@ -11,8 +11,8 @@ use crate::secret::SecretId;
 /// How many rows are found at a key without looking further, at most.
 const MERGED: usize = 16;
 
-/// How many steps it may take to close exact names, for each binding.
-const CLOSING: usize = 512;
+/// How many steps it may take to find what wildcard patterns add to exact names, for each binding.
+const LOOKING_UP: usize = 512;
 
 /// Fills in the nodes, their answers, the lists, the ids and the endings. `lists` holds the `own` rows of each node.
 pub(super) fn fill(
@@ -49,16 +49,16 @@ pub(super) fn fill(
         let at = number as usize;
         let shorter = shorter(index, &index.nodes[at], key_rows[at]);
         let answer = answers.of_end(index, own[at], buckets[at], shorter);
-        answers.put(&mut index.nodes[at], answer);
+        answers.put(&mut index.nodes[at], answer, true);
     }
     index.lists = answers.lists.clone().into();
     index.answers = answers.found.clone().into();
-    let mut work = CLOSING * index.rows.len();
+    let mut work = LOOKING_UP * index.rows.len();
     for number in names {
         let at = number as usize;
         let name = index.nodes[at].key(key_rows[at], &index.rows);
-        let answer = answers.of_name(index, own[at], name, &mut work);
-        answers.put(&mut index.nodes[at], answer);
+        let (answer, is_all) = answers.of_name(index, own[at], name, &mut work);
+        answers.put(&mut index.nodes[at], answer, is_all);
     }
     index.answers = answers.found.into();
     keep_used(index, &answers.lists);
@@ -110,32 +110,37 @@ impl Answers<'_> {
             winners: self.list(own, &winners),
             bucket,
             next,
-            closed: false,
         }
     }
 
-    fn of_name(&mut self, index: &Index, own: Span, name: &str, work: &mut usize) -> Answer {
+    /// Also whether the winners are those among all patterns, so that a lookup ends here.
+    fn of_name(
+        &mut self,
+        index: &Index,
+        own: Span,
+        name: &str,
+        work: &mut usize,
+    ) -> (Answer, bool) {
         let mut best = Best::new(index);
         best.offer_all(own.of(&self.lists));
-        let mut closed = false;
+        let mut is_all = false;
         if *work > 0 {
             let mut all = Best::new(index);
             all.offer_all(own.of(&self.lists));
             index.best_wildcards(name, &mut all);
             *work = work.saturating_sub(all.work());
-            closed = all.rows().len() <= MERGED;
-            if closed {
+            is_all = all.rows().len() <= MERGED;
+            if is_all {
                 best = all;
             }
         }
-        let winners = self.list(own, best.rows());
-        Answer {
+        let answer = Answer {
             own,
-            winners,
+            winners: self.list(own, best.rows()),
             bucket: NONE,
             next: NONE,
-            closed,
-        }
+        };
+        (answer, is_all)
     }
 
     fn list(&mut self, own: Span, rows: &[u32]) -> Span {
@@ -148,17 +153,17 @@ impl Answers<'_> {
         Span { start, end }
     }
 
-    fn put(&mut self, node: &mut Node, answer: Answer) {
-        let closed = node.kind != Kind::Exact || answer.closed;
+    /// With `is_all`, a lookup that comes upon it needs no other node, but for the one that is next.
+    fn put(&mut self, node: &mut Node, answer: Answer, is_all: bool) {
         if let [row] = answer.own.of(&self.lists)
             && answer.winners == answer.own
             && answer.bucket == NONE
             && answer.next == NONE
-            && closed
+            && is_all
         {
             (node.holds, node.value, node.id) = (Holds::Row, *row, self.ids[*row as usize]);
         } else {
-            if answer.closed {
+            if is_all && node.kind == Kind::Exact {
                 node.holds = Holds::Endings;
             }
             node.value = narrow(self.found.len());
@@ -169,8 +174,8 @@ impl Answers<'_> {
 
 /// Keeps the best row of each location.
 fn best_of_each(index: &Index, rows: &mut Vec<u32>) {
-    rows.sort_unstable();
-    rows.dedup_by_key(|row| index.location(*row));
+    let len = keep_best(index, rows);
+    rows.truncate(len);
 }
 
 /// Keeps of the lists what is looked at: most bindings are the only ones at their nodes, which hold them themselves.
@@ -220,8 +225,8 @@ fn place_ids(index: &mut Index, ids: &[SecretId]) {
     index.ids = others.into();
 }
 
-/// What closes an exact name, with the places of ids; until then its node holds the answer. And the winners of listed
-/// patterns, where a lookup goes to them at once.
+/// What lookups of exact names end in, with the places of ids; until then their nodes hold the answers. And the winners of
+/// listed patterns, where a lookup goes to them at once.
 fn place_endings(index: &mut Index) {
     let mut endings = Vec::new();
     let ending = |row: u32, rows: &[Row]| Ending {

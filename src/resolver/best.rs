@@ -1,6 +1,6 @@
 //! What a lookup gathers, and what it returns.
 
-use std::{fmt, ops::Deref};
+use std::{cmp::Ordering, fmt, ops::Deref};
 
 use super::index::{Ending, Index};
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
@@ -147,7 +147,7 @@ impl<'r> Best<'r> {
 }
 
 /// Brings the best row of each location to the front, in order, and says how many these are.
-fn keep_best(index: &Index, rows: &mut [u32]) -> usize {
+pub(super) fn keep_best(index: &Index, rows: &mut [u32]) -> usize {
     // Rows are in the order of locations, then of precedence.
     rows.sort_unstable();
     let mut kept = 0;
@@ -214,16 +214,7 @@ impl<'r> Resolved<'r> {
 
     /// Of matches in the order of locations.
     pub(super) fn of(found: &[Match<'r>]) -> Resolved<'r> {
-        Resolved(match found {
-            [] => Found::Nothing,
-            [found] => Found::One(*found),
-            [first, ..] if found.len() <= USUAL_LOCATIONS => {
-                let mut few = [*first; USUAL_LOCATIONS];
-                few[..found.len()].copy_from_slice(found);
-                Found::Few(few, found.len())
-            }
-            _ => Found::Many(found.to_vec()),
-        })
+        Resolved::of_each(found, |found| *found)
     }
 
     #[cfg(test)]
@@ -279,6 +270,16 @@ impl<'r> Match<'r> {
     /// The binding's place in its index.
     pub(super) fn row(&self) -> u32 {
         self.row
+    }
+
+    /// By location, then by precedence: also of matches in different indices.
+    pub(super) fn cmp(&self, other: &Match<'_>) -> Ordering {
+        let (pattern, other_pattern) = (self.pattern(), other.pattern());
+        self.location()
+            .cmp(other.location())
+            .then_with(|| pattern.cmp_specificity(other_pattern))
+            .then_with(|| self.id().cmp(&other.id()))
+            .then_with(|| pattern.as_str().cmp(other_pattern.as_str()))
     }
 
     /// Where the secret may go.

@@ -6,13 +6,12 @@
 //! winners was removed, it goes back to all bindings that match, among which the next best is. Few bindings are all
 //! compiled with each change: it takes no longer, and a lookup asks one index.
 
-use std::{borrow::Borrow, cmp::Ordering, sync::Arc};
+use std::{borrow::Borrow, sync::Arc};
 
 use smallvec::SmallVec;
 
 use super::{
     Match, Resolved, Resolver,
-    best::Best,
     build::{Binding, compile},
     index::Index,
 };
@@ -107,14 +106,6 @@ fn merge<'r>(
 }
 
 impl Index {
-    /// Every binding that matches, in order.
-    pub(super) fn candidates(&self, name: &str) -> Vec<Match<'_>> {
-        let mut best = Best::keeping_all(self);
-        self.all(name, &mut best);
-        let rows = best.into_all_rows();
-        rows.into_iter().map(|row| Match::new(self, row)).collect()
-    }
-
     /// The row of a binding.
     fn row_of(&self, (pattern, location, id): &Binding) -> Option<u32> {
         let location = self.locations.binary_search(location).ok()?;
@@ -166,12 +157,15 @@ pub(super) fn change(
         new.retain(|other| other != binding);
         gone.extend(index.row_of(binding));
     }
+    let mut kept = Vec::new();
     for binding in added {
         match index.row_of(&binding) {
-            Some(row) => gone.retain(|other| *other != row),
+            Some(row) => kept.push(row),
             None => new.push(binding),
         }
     }
+    kept.sort_unstable();
+    gone.retain(|row| kept.binary_search(row).is_err());
     gone.sort_unstable();
     gone.dedup();
     let bindings = index.rows.len() - gone.len() + new.len();
@@ -192,17 +186,5 @@ pub(super) fn change(
             removed: gone.into(),
             added: compile(&new),
         })),
-    }
-}
-
-impl Match<'_> {
-    /// By location, then by precedence.
-    fn cmp(&self, other: &Match<'_>) -> Ordering {
-        let (pattern, other_pattern) = (self.pattern(), other.pattern());
-        self.location()
-            .cmp(other.location())
-            .then_with(|| pattern.cmp_specificity(other_pattern))
-            .then_with(|| self.id().cmp(&other.id()))
-            .then_with(|| pattern.as_str().cmp(other_pattern.as_str()))
     }
 }

@@ -1,9 +1,10 @@
 //! Many patterns that nothing tells apart but the characters that they hold: which of them a name leaves is found for
 //! all at once.
 //!
-//! A byte belongs to one of 32 classes. For each class and each number of times up to four there is the set of patterns
+//! A byte belongs to one of 32 classes. For each class and each number from none to three there is the set of patterns
 //! that hold more bytes of the class than that, a bit for each. What is in one of the sets that a name's own numbers
 //! choose, one for each class, cannot match. So a block of 64 patterns takes 32 steps, or one of 256 as many of four words.
+//! Of a class that a name has four times or more nothing is known.
 
 use crate::pattern::is_wildcard;
 

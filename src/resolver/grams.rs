@@ -39,7 +39,7 @@ pub(super) fn parts_of(literals: &[u8]) -> impl Iterator<Item = u32> {
 /// From runs to the numbers of buckets.
 #[derive(Debug)]
 pub(super) struct Grams {
-    /// Bits, sixteen or more for each part: most places in a name are left by them.
+    /// Bits, 64 or more for each part: most places in a name are ruled out by them.
     filter: Box<[u64]>,
     slots: Perfect,
     /// By their slots, each with where the runs that have it begin; where the next one's do, they end.

@@ -1,7 +1,7 @@
 //! The compiled index: what is kept of the bindings, and the way from a name to those that match it.
 
 use super::{
-    best::{Best, Resolved},
+    best::{Best, Match, Resolved},
     inner::{Inner, Tried},
     ladder::Ladder,
     slots::Slots,
@@ -98,13 +98,12 @@ pub(super) struct Answer {
     /// The rows of the pattern that is this key.
     pub(super) own: Span,
     /// The best of each location among these and what is found without looking further: for a head or a tail the
-    /// shorter ones, up to `next`; for an exact name, if it is closed, all.
+    /// shorter ones, up to `next`; for an exact name that ends in endings, all.
     pub(super) winners: Span,
     /// The bucket of the patterns that have this key, and more.
     pub(super) bucket: u32,
     /// The shorter head or tail at which to go on.
     pub(super) next: u32,
-    pub(super) closed: bool,
 }
 
 /// A part of a list.
@@ -202,6 +201,14 @@ impl Index {
             self.climb(longest, &mut tried, best);
         }
         self.inner.anywhere(self, &mut tried, best);
+    }
+
+    /// Every binding that matches, in order.
+    pub(super) fn candidates(&self, name: &str) -> Vec<Match<'_>> {
+        let mut best = Best::keeping_all(self);
+        self.all(name, &mut best);
+        let rows = best.into_all_rows();
+        rows.into_iter().map(|row| Match::new(self, row)).collect()
     }
 
     /// Every row that matches, in no order.

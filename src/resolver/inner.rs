@@ -24,9 +24,9 @@ pub(super) struct Inner {
     pub(super) crowds: Box<[Crowd]>,
     /// Patterns by their parts, if there are any.
     pub(super) grams: Option<Box<Grams>>,
-    /// Those that every name is tried on.
+    /// The bucket of those that are tried on every name.
     pub(super) rest: u32,
-    /// Those of which sketches leave few.
+    /// Those that are tried on every name, but of which sketches leave few.
     pub(super) list: List,
 }
 

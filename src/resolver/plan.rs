@@ -14,11 +14,12 @@ use crate::pattern::ToolPattern;
 /// Up to how many patterns are listed: that takes less than finding them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// If so many have wildcards, all of them are, whatever they are.
+    /// If at most so many have wildcards, all of them are, whatever they are.
     pub(super) few: usize,
-    /// If so many have wildcards, those are that have a beginning or an end.
+    /// If at most so many have wildcards, those are that have a beginning or an end.
     pub(super) listed: usize,
-    /// If there are more, so many of those are that are one beginning, or one end.
+    /// If more have wildcards, those of the form `prefix*` are if there are at most so many, and so are those of the form
+    /// `*suffix`.
     pub(super) few_of_a_kind: usize,
     /// If hashes that were drawn so often do not keep the keys apart, all are listed that have wildcards.
     pub(super) draws: usize,
@@ -70,7 +71,7 @@ pub(super) enum Anchor<'p> {
     Key(Kind, &'p str),
     /// A run that it holds.
     Run(&'p Run),
-    /// It is tried on every name.
+    /// It is looked for in every name.
     Nothing,
 }
 
@@ -99,6 +100,7 @@ impl<'p> Plan<'p> {
             |kind| is_listed || at_most(limits.few_of_a_kind, &|place| *place == Place::Key(kind));
         let (few_heads, few_tails) = (few_of(Kind::Head), few_of(Kind::Tail));
         let mut numbers: HashMap<&str, u32> = HashMap::new();
+        let mut undecided = Vec::new();
         for (row, place) in (0..).zip(&mut plan.places) {
             let text = rows[row as usize].pattern.as_str();
             let is_key = match place {
@@ -109,36 +111,29 @@ impl<'p> Plan<'p> {
                 Place::Inner(_) => false,
             };
             let number = *numbers.entry(text).or_insert_with(|| {
-                let anchor = if few || is_key {
-                    Anchor::Nothing
-                } else {
-                    Anchor::Key(Kind::Head, "")
-                };
+                let number = plan.inner.len();
+                let anchor = Anchor::Nothing;
                 plan.inner.push(InnerPlan { row, anchor });
-                narrow(plan.inner.len() - 1)
+                if !few && !is_key {
+                    undecided.push(number);
+                }
+                narrow(number)
             });
             *place = Place::Inner(number);
         }
-        plan.choose_anchors(rows, is_listed);
+        plan.choose_anchors(rows, &undecided, is_listed);
         plan
     }
 
-    /// Of those that are not listed; with `is_listed`, those are that share an end with few.
-    fn choose_anchors(&mut self, rows: &'p [Row], is_listed: bool) {
-        // Those that are few keep what they have.
-        let open = |inner: &&mut InnerPlan<'_>| inner.anchor != Anchor::Nothing;
-        let texts = self
-            .inner
-            .iter()
-            .filter(|inner| inner.anchor != Anchor::Nothing);
-        let census = Census::of(
-            rows,
-            texts.map(|inner| rows[inner.row as usize].pattern.as_str()),
-        );
-        for inner in self.inner.iter_mut().filter(open) {
-            let anchor = census.best_of(rows[inner.row as usize].pattern.as_str());
-            inner.anchor = match anchor {
-                Anchor::Key(kind, key) if is_listed && census.keys[&(kind, key)] < MANY_ALIKE => {
+    /// Of these inner patterns. With `is_listed`, those that share their best end with few are listed instead.
+    fn choose_anchors(&mut self, rows: &'p [Row], numbers: &[usize], is_listed: bool) {
+        let text = |inner: &InnerPlan<'_>| rows[inner.row as usize].pattern.as_str();
+        let texts = numbers.iter().map(|number| text(&self.inner[*number]));
+        let choices = Choices::of(rows, texts);
+        for number in numbers {
+            let inner = &mut self.inner[*number];
+            inner.anchor = match choices.best_of(text(inner)) {
+                Anchor::Key(kind, key) if is_listed && choices.keys[&(kind, key)] < MANY_ALIKE => {
                     Anchor::Nothing
                 }
                 anchor => anchor,
@@ -187,7 +182,7 @@ pub(super) fn shape(pattern: &ToolPattern) -> Kind {
 }
 
 /// How many patterns could be found by what.
-struct Census<'p> {
+struct Choices<'p> {
     keys: HashMap<(Kind, &'p str), u32>,
     /// The parts of the patterns.
     parts: Counts,
@@ -195,8 +190,8 @@ struct Census<'p> {
     usual: Counts,
 }
 
-impl<'p> Census<'p> {
-    fn of(rows: &[Row], patterns: impl Iterator<Item = &'p str>) -> Census<'p> {
+impl<'p> Choices<'p> {
+    fn of(rows: &[Row], patterns: impl Iterator<Item = &'p str>) -> Choices<'p> {
         let (mut keys, mut parts) = (HashMap::new(), Vec::new());
         for text in patterns {
             for key in ends(text) {
@@ -210,7 +205,7 @@ impl<'p> Census<'p> {
             let literals = sample.flat_map(|row| literals_of(row.pattern.as_str()));
             usual.extend(literals.flat_map(parts_of));
         }
-        Census {
+        Choices {
             keys,
             parts: Counts::of(&parts),
             usual: Counts::of(&usual),

@@ -15,7 +15,7 @@ use super::{
 /// How many places are looked at. More of them leave fewer patterns, and cost more than that spares.
 const PLACES: usize = 8;
 
-/// Two bytes that differ by a multiple of this are not told apart. Letters are.
+/// Two bytes that differ by a multiple of this are not told apart. Letters of one case are.
 const CLASSES: usize = 32;
 
 /// Some patterns, a bit for each.
