@@ -14,7 +14,7 @@
 //!
 //! A real server has TLS in front of it, limits for rate and time, and other means than its environment to get keys.
 
-use std::{env, error::Error, path::Path};
+use std::{env, error::Error};
 
 use keyward::{
     KeySource, UserId, Vault,
@@ -33,11 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if port == "check" {
         return check(&Vault::open(path, key)?);
     }
-    let vault = if Path::new(&path).exists() {
-        Vault::open(path, key)?
-    } else {
-        Vault::create(path, key)?
-    };
+    let vault = Vault::open_or_create(path, key)?;
     let tokens = Tokens::parse(&env::var("KEYWARD_TOKENS")?)?;
     serve(vault, tokens, port.parse()?)
 }

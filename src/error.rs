@@ -59,10 +59,12 @@ pub enum ErrorKind {
     RolledBack,
     /// The vault was written by a version of keyward that this one cannot read.
     UnsupportedVersion,
-    /// Another process has the vault open for writing.
+    /// The vault file, or the audit log, is open elsewhere, in this process or another. See
+    /// [`VaultBuilder::wait`](crate::VaultBuilder::wait).
     InUse,
     /// The store failed. Nothing changed, unless the message says that this is not known: what a write was about is then
-    /// there as a whole or not at all once the vault is opened again.
+    /// there as a whole or not at all once the vault is opened again. Where there is no file at a path, or something where a
+    /// file was to be made, the source is a [`std::io::Error`] of the kind `NotFound`, or `AlreadyExists`.
     Storage,
     /// This vault cannot do what was asked, whatever the arguments: for example, a vault made without a key
     /// cannot be locked.

@@ -111,6 +111,11 @@ impl Entry {
         self.metadata.info.secret_id
     }
 
+    /// What the value has at most: each character is a byte or more.
+    pub(crate) fn most_value_chars(&self) -> usize {
+        usize::try_from(self.metadata.value_bytes).unwrap_or(usize::MAX)
+    }
+
     /// Where the secret goes by itself; `None` if it is no default.
     pub(crate) fn place(&self) -> Option<Place> {
         if !self.info().is_default_for_tool {

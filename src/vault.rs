@@ -84,7 +84,7 @@ impl Vault {
         Vault::builder().in_memory()
     }
 
-    /// A new vault in a file, with the usual limits. The file is encrypted; `key` opens it.
+    /// A new vault in a file, with the usual [settings](VaultBuilder#settings). The file is encrypted; `key` opens it.
     ///
     /// ```
     /// use keyward::{KeySource, NewSecret, UserId, Vault};
@@ -102,20 +102,24 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `Storage` if there is something at the path already, or it cannot be written; `Validation` if a raw key does not
-    /// have 32 bytes. There is then no new file.
+    /// `Storage` if there is something at the path already (with an [`io::Error`](std::io::Error) of the kind
+    /// `AlreadyExists` as its source), or it cannot be written; `Validation` if a raw key does not have 32 bytes. There is
+    /// then no new file.
     #[cfg(feature = "file")]
     pub fn create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().create(path, key)
     }
 
-    /// The vault that is in a file, with the usual limits. While it is open, no other process can open it.
+    /// The vault that is in a file, with the usual [settings](VaultBuilder#settings): they are not kept in the file.
+    ///
+    /// While a vault is open, nobody else can open it or take a [snapshot](Vault::snapshot) of it. It is open until the last
+    /// clone and the last [`UserVault`] of it are dropped.
     ///
     /// # Errors
     ///
     /// `WrongKey` if no key slot opens with this key; `InUse` if the vault is open elsewhere; `Corrupt`, `RolledBack` or
-    /// `UnsupportedVersion` for a file that keyward did not leave like this; `Storage` if there is none, or it cannot be
-    /// read.
+    /// `UnsupportedVersion` for a file that keyward did not leave like this; `Storage` if there is none (with an
+    /// [`io::Error`](std::io::Error) of the kind `NotFound` as its source), or it cannot be read.
     ///
     /// # Security
     ///
@@ -125,8 +129,36 @@ impl Vault {
         Vault::builder().open(path, key)
     }
 
+    /// The vault that is in a file, or a new one if there is no file at the path: what a program does when it starts. See
+    /// [`open`](Vault::open) and [`create`](Vault::create).
+    ///
+    /// ```
+    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("secrets.keyward");
+    /// for revision in [1, 2] {
+    ///     let vault = Vault::open_or_create(&path, KeySource::raw([0x4b; 32]))?;
+    ///     let user = vault.user(UserId::LOCAL);
+    ///     let secret = match user.secret("linear") {
+    ///         Ok(found) => user.update(&found, keyward::SecretPatch::new().value("lin_api_Zq8wT3vN"))?,
+    ///         Err(_) => user.create(NewSecret::new("linear", "lin_api_4QvT9sLm"))?,
+    ///     };
+    ///     assert_eq!(secret.revision, revision);
+    /// }
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Vault::open) where there is a file, and as for [`create`](Vault::create) where there is none.
+    #[cfg(feature = "file")]
+    pub fn open_or_create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        Vault::builder().open_or_create(path, key)
+    }
+
     /// The vault that is in a file as it is now, to be read: the file is let go of before this returns. So any number of
-    /// processes can use a vault that another one writes to from time to time. What changes in the file later is seen after
+    /// processes can use a vault that another one opens from time to time to write to it. What changes in the file later is seen after
     /// a [`reload`](Vault::reload); writing to a snapshot fails with `Unsupported`.
     ///
     /// The sealed secrets stay in memory, some hundred bytes each; values stay sealed until they are used.
@@ -169,10 +201,12 @@ impl Vault {
     }
 
     /// The secrets of one user. Users need not be made: one without secrets is like any other. Of every user that it was
-    /// asked for, the vault remembers some hundred bytes until it is dropped: ask for users who were authenticated.
+    /// asked for, the vault remembers some hundred bytes until it is dropped: ask for users who were authenticated. What
+    /// was read of a user's secrets, about a kilobyte for each of them, stays in memory until it is
+    /// [unloaded](UserVault::unload), or the vault is locked.
     ///
     /// To ask at each call is cheap. Threads that serve the same user at the same time do better to keep what this returns:
-    /// then they write to no common memory.
+    /// then they write to no common memory. But the vault is open as long as it is kept.
     pub fn user(&self, user: UserId) -> UserVault {
         UserVault {
             user: self.users.get(&self.state, user),
@@ -194,7 +228,7 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `Locked`, `Storage`, or `Corrupt`.
+    /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`.
     pub fn users(&self) -> Result<Vec<UserId>, Error> {
         self.state.users()
     }
@@ -248,6 +282,23 @@ impl Vault {
     pub fn lock(&self) -> Result<(), Error> {
         self.state
             .tell(AuditAction::Locked, self.state.lock(&self.users))
+    }
+
+    /// Whether the vault is locked. Another thread may lock or unlock it right after: a call says for itself if it failed
+    /// for that.
+    ///
+    /// ```
+    /// use keyward::{KeySource, Vault};
+    ///
+    /// let vault = Vault::builder().in_memory_with_key(KeySource::raw([1; 32]))?;
+    /// vault.lock()?;
+    /// assert!(vault.is_locked());
+    /// vault.unlock(KeySource::raw([1; 32]))?;
+    /// assert!(!vault.is_locked());
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    pub fn is_locked(&self) -> bool {
+        self.state.is_locked()
     }
 
     /// Unlocks the vault and all its clones. For an unlocked vault this checks the key and changes nothing.

@@ -2,7 +2,7 @@
 #![cfg(feature = "file")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, path::Path};
+use std::{error::Error, fs, io, path::Path};
 
 use keyward::{
     Anchor, ErrorKind, KdfParams, KeySource, NewSecret, SecretPatch, ToolCall, UserId, Vault,
@@ -33,6 +33,13 @@ fn injected(vault: &Vault) -> Map<String, serde_json::Value> {
         .inject(&ToolCall::new("t"), &mut args)
         .unwrap();
     args
+}
+
+/// The kind of the system's error that a vault's error comes from.
+fn io_kind(result: Result<Vault, keyward::Error>) -> Option<io::ErrorKind> {
+    let error = result.expect_err("an error");
+    let source = error.source()?.downcast_ref::<io::Error>()?;
+    Some(source.kind())
 }
 
 #[track_caller]
@@ -101,9 +108,17 @@ fn opening_says_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("v");
     assert_kind(Vault::open(&path, raw()), ErrorKind::Storage);
+    assert_eq!(
+        io_kind(Vault::open(&path, raw())),
+        Some(io::ErrorKind::NotFound)
+    );
     let vault = builder().create(&path, raw()).unwrap();
     vault.user(UserId::LOCAL).create(secret("a")).unwrap();
     assert_kind(builder().create(&path, raw()), ErrorKind::Storage);
+    assert_eq!(
+        io_kind(builder().create(&path, raw())),
+        Some(io::ErrorKind::AlreadyExists)
+    );
     assert_kind(Vault::open(&path, raw()), ErrorKind::InUse);
     drop(vault);
     assert_kind(
@@ -132,6 +147,29 @@ fn opening_says_what_is_wrong() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(made.len(), 2, "nothing half-made is left: {made:?}");
+}
+
+#[test]
+fn a_vault_is_made_where_none_is_and_no_anchor_demands_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    let vault = builder().open_or_create(&path, raw()).unwrap();
+    vault.user(UserId::LOCAL).create(secret("a")).unwrap();
+    let anchor = vault.anchor().unwrap();
+    assert_kind(Vault::open_or_create(&path, raw()), ErrorKind::InUse);
+    drop(vault);
+    assert_kind(
+        Vault::open_or_create(&path, KeySource::raw([8; 32])),
+        ErrorKind::WrongKey,
+    );
+    let vault = Vault::open_or_create(&path, raw()).unwrap();
+    assert_eq!(injected(&vault)["a"], "value-of-a");
+    drop(vault);
+
+    fs::remove_file(&path).unwrap();
+    let demanding = builder().anchor(anchor);
+    assert_kind(demanding.open_or_create(&path, raw()), ErrorKind::Storage);
+    assert!(!path.exists(), "a new vault would pass for the old one");
 }
 
 #[test]

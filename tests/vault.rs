@@ -706,6 +706,29 @@ fn the_bounds_of_the_vault_hold_for_every_way_to_write() {
     );
 }
 
+/// Bounds are the vault's as it is open: a value may be of a time when they were wider.
+#[cfg(feature = "file")]
+#[test]
+fn a_value_beyond_the_bounds_is_reckoned_with_when_a_schema_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    let key = || KeySource::raw([7; 32]);
+    let wide = keyward::Bounds::default().max_value_chars(4_000);
+    let vault = Vault::builder().bounds(wide).create(&path, key()).unwrap();
+    let secret = NewSecret::new("k", "v".repeat(3_000)).bind("t", "k");
+    vault
+        .user(UserId::LOCAL)
+        .create(secret.default_for_tool())
+        .unwrap();
+    drop(vault);
+    let user = Vault::open(&path, key()).unwrap().user(UserId::LOCAL);
+    for (most, hidden) in [(2_999, false), (3_000, true)] {
+        let mut schema = json!({"properties": {"k": {"type": "string", "maxLength": most}}});
+        let concealed = user.conceal("t", &mut schema).unwrap();
+        assert_eq!(concealed.is_complete(), hidden, "{most}");
+    }
+}
+
 #[test]
 fn the_usual_quota_of_bytes_is_one_mebibyte_for_each_user() {
     let bounds = keyward::Bounds::default().max_value_chars(65_536);

@@ -183,6 +183,25 @@ impl RedactTextStream {
         text(self.0.push(chunk.as_bytes()))
     }
 
+    /// From now on also redacts the values of another redactor, as [`RedactStream::merge`] does.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    ///
+    /// let mut stream = Redactor::new().text_stream();
+    /// let mut output = stream.push("Schlüssel: ");
+    /// stream.merge(&redactor);
+    /// output += &stream.push("lin_api_Zq8wT3vN");
+    /// output += &stream.finish();
+    /// assert_eq!(output, "Schlüssel: secret://linear");
+    /// ```
+    pub fn merge(&mut self, other: &Redactor) {
+        self.0.merge(other);
+    }
+
     /// Ends the text, and returns what was held back.
     #[must_use = "what is returned is the end of the text"]
     pub fn finish(self) -> String {

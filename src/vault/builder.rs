@@ -25,6 +25,13 @@ use {crate::storage::FileStorage, std::path::Path};
 
 /// Makes a [`Vault`] that differs from the usual one.
 ///
+/// # Settings
+///
+/// Quota, bounds, injection policy, masks, the parameters of new passphrases and the audit belong to the vault as it is open,
+/// not to its file: whoever opens it again says again what is to hold. With the usual settings a model's own value is kept
+/// where a default is bound, a user may have 1,000 secrets and 1 MiB, and a value up to 1,024 characters. What was stored
+/// under wider limits stays, and is injected.
+///
 /// ```
 /// use keyward::{InjectionPolicy, Quota, Vault};
 ///
@@ -159,8 +166,8 @@ impl VaultBuilder {
         self
     }
 
-    /// How long to wait for a vault that another process has open: not at all unless this is said. Then opening fails
-    /// with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
+    /// How long to wait for a vault that is open elsewhere, to open it or to take a snapshot: not at all unless this is
+    /// said. Then that fails with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
     #[cfg(feature = "file")]
     pub fn wait(mut self, wait: std::time::Duration) -> VaultBuilder {
         self.wait = wait;
@@ -196,6 +203,32 @@ impl VaultBuilder {
         let opened = self.open_file(path.as_ref(), &key);
         settings.tell(AuditAction::VaultOpened, &opened);
         opened
+    }
+
+    /// The vault that is in a file, or a new one: see [`Vault::open_or_create`]. Where an [anchor](VaultBuilder::anchor) is
+    /// demanded none is made: the vault that it is of was there before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](VaultBuilder::open) and [`create`](VaultBuilder::create).
+    #[cfg(feature = "file")]
+    pub fn open_or_create(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
+        let path = path.as_ref();
+        if self.anchor.is_some() || path.symlink_metadata().is_ok() {
+            return self.open(path, key);
+        }
+        let mut is_there = false;
+        let created = self.clone().create_with(&key, |first| {
+            let created = FileStorage::create(path, first);
+            is_there = matches!(created, Err(StorageError::Exists));
+            created
+        });
+        // Someone else was faster.
+        if is_there {
+            self.open(path, key)
+        } else {
+            created
+        }
     }
 
     /// The vault that is in a store.

@@ -1,5 +1,7 @@
 //! The errors that several parts of a vault share.
 
+use std::io;
+
 use crate::{
     error::{Error, ErrorKind},
     storage::StorageError,
@@ -58,11 +60,13 @@ pub(super) fn storage_error(error: StorageError) -> Error {
         StorageError::Exists => Error::new(
             ErrorKind::Storage,
             "there is something at this path already: open it as a vault, or choose another path",
-        ),
+        )
+        .with_source(io::Error::from(io::ErrorKind::AlreadyExists)),
         StorageError::Missing => Error::new(
             ErrorKind::Storage,
             "there is no file at this path: create a vault, or check the path",
-        ),
+        )
+        .with_source(io::Error::from(io::ErrorKind::NotFound)),
         StorageError::InUse => Error::new(
             ErrorKind::InUse,
             "the vault is open elsewhere, in this process or another: close it there, or wait for it when opening",

@@ -8,6 +8,7 @@ use super::{
     batch::Batch,
     errors::not_found,
     plan::{Applied, Operation},
+    state::hold,
     users::UserState,
 };
 use crate::{
@@ -24,13 +25,19 @@ use crate::{
     request::{NewSecret, SecretPatch},
     resolver::Match,
     secret::{SecretId, SecretInfo, SecretRef, UserId},
-    snapshot::Snapshot,
+    snapshot::{Entry, Snapshot},
 };
 
 /// The secrets of one user.
 ///
 /// Cheap to clone, and to keep: clones, and every other [`UserVault`] of this user, see the same secrets. No secret of
-/// another user can be reached through it.
+/// another user can be reached through it. As long as it is kept, the vault is open.
+///
+/// # First use
+///
+/// A user's secrets are read from the store, and checked, by the first call that needs them: after the vault was opened,
+/// unlocked or [reloaded](crate::Vault::reload), and after [`unload`](UserVault::unload). That call fails with `Storage`,
+/// `Corrupt` or `RolledBack`, whatever else it may fail with, if the store cannot be read or is not what keyward left.
 #[derive(Clone)]
 pub struct UserVault {
     pub(super) user: Arc<UserState>,
@@ -46,8 +53,8 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Validation` with every invalid field, `NameTaken`, `DefaultTaken`, `QuotaExceeded`, `Locked`, or `Storage`.
-    /// Nothing has changed then.
+    /// `Validation` with every invalid field, `NameTaken`, `DefaultTaken`, `QuotaExceeded`, `Locked`, `Storage`, or what a
+    /// [first use](UserVault#first-use) fails with. Nothing has changed then.
     pub fn create(&self, secret: NewSecret) -> Result<SecretInfo, Error> {
         let secret = secret.into_valid(self.bounds())?;
         self.write_one(Operation::Create(secret))
@@ -73,7 +80,7 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Locked`, or `Storage`. Nothing has changed then.
+    /// `NotFound`, `Locked`, `Storage`, or what a [first use](UserVault#first-use) fails with. Nothing has changed then.
     pub fn delete(&self, secret: impl Into<SecretRef>) -> Result<(), Error> {
         self.write(vec![Operation::Delete(secret.into())]).map(drop)
     }
@@ -82,7 +89,7 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `NotFound`, or `Locked`.
+    /// `NotFound`, `Locked`, or what a [first use](UserVault#first-use) fails with.
     pub fn secret(&self, secret: impl Into<SecretRef>) -> Result<SecretInfo, Error> {
         let secret = secret.into();
         self.read(|_, snapshot| {
@@ -100,7 +107,7 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Locked`.
+    /// `Locked`, or what a [first use](UserVault#first-use) fails with.
     pub fn secrets(&self) -> Result<Vec<SecretInfo>, Error> {
         self.read(|_, snapshot| {
             Ok(snapshot
@@ -131,7 +138,7 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Locked`.
+    /// `Locked`, or what a [first use](UserVault#first-use) fails with.
     pub fn secrets_after(
         &self,
         after: Option<SecretId>,
@@ -184,7 +191,7 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Locked`.
+    /// `Locked`, or what a [first use](UserVault#first-use) fails with.
     pub fn usage(&self) -> Result<Usage, Error> {
         self.read(|_, snapshot| Ok(snapshot.root.usage))
     }
@@ -195,7 +202,8 @@ impl UserVault {
     /// # Errors
     ///
     /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses; `Validation` for
-    /// arguments that a default does not fit into; `Locked`; `Corrupt`. The arguments are then as they were.
+    /// arguments that a default does not fit into; `Locked`; `Corrupt`; or what a [first use](UserVault#first-use) fails
+    /// with. The arguments are then as they were.
     pub fn inject(
         &self,
         call: &ToolCall<'_>,
@@ -262,19 +270,23 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Locked`. The schema is then as it was.
+    /// `Locked`, or what a [first use](UserVault#first-use) fails with. The schema is then as it was.
     pub fn conceal(&self, tool: &str, input_schema: &mut Value) -> Result<Concealment, Error> {
         self.read(|_, snapshot| {
             let defaults = snapshot.resolver().resolve(tool);
-            let longest_format = defaults
+            // Until the call a value may become another one, of any length that is allowed.
+            let most_chars = |entry: &Arc<Entry>| {
+                let value = self.bounds().value().max.max(entry.most_value_chars());
+                value + entry.format.as_ref().map_or(0, Format::added_chars)
+            };
+            let entries = defaults
                 .iter()
-                .filter_map(|default| snapshot.by_id(default.id())?.format.as_ref())
-                .map(Format::added_chars)
-                .max();
+                .filter_map(|default| snapshot.by_id(default.id()));
+            let longest = entries.map(most_chars).max();
             Ok(conceal::conceal(
                 input_schema,
                 defaults.iter().map(Match::location),
-                self.bounds().value().max + longest_format.unwrap_or(0),
+                longest.unwrap_or(0),
             ))
         })
     }
@@ -283,7 +295,8 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Locked`. What would make the call fail is part of the explanation.
+    /// `Locked`, or what a [first use](UserVault#first-use) fails with. What would make the call fail is part of the
+    /// explanation.
     pub fn explain(
         &self,
         call: &ToolCall<'_>,
@@ -324,7 +337,7 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Locked`, or `Storage` when the user is first used.
+    /// `Locked`, or what a [first use](UserVault#first-use) fails with.
     pub fn check<'t, T: Into<ToolSpec<'t>>>(
         &self,
         tools: impl IntoIterator<Item = T>,
@@ -334,6 +347,24 @@ impl UserVault {
             let policy = &self.user.vault.settings.policy;
             Ok(preflight::check(snapshot, policy, &tools))
         })
+    }
+
+    /// Lets go of what was read of this user's secrets, which is about a kilobyte for each of them. The next call reads it
+    /// again, as a [first use](UserVault#first-use): of ten secrets in some 50 µs. For programs that serve more users than
+    /// they have memory for.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, UserId, Vault};
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    /// user.unload();
+    /// assert_eq!(user.secrets()?.len(), 1);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    pub fn unload(&self) {
+        let _writer = hold(&self.user.writer);
+        self.user.snapshot.store(None);
     }
 
     fn fill(

@@ -249,6 +249,25 @@ fn a_user_that_went_away_under_a_running_vault_is_noticed() {
 }
 
 #[test]
+fn what_was_unloaded_is_read_again() {
+    let storage = TestStorage::default();
+    let vault = storage.vault_with_key(&KeySource::raw([1; 32]));
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    user.unload();
+    assert_eq!(user.secrets().unwrap().len(), 1);
+    let stored = storage.copy();
+    storage.replace(UserChange {
+        root: None,
+        put: Vec::new(),
+        ..stored
+    });
+    assert_eq!(user.secrets().unwrap().len(), 1, "it was read before");
+    vault.user(UserId::LOCAL).unload();
+    assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::RolledBack);
+}
+
+#[test]
 fn locking_does_not_depend_on_the_store() {
     let storage = TestStorage::default();
     let vault = storage.vault_with_key(&KeySource::raw([1; 32]));
@@ -455,7 +474,11 @@ fn what_a_store_says_has_a_kind_of_its_own_and_says_what_to_do() {
     for (error, kind, says) in cases {
         let sourced = matches!(
             error,
-            StorageError::Damaged(_) | StorageError::Failed(_) | StorageError::Uncertain(_)
+            StorageError::Exists
+                | StorageError::Missing
+                | StorageError::Damaged(_)
+                | StorageError::Failed(_)
+                | StorageError::Uncertain(_)
         );
         let error = super::errors::storage_error(error);
         assert_eq!(error.kind(), kind, "{error}");
