@@ -225,7 +225,7 @@ fn explain_reference(reference: &PlannedReference<'_>) -> ExplainedReference {
 impl fmt::Display for Explanation {
     /// One line for each location, candidate and reference.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.tool)?;
+        writeln!(f, "{}", self.tool.escape_debug())?;
         if self.locations.is_empty() && self.references.is_empty() {
             writeln!(f, "  no default matches, and there is no reference")?;
         }
@@ -234,11 +234,13 @@ impl fmt::Display for Explanation {
             writeln!(
                 f,
                 "  {}: reference {name:?}: {}",
-                reference.location, reference.verdict
+                reference.location.in_line(),
+                reference.verdict
             )?;
         }
         for explained in &self.locations {
-            writeln!(f, "  {}: {}", explained.location, explained.outcome)?;
+            let location = explained.location.in_line();
+            writeln!(f, "  {location}: {}", explained.outcome)?;
             for candidate in &explained.candidates {
                 let Candidate {
                     secret_name,
@@ -246,7 +248,8 @@ impl fmt::Display for Explanation {
                     rank,
                     ..
                 } = candidate;
-                writeln!(f, "    {secret_name} ({pattern}): {rank}")?;
+                let [name, pattern] = [secret_name, pattern.as_str()].map(str::escape_debug);
+                writeln!(f, "    {name} ({pattern}): {rank}")?;
             }
         }
         if let Some(failure) = &self.failure {

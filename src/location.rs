@@ -99,6 +99,11 @@ impl Location {
         &self.0.pointer
     }
 
+    /// The canonical form for a line that a person reads: names can be those of a server or a model, and hold anything.
+    pub(crate) fn in_line(&self) -> impl fmt::Display {
+        self.0.pointer.escape_debug()
+    }
+
     /// The names and array indices that lead to the value, outermost first, without escapes; at least one.
     pub fn tokens(&self) -> &[Box<str>] {
         &self.0.tokens

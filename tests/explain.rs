@@ -123,3 +123,21 @@ fn every_reason_has_a_text_of_its_own() {
         assert!(!texts[..i].contains(text), "{text}");
     }
 }
+
+/// A tool's name and the names of arguments are the model's, or a server's.
+#[test]
+fn no_name_forges_a_line() {
+    let user = user();
+    default_for(&user, "t*");
+    let mut args = Map::new();
+    let name = "x\n  /k: filled\n    evil (x): best\u{1b}[2J";
+    args.insert(name.to_owned(), json!("secret://nope"));
+    let explanation = user
+        .explain(&ToolCall::new("t\n  /k: filled"), &args)
+        .unwrap();
+    let text = explanation.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(lines.iter().all(|line| !line.contains('\u{1b}')), "{text}");
+    assert_eq!(lines[2], "  /k: filled");
+}

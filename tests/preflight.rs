@@ -352,3 +352,16 @@ proptest! {
         }
     }
 }
+
+/// The names of a tool's arguments are those of its server.
+#[test]
+fn no_name_forges_a_line() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let name = "x\n\u{1b}[2Jneeds_secret: \"bank\" api_key";
+    let schema = json!({"properties": {name: {"type": "string"}}, "required": [name]});
+    let report = user.check([("tool", &schema)]).unwrap();
+    assert_eq!(report.findings.len(), 1);
+    let text = report.to_string();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+}

@@ -277,6 +277,9 @@ fn no_message_repeats_a_value() {
         r#"{"secret_name": "n", "secret_value": ["xyz"]}"#,
         r#"{"secret_name": "n", "secret_value": "xyzxyzxyz", "is_default_for_tool": "xyz"}"#,
         r#"{"secret_name": "n", "secret_value": "xyz" xyz}"#,
+        // As it is when a body is encoded twice, or only the value is sent.
+        r#""{\"secret_name\": \"n\", \"secret_value\": \"xyzxyzxyz\"}""#,
+        r#"["xyzxyzxyz"]"#,
     ] {
         let error = NewSecret::from_json(&mut body.as_bytes().to_vec()).unwrap_err();
         let json = serde_json::to_string(error.field_errors()).unwrap();
@@ -286,6 +289,24 @@ fn no_message_repeats_a_value() {
         );
         if let Err(error) = serde_json::from_str::<NewSecret>(body) {
             assert!(!format!("{error} {error:?}").contains("xyz"), "{error:?}");
+        }
+    }
+    for value in [
+        json!(4711),
+        json!(-4711),
+        json!(47.11),
+        json!("4711"),
+        json!(["4711"]),
+    ] {
+        for error in [
+            serde_json::from_str::<NewSecret>(&value.to_string()).unwrap_err(),
+            serde_json::from_value::<SecretPatch>(value).unwrap_err(),
+        ] {
+            assert!(!format!("{error} {error:?}").contains("47"), "{error:?}");
+            assert!(
+                error.to_string().contains("dictionary or object"),
+                "{error:?}"
+            );
         }
     }
 }

@@ -142,7 +142,8 @@ impl fmt::Display for NeedsSecret {
         let NeedsSecret { tool, location } = self;
         write!(
             f,
-            "{tool:?} requires {location}, and nothing fills it: create a secret that is the default there"
+            "{tool:?} requires {}, and nothing fills it: create a secret that is the default there",
+            location.in_line()
         )
     }
 }
@@ -229,8 +230,8 @@ impl fmt::Display for Finding {
                 location,
             } => write!(
                 f,
-                "{tool:?} requires {location}, and the secret {secret} goes there only when it is asked for: make it the \
-                 default"
+                "{tool:?} requires {}, and the secret {secret} goes there only when it is asked for: make it the default",
+                location.in_line()
             ),
             Finding::OpenDestination {
                 secret,
@@ -240,8 +241,13 @@ impl fmt::Display for Finding {
             } => {
                 write!(
                     f,
-                    "the secret {secret} goes to {location} of {tool:?}, and the model chooses {}",
-                    list(destinations.iter().map(|destination| &destination.location))
+                    "the secret {secret} goes to {} of {tool:?}, and the model chooses {}",
+                    location.in_line(),
+                    list(
+                        destinations
+                            .iter()
+                            .map(|destination| destination.location.in_line())
+                    )
                 )?;
                 if destinations.iter().all(|destination| destination.is_filled) {
                     f.write_str(
@@ -264,8 +270,9 @@ impl fmt::Display for Finding {
                 tools,
             } => write!(
                 f,
-                "the secret {secret} goes to {location}, which no tool that it matches declares as text ({}): check the \
-                 name of the argument",
+                "the secret {secret} goes to {}, which no tool that it matches declares as text ({}): check the name of \
+                 the argument",
+                location.in_line(),
                 names(tools)
             ),
             Finding::BroadPattern {
@@ -277,7 +284,8 @@ impl fmt::Display for Finding {
             } => {
                 write!(
                     f,
-                    "the secret {secret} goes to {location}, which {} of the {} tools that it matches declare: ",
+                    "the secret {secret} goes to {}, which {} of the {} tools that it matches declare: ",
+                    location.in_line(),
                     declared_by.len(),
                     declared_by.len() + not_declared_by.len()
                 )?;

@@ -227,7 +227,8 @@ impl<'de> Deserialize<'de> for SecretPatch {
 
 /// All fields of a wrong type are reported together. What else may be wrong with them is found when they are used.
 fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
-    let fields = deserializer.deserialize_map(FieldsVisitor)?;
+    // Asked for a map, a format would say itself what it found instead, with a value that was given without one.
+    let fields = deserializer.deserialize_any(FieldsVisitor)?;
     let errors = fields.type_errors();
     if errors.is_empty() {
         Ok(fields)
@@ -236,6 +237,7 @@ fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fiel
     }
 }
 
+/// Takes a map. What `serde` says of anything else repeats it, and it may be a value.
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
@@ -263,6 +265,46 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             }
         }
         Ok(fields)
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Fields, E> {
+        Err(E::custom(not_an_object()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<Fields, A::Error> {
+        Err(de::Error::custom(not_an_object()))
     }
 }
 
@@ -340,7 +382,15 @@ impl<'de> Visitor<'de> for GivenVisitor {
         Ok(Scalar::Other)
     }
 
+    fn visit_i128<E>(self, _: i128) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
     fn visit_u64<E>(self, _: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Scalar, E> {
         Ok(Scalar::Other)
     }
 
