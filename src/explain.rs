@@ -147,7 +147,7 @@ pub(crate) fn explain(
         .map(|planned| {
             let location = planned.default.location();
             let outcome = match &planned.decision {
-                Decision::Fill => Outcome::Filled,
+                Decision::Fill { .. } => Outcome::Filled,
                 Decision::Skip(reason) => Outcome::Skipped(*reason),
                 Decision::Fail(error) => {
                     failure.get_or_insert_with(|| error.to_string());

@@ -211,7 +211,7 @@ impl Injector<'_> {
         injection.undo.reserve_exact(most);
         for (location, entry, outcome) in outcomes(plan) {
             let filled = match outcome {
-                Ok(reason) => self.fill(entry, location, reason, args, &mut injection),
+                Ok(purpose) => self.fill(entry, location, purpose, args, &mut injection),
                 Err(reason) => {
                     let info = entry.info();
                     injection.skipped.push(Skipped {
@@ -236,7 +236,7 @@ impl Injector<'_> {
         &self,
         entry: &Entry,
         location: Location,
-        reason: Reason,
+        (reason, replaced): (Reason, bool),
         args: &mut Map<String, Value>,
         injection: &mut Injection,
     ) -> Result<(), Error> {
@@ -260,14 +260,15 @@ impl Injector<'_> {
             revision: info.revision,
             pattern: entry.pattern.clone(),
             reason,
-            replaced: reason == Reason::Default && undo.replaced_a_value(),
+            replaced,
         });
         injection.undo.push(undo);
         Ok(())
     }
 }
 
-type Outcome<'s> = (Location, &'s Entry, Result<Reason, SkipReason>);
+/// Why a secret is put in, and whether a value of the call goes away for it; or why not.
+type Outcome<'s> = (Location, &'s Entry, Result<(Reason, bool), SkipReason>);
 
 /// What to do, in the order in which it is done. Nothing of the plan makes the call fail.
 fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
@@ -275,13 +276,13 @@ fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
         let outcome = if reference.covered {
             Err(SkipReason::ParentFilled)
         } else {
-            Ok(Reason::Reference)
+            Ok((Reason::Reference, false))
         };
         Some((reference.location, reference.entry?, outcome))
     });
     let defaults = plan.defaults.into_iter().filter_map(|planned| {
         let outcome = match planned.decision {
-            Decision::Fill => Ok(Reason::Default),
+            Decision::Fill { replaces } => Ok((Reason::Default, replaces)),
             Decision::Skip(reason) => Err(reason),
             Decision::Fail(_) => return None,
         };

@@ -224,7 +224,7 @@ impl<'a> Check<'a> {
         let defaults = plan.map(|plan| plan.defaults).unwrap_or_default();
         defaults
             .into_iter()
-            .filter(|planned| matches!(planned.decision, Decision::Fill))
+            .filter(|planned| matches!(planned.decision, Decision::Fill { .. }))
             .map(|planned| (planned.default.location().clone(), planned.entry))
             .collect()
     }

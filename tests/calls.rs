@@ -536,6 +536,9 @@ fn a_replaced_value_is_noted() {
     for (args, replaced) in [
         (r#"{"k": "theirs"}"#, true),
         (r#"{"k": null}"#, false),
+        // The policy takes it for no value.
+        (r#"{"k": ""}"#, false),
+        (r#"{"k": "secret://a"}"#, false),
         ("{}", false),
     ] {
         let injection = user.inject(&ToolCall::new("t"), &mut object(args)).unwrap();

@@ -108,13 +108,6 @@ impl Undo {
         &self.location.tokens()[..self.depth]
     }
 
-    /// Whether there was a value, other than null.
-    pub(super) fn replaced_a_value(&self) -> bool {
-        self.previous
-            .as_ref()
-            .is_some_and(|previous| !previous.is_null())
-    }
-
     /// Overwrites the string that was put in, wherever the parents of its location still are.
     pub(crate) fn wipe(&self, args: &mut Args) {
         let (last, parents) = split_last(self.location.tokens());
@@ -151,9 +144,19 @@ impl Undo {
 /// What stood there may have been put in by an injection before, which was not wiped.
 impl Drop for Undo {
     fn drop(&mut self) {
-        if let Some(Value::String(previous)) = &mut self.previous {
-            previous.zeroize();
+        if let Some(previous) = &mut self.previous {
+            wipe_strings(previous);
         }
+    }
+}
+
+/// Of a value that is no deeper than arguments may be.
+fn wipe_strings(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(elements) => elements.iter_mut().for_each(wipe_strings),
+        Value::Object(members) => members.values_mut().for_each(wipe_strings),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -78,7 +78,10 @@ pub(crate) struct PlannedDefault<'s> {
 }
 
 pub(crate) enum Decision {
-    Fill,
+    Fill {
+        /// Whether a value of the call goes away for it.
+        replaces: bool,
+    },
     Skip(SkipReason),
     Fail(Error),
 }
@@ -162,7 +165,7 @@ impl<'s> Plan<'s> {
                 continue;
             };
             let decision = plan.decide(policy, call, args, default.location());
-            if matches!(decision, Decision::Fill) {
+            if matches!(decision, Decision::Fill { .. }) {
                 plan.cover(default.location());
             }
             plan.defaults.push(PlannedDefault {
@@ -201,14 +204,14 @@ impl<'s> Plan<'s> {
                 decide_supplied(policy, call, location, declared)
             }
             _ if declared != Declaration::String => Decision::Skip(SkipReason::NotDeclared),
-            Spot::Value(_) => Decision::Fill,
+            Spot::Value(_) => Decision::Fill { replaces: false },
             Spot::Free { present } => {
                 let mut made = present + 1..tokens.len();
                 let allowed = schema.is_none_or(|schema| {
                     made.all(|depth| schema::allows_object(schema, &tokens[..depth]))
                 });
                 if allowed {
-                    Decision::Fill
+                    Decision::Fill { replaces: false }
                 } else {
                     Decision::Skip(SkipReason::NotDeclared)
                 }
@@ -236,7 +239,7 @@ impl<'s> Plan<'s> {
         let defaults = self
             .defaults
             .iter()
-            .filter(|planned| matches!(planned.decision, Decision::Fill));
+            .filter(|planned| matches!(planned.decision, Decision::Fill { .. }));
         references
             .map(|reference| &reference.location)
             .chain(defaults.map(|planned| planned.default.location()))
@@ -267,7 +270,7 @@ fn decide_supplied(
         (Supplied::Keep, _) => Decision::Skip(SkipReason::Supplied),
         // The tool has another use for this argument: it takes no text there.
         (_, Declaration::NoString) => Decision::Skip(SkipReason::NotDeclared),
-        (Supplied::Replace, Declaration::String) => Decision::Fill,
+        (Supplied::Replace, Declaration::String) => Decision::Fill { replaces: true },
         (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(refused(location)),
     }
 }

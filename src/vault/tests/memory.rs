@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::{
-    KdfParams, Origin, Redactor, SecretValue,
+    InjectionPolicy, KdfParams, Origin, Redactor, SecretValue,
     scan::{Canary, Found, Memory, deep, in_child},
 };
 
@@ -283,6 +283,37 @@ fn what_was_deleted_is_gone_in_its_sealed_form_too() {
             watch("after");
             deep(|| user.delete("a").unwrap());
             memory.assert_clean("deleted");
+        },
+    );
+}
+
+/// It may have been put in by another injection, which was not wiped.
+#[test]
+fn what_an_injection_replaces_is_wiped() {
+    in_child(
+        "vault::tests::memory::what_an_injection_replaces_is_wiped",
+        |memory| {
+            let policy = InjectionPolicy::default().replace_supplied();
+            let vault = Vault::builder().injection_policy(policy).in_memory();
+            let user = vault.unwrap().user(UserId::LOCAL);
+            let value = memory.canary("value", 48);
+            deep(|| {
+                user.batch(|batch| {
+                    let inner = NewSecret::new("inner", SecretValue::from(value.wiped()));
+                    batch.create(inner.bind("u", "/x/y").default_for_tool());
+                    let outer = NewSecret::new("outer", "of no account");
+                    batch.create(outer.bind("v", "/x").default_for_tool());
+                })
+                .unwrap();
+            });
+            deep(|| {
+                let mut args = Map::new();
+                user.inject(&ToolCall::new("u"), &mut args).unwrap();
+                assert!(is(&args["x"]["y"], value));
+                user.inject(&ToolCall::new("v"), &mut args).unwrap();
+                assert_eq!(args["x"], "of no account");
+            });
+            memory.assert_clean("replaced");
         },
     );
 }
