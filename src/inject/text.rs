@@ -201,7 +201,7 @@ impl<'t> Cursor<'t> {
             first => match serde_json::from_str(self.scalar()) {
                 Ok(value) => Ok(value),
                 // Half of a surrogate pair is grammar, but no text.
-                Err(_) if first == b'"' => Err(malformed()),
+                Err(_) if first == b'"' => Err(no_text()),
                 // A number beyond what a value can hold: that it is one is all that counts here.
                 Err(_) => Ok(Value::from(0)),
             },
@@ -250,7 +250,7 @@ impl<'t> Cursor<'t> {
     /// Passes the name of a member, and the colon behind it.
     fn name(&mut self) -> Result<String, Error> {
         self.skip_whitespace();
-        let name = serde_json::from_str(self.scalar()).map_err(|_| malformed())?;
+        let name = serde_json::from_str(self.scalar()).map_err(|_| no_text())?;
         self.skip_whitespace();
         self.at += 1;
         Ok(name)
@@ -322,6 +322,13 @@ fn string_length(text: &str) -> usize {
 fn malformed() -> Error {
     let msg = "JSON decode error: the arguments of the call are no JSON text";
     Error::validation(vec![FieldError::new([], "json_invalid", msg)])
+}
+
+/// Of a string whose grammar was checked.
+fn no_text() -> Error {
+    let msg = "Input should be a valid string: one in the arguments has half of a surrogate pair, so that no reader of \
+               text can have it as it is; leave it out, or write both halves";
+    Error::validation(vec![FieldError::new([], "string_unicode", msg)])
 }
 
 fn duplicate() -> Error {
