@@ -217,6 +217,7 @@ fn a_denial_is_told_with_the_reason_that_the_caller_does_not_see() {
         assert_eq!(event.action, AuditAction::Denied);
         assert_eq!(event.reason.unwrap().as_str(), reason, "{text}");
         assert_eq!(event.secret_id.is_some(), reason != "unknown_secret");
+        assert_eq!(event.revision, event.secret_id.map(|_| 1));
         assert_eq!(event.call_id.as_deref(), Some("call-7"));
         // Neither the names of secrets nor what the model wrote.
         let line = serde_json::to_string(event).unwrap();
