@@ -18,6 +18,7 @@ mod filter;
 mod json;
 #[cfg(feature = "mcp")]
 mod model;
+mod redaction;
 #[cfg(test)]
 mod tests;
 

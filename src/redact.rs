@@ -273,6 +273,16 @@ impl Redactor {
         }
     }
 
+    /// What becomes of each key of an object, as [`redact_json`](Redactor::redact_json) has it; nothing at all if there is no
+    /// value in any of them.
+    #[cfg(feature = "mcp-text")]
+    pub(crate) fn redacted_keys<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k str> + Clone,
+    ) -> Vec<Option<String>> {
+        json::names(self, keys)
+    }
+
     /// A stream that redacts output which comes in chunks of bytes. It shares the values of this redactor, as they
     /// are now.
     ///

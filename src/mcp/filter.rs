@@ -11,7 +11,10 @@ use std::{
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::json::{self, Buffer};
+use super::{
+    json::{self, Buffer},
+    redaction,
+};
 use crate::{call::ToolCall, error::Error, redact::Redactor, vault::UserVault};
 
 /// Stands between one client and one server of the Model Context Protocol.
@@ -25,7 +28,8 @@ use crate::{call::ToolCall, error::Error, redact::Redactor, vault::UserVault};
 ///   wherever they match. A call that is denied does not reach the server: the client gets a result with `isError`, in words that
 ///   tell no value and not which secrets there are. The audit has the message's `id` as the [call's](ToolCall::with_id);
 /// * of everything that a server sends, answers, errors, notifications and requests, each string, key and number is
-///   redacted, with every value that was put in so far. Of a message itself, `jsonrpc`, `id` and `method` stay.
+///   redacted, with every value that was put in so far, and what is no JSON wherever a value stands in it. Of a message
+///   itself stay the keys that the protocol has, its version, and an `id` and a `method` that are no object or array.
 ///
 /// All else goes on as it is. A message in which nothing has to change goes on byte for byte, and one in which something
 /// has to, but for just that.
@@ -335,11 +339,11 @@ impl Filter {
             .map(|result| self.conceal(text, result))
             .unwrap_or_default();
         let Some(concealed) = splice(text, at.clone(), &concealed) else {
-            return redact(text, at, members, redactor);
+            return redaction::message(text, at, members, redactor);
         };
         let whole = 0..concealed.len();
         let members = json::members(&concealed, whole.clone()).unwrap_or_default();
-        redact(&concealed, whole, &members, redactor).or(Some(concealed))
+        redaction::message(&concealed, whole, &members, redactor).or(Some(concealed))
     }
 
     /// Where the result of a `tools/list` is, if this is one.
@@ -472,35 +476,6 @@ fn splice(text: &str, at: Range<usize>, changes: &[(Range<usize>, Vec<u8>)]) -> 
         whole.push_str(&text[done..place.start]);
         whole.push_str(&String::from_utf8_lossy(new));
         done = place.end;
-    }
-    whole.push_str(&text[done..at.end]);
-    Some(whole)
-}
-
-/// A message with its content redacted: what says which message it is stays, so that it arrives.
-fn redact(
-    text: &str,
-    at: Range<usize>,
-    members: &[json::Member<'_>],
-    redactor: &Redactor,
-) -> Option<String> {
-    if redactor.is_empty() {
-        return None;
-    }
-    let mut whole = String::new();
-    let mut done = at.start;
-    for member in members {
-        if matches!(&*member.key, "jsonrpc" | "id" | "method") {
-            continue;
-        }
-        if let Some(redacted) = json::redact(text, member.value.clone(), redactor) {
-            whole.push_str(&text[done..member.value.start]);
-            whole.push_str(&redacted);
-            done = member.value.end;
-        }
-    }
-    if done == at.start {
-        return None;
     }
     whole.push_str(&text[done..at.end]);
     Some(whole)

@@ -15,6 +15,7 @@ use std::{
 };
 
 use memchr::memchr2;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 use zeroize::Zeroizing;
 
@@ -26,9 +27,16 @@ const DEPTH: usize = 128;
 /// A member of an object, by its place in the text.
 pub(super) struct Member<'t> {
     pub(super) key: Cow<'t, str>,
+    /// The key with its quotes.
+    pub(super) name: Range<usize>,
     /// From the key's first quote to the end of the value.
     pub(super) at: Range<usize>,
     pub(super) value: Range<usize>,
+}
+
+/// Whether this is JSON, and not only what is read here as if it were. It may be nested without end.
+pub(super) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// The members of the object that is at this place; `None` if there is none.
@@ -44,6 +52,7 @@ pub(super) fn members(text: &str, at: Range<usize>) -> Option<Vec<Member<'_>>> {
         let end = value_end(text, value_start)?;
         members.push(Member {
             key: unescape(&text[start + 1..key_end - 1]),
+            name: start..key_end,
             at: start..end,
             value: value_start..end,
         });

@@ -261,6 +261,20 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Of text that is JSON, or nearly.
+fn pieces() -> impl Strategy<Value = &'static str> {
+    const PIECES: [&str; 17] = [
+        "{", "}", "[", "]", ",", ":", "\"", "'", "\\", " ", "1", "x", "null", "\"x\"", "\"x\":",
+        "{}", "[]",
+    ];
+    prop_oneof![
+        Just("lin_api_Zq8wT3vN"),
+        Just("\"lin_api_Zq8wT3vN\""),
+        prop::sample::select(&PIECES[..]),
+        prop::sample::select(&PIECES[..]),
+    ]
+}
+
 proptest! {
     #[test]
     fn rewritten_text_is_the_new_value_and_the_same_value_is_the_same_text(old in values(), new in values(), pretty: bool) {
@@ -285,6 +299,16 @@ proptest! {
         let mut expected: Value = serde_json::from_str(&message).unwrap();
         redactor.redact_json(&mut expected);
         prop_assert_eq!(serde_json::from_str::<Value>(&redacted).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_value_is_left_whatever_the_text_is(pieces in prop::collection::vec(pieces(), 0..12)) {
+        let mut redactor = Redactor::new();
+        redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+        let filter = filter().redacting(&redactor);
+        for message in [pieces.concat(), format!("{{\"a\":{}}}", pieces.concat())] {
+            prop_assert!(!to_client(&filter, &message).contains("lin_api_Zq8wT3vN"), "{message}");
+        }
     }
 
     #[test]

@@ -22,9 +22,7 @@ pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
             Value::String(text) => replace(redactor, text),
             Value::Array(elements) => pending.extend(elements),
             Value::Object(members) => {
-                if members.keys().any(|key| redactor.finds(key)) {
-                    redact_keys(redactor, members);
-                }
+                redact_keys(redactor, members);
                 pending.extend(members.values_mut());
             }
         }
@@ -38,19 +36,38 @@ fn replace(redactor: &Redactor, text: &mut String) {
     }
 }
 
-/// Keys without a value keep their names. The others get a number behind theirs if it is taken.
 fn redact_keys(redactor: &Redactor, members: &mut Map<String, Value>) {
-    let mut taken = Taken::default();
-    for key in members.keys().filter(|key| !redactor.finds(key)) {
-        taken.vacant(key.clone());
+    let names = names(redactor, members.keys().map(String::as_str));
+    if names.is_empty() {
+        return;
     }
-    for (mut key, member) in std::mem::take(members) {
-        if redactor.finds(&key) {
-            replace(redactor, &mut key);
-            key = taken.vacant(key);
+    for ((mut key, member), name) in std::mem::take(members).into_iter().zip(names) {
+        if let Some(name) = name {
+            key.zeroize();
+            key = name;
         }
         members.insert(key, member);
     }
+}
+
+/// What becomes of each key of an object; nothing at all if there is no value in any of them. Keys without a value keep
+/// their names. The others get a number behind theirs if it is taken.
+pub(super) fn names<'k>(
+    redactor: &Redactor,
+    keys: impl Iterator<Item = &'k str> + Clone,
+) -> Vec<Option<String>> {
+    if !keys.clone().any(|key| redactor.finds(key)) {
+        return Vec::new();
+    }
+    let mut taken = Taken::default();
+    for key in keys.clone().filter(|key| !redactor.finds(key)) {
+        taken.vacant(key.to_owned());
+    }
+    keys.map(|key| match redactor.redact(key) {
+        Cow::Owned(name) => Some(taken.vacant(name)),
+        Cow::Borrowed(_) => None,
+    })
+    .collect()
 }
 
 /// The keys of an object, and for each the number to try next where it is wanted again.

@@ -250,6 +250,87 @@ fn what_is_no_message_is_redacted_as_text() {
 }
 
 #[test]
+fn whatever_part_of_a_message_a_value_is_in_it_is_found() {
+    let filter = filter_that_knows_the_key();
+    for message in [
+        r#"{"jsonrpc":"2.0","id":7,"result":{},"KEY":1}"#,
+        r#"{"KEY":"is the key"}"#,
+        r#"[{"a":1},{"KEY":1}]"#,
+        r#"{"x":1.10, "xKEY" : "KEY","y":12345678901234567890123}"#,
+        r#"{"jsonrpc":"2.0","method":{"x":"KEY"},"params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":["KEY"],"result":{}}"#,
+        r#"{"jsonrpc":"KEY","id":1,"result":{}}"#,
+        // No JSON, though its outermost object is one.
+        r#"{"level":"info","key":KEY}"#,
+        r#"{"level":"info","x":{"a" KEY}}"#,
+        r#"{"level":"info","x":['KEY']}"#,
+        r#"{"level":"info","x":["a" "KEY"]}"#,
+        r#"{"a":-Infinity,"b":NaNKEY}"#,
+        r#"{"id":KEY,"result":{}}"#,
+        r#"{"id":1,"method":xKEY}"#,
+        r#"[{"id":1,"result":{}},{"id":2,"result":trueKEY}]"#,
+    ] {
+        let shown = to_client(&filter, &message.replace("KEY", KEY));
+        assert_eq!(shown, message.replace("KEY", "secret://linear"));
+    }
+    // What a message arrives by stays.
+    let routed = format!(r#"{{"jsonrpc":"2.0","id":"{KEY}","method":"{KEY}"}}"#);
+    assert_eq!(to_client(&filter, &routed), routed);
+    // No member is lost.
+    let taken = format!(r#"{{"{KEY}":1,"secret://linear":2,"x{KEY}":3,"{KEY}":4}}"#);
+    assert_eq!(
+        to_client(&filter, &taken),
+        r#"{"secret://linear (2)":1,"secret://linear":2,"xsecret://linear":3,"secret://linear (3)":4}"#
+    );
+    let (open, close) = ("[".repeat(50_000), "]".repeat(50_000));
+    let deep = format!(r#"{{"x":{open}{KEY}{close}}}"#);
+    assert_eq!(
+        to_client(&filter, &deep),
+        deep.replace(KEY, "secret://linear")
+    );
+}
+
+#[test]
+fn a_message_arrives_whatever_the_values_are() {
+    let mut redactor = Redactor::new();
+    for (name, value) in [("a", "result"), ("b", "4711"), ("c", r"pass\word")] {
+        redactor.add(format!("secret://{name}"), &SecretValue::new(value));
+    }
+    let filter = filter().redacting(&redactor);
+    for (message, expected) in [
+        (
+            r#"{"jsonrpc":"2.0","id":4711,"result":{"result":4711}}"#,
+            r#"{"jsonrpc":"2.0","id":4711,"result":{"secret://a":"secret://b"}}"#,
+        ),
+        // There are clients that read these.
+        (
+            r#"{"jsonrpc":"2.0","id":4711,"result":{"x":NaN,"y":"4711"}}"#,
+            r#"{"jsonrpc":"2.0","id":4711,"result":{"x":NaN,"y":"secret://b"}}"#,
+        ),
+        // An escape that JSON has not.
+        (
+            r#"{"id":1,"result":"pass\word"}"#,
+            r#"{"id":1,"result":"secret://c"}"#,
+        ),
+    ] {
+        assert_eq!(to_client(&filter, message), expected);
+    }
+}
+
+#[test]
+fn a_message_without_a_value_is_carried_on_to_the_byte() {
+    let filter = filter_that_knows_the_key();
+    for message in [
+        "{\"unknown\": [1.0e+2, 12345678901234567890123, \"\\ud800\"] , \"a\":1,\"a\":2 }\n",
+        r#"{"jsonrpc": "2.0", "id" : "\u0061", "method":{}, "params":[1e400] }"#,
+        r#"{"a":-Infinity,"b":NaN,"c":['lin_api'],"d" :{"e" f}}"#,
+        r#"[{"id":1,"result":{}} , {"x\u002fy":[true , null]}]"#,
+    ] {
+        assert_eq!(to_client(&filter, message), message);
+    }
+}
+
+#[test]
 fn neither_depth_nor_length_is_too_much() {
     let filter = filter_that_knows_the_key();
     let (open, close) = (r#"{"a":["#.repeat(50_000), "]}".repeat(50_000));
