@@ -24,9 +24,10 @@ use crate::{call::ToolCall, error::Error, redact::Redactor, vault::UserVault};
 /// * in what a server answers to `tools/list`, the arguments that defaults will fill are taken out of each tool's
 ///   `inputSchema`, as by [`UserVault::conceal`];
 /// * into a `tools/call` the secrets are put, as by [`UserVault::inject`], with the tool's schema as the server last
-///   listed it. A tool that is not among those that it listed gets no default; before it has listed any, defaults go in
-///   wherever they match. A call that is denied does not reach the server: the client gets a result with `isError`, in words that
-///   tell no value and not which secrets there are. The audit has the message's `id` as the [call's](ToolCall::with_id);
+///   listed it. A tool that is not among those that it listed gets no default, nor does one whose schema cannot be read;
+///   before there is any list, defaults go in wherever they match. A call that is denied does not reach the server: the client
+///   gets a result with `isError`, in words that tell no value and not which secrets there are. The audit has the message's
+///   `id` as the [call's](ToolCall::with_id);
 /// * of everything that a server sends, answers, errors, notifications and requests, each string, key and number is
 ///   redacted, with every value that was put in so far, and what is no JSON wherever a value stands in it. Of a message
 ///   itself stay the keys that the protocol has, its version, and an `id` and a `method` that are no object or array.
@@ -63,8 +64,8 @@ pub struct Filter {
     user: UserVault,
     server: Option<String>,
     redactor: Mutex<Arc<Redactor>>,
-    /// What the server listed last, as it was: by name, each tool's input schema.
-    schemas: Mutex<HashMap<String, Arc<Value>>>,
+    /// What the server listed last, as it was: by name, each tool's input schema. `None` before there is any list.
+    schemas: Mutex<Option<HashMap<String, Arc<Value>>>>,
     /// The ids of `tools/list` requests that are not answered yet.
     listings: Mutex<HashSet<String>>,
 }
@@ -359,6 +360,7 @@ impl Filter {
 
     /// What becomes of the schemas in a list of tools: where they are, and what to put there.
     fn conceal(&self, text: &str, result: Range<usize>) -> Vec<(Range<usize>, Vec<u8>)> {
+        self.expect_listed();
         let mut changes = Vec::new();
         let tools = json::members(text, result)
             .and_then(|result| json::elements(text, json::find(&result, "tools")?))
@@ -368,11 +370,15 @@ impl Filter {
                 continue;
             };
             let name = json::find(&tool, "name").and_then(|at| json::parse(text, at));
-            let (Some(Value::String(name)), Some(at)) = (name, json::find(&tool, "inputSchema"))
-            else {
+            let Some(Value::String(name)) = name else {
                 continue;
             };
-            let Some(schema) = json::parse(text, at.clone()) else {
+            let place = json::find(&tool, "inputSchema");
+            let Some((at, schema)) =
+                place.and_then(|at| Some((at.clone(), json::parse(text, at)?)))
+            else {
+                // There is none, or nobody can say what it declares: also if an earlier list had one that declared more.
+                self.remember(name, nothing());
                 continue;
             };
             let mut shown = schema.clone();
@@ -392,15 +398,20 @@ impl Filter {
     /// nothing: a model that makes up a tool's name gets no secret sent there. Before there is any list, nothing is known.
     pub(super) fn schema(&self, tool: &str) -> Option<Arc<Value>> {
         let schemas = hold(&self.schemas);
-        if schemas.is_empty() {
-            return None;
-        }
-        let nothing = || Arc::new(json!({"properties": {}, "additionalProperties": false}));
-        Some(schemas.get(tool).map_or_else(nothing, Arc::clone))
+        let schema = schemas.as_ref()?.get(tool);
+        Some(schema.map_or_else(|| Arc::new(nothing()), Arc::clone))
+    }
+
+    /// There is a list from now on, whatever is in it.
+    pub(super) fn expect_listed(&self) {
+        hold(&self.schemas).get_or_insert_default();
     }
 
     pub(super) fn remember(&self, tool: String, schema: Value) {
-        hold(&self.schemas).insert(tool, Arc::new(schema));
+        let mut schemas = hold(&self.schemas);
+        schemas
+            .get_or_insert_default()
+            .insert(tool, Arc::new(schema));
     }
 
     pub(super) fn matched_name(&self, tool: &str) -> String {
@@ -435,6 +446,11 @@ enum Request {
     Changed(Zeroizing<Vec<u8>>),
     /// Not for the server; `None` if nobody waits for an answer.
     Answered(Option<Value>),
+}
+
+/// The schema of a tool that declares no argument.
+fn nothing() -> Value {
+    json!({"properties": {}, "additionalProperties": false})
 }
 
 /// Says to the model what it can do about it: the words of the error have no value, and are the same whether a secret

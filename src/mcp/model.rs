@@ -58,6 +58,7 @@ impl Filter {
     ///
     /// `Locked`. The tools before the one that failed have been concealed then.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
+        self.expect_listed();
         let mut reports = Vec::with_capacity(listed.tools.len());
         for tool in &mut listed.tools {
             let schema = Value::Object((*tool.input_schema).clone());

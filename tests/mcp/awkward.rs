@@ -124,6 +124,59 @@ fn every_page_of_a_list_hides_what_is_filled_and_counts() {
 }
 
 #[test]
+fn a_tool_that_was_not_listed_gets_nothing_whatever_the_list_is() {
+    let deep = format!("{}true{}", r#"{"not":"#.repeat(200), "}".repeat(200));
+    for (result, listed) in [
+        (r#"{"tools":[]}"#.to_owned(), false),
+        (r#"{"tools":[{"name":"create_issue"}]}"#.to_owned(), false),
+        (
+            format!(r#"{{"tools":[{{"name":"create_issue","inputSchema":{deep}}}]}}"#),
+            false,
+        ),
+        (
+            r#"{"tools":[{"name":"create_issue","inputSchema":{"a" 1}}]}"#.to_owned(),
+            false,
+        ),
+        (r#"{"tools":[[], {}, {"name":1}]}"#.to_owned(), false),
+        (r#"{"tools":{}}"#.to_owned(), false),
+        ("null".to_owned(), false),
+        (
+            r#"{"tools":[{"name":"create_issue","inputSchema":{"properties":{"api_key":{}}}}]}"#
+                .to_owned(),
+            true,
+        ),
+    ] {
+        let filter = filter();
+        let any = NewSecret::new("any", "value-of-any").bind("*", "api_key");
+        filter.user().create(any.default_for_tool()).unwrap();
+        let gets_a_key = |tool: &str| {
+            let call = call("9", "{}").replace("create_issue", tool);
+            to_server(&filter, &call).unwrap().contains("api_key")
+        };
+        // Nothing is known before there is a list, and none is in an error.
+        to_server(&filter, &list("1")).unwrap();
+        let failed = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"no"}}"#;
+        assert_eq!(to_client(&filter, failed), failed);
+        assert!(gets_a_key("create_issue") && gets_a_key("made_up"));
+
+        to_server(&filter, &list("2")).unwrap();
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":2,"result":{result}}}"#);
+        to_client(&filter, &answer);
+        assert!(!gets_a_key("made_up"), "{result}");
+        assert_eq!(gets_a_key("create_issue"), listed, "{result}");
+
+        // What was listed before does not count any more.
+        to_server(&filter, &list("3")).unwrap();
+        to_client(&filter, &listing("3", "create_issue", ""));
+        assert!(gets_a_key("create_issue"), "{result}");
+        to_server(&filter, &list("4")).unwrap();
+        to_client(&filter, &answer.replace(r#""id":2"#, r#""id":4"#));
+        let names_it = result.contains("create_issue");
+        assert_eq!(gets_a_key("create_issue"), listed || !names_it, "{result}");
+    }
+}
+
+#[test]
 fn an_answer_that_crosses_the_cancellation_of_its_call_or_comes_twice_is_redacted() {
     let filter = filter_that_knows_the_key();
     let cancelled =

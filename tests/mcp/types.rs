@@ -156,6 +156,17 @@ fn a_list_of_tools_hides_what_is_filled_and_decides_over_calls() {
 }
 
 #[test]
+fn a_list_without_any_tools_is_a_list() {
+    let filter = filter();
+    let mut call = CallToolRequestParams::new("create_issue");
+    assert_eq!(filter.inject_call(&mut call).unwrap().filled().len(), 1);
+    let mut empty: ListToolsResult = from_value(json!({"tools": []})).unwrap();
+    filter.conceal_tools(&mut empty).unwrap();
+    let mut call = CallToolRequestParams::new("create_issue");
+    assert!(filter.inject_call(&mut call).unwrap().filled().is_empty());
+}
+
+#[test]
 fn a_locked_vault_conceals_nothing_and_puts_nothing_in() {
     let vault = Vault::builder()
         .in_memory_with_key(keyward::KeySource::raw([7; 32]))
