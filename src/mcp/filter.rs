@@ -15,7 +15,7 @@ use super::{
     json::{self, Buffer},
     redaction,
 };
-use crate::{call::ToolCall, error::Error, redact::Redactor, vault::UserVault};
+use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 
 /// Stands between one client and one server of the Model Context Protocol.
 ///
@@ -284,11 +284,14 @@ impl Filter {
             return Ok(None);
         };
         let place = json::find(&members, "arguments");
-        let mut args = match place.clone().map(|at| json::parse(text, at)) {
-            None | Some(Some(Value::Null)) => Map::new(),
-            Some(Some(Value::Object(args))) => args,
-            Some(Some(_)) => return Ok(None),
-            Some(None) => return Err("the arguments are nested too deep".to_owned()),
+        let mut args = match &place {
+            None => Map::new(),
+            Some(at) => match json::parse(text, at.clone()) {
+                Some(Value::Null) => Map::new(),
+                Some(Value::Object(args)) => args,
+                Some(_) => return Ok(None),
+                None => return Err(refusal(unreadable(&text[at.clone()]))),
+            },
         };
         let schema = self.schema(&name);
         let mut call = ToolCall::new(self.matched_name(&name));
@@ -300,10 +303,7 @@ impl Filter {
             Some(id) => call.with_id(id.to_string()),
             None => call,
         };
-        let injection = self
-            .user
-            .inject(&call, &mut args)
-            .map_err(|error| refusal(&error))?;
+        let injection = self.user.inject(&call, &mut args).map_err(refusal)?;
         if injection.filled().is_empty() {
             return Ok(None);
         }
@@ -453,10 +453,20 @@ fn nothing() -> Value {
     json!({"properties": {}, "additionalProperties": false})
 }
 
-/// Says to the model what it can do about it: the words of the error have no value, and are the same whether a secret
+/// Says to the model what it can do about it: the words of an error have no value, and are the same whether a secret
 /// exists or not.
-pub(super) fn refusal(error: &Error) -> String {
-    format!("the tool was not called: {error}")
+pub(super) fn refusal(reason: impl fmt::Display) -> String {
+    format!("the tool was not called: {reason}")
+}
+
+/// Why arguments cannot be read that are an object or an array by their first character.
+fn unreadable(args: &str) -> String {
+    if json::is_json(args) {
+        let depth = json::DEPTH;
+        format!("the arguments lie more than {depth} deep in one another: make them flatter")
+    } else {
+        "the arguments are no JSON text: write them as a JSON object".to_owned()
+    }
 }
 
 fn tool_error(id: &Value, text: &str) -> Value {

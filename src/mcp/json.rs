@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::redact::Redactor;
 
 /// As deep may values lie in one another where they are parsed: as deep as `serde_json` goes.
-const DEPTH: usize = 128;
+pub(super) const DEPTH: usize = 128;
 
 /// A member of an object, by its place in the text.
 pub(super) struct Member<'t> {

@@ -177,6 +177,40 @@ fn a_tool_that_was_not_listed_gets_nothing_whatever_the_list_is() {
 }
 
 #[test]
+fn arguments_that_are_not_read_are_refused_in_words_that_say_why() {
+    let filter = filter();
+    let refused = |arguments: &str| {
+        let message = call("1", arguments);
+        let passed = filter.client_message(message.as_bytes());
+        assert_eq!(passed.to_server(), None, "{arguments}");
+        let answer: Value = serde_json::from_slice(passed.to_client().unwrap()).unwrap();
+        assert_eq!(answer["result"]["isError"], true);
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+        text.to_owned()
+    };
+    for malformed in [
+        r#"{"a" 1}"#,
+        "[1 2]",
+        r#"{"a":1,}"#,
+        "{'a':1}",
+        r#"{"a":[{1}]}"#,
+    ] {
+        assert_eq!(
+            refused(malformed),
+            "the tool was not called: the arguments are no JSON text: write them as a JSON object",
+            "{malformed}"
+        );
+    }
+    for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+        let deep = format!(r#"{{"x":{}1{}}}"#, open.repeat(128), close.repeat(128));
+        assert_eq!(
+            refused(&deep),
+            "the tool was not called: the arguments lie more than 128 deep in one another: make them flatter"
+        );
+    }
+}
+
+#[test]
 fn an_answer_that_crosses_the_cancellation_of_its_call_or_comes_twice_is_redacted() {
     let filter = filter_that_knows_the_key();
     let cancelled =
