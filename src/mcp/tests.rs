@@ -141,6 +141,18 @@ fn a_denied_call_is_answered_in_the_same_words_whether_the_secret_exists_or_not(
 }
 
 #[test]
+fn objects_and_arrays_are_parsed_as_deep_as_serde_json_goes() {
+    for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"a":"#, "}]")] {
+        let each = open.matches(['[', '{']).count();
+        for (times, fits) in [(128 / each, true), (128 / each + 1, false)] {
+            let message = format!("{}1{}", open.repeat(times), close.repeat(times));
+            let parsed = text::parse(&message, 0..message.len());
+            assert_eq!(parsed.is_some(), fits, "{open} {times}");
+        }
+    }
+}
+
+#[test]
 fn the_audit_has_the_id_of_the_message() {
     struct Ids(Mutex<Vec<Option<String>>>);
     impl AuditSink for Ids {
