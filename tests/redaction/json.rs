@@ -58,6 +58,18 @@ fn keys_that_become_equal_are_all_kept() {
     assert_eq!(numbers, [1, 2, 3]);
 }
 
+/// A number that was put behind one key may be what another one becomes.
+#[test]
+fn a_key_with_a_number_is_taken_as_well() {
+    let mut redactor = Redactor::new();
+    redactor.add("K", &SecretValue::new("abcdefgh"));
+    redactor.add("K (2)", &SecretValue::new("ijklmnop"));
+    assert_eq!(
+        redacted(&redactor, json!({"K": 0, "abcdefgh": 1, "ijklmnop": 2})),
+        json!({"K": 0, "K (2)": 1, "K (2) (2)": 2})
+    );
+}
+
 #[test]
 fn numbers_whose_text_contains_a_value() {
     let mut redactor = redactor("12345678");
