@@ -251,6 +251,17 @@ fn base64_of_something_else_behind_a_value_is_left_alone() {
     assert_eq!(redacted(&data), format!("<1>{}", &encoded[11..]));
 }
 
+/// Not even where the character that ends another value would begin it.
+#[test]
+fn base64_of_a_short_value_behind_another_value_is_left_alone() {
+    let mut redactor = Redactor::new();
+    redactor.add("<1>", &SecretValue::new("abcdefgh"));
+    redactor.add("<2>", &SecretValue::new("4711"));
+    let encoded = base64(b"abcdefgh4711", Alphabet::Standard, false);
+    assert_eq!(encoded, "YWJjZGVmZ2g0NzEx");
+    assert_redacts(&redactor, encoded.as_bytes(), b"<1>0NzEx", "a PIN");
+}
+
 /// A long run that is the same in both is compared at once, but not beyond an escape.
 #[test]
 fn a_backslash_of_a_long_value_is_no_text_where_the_rest_is_escaped() {
