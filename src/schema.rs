@@ -15,6 +15,8 @@
 //! * `allOf` (§10.2.1.1): declared if a branch declares it, unless another branch forbids a string there, by the
 //!   property's type or by an `additionalProperties: false` that does not list it.
 //! * `anyOf`, `oneOf` (§10.2.1.2, §10.2.1.3): declared if some branch declares it with a type that allows a string.
+//! * `not` (§10.2.1.4) rules out the types of a schema that says nothing but a type, and every type if it says nothing at
+//!   all; what else it says is ignored.
 //! * `if`, `then`, `else` and `dependentSchemas` say what holds for some arguments, and declare nothing.
 //! * A type allows a string if `type` (Validation §6.1.1), where present, names `string`, and `enum` and `const`, where
 //!   present, have a string among their values. What further limits the value, such as `pattern`, is the tool's to
@@ -214,7 +216,7 @@ impl<'a> Document<'a> {
                 .reduce(Types::bitor);
             types = types & either.unwrap_or(Types::ALL);
         }
-        types & !excluded_types(node)
+        types
     }
 
     /// The schema that the value of a `$ref` names within this document.
@@ -346,8 +348,13 @@ impl Not for Types {
     }
 }
 
-/// The types that `type`, `enum` and `const` of this one node leave.
+/// The types that this one node leaves, without the subschemas in it other than `not`.
 fn own_types(node: &Map<String, Value>) -> Types {
+    named_types(node) & !excluded_types(node)
+}
+
+/// The types that `type`, `enum` and `const` of this one node leave.
+fn named_types(node: &Map<String, Value>) -> Types {
     let mut types = match node.get("type") {
         None => Types::ALL,
         Some(Value::Array(names)) => names
@@ -370,7 +377,7 @@ fn excluded_types(node: &Map<String, Value>) -> Types {
     match node.get("not") {
         Some(Value::Bool(true)) => Types::ALL,
         Some(Value::Object(not)) if not.is_empty() => Types::ALL,
-        Some(Value::Object(not)) if not.len() == 1 && not.contains_key("type") => own_types(not),
+        Some(Value::Object(not)) if not.len() == 1 && not.contains_key("type") => named_types(not),
         _ => Types::NONE,
     }
 }

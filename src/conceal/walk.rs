@@ -263,10 +263,11 @@ impl Walk<'_> {
             })
             .collect();
         if entries.is_empty() {
-            return Err(if level.types.contains(Types::ARRAY) {
+            // It is declared somewhere, or no one would have come here: as an element where this may be an array.
+            return Err(if array_index(token).is_some() {
                 LeftReason::InsideArray
             } else {
-                LeftReason::NotDeclared
+                LeftReason::ParentNotObject
             });
         }
         Ok(entries)

@@ -118,6 +118,31 @@ fn what_is_declared() {
             json!({"type": "array", "properties": {"token": string}}),
         ),
         (
+            NotDeclared,
+            "token",
+            json!({"not": {"type": "object"}, "properties": {"token": string}}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"anyOf": [{"not": {}, "properties": {"token": string}}, {}]}),
+        ),
+        (
+            NotDeclared,
+            "token",
+            json!({"anyOf": [{"not": true, "properties": {"token": string}}, {}]}),
+        ),
+        (
+            String,
+            "token",
+            json!({"not": {"type": "array"}, "properties": {"token": string}}),
+        ),
+        (
+            String,
+            "token",
+            json!({"not": {"type": "object", "required": ["a"]}, "properties": {"token": string}}),
+        ),
+        (
             String,
             "/a/b",
             json!({"properties": {"a": {"properties": {"b": string}}}}),
@@ -169,6 +194,11 @@ fn what_is_declared() {
             String,
             "/a/0",
             json!({"properties": {"a": {"items": string}}}),
+        ),
+        (
+            NotDeclared,
+            "/a/0",
+            json!({"properties": {"a": {"not": {"type": "array"}, "items": string}}}),
         ),
         (
             String,
