@@ -127,6 +127,7 @@ impl Walk<'_> {
         if self.replace_references(&pointer, token, level)? == Beside::Ignored {
             return Ok(());
         }
+        let older_draft = self.document().ref_hides_siblings();
         let node = match self.schema.pointer_mut(&pointer) {
             Some(Value::Object(node)) => node,
             Some(Value::Bool(true)) => return Ok(()),
@@ -135,7 +136,7 @@ impl Walk<'_> {
             }
             _ => return Err(LeftReason::Malformed("properties")),
         };
-        settle_dependencies(node, token)?;
+        settle_dependencies(node, token, older_draft)?;
 
         let document = self.document();
         let Some(node) = self.schema.pointer(&pointer).and_then(Value::as_object) else {
@@ -357,7 +358,13 @@ fn stays_beside(keyword: &str) -> bool {
 }
 
 /// Since the property `token` will be there, what depends on it holds always.
-fn settle_dependencies(node: &mut Map<String, Value>, token: &str) -> Result<(), LeftReason> {
+///
+/// `older_draft` stands for drafts up to 7, in which `dependencies` alone says so.
+fn settle_dependencies(
+    node: &mut Map<String, Value>,
+    token: &str,
+    older_draft: bool,
+) -> Result<(), LeftReason> {
     for keyword in ["dependentRequired", "dependentSchemas", "dependencies"] {
         let Some(dependencies) = node.get_mut(keyword) else {
             continue;
@@ -378,6 +385,8 @@ fn settle_dependencies(node: &mut Map<String, Value>, token: &str) -> Result<(),
         }
         let (keyword, more) = match settled {
             None => continue,
+            // No keyword there, so it asks for nothing, and a reference in it may lead nowhere.
+            Some(_) if older_draft && keyword != "dependencies" => continue,
             Some(Value::Array(names)) => ("required", names),
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => ("allOf", vec![schema]),
             Some(_) => return Err(LeftReason::Malformed(keyword)),
