@@ -21,6 +21,7 @@ mod finding;
 mod narrow;
 mod words;
 
+use self::arguments::Arguments;
 pub use self::finding::{Destination, Finding, NamedSecret, NeedsSecret};
 
 /// A tool that a runtime has.
@@ -166,7 +167,10 @@ impl<'a> Check<'a> {
         let is_filled = |location: &Location| filled.iter().any(|(at, _)| at == location);
         // As much work as one tool's schema may cause, whatever it refers to.
         let budget = Budget::new(200_000);
-        let arguments = arguments::arguments(schema, &budget);
+        let Arguments {
+            found: arguments,
+            levels,
+        } = arguments::arguments(schema, &budget);
 
         for argument in arguments.iter().filter(|argument| argument.is_required) {
             if !argument.is_credential || is_filled(&argument.location) {
@@ -203,10 +207,12 @@ impl<'a> Check<'a> {
                 .iter()
                 .filter(|other| other.location != *location);
             let destinations: Vec<Destination> = others.cloned().collect();
-            // The default for a destination is no secret that could be sent there.
-            let is_destination = arguments
-                .iter()
-                .any(|argument| argument.is_destination && argument.location == *location);
+            // The default for a destination is no secret that could be sent there; nor is one known to be a secret where
+            // the arguments were not looked at.
+            let is_destination = location.tokens().len() > levels
+                || arguments
+                    .iter()
+                    .any(|argument| argument.is_destination && argument.location == *location);
             if !destinations.is_empty() && !is_destination {
                 self.findings.push(Finding::OpenDestination {
                     secret: NamedSecret::of(entry),

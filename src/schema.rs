@@ -239,7 +239,8 @@ impl<'a> Document<'a> {
         self.fuel.is_spent() || self.shared.is_some_and(Budget::is_spent)
     }
 
-    fn charge(&self, units: u64) -> bool {
+    /// Whether there is as much work left; if not, there is none from now on.
+    pub(crate) fn charge(&self, units: u64) -> bool {
         let shared = self.shared.is_none_or(|budget| budget.take(units));
         self.fuel.take(units) && shared
     }

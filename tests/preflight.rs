@@ -252,6 +252,33 @@ fn an_answer_fills_the_need() {
     assert!(report.is_clean(), "{report}");
 }
 
+/// A report is true also where a schema has more of them than are looked for.
+#[test]
+fn too_many_credentials_are_not_looked_at() {
+    let secrets = ["a t k00_token default", "b t /at/host default"].map(str::to_owned);
+    for (count, needed, open) in [
+        (10, 9, Some("/url, /at/host (filled)")),
+        // That the other default is for a destination is not known any more.
+        (99, 98, Some("/url")),
+        (200, 99, None),
+    ] {
+        let text = json!({"type": "string"});
+        let names = (0..count).map(|i| format!("k{i:02}_token"));
+        let mut properties: Map<String, Value> = names.map(|name| (name, text.clone())).collect();
+        properties.insert("url".to_owned(), text.clone());
+        let at = json!({"type": "object", "properties": {"host": text}});
+        properties.insert("at".to_owned(), at);
+        let required: Vec<&String> = properties.keys().collect();
+        let schema = json!({"type": "object", "required": required, "properties": properties});
+        let report = check(&user(&secrets, None), &[("t".to_owned(), Some(schema))]);
+        assert_eq!(report.needs().count(), needed);
+        let found = report.findings.iter().map(line);
+        let found: Vec<String> = found.filter(|line| !line.starts_with("needs")).collect();
+        let open = open.map(|to| format!("open_destination a t /k00_token to {to}"));
+        assert_eq!(found, Vec::from_iter(open));
+    }
+}
+
 fn secrets() -> impl Strategy<Value = Vec<String>> {
     let pattern = prop::sample::select(vec![
         "*",

@@ -1,13 +1,13 @@
 //! The arguments of a tool that look like a credential, or like a place to send something to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Map, Value};
 
 use super::words;
 use crate::{
     location::Location,
-    schema::{Budget, Declaration, Document, Types, branches, declares_within},
+    schema::{Budget, Declaration, Document, Types, branches, declares_within, pointer_units},
 };
 
 /// As deep are arguments looked for.
@@ -15,6 +15,9 @@ const LEVELS: usize = 4;
 
 /// As deep do subschemas of one object lie in one another.
 const DEPTH: usize = 16;
+
+/// As many are looked for in one tool.
+const MOST: usize = 100;
 
 /// An argument that takes a string.
 pub(super) struct Argument {
@@ -25,36 +28,89 @@ pub(super) struct Argument {
     pub(super) is_destination: bool,
 }
 
-/// Those of a tool's arguments that look like a credential or a destination, in the order of their locations.
-pub(super) fn arguments(schema: &Value, budget: &Budget) -> Vec<Argument> {
+/// What is known of a tool's arguments.
+pub(super) struct Arguments {
+    /// Those that look like a credential or a destination, in the order of their locations.
+    pub(super) found: Vec<Argument>,
+    /// How deep all arguments were looked at: of those that lie deeper some may be missing.
+    pub(super) levels: usize,
+}
+
+/// Looks for the arguments of a tool that look like a credential or a destination, those that lie less deep first.
+///
+/// Only what was looked at as a whole is found: where the work ends, nothing is said of what is left.
+pub(super) fn arguments(schema: &Value, budget: &Budget) -> Arguments {
     let mut search = Search {
         document: Document::within(schema, Types::NONE, budget),
         found: Vec::new(),
+        pending: VecDeque::new(),
     };
-    search.object(&[schema], &mut Vec::new(), true);
-    let mut arguments = search.found;
-    arguments.retain(|argument| {
-        declares_within(schema, &argument.location, budget) == Declaration::String
-    });
-    arguments.sort_by(|a, b| a.location.cmp(&b.location));
-    arguments
+    let mut levels = search.arguments(schema);
+    let mut found = Vec::new();
+    for argument in search.found {
+        let declaration = declares_within(schema, &argument.location, budget);
+        if budget.is_spent() {
+            levels = levels.min(argument.location.tokens().len() - 1);
+            break;
+        }
+        if declaration == Declaration::String {
+            found.push(argument);
+        }
+    }
+    found.sort_by(|a, b| a.location.cmp(&b.location));
+    Arguments { found, levels }
 }
 
 struct Search<'a> {
     document: Document<'a>,
     found: Vec<Argument>,
+    pending: VecDeque<Object<'a>>,
+}
+
+/// An object whose members may be arguments.
+struct Object<'a> {
+    path: Vec<Box<str>>,
+    /// Every schema that is about it.
+    schemas: Vec<&'a Value>,
+    is_required: bool,
 }
 
 impl<'a> Search<'a> {
-    /// Looks for arguments in an object that all of these schemas are about.
-    fn object(&mut self, schemas: &[&'a Value], path: &mut Vec<Box<str>>, is_required: bool) {
+    /// How deep all arguments were looked at.
+    fn arguments(&mut self, schema: &'a Value) -> usize {
+        self.pending.push_back(Object {
+            path: Vec::new(),
+            schemas: vec![schema],
+            is_required: true,
+        });
+        while let Some(object) = self.pending.pop_front() {
+            if !self.object(&object) {
+                return object.path.len();
+            }
+        }
+        usize::MAX
+    }
+
+    /// Looks for arguments among the members of an object. Whether it got to the end of them.
+    fn object(&mut self, object: &Object<'a>) -> bool {
         let mut members: BTreeMap<&'a str, Member<'a>> = BTreeMap::new();
-        for schema in schemas {
+        for schema in &object.schemas {
             self.members(schema, &mut members, 0);
         }
+        // What was not looked at may take back what was.
+        if self.document.is_spent() {
+            return false;
+        }
+        let outer_bytes: usize = object.path.iter().map(|name| name.len()).sum();
         for (name, member) in members {
-            let is_required = is_required && member.is_required;
+            // Its path is copied.
+            let units = 1 + (outer_bytes + name.len()) as u64 / 32;
+            if !self.document.charge(units) {
+                return false;
+            }
+            let mut path = object.path.clone();
             path.push(name.into());
+            let is_required = object.is_required && member.is_required;
             let hints = Hints::of(&member.schemas);
             let is_credential =
                 !hints.is_fixed && (hints.is_credential || words::is_credential(name));
@@ -62,6 +118,9 @@ impl<'a> Search<'a> {
                 && !is_credential
                 && (hints.is_destination || words::is_destination(name));
             if !member.schemas.is_empty() && (is_credential || is_destination) {
+                if self.found.len() == MOST {
+                    return false;
+                }
                 self.found.push(Argument {
                     location: Location::from_tokens(path.clone()),
                     is_required,
@@ -69,11 +128,15 @@ impl<'a> Search<'a> {
                     is_destination,
                 });
             }
-            if path.len() < LEVELS {
-                self.object(&member.schemas, path, is_required);
+            if path.len() < LEVELS && !member.schemas.is_empty() {
+                self.pending.push_back(Object {
+                    path,
+                    schemas: member.schemas,
+                    is_required,
+                });
             }
-            path.pop();
         }
+        true
     }
 
     /// What `schema` says of the members of an object.
@@ -98,10 +161,16 @@ impl<'a> Search<'a> {
         }
         if let Some(Value::Object(properties)) = node.get("properties") {
             for (name, property) in properties {
+                if !self.document.charge(pointer_units(name)) {
+                    return;
+                }
                 members.entry(name).or_default().schemas.push(property);
             }
         }
         for name in branches(node, "required").iter().filter_map(Value::as_str) {
+            if !self.document.charge(pointer_units(name)) {
+                return;
+            }
             members.entry(name).or_default().is_required = true;
         }
         for branch in branches(node, "allOf") {
@@ -130,6 +199,9 @@ impl<'a> Search<'a> {
         let mut required: BTreeMap<&str, usize> = BTreeMap::new();
         let count = all.len();
         for (name, member) in all.into_iter().flatten() {
+            if !self.document.charge(pointer_units(name)) {
+                return;
+            }
             *required.entry(name).or_default() += usize::from(member.is_required);
             members
                 .entry(name)
@@ -180,5 +252,106 @@ impl Hints {
                 .iter()
                 .any(|node| node.contains_key("enum") || node.contains_key("const")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As much as `check` gives.
+    const UNITS: u64 = 200_000;
+
+    /// The pointers of what is found, and how deep all was looked at.
+    fn find(schema: &Value) -> (Vec<String>, usize) {
+        let arguments = arguments(schema, &Budget::new(UNITS));
+        let found = arguments.found.iter();
+        let found = found.map(|argument| argument.location.to_string());
+        (found.collect(), arguments.levels)
+    }
+
+    fn properties(count: usize, suffix: &str, property: &Value) -> Map<String, Value> {
+        let names = (0..count).map(|i| format!("k{i:03}{suffix}"));
+        names.map(|name| (name, property.clone())).collect()
+    }
+
+    #[test]
+    fn no_more_is_found_than_anyone_could_use() {
+        for (count, levels) in [(4, 3), (20, 1), (100, 1), (101, 0), (400, 0)] {
+            let next = json!({"$ref": "#/$defs/x"});
+            let schema = json!({
+                "$ref": "#/$defs/x",
+                "$defs": {"x": {"properties": properties(count, "_token", &next)}},
+            });
+            let (found, all) = find(&schema);
+            assert_eq!((found.len(), all), (MOST, levels), "{count}");
+            // What lies less deep comes first.
+            let outer = found.iter().filter(|place| !place[1..].contains('/'));
+            assert_eq!(outer.count(), count.min(MOST));
+        }
+    }
+
+    #[test]
+    fn properties_and_required_names_are_paid_for_each_time() {
+        let again = |count: usize, member: Value| {
+            let branches = vec![json!({"$ref": "#/$defs/x"}); count];
+            json!({
+                "properties": {"token": {"type": "string"}},
+                "allOf": branches,
+                "$defs": {"x": member},
+            })
+        };
+        for (count, expected) in [(10, 1), (300, 0)] {
+            let text = json!({"type": "string"});
+            let plain = json!({"properties": properties(count, "", &text)});
+            assert_eq!(find(&again(count, plain.clone())).0.len(), expected);
+            let either = json!({"anyOf": [plain, {"type": "null"}]});
+            assert_eq!(find(&again(count, either)).0.len(), expected);
+            let names: Vec<String> = properties(count, "", &text)
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
+            assert_eq!(
+                find(&again(count, json!({"required": names}))).0.len(),
+                expected
+            );
+            let long = "x".repeat(count * 30);
+            assert_eq!(
+                find(&again(count, json!({"required": [long]}))).0.len(),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_is_paid_for_as_often_as_it_is_copied() {
+        let schema = |bytes: usize| {
+            let inner = json!({"properties": properties(400, "", &json!({}))});
+            json!({"properties": {"a_token": {}, "x".repeat(bytes): inner}})
+        };
+        assert_eq!(find(&schema(30)), (vec!["/a_token".to_owned()], usize::MAX));
+        assert_eq!(find(&schema(30_000)), (vec!["/a_token".to_owned()], 1));
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_not_judged() {
+        let schema = |count: usize| {
+            let large = json!({"type": "object", "examples": vec![0; count]});
+            let token = json!({"properties": {"token": {"type": "string"}}, "required": ["token"]});
+            json!({"allOf": [{"anyOf": [large]}, {"anyOf": [token, large]}]})
+        };
+        let of = |schema: &Value| {
+            let arguments = arguments(schema, &Budget::new(UNITS));
+            let required = arguments.found.iter().map(|argument| argument.is_required);
+            (required.collect::<Vec<_>>(), arguments.levels)
+        };
+        assert_eq!(of(&schema(30)), (vec![false], usize::MAX));
+        // Whether the other alternative requires it as well cannot be told.
+        assert_eq!(of(&schema(32_000)), (vec![], 0));
+        let inner = json!({"examples": vec![0; 100_000]});
+        let schema = json!({"properties": {"a_token": {}, "at": inner}});
+        assert_eq!(of(&schema), (vec![false], 1));
     }
 }

@@ -333,7 +333,8 @@ impl UserVault {
     /// ```
     ///
     /// Which arguments are credentials or destinations is judged by their names, and by the `format` and the `writeOnly` of
-    /// their schemas: this can miss one, or take another for one.
+    /// their schemas: this can miss one, or take another for one. A schema may come from anyone, so they are looked for in
+    /// bounds, those that lie less deep first: at most 100 in one tool, and nothing is said of what lies beyond.
     ///
     /// # Errors
     ///
