@@ -338,3 +338,56 @@ fn a_question_costs_no_more_than_its_fuel() {
     // The last step may be one that there was no fuel for; it is not done.
     assert!(units < FUEL + 1_000, "{units}");
 }
+
+#[test]
+fn what_is_gone_through_again_and_again_is_counted_each_time() {
+    let kinds = |count: usize, last: &'static str| {
+        let mut names = vec!["null"; count];
+        names.push(last);
+        names
+    };
+    let texts = |count: usize| -> Vec<String> { (0..count).map(|i| i.to_string()).collect() };
+    let members = |count: usize, member: Value| -> Map<String, Value> {
+        let names = texts(count).into_iter();
+        names.map(|name| (name, member.clone())).collect()
+    };
+    let shapes: [(&str, &dyn Fn(usize) -> Value); 11] = [
+        ("keywords", &|n| members(n, json!(1)).into()),
+        ("type", &|n| json!({"type": kinds(n, "string")})),
+        ("enum", &|n| json!({"enum": texts(n)})),
+        ("required", &|n| json!({"required": texts(n)})),
+        ("allOf", &|n| json!({"allOf": vec![true; n]})),
+        ("anyOf", &|n| json!({"anyOf": vec![true; n]})),
+        (
+            "patternProperties",
+            &|n| json!({"patternProperties": members(n, json!({}))}),
+        ),
+        (
+            "a type in not",
+            &|n| json!({"not": {"type": kinds(n, "array")}}),
+        ),
+        ("keywords in not", &|n| json!({"not": members(n, json!(1))})),
+        (
+            "dependentRequired",
+            &|n| json!({"dependentRequired": {"a": texts(n)}}),
+        ),
+        (
+            "dependencies",
+            &|n| json!({"dependencies": members(n, json!([]))}),
+        ),
+    ];
+    for (name, shape) in shapes {
+        let question = |count: usize| {
+            ask(&json!({
+                "properties": {"token": {"allOf": vec![json!({"$ref": "#/$defs/x"}); 20]}},
+                "$defs": {"x": shape(count)},
+            }))
+        };
+        let (few, answer) = question(10);
+        assert_eq!(answer, Declaration::String, "{name}");
+        let (many, answer) = question(1_000);
+        assert_eq!(answer, Declaration::String, "{name}");
+        assert!(many - few > 20 * 900 / 4, "{name}: {few}, {many}");
+        assert_eq!(question(40_000).1, Declaration::NoString, "{name}");
+    }
+}

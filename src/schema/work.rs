@@ -76,12 +76,21 @@ fn text_units(text: &str) -> u64 {
 pub(super) fn node_units(node: &Map<String, Value>) -> u64 {
     let members = node.iter().map(|(keyword, value)| match value {
         Value::Array(items) => items.len(),
-        Value::Object(members) if !matches!(&**keyword, "properties" | "$defs" | "definitions") => {
-            members.len()
-        }
+        Value::Object(members) => match &**keyword {
+            "properties" | "$defs" | "definitions" => 0,
+            // Their lists are gone through as well.
+            "not" | "dependentRequired" | "dependencies" => {
+                members.len() + members.values().map(list_length).sum::<usize>()
+            }
+            _ => members.len(),
+        },
         _ => 0,
     });
     1 + (node.len() + members.sum::<usize>()) as u64 / 4
+}
+
+fn list_length(value: &Value) -> usize {
+    value.as_array().map_or(0, Vec::len)
 }
 
 /// What it takes to follow a reference or a pointer: it is decoded, and each of its names is looked up.

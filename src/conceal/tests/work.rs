@@ -163,6 +163,28 @@ fn work_is_linear_in_ordinary_schemas() {
 }
 
 #[test]
+fn lists_of_dependent_properties_are_paid_for_each_time() {
+    for keyword in ["dependentRequired", "dependencies"] {
+        let schema = |count: usize| {
+            let names: Vec<String> = (0..count).map(|i| format!("n{i}")).collect();
+            json!({
+                "type": "object",
+                "properties": {"token": {"type": "string"}, "q": {"type": "string"}},
+                "anyOf": vec![json!({"$ref": "#/$defs/x"}); 400],
+                "$defs": {"x": {keyword: {"q": names}}},
+            })
+        };
+        let (few, reason) = attempt(&schema(10), "token");
+        assert_eq!(reason, None);
+        let (more, reason) = attempt(&schema(100), "token");
+        assert_eq!(reason, None);
+        assert!(more - few > 400 * 90 / 4, "{keyword}: {few}, {more}");
+        let (_, reason) = attempt(&schema(20_000), "token");
+        assert_ne!(reason, None, "{keyword}: too much to look at");
+    }
+}
+
+#[test]
 fn many_locations_of_a_large_schema_are_hidden() {
     let properties: Map<String, Value> = (0..400)
         .map(|i| (format!("p{i}"), json!({"type": "string"})))
