@@ -99,6 +99,11 @@ fn what_is_declared() {
         (
             String,
             "token",
+            json!({"allOf": [token(&string), {"additionalProperties": false, "patternProperties": {"^t": {}}}]}),
+        ),
+        (
+            String,
+            "token",
             json!({"anyOf": [token(&integer), token(&string)]}),
         ),
         (NoString, "token", json!({"anyOf": [token(&integer), {}]})),
@@ -224,6 +229,11 @@ fn what_is_declared() {
             NotDeclared,
             "/a/2",
             json!({"properties": {"a": {"items": [integer, string]}}}),
+        ),
+        (
+            String,
+            "/a/2",
+            json!({"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"a": {"items": [integer, integer], "additionalItems": string}}}),
         ),
         (
             NotDeclared,
