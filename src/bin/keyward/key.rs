@@ -25,6 +25,21 @@ pub(crate) enum Key {
     Keyring,
 }
 
+/// Whether they open the same slots.
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        match (self, other) {
+            (Key::Passphrase(one), Key::Passphrase(other)) => {
+                one.expose_secret() == other.expose_secret()
+            }
+            (Key::Raw(one), Key::Raw(other)) => one == other,
+            #[cfg(feature = "keyring")]
+            (Key::Keyring, Key::Keyring) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Key {
     /// The key of an existing vault. Asks for a passphrase only if `input` may.
     pub(crate) fn find(place: &Place, input: &mut Input) -> Result<Key, Failure> {

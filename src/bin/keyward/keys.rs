@@ -85,15 +85,15 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
             keep_passphrase,
             drop_others,
         } => {
-            let mut keep = vec![current.source()?];
+            let mut keys = vec![current];
             for path in &keep_key_file {
-                keep.push(Key::in_file(path)?.source()?);
+                keys.push(Key::in_file(path)?);
             }
             if keep_passphrase {
-                let typed = opener.input.passphrase()?;
-                keep.push(KeySource::passphrase(typed));
+                keys.push(Key::Passphrase(opener.input.passphrase()?));
             }
-            let vault = opener.open_with(&current)?;
+            let vault = opener.open_with(&keys[0])?;
+            let keep = distinct(&keys)?;
             let before = vault.key_slots()?.len();
             if before > keep.len() && !drop_others {
                 return Err(Failure::usage(format!(
@@ -110,6 +110,17 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
             )
         }
     }
+}
+
+/// A source for each key, however often it is named: every one of them takes a slot.
+fn distinct(keys: &[Key]) -> Result<Vec<KeySource>, Failure> {
+    let mut sources = Vec::with_capacity(keys.len());
+    for (at, key) in keys.iter().enumerate() {
+        if !keys[..at].contains(key) {
+            sources.push(key.source()?);
+        }
+    }
+    Ok(sources)
 }
 
 fn slots_table(slots: &[KeySlotInfo]) -> String {
