@@ -1,8 +1,7 @@
 //! Asking an MCP server for its tools.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::ChildStdin,
+    io::{self, BufRead, BufReader, Read, Write},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -24,6 +23,9 @@ const PROTOCOL: &str = "2025-11-25";
 
 /// A server that has no end of pages is not asked for more of them.
 const MOST_PAGES: usize = 1_000;
+
+/// No list of tools has a longer line.
+const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
 /// Starts a server and asks it; ends it again.
 pub(crate) fn ask(
@@ -48,24 +50,27 @@ pub(crate) fn ask(
         return Err(Failure::server("the server cannot be spoken to"));
     };
     let (send, events) = mpsc::channel();
-    let (say, said) = mpsc::channel();
+    // A server that says more than is looked at waits, as it does for a full pipe.
+    let (say, said) = mpsc::sync_channel(1);
     {
         let send = send.clone();
         thread::spawn(move || {
-            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-                // Once nobody asks any more, only the end counts.
-                let _ = say.send(line);
-            }
+            pass_on(output, &say);
             drop(say);
             let _ = send.send(Event::ServerClosed);
         });
     }
+    let (lines, to_write) = mpsc::channel();
+    let (tell, written) = mpsc::channel();
+    thread::spawn(move || write(input, &to_write, &tell));
     let mut session = Session {
-        input,
+        lines,
+        written,
         said,
         redactor: &redactor,
         deadline: Instant::now() + Duration::from_secs(seconds),
         last_id: 0,
+        asked: "",
     };
     let tools = session.tools();
     // This closes the server's input.
@@ -76,12 +81,55 @@ pub(crate) fn ask(
     tools
 }
 
+/// What a server says.
+enum Said {
+    Line(Vec<u8>),
+    /// More than any line has. What comes behind it is not passed on.
+    TooMuch,
+}
+
+fn pass_on(output: impl Read, say: &mpsc::SyncSender<Said>) {
+    let mut output = BufReader::new(output);
+    loop {
+        let mut line = Vec::new();
+        let Ok(length @ 1..) = (&mut output)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)
+        else {
+            return;
+        };
+        if length as u64 == LONGEST_LINE {
+            let _ = say.send(Said::TooMuch);
+            break;
+        }
+        if say.send(Said::Line(line)).is_err() {
+            break;
+        }
+    }
+    // Once nobody asks any more, only the end counts.
+    let _ = io::copy(&mut output, &mut io::sink());
+}
+
+/// Writes to the server, which may not read what is written, and tells how that went.
+fn write(
+    mut input: impl Write,
+    lines: &mpsc::Receiver<String>,
+    tell: &mpsc::Sender<io::Result<()>>,
+) {
+    for line in lines {
+        let _ = tell.send(input.write_all(line.as_bytes()));
+    }
+}
+
 struct Session<'a> {
-    input: ChildStdin,
-    said: mpsc::Receiver<Vec<u8>>,
+    lines: mpsc::Sender<String>,
+    /// Whether the last of them was written.
+    written: mpsc::Receiver<io::Result<()>>,
+    said: mpsc::Receiver<Said>,
     redactor: &'a Redactor,
     deadline: Instant,
     last_id: u64,
+    asked: &'static str,
 }
 
 impl Session<'_> {
@@ -105,12 +153,13 @@ impl Session<'_> {
         Err(Failure::server("the server's list of tools has no end"))
     }
 
-    fn request(&mut self, method: &str, params: &Value) -> Result<Value, Failure> {
+    fn request(&mut self, method: &'static str, params: &Value) -> Result<Value, Failure> {
         self.last_id += 1;
+        self.asked = method;
         let id = json!(self.last_id);
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))?;
         loop {
-            let mut message = self.receive(method)?;
+            let mut message = self.receive()?;
             if message.get("method").is_some() {
                 self.decline(&message)?;
             } else if message.get("id") == Some(&id) {
@@ -142,28 +191,91 @@ impl Session<'_> {
     }
 
     fn send(&mut self, message: &Value) -> Result<(), Failure> {
-        let sent = self.input.write_all(format!("{message}\n").as_bytes());
-        sent.map_err(|error| Failure::server(format!("the server does not listen: {error}")))
+        // If there is nobody to write it, that is what is heard of it.
+        let _ = self.lines.send(format!("{message}\n"));
+        let written = self.in_time(&self.written)?;
+        let written = written.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
+        written.map_err(|error| Failure::server(format!("the server does not listen: {error}")))
     }
 
     /// The next message, redacted. Some programs write other things there, too.
-    fn receive(&mut self, method: &str) -> Result<Value, Failure> {
+    fn receive(&mut self) -> Result<Value, Failure> {
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let line = self.said.recv_timeout(left).map_err(|error| {
-                Failure::server(match error {
-                    mpsc::RecvTimeoutError::Timeout => {
-                        format!("the server does not answer to {method} in time")
-                    }
-                    mpsc::RecvTimeoutError::Disconnected => {
-                        format!("the server ended before it answered to {method}")
-                    }
-                })
-            })?;
+            let line = match self.in_time(&self.said)? {
+                Some(Said::Line(line)) => line,
+                Some(Said::TooMuch) => {
+                    return Err(Failure::server(
+                        "the server says a line of more than 16 MiB",
+                    ));
+                }
+                None => {
+                    return Err(Failure::server(format!(
+                        "the server ended before it answered to {}",
+                        self.asked
+                    )));
+                }
+            };
             if let Ok(mut message @ Value::Object(_)) = serde_json::from_slice(&line) {
                 self.redactor.redact_json(&mut message);
                 return Ok(message);
             }
         }
+    }
+
+    /// What comes next, if it is not too late; `None` if nothing more comes.
+    fn in_time<T>(&self, from: &mpsc::Receiver<T>) -> Result<Option<T>, Failure> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // What is there already would be received after the deadline, too.
+        let next = if left.is_zero() {
+            Err(mpsc::RecvTimeoutError::Timeout)
+        } else {
+            from.recv_timeout(left)
+        };
+        match next {
+            Ok(next) => Ok(Some(next)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Ok(None),
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(Failure::server(format!(
+                "the server does not answer to {} in time",
+                self.asked
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_deadline_nothing_is_heard_that_is_there_already() {
+        let (lines, to_write) = mpsc::channel();
+        let (tell, written) = mpsc::channel();
+        let (say, said) = mpsc::sync_channel(1);
+        let mut session = Session {
+            lines,
+            written,
+            said,
+            redactor: &Redactor::default(),
+            deadline: Instant::now(),
+            last_id: 0,
+            asked: "tools/list",
+        };
+        let late = "the server does not answer to tools/list in time";
+        say.send(Said::Line(b"{}".to_vec())).unwrap();
+        assert_eq!(session.receive().unwrap_err().to_string(), late);
+        tell.send(Ok(())).unwrap();
+        assert_eq!(session.send(&json!({})).unwrap_err().to_string(), late);
+        assert_eq!(to_write.recv().unwrap(), "{}\n");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_kept() {
+        let (say, said) = mpsc::sync_channel(3);
+        let long = io::repeat(b'x').take(LONGEST_LINE);
+        pass_on(b"a\n".chain(long).chain(&b"\nb\n"[..]), &say);
+        drop(say);
+        assert!(matches!(said.recv(), Ok(Said::Line(line)) if line == b"a\n"));
+        assert!(matches!(said.recv(), Ok(Said::TooMuch)));
+        assert!(said.recv().is_err());
     }
 }
