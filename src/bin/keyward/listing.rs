@@ -68,7 +68,7 @@ pub(crate) fn ask(
         written,
         said,
         redactor: &redactor,
-        deadline: Instant::now() + Duration::from_secs(seconds),
+        deadline: Instant::now().checked_add(Duration::from_secs(seconds)),
         last_id: 0,
         asked: "",
     };
@@ -127,7 +127,8 @@ struct Session<'a> {
     written: mpsc::Receiver<io::Result<()>>,
     said: mpsc::Receiver<Said>,
     redactor: &'a Redactor,
-    deadline: Instant,
+    /// `None` if it is further away than a clock can say.
+    deadline: Option<Instant>,
     last_id: u64,
     asked: &'static str,
 }
@@ -224,7 +225,9 @@ impl Session<'_> {
 
     /// What comes next, if it is not too late; `None` if nothing more comes.
     fn in_time<T>(&self, from: &mpsc::Receiver<T>) -> Result<Option<T>, Failure> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
         // What is there already would be received after the deadline, too.
         let next = if left.is_zero() {
             Err(mpsc::RecvTimeoutError::Timeout)
@@ -256,7 +259,7 @@ mod tests {
             written,
             said,
             redactor: &Redactor::default(),
-            deadline: Instant::now(),
+            deadline: Some(Instant::now()),
             last_id: 0,
             asked: "tools/list",
         };
