@@ -15,7 +15,7 @@ use crate::{
     check::{self, Tool},
     failure::Failure,
     program::{self, Prepared},
-    server::{Event, GRACE, Server},
+    server::{self, Event, GRACE, Server},
 };
 
 /// The version of the protocol: the last one that begins with a handshake, which servers of every version understand.
@@ -27,7 +27,7 @@ const MOST_PAGES: usize = 1_000;
 /// No list of tools has a longer line.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
-/// Starts a server and asks it; ends it again.
+/// Starts a server and asks it; ends it again, also if this program is told to end meanwhile.
 pub(crate) fn ask(
     program: &Program,
     name: Option<&str>,
@@ -39,6 +39,8 @@ pub(crate) fn ask(
         redactor,
     } = program::prepare(program, name, user)?;
     let redactor = Arc::new(redactor);
+    let (send, events) = mpsc::channel();
+    server::listen_for_signals(&send)?;
     let mut server = Server::start(&mut command)?;
     drop(command);
     let errors = {
@@ -49,7 +51,6 @@ pub(crate) fn ask(
     else {
         return Err(Failure::server("the server cannot be spoken to"));
     };
-    let (send, events) = mpsc::channel();
     // A server that says more than is looked at waits, as it does for a full pipe.
     let (say, said) = mpsc::sync_channel(1);
     {
@@ -67,18 +68,22 @@ pub(crate) fn ask(
         lines,
         written,
         said,
-        redactor: &redactor,
+        redactor,
         deadline: Instant::now().checked_add(Duration::from_secs(seconds)),
         last_id: 0,
         asked: "",
     };
-    let tools = session.tools();
-    // This closes the server's input.
-    drop(session);
-    let _ = send.send(Event::ClientClosed);
+    let asking = thread::spawn(move || {
+        let tools = session.tools();
+        // This closes the server's input.
+        drop(session);
+        let _ = send.send(Event::ClientClosed);
+        tools
+    });
     server.end(&events, GRACE)?;
+    let tools = asking.join();
     let _ = errors.recv_timeout(GRACE);
-    tools
+    tools.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// What a server says.
@@ -121,19 +126,19 @@ fn write(
     }
 }
 
-struct Session<'a> {
+struct Session {
     lines: mpsc::Sender<String>,
     /// Whether the last of them was written.
     written: mpsc::Receiver<io::Result<()>>,
     said: mpsc::Receiver<Said>,
-    redactor: &'a Redactor,
+    redactor: Arc<Redactor>,
     /// `None` if it is further away than a clock can say.
     deadline: Option<Instant>,
     last_id: u64,
     asked: &'static str,
 }
 
-impl Session<'_> {
+impl Session {
     fn tools(&mut self) -> Result<Vec<Tool>, Failure> {
         let client = json!({"name": "keyward", "version": env!("CARGO_PKG_VERSION")});
         let hello = json!({"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": client});
@@ -258,7 +263,7 @@ mod tests {
             lines,
             written,
             said,
-            redactor: &Redactor::default(),
+            redactor: Arc::default(),
             deadline: Some(Instant::now()),
             last_id: 0,
             asked: "tools/list",

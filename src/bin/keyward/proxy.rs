@@ -29,7 +29,7 @@ use crate::{
     failure::Failure,
     place::Opener,
     program::{self, Prepared},
-    server::{Event, GRACE, Server},
+    server::{self, Event, GRACE, Server},
     watch::Watch,
 };
 
@@ -53,7 +53,7 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
     let mut server = Server::start(&mut command)?;
     drop(command);
     let (send, events) = mpsc::channel();
-    listen_for_signals(&send)?;
+    server::listen_for_signals(&send)?;
     let errors = {
         let filter = Arc::clone(&filter);
         server.pass_errors_on(move || filter.redactor())
@@ -161,24 +161,4 @@ impl Batch {
 fn wipe(bytes: &mut Vec<u8>) {
     bytes.as_mut_slice().zeroize();
     bytes.clear();
-}
-
-#[cfg(unix)]
-fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let send = send.clone();
-    thread::spawn(move || {
-        for _ in signals.forever() {
-            let _ = send.send(Event::Signal);
-        }
-    });
-    Ok(())
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-fn listen_for_signals(_: &mpsc::Sender<Event>) -> Result<(), Failure> {
-    Ok(())
 }

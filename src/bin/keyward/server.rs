@@ -23,8 +23,35 @@ pub(crate) enum Event {
     ClientGone,
     /// There is nothing more to come from the server.
     ServerClosed,
-    /// The proxy was told to end.
+    /// The program was told to end.
     Signal,
+}
+
+/// Sends an event for each signal that tells the program to end. Once there is nobody to get it, the program ends.
+#[cfg(unix)]
+pub(crate) fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failure> {
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGTERM},
+        iterator::Signals,
+        low_level::emulate_default_handler,
+    };
+
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let send = send.clone();
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if send.send(Event::Signal).is_err() {
+                let _ = emulate_default_handler(signal);
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+pub(crate) fn listen_for_signals(_: &mpsc::Sender<Event>) -> Result<(), Failure> {
+    Ok(())
 }
 
 /// A running MCP server.
