@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    parser::ValueSource,
+};
 use clap_complete::Shell;
 use keyward::{AuditHead, UserId};
 
@@ -16,6 +19,16 @@ pub(crate) struct Cli {
     pub(crate) place: Place,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The command line of this program, which ends here if it cannot be understood.
+    pub(crate) fn read() -> Cli {
+        let matches = Cli::command().get_matches();
+        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.place.prefer_typed(&matches);
+        cli
+    }
 }
 
 const MORE: &str = "\
@@ -59,15 +72,11 @@ pub(crate) struct Place {
 
     /// The operating system's keyring has the key.
     #[cfg(feature = "keyring")]
-    #[arg(
-        long,
-        global = true,
-        env = "KEYWARD_KEYRING",
-        conflicts_with = "key_file"
-    )]
+    #[arg(long, global = true, env = "KEYWARD_KEYRING")]
     pub(crate) keyring: bool,
 
-    /// Passphrases are the first lines of standard input, in the order in which they are needed.
+    /// Passphrases are the first lines of standard input, in the order in which they are needed. The first is the vault's,
+    /// whatever key the environment has, unless another option here names its key.
     #[arg(long, global = true)]
     pub(crate) passphrase_stdin: bool,
 
@@ -87,6 +96,39 @@ pub(crate) struct Place {
     /// Answers in JSON, for programs.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+impl Place {
+    /// Leaves the keys out that the environment names, if the command line names one.
+    fn prefer_typed(&mut self, matches: &ArgMatches) {
+        let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let key_file = is_typed("key_file");
+        let keyring = cfg!(feature = "keyring") && is_typed("keyring");
+        if !(key_file || keyring || self.passphrase_stdin) {
+            return;
+        }
+        if !key_file {
+            self.key_file = None;
+        }
+        #[cfg(feature = "keyring")]
+        if !keyring {
+            self.keyring = false;
+        }
+    }
+
+    /// What is wrong with the keys that are named for this command.
+    pub(crate) fn contradiction(&self, command: &Command) -> Option<&'static str> {
+        let key_file = self.key_file.is_some();
+        #[cfg(feature = "keyring")]
+        if key_file && self.keyring {
+            return Some("the vault's key is either in a file or in the keyring: name one of them");
+        }
+        #[cfg(feature = "keyring")]
+        let key_file = key_file || self.keyring;
+        (key_file && self.passphrase_stdin && !command.takes_another_passphrase()).then_some(
+            "the vault's key is no passphrase, and nothing else needs one: leave --passphrase-stdin out, or the other key",
+        )
+    }
 }
 
 #[derive(Subcommand)]
@@ -168,6 +210,20 @@ pub(crate) enum Command {
         /// The shell that the script is for.
         shell: Shell,
     },
+}
+
+impl Command {
+    /// Whether it needs a passphrase beside the vault's key.
+    fn takes_another_passphrase(&self) -> bool {
+        match self {
+            Command::Slots(Slots::Add { key }) | Command::Export { key, .. } => key.is_passphrase(),
+            Command::Rotate(Rotate::Master {
+                keep_passphrase, ..
+            }) => *keep_passphrase,
+            Command::Import { from_key_file, .. } => from_key_file.is_none(),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -352,6 +408,16 @@ pub(crate) struct NewKey {
     pub(crate) new_keyring: bool,
 }
 
+impl NewKey {
+    fn is_passphrase(&self) -> bool {
+        #[cfg(feature = "keyring")]
+        if self.new_keyring {
+            return false;
+        }
+        self.new_key_file.is_none()
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Rotate {
     /// Seals every secret again, under a new data key. Goes on where it was interrupted.
@@ -421,7 +487,7 @@ pub(crate) enum Supplied {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory};
+    use clap::Command;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 mod args;
 mod audit;
@@ -37,7 +37,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let Cli { place, command } = Cli::parse();
+    let Cli { place, command } = Cli::read();
     let json = place.json;
     match run(place, command) {
         Ok(code) => code,
@@ -72,6 +72,9 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             return Err(failure.of_own());
         }
         input = input.without_prompt();
+    }
+    if let Some(contradiction) = place.contradiction(&command) {
+        return Err(Failure::usage(contradiction));
     }
     let opener = Opener::new(place, input)?;
     match command {
