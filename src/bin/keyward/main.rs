@@ -39,9 +39,13 @@ use crate::{
 fn main() -> ExitCode {
     let Cli { place, command } = Cli::read();
     let json = place.json;
+    let ends_as_another = matches!(command, Command::Run(_) | Command::Mcp(_));
     match run(place, command) {
         Ok(code) => code,
-        Err(failure) => {
+        Err(mut failure) => {
+            if ends_as_another {
+                failure = failure.of_own();
+            }
             if json {
                 eprintln!("{}", failure.to_json());
             } else {
@@ -67,9 +71,9 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     let mut input = Input::new(place.passphrase_stdin);
     if let Command::Mcp(_) = command {
         if place.passphrase_stdin {
-            let failure =
-                Failure::usage("the client speaks on standard input: give the key in another way");
-            return Err(failure.of_own());
+            return Err(Failure::usage(
+                "the client speaks on standard input: give the key in another way",
+            ));
         }
         input = input.without_prompt();
     }
@@ -78,10 +82,8 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     }
     let opener = Opener::new(place, input)?;
     match command {
-        Command::Run(run) => return program::run(opener, &run).map_err(Failure::of_own),
-        Command::Mcp(mcp) => {
-            return proxy::proxy(opener.supplied(mcp.supplied), &mcp).map_err(Failure::of_own);
-        }
+        Command::Run(run) => return program::run(opener, &run),
+        Command::Mcp(mcp) => return proxy::proxy(opener.supplied(mcp.supplied), &mcp),
         Command::Check(check) => {
             return check::check(opener.supplied(check.supplied), output, check);
         }
