@@ -63,6 +63,12 @@ impl Failure {
         Failure::new(1, "io", format!("{}: {error}", path.display()))
     }
 
+    /// Says which file it is about.
+    pub(crate) fn of_file(mut self, path: &Path) -> Failure {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
     fn new(code: u8, kind: &'static str, message: impl Into<String>) -> Failure {
         Failure {
             code,

@@ -119,8 +119,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
         return read_text(&mut io::stdin().lock());
     }
     let mut file = fs::File::open(path).map_err(|error| Failure::file(path, &error))?;
-    read_text(&mut file)
-        .map_err(|failure| Failure::invalid(format!("{}: {failure}", path.display())))
+    read_text(&mut file).map_err(|failure| failure.of_file(path))
 }
 
 /// The JSON in a file; `-` is standard input.
