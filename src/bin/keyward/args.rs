@@ -80,7 +80,7 @@ pub(crate) struct Place {
     #[arg(long, global = true)]
     pub(crate) passphrase_stdin: bool,
 
-    /// Whose secrets: a UUID [default: the user of a vault that has only one].
+    /// Whose secrets: a UUID [default: 00000000-0000-0000-0000-000000000000, for a vault that one person uses].
     #[arg(long, global = true, env = "KEYWARD_USER", value_name = "UUID")]
     pub(crate) user: Option<UserId>,
 
@@ -513,6 +513,19 @@ mod tests {
                 assert!(argument.get_help().is_some(), "{words}: {id}");
             }
         }
+    }
+
+    #[test]
+    fn the_default_user_is_the_one_that_the_help_names() {
+        let root = Cli::command();
+        let user = root
+            .get_arguments()
+            .find(|argument| argument.get_id() == "user");
+        let help = user.and_then(|user| user.get_help()).unwrap().to_string();
+        assert!(
+            help.contains(&format!("[default: {},", UserId::LOCAL)),
+            "{help}"
+        );
     }
 
     #[test]
