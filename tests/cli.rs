@@ -6,7 +6,7 @@
 #![cfg(all(unix, feature = "cli"))]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{env, fmt::Write as _, fs, path::Path, process::Command};
+use std::{env, fmt::Write as _, fs, io, path::Path, process::Command};
 
 #[test]
 fn the_life_of_a_vault() {
@@ -103,6 +103,48 @@ fn bash_completes_with_its_script() {
             "{typed:?}"
         );
     }
+}
+
+#[test]
+fn a_reader_that_is_gone_changes_nothing_but_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let value = dir.path().join("value");
+    fs::write(&value, "lin_api_Zq8wT3vN").unwrap();
+    let keyward = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command
+            .args(args)
+            .current_dir(dir.path())
+            .env_clear()
+            .env("KEYWARD_VAULT", dir.path().join("vault.keyward"))
+            .env("KEYWARD_KEY_FILE", dir.path().join("key"))
+            .stdin(fs::File::open(&value).unwrap());
+        command
+    };
+    let nobody = || {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for (args, code) in [
+        (&["init"][..], 0),
+        (&["add", "linear"], 0),
+        (&["list"], 0),
+        (&["list", "--json"], 0),
+        (&["completions", "bash"], 0),
+        (&["show", "nosuch"], 3),
+        (&["show", "nosuch", "--json"], 3),
+    ] {
+        let output = keyward(args).stdout(nobody()).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert_eq!(output.stderr.is_empty(), code == 0, "{args:?}");
+        if code != 0 {
+            let output = keyward(args).stderr(nobody()).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{args:?}");
+        }
+    }
+    let listed = keyward(&["list"]).output().unwrap();
+    assert!(String::from_utf8(listed.stdout).unwrap().contains("linear"));
 }
 
 fn check(script: &str) {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     failure::Failure,
-    output::{Output, printable},
+    output::{self, Output, printable},
 };
 
 /// Writes the log, and says when it cannot: what is asked for is done all the same.
@@ -36,7 +36,9 @@ impl AuditSink for Recorder {
         if let Err(error) = &recorded
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            eprintln!("keyward: the audit log misses what is done from here on: {error}");
+            output::complain(format_args!(
+                "keyward: the audit log misses what is done from here on: {error}"
+            ));
         }
         recorded
     }

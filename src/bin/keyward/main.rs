@@ -2,10 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::CommandFactory;
 
@@ -47,9 +44,10 @@ fn main() -> ExitCode {
                 failure = failure.of_own();
             }
             if json {
-                eprintln!("{}", failure.to_json());
+                output::complain(failure.to_json());
             } else {
-                eprintln!("keyward: {}", output::printable(&failure.to_string()));
+                let message = output::printable(&failure.to_string());
+                output::complain(format_args!("keyward: {message}"));
             }
             ExitCode::from(failure.code())
         }
@@ -60,7 +58,7 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     if let Command::Completions { shell } = command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
-        io::stdout().lock().write_all(&script)?;
+        output::write(&script)?;
         return Ok(ExitCode::SUCCESS);
     }
     let output = Output { json: place.json };

@@ -29,7 +29,7 @@ impl Output {
         } else {
             text()
         };
-        Ok(io::stdout().lock().write_all(text.as_bytes())?)
+        write(text.as_bytes())
     }
 
     /// That something was done: a line for people; for programs, what there is to know.
@@ -40,6 +40,19 @@ impl Output {
     ) -> Result<(), Failure> {
         self.answer(value, || format!("{}\n", text.into()))
     }
+}
+
+/// Writes to standard output. Whoever reads it may have had enough: what was to be done is done all the same.
+pub(crate) fn write(text: &[u8]) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Writes a line to standard error, where there may be nobody, either.
+pub(crate) fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 pub(crate) fn secrets_table(secrets: &[SecretInfo]) -> String {

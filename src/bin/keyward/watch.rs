@@ -8,6 +8,8 @@ use std::{
 
 use keyward::{ErrorKind, Vault};
 
+use crate::output;
+
 /// Keeps a snapshot as new as the vault's file.
 pub(crate) struct Watch {
     vault: Vault,
@@ -73,9 +75,9 @@ impl Watch {
             Err(error) => {
                 self.broken = true;
                 let _ = self.vault.lock();
-                eprintln!(
+                output::complain(format_args!(
                     "keyward: the vault cannot be read again, so calls are refused until the proxy is started anew: {error}"
-                );
+                ));
             }
         }
     }
