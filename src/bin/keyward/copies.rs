@@ -51,9 +51,11 @@ pub(crate) fn import(
     key_file: Option<&Path>,
 ) -> Result<(), Failure> {
     let current = opener.key()?;
-    let key = match key_file {
-        Some(path) => Key::in_file(path)?,
-        None => Key::Passphrase(opener.input.passphrase()?),
+    let key = if let Some(path) = key_file {
+        Key::in_file(path)?
+    } else {
+        opener.read_with(&current)?;
+        Key::Passphrase(opener.input.passphrase()?)
     };
     let vault = opener.open_with(&current)?;
     let added = vault.import_with_progress(file, key.source()?, output.bar("importing"))?;

@@ -56,8 +56,7 @@ pub(crate) fn slots(mut opener: Opener, output: Output, slots: Slots) -> Result<
 }
 
 fn add_slot(mut opener: Opener, output: Output, key: &NewKey) -> Result<(), Failure> {
-    let current = opener.key()?;
-    opener.read_with(&current)?;
+    let current = opener.right_key()?;
     let new = Key::new(key, &mut opener.input)?;
     let slot = opener
         .open_with(&current)?
@@ -90,6 +89,7 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
                 keys.push(Key::in_file(path)?);
             }
             if keep_passphrase {
+                opener.read_with(&keys[0])?;
                 keys.push(Key::Passphrase(opener.input.passphrase()?));
             }
             let vault = opener.open_with(&keys[0])?;

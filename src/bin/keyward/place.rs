@@ -83,6 +83,13 @@ impl Opener {
         Key::find(&self.place, &mut self.input)
     }
 
+    /// The key of the vault, which opens it: a wrong one is said before anything else is asked for.
+    pub(crate) fn right_key(&mut self) -> Result<Key, Failure> {
+        let key = self.key()?;
+        self.read_with(&key)?;
+        Ok(key)
+    }
+
     /// The vault for writing: no other process has it open meanwhile.
     pub(crate) fn open(&mut self) -> Result<Vault, Failure> {
         let key = self.key()?;

@@ -21,7 +21,7 @@ pub(crate) fn add(mut opener: Opener, output: Output, add: Add) -> Result<(), Fa
     let name = add.name.unwrap_or_default();
     check(&add.binding)?;
     // Not with the file open: a person takes time to type.
-    let key = opener.key()?;
+    let key = opener.right_key()?;
     let mut secret = NewSecret::new(name, opener.input.value()?);
     let Binding {
         tool,
@@ -102,11 +102,14 @@ pub(crate) fn show(mut opener: Opener, output: Output, secret: String) -> Result
 
 pub(crate) fn update(mut opener: Opener, output: Output, update: Update) -> Result<(), Failure> {
     check(&update.binding)?;
-    let key = opener.key()?;
     let mut patch = SecretPatch::new();
-    if update.value {
+    let key = if update.value {
+        let key = opener.right_key()?;
         patch = patch.value(opener.input.value()?);
-    }
+        key
+    } else {
+        opener.key()?
+    };
     if let Some(name) = update.name {
         patch = patch.name(name);
     }

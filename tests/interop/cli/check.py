@@ -63,7 +63,8 @@ with tempfile.TemporaryDirectory() as folder:
     shown = run(["init"], [("New passphrase: ", PASSPHRASE), ("The same again: ", "wrong")], code=5)
     check("two different passphrases are refused", "not the same" in shown, shown)
     run(["init"], [("New passphrase: ", PASSPHRASE), ("The same again: ", PASSPHRASE)])
-    run(["list"], [("Passphrase: ", "wrong")], code=7)
+    for args in (["list"], ["add", "linear"], ["passphrase"], ["slots", "add"], ["rotate", "master", "--keep-passphrase"]):
+        run(args, [("Passphrase: ", "wrong")], code=7)
     run(["add", "linear", "--tool", "x*", "--arg", "key"], [("Passphrase: ", PASSPHRASE), ("Value: ", VALUE)])
     run(["add", "linear2", "--tool", ""], code=5)
     shown = run(["list"], [("Passphrase: ", PASSPHRASE)])
