@@ -131,24 +131,46 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
     })
 }
 
-/// Makes the folder of a file, for this user alone.
+/// Makes the folder of a file, for this user alone, and the folders that it is in.
 pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
-    let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    else {
-        return Ok(());
-    };
+    let folder = folder_of(path);
     if folder.is_dir() {
         return Ok(());
     }
+    create_folder(folder)?;
+    let failed = |error| Failure::file(folder, &error);
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(folder)
-        .map_err(|error| Failure::file(folder, &error))
+    match builder.create(folder) {
+        // Another process was faster.
+        Err(_) if folder.is_dir() => {}
+        created => created.map_err(failed)?,
+    }
+    sync_folder(folder).map_err(failed)
+}
+
+/// Makes the name of a new file or folder durable. Windows does so by itself, and some file systems cannot.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let synced = fs::File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    match synced.as_ref().map_err(io::Error::kind) {
+        Err(
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported,
+        ) => Ok(()),
+        _ => synced,
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// More than any value may have.

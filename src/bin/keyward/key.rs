@@ -158,6 +158,7 @@ impl Key {
         let mut file = options.open(path).map_err(failed)?;
         file.write_all(text.as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
+        input::sync_folder(path).map_err(failed)?;
         Ok(Key::Raw(key))
     }
 }
