@@ -147,6 +147,42 @@ fn a_reader_that_is_gone_changes_nothing_but_what_is_read() {
     assert!(String::from_utf8(listed.stdout).unwrap().contains("linear"));
 }
 
+#[cfg(feature = "keyring")]
+#[test]
+fn of_a_key_file_and_the_keyring_the_one_on_the_command_line_is_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyward = |args: &[&str], environment: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_keyward"))
+            .args(args)
+            .current_dir(dir.path())
+            .env_clear()
+            .env("KEYWARD_VAULT", dir.path().join("vault.keyward"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let keyring = ("KEYWARD_KEYRING", "true");
+    let file = ("KEYWARD_KEY_FILE", "key");
+    assert_eq!(keyward(&["init", "--key-file", "key"], &[keyring]).0, 0);
+    assert_eq!(keyward(&["list", "--key-file", "key"], &[keyring]).0, 0);
+    // The vault's key is not there, whatever keyring there is.
+    let (code, said) = keyward(&["list", "--keyring"], &[file]);
+    assert!(matches!(code, 1 | 7), "{code}: {said}");
+    for (args, environment) in [
+        (&["list", "--keyring", "--key-file", "key"][..], &[][..]),
+        (&["list"], &[keyring, file]),
+    ] {
+        let (code, said) = keyward(args, environment);
+        assert_eq!(code, 2, "{said}");
+        assert!(
+            said.contains("either in a file or in the keyring"),
+            "{said}"
+        );
+    }
+}
+
 fn check(script: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/cli")
