@@ -3,6 +3,7 @@
 use std::{env, fs, io::Write, path::Path};
 
 use keyward::{KeySource, SecretValue};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -30,9 +31,10 @@ impl PartialEq for Key {
     fn eq(&self, other: &Key) -> bool {
         match (self, other) {
             (Key::Passphrase(one), Key::Passphrase(other)) => {
-                one.expose_secret() == other.expose_secret()
+                let [one, other] = [one, other].map(|key| key.expose_secret().as_bytes());
+                one.ct_eq(other).into()
             }
-            (Key::Raw(one), Key::Raw(other)) => one == other,
+            (Key::Raw(one), Key::Raw(other)) => one.ct_eq(other).into(),
             #[cfg(feature = "keyring")]
             (Key::Keyring, Key::Keyring) => true,
             _ => false,
