@@ -423,7 +423,9 @@ impl Vault {
     /// many secrets are done.
     ///
     /// Calls are resolved meanwhile, and writes go on in between. If it is interrupted at any point, nothing is lost:
-    /// call it again, and it goes on where it was.
+    /// call it again, and it goes on where it was. Then it starts over with another new data key, since the first one
+    /// may be known to who could open the vault meanwhile. `done` goes on, and `total` has each secret twice until the first
+    /// round is over; from then on it has what was done in that, and each secret once.
     ///
     /// # Errors
     ///

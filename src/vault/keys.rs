@@ -56,8 +56,8 @@ impl State {
         })
     }
 
-    /// Seals everything again under a new data key, and forgets the old ones. Goes on with a rotation that was
-    /// interrupted, if there is one.
+    /// Seals everything again under a new data key, and forgets the old ones. A rotation that was interrupted comes to its
+    /// end first: its data key is as old as that, and who could open the vault since may have kept it.
     pub(super) fn rotate_data_key(
         self: &Arc<State>,
         users: &Users,
@@ -65,10 +65,28 @@ impl State {
         mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
         let _rotating = hold(&self.rotating);
-        if !self.keys()?.is_rotating() {
-            self.replace_keys(current, KeyRing::with_new_data_key)?;
+        let mut done = 0;
+        if self.keys()?.is_rotating() {
+            // What is left of it, and then everything.
+            let total = self.usage()?.secrets.saturating_mul(2);
+            let tell = |done| progress(Progress::new(done, total.max(done)));
+            done = self.reseal_all_users(users, done, tell)?;
+            self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))?;
         }
-        let (mut done, total) = (0, self.usage()?.secrets);
+        self.replace_keys(current, KeyRing::with_new_data_key)?;
+        let total = done.saturating_add(self.usage()?.secrets);
+        let tell = |done| progress(Progress::new(done, total.max(done)));
+        self.reseal_all_users(users, done, tell)?;
+        self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))
+    }
+
+    /// Seals all that is sealed with an older data key again. `done` is how many records were before; so many are now.
+    fn reseal_all_users(
+        self: &Arc<State>,
+        users: &Users,
+        mut done: u64,
+        mut tell: impl FnMut(u64),
+    ) -> Result<u64, Error> {
         for root in self.user_roots()? {
             let user = users.get(self, root.user);
             loop {
@@ -80,14 +98,14 @@ impl State {
                     let resealed = self.reseal(&user, batch)?;
                     if resealed > 0 {
                         done += resealed as u64;
-                        progress(Progress::new(done, total.max(done)));
+                        tell(done);
                     }
                 }
             }
             // Of a user without records the root is left.
             self.reseal(&user, &[])?;
         }
-        self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))
+        Ok(done)
     }
 
     /// The user's records that are sealed with an older data key, in the order of their names in the store: those of one

@@ -15,6 +15,7 @@ use crate::{NewSecret, SecretId, SecretPatch, ToolCall};
 mod crash;
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod hostile;
+mod keys;
 mod locking;
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod memory;

@@ -1,0 +1,74 @@
+//! Changing what a vault is opened with: what it leaves to who had a key, and who waits for it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{slots::KeySlots, *};
+use crate::{crypto::KeyRing, error::ErrorKind};
+
+fn raw(byte: u8) -> KeySource {
+    KeySource::raw([byte; 32])
+}
+
+/// A vault of a user with two secrets.
+fn vault() -> Vault {
+    let vault = Vault::builder().in_memory_with_key(raw(1)).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    user.create(secret("b")).unwrap();
+    vault
+}
+
+/// The keys as who can open the vault with this one may keep them.
+fn kept(vault: &Vault, key: &KeySource) -> KeyRing {
+    let stored = vault.state.storage.keys().unwrap().unwrap();
+    KeySlots::decode(&stored).unwrap().open(key).unwrap()
+}
+
+/// Stops a rotation behind its first record.
+fn interrupt_rotation(vault: &Vault) {
+    let rotate = || vault.rotate_data_key(raw(1), |_| panic!("enough"));
+    catch_unwind(AssertUnwindSafe(rotate)).unwrap_err();
+    assert!(vault.state.keys().unwrap().is_rotating());
+}
+
+#[test]
+fn who_had_the_keys_of_an_interrupted_rotation_opens_nothing_of_what_comes_after_the_next() {
+    let vault = vault();
+    let lost = vault.add_key(raw(1), raw(2)).unwrap();
+    interrupt_rotation(&vault);
+    let kept = kept(&vault, &raw(2));
+
+    vault.remove_key(lost.id).unwrap();
+    vault.rotate_master_key([raw(1)]).unwrap();
+    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("new")).unwrap();
+    let snapshot = user.user.snapshot.load_full().unwrap();
+    for name in ["a", "b", "new"] {
+        let opened = snapshot.by_name(name).unwrap().open(&kept);
+        assert_eq!(opened.unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
+    }
+    assert!(!vault.state.keys().unwrap().is_rotating());
+    vault.verify().unwrap();
+}
+
+#[test]
+fn a_rotation_that_goes_on_tells_of_both() {
+    let vault = vault();
+    let user = vault.user(UserId::LOCAL);
+    user.batch(|batch| (0..18).for_each(|i| batch.create(secret(&i.to_string()))))
+        .unwrap();
+    interrupt_rotation(&vault);
+    let mut told = Vec::new();
+    vault
+        .rotate_data_key(raw(1), |progress| told.push(progress))
+        .unwrap();
+    // Eight of twenty were done before.
+    let (done, total) = (12 + 20, told[told.len() - 1].total);
+    assert_eq!((told[told.len() - 1].done, total), (done, done), "{told:?}");
+    assert!(
+        told.is_sorted_by_key(|progress: &Progress| progress.done)
+            && told.iter().all(|progress| progress.done <= progress.total),
+        "{told:?}"
+    );
+}
