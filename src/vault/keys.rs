@@ -6,7 +6,7 @@ use super::{
     errors::{no_key_slots, rolled_back, storage_error},
     progress::Progress,
     slots::KeySlots,
-    state::{State, hold, wait_until_unused},
+    state::{State, decode_slots, hold, wait_until_unused},
     users::{UserState, Users},
     write::Write,
 };
@@ -218,7 +218,7 @@ impl State {
         if keys.keys_digest(stored.as_deref()) != hold(&self.ledger).root.keys {
             return Err(rolled_back());
         }
-        stored.map(|bytes| KeySlots::decode(&bytes)).transpose()
+        decode_slots(stored.as_deref())
     }
 
     /// Stores what the vault is opened with, together with the vault's root, which is sealed with the current data key

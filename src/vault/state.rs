@@ -270,16 +270,20 @@ impl State {
     }
 
     pub(super) fn unlock(&self, source: &KeySource) -> Result<(), Error> {
-        let slots = self
-            .slots()?
-            .ok_or_else(|| no_key_slots("it is never locked"))?;
+        // Below it nobody else changes the slots: their keys are those of now, and stay so until they are in use.
         let _locking = hold(&self.locking);
+        let stored = self.storage.keys().map_err(storage_error)?;
+        let slots = decode_slots(stored.as_deref())?;
+        let slots = slots.ok_or_else(|| no_key_slots("it is never locked"))?;
         let keys = self.open_keys(&slots, source)?;
+        // No other process writes to this store, so it holds what this one left.
+        let mut ledger = hold(&self.ledger);
+        if keys.keys_digest(stored.as_deref()) != ledger.root.keys {
+            return Err(rolled_back());
+        }
         if self.keys.load().is_some() {
             return Ok(());
         }
-        // No other process writes to this store, so it holds what this one left.
-        let mut ledger = hold(&self.ledger);
         if stored_root(&*self.storage, &keys)? != ledger.root {
             return Err(rolled_back());
         }
@@ -292,8 +296,12 @@ impl State {
     /// What the vault is opened with; `None` for a vault in memory that was made without a key.
     pub(super) fn slots(&self) -> Result<Option<KeySlots>, Error> {
         let stored = self.storage.keys().map_err(storage_error)?;
-        stored.map(|bytes| KeySlots::decode(&bytes)).transpose()
+        decode_slots(stored.as_deref())
     }
+}
+
+pub(super) fn decode_slots(stored: Option<&[u8]>) -> Result<Option<KeySlots>, Error> {
+    stored.map(KeySlots::decode).transpose()
 }
 
 /// Waits for the calls that began with these keys, and still work with them. They hold on to nothing else that the

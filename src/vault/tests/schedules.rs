@@ -199,3 +199,21 @@ fn calls_and_writes_go_on_while_the_data_key_is_rotated() {
         vault.verify().unwrap();
     });
 }
+
+#[test]
+fn who_had_a_key_that_was_changed_does_not_unlock() {
+    in_all_orders(|| {
+        let vault = vault();
+        let changing = vault.clone();
+        let change = thread::spawn(move || {
+            let new = KeySource::raw([8; 32]);
+            changing.change_key(key(), new).unwrap();
+            changing.lock().unwrap();
+        });
+        if let Err(error) = vault.unlock(key()) {
+            assert_eq!(error.kind(), ErrorKind::WrongKey, "{error}");
+        }
+        change.join().unwrap();
+        assert!(vault.is_locked());
+        vault.unlock(KeySource::raw([8; 32])).unwrap();
+    });

@@ -3,7 +3,7 @@
 use std::{
     ops::ControlFlow,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -24,20 +24,30 @@ struct TestStorage {
     inner: Arc<MemoryStorage>,
     /// How many writes still succeed.
     left: Arc<AtomicI64>,
+    /// What happens once, when the keys have been read.
+    then: Arc<Mutex<Option<Then>>>,
 }
+
+type Then = (Vault, fn(&Vault));
 
 impl Default for TestStorage {
     fn default() -> TestStorage {
         TestStorage {
             inner: Arc::default(),
             left: Arc::new(AtomicI64::new(i64::MAX)),
+            then: Arc::default(),
         }
     }
 }
 
 impl Storage for TestStorage {
     fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        self.inner.keys()
+        let keys = self.inner.keys();
+        let then = self.then.lock().unwrap().take();
+        if let Some((vault, then)) = then {
+            then(&vault);
+        }
+        keys
     }
 
     fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
@@ -280,6 +290,27 @@ fn locking_does_not_depend_on_the_store() {
     assert_eq!(vault.usage().unwrap_err().kind(), ErrorKind::Locked);
     let error = vault.unlock(KeySource::raw([1; 32])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn nothing_comes_between_the_key_slots_and_unlocking_with_them() {
+    let key = |byte: u8| KeySource::raw([byte; 32]);
+    let storage = TestStorage::default();
+    let vault = storage.vault_with_key(&key(1));
+    let then = |vault: &Vault| {
+        // Whoever unlocks keeps others from changing the slots.
+        if vault.state.locking.try_lock().is_ok() {
+            let key = |byte: u8| KeySource::raw([byte; 32]);
+            vault.change_key(key(1), key(2)).unwrap();
+            vault.lock().unwrap();
+        }
+    };
+    *storage.then.lock().unwrap() = Some((vault.clone(), then));
+    vault.unlock(key(1)).unwrap();
+    assert!(storage.then.lock().unwrap().is_none());
+    assert_eq!(vault.key_slots().unwrap()[0].id, 1);
+    vault.lock().unwrap();
+    vault.unlock(key(1)).unwrap();
 }
 
 type Tamper = fn(&TestStorage, UserChange);

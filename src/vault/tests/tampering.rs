@@ -244,7 +244,8 @@ fn replace_keys(vault: &Vault, keys: Vec<u8>) {
 #[test]
 fn keys_that_were_put_back_under_an_open_vault_are_not_taken_over() {
     type Change = fn(&Vault) -> Result<(), Error>;
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 6] = [
+        ("unlock", |vault| vault.unlock(raw(8))),
         ("add", |vault| vault.add_key(raw(7), raw(9)).map(drop)),
         ("change", |vault| vault.change_key(raw(7), raw(9)).map(drop)),
         ("remove", |vault| vault.remove_key(1)),
