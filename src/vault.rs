@@ -497,7 +497,9 @@ impl Vault {
     }
 
     /// Does what [`verify`](Vault::verify) does, and tells how far it has come after each secret. What is told may use the
-    /// vault, but not [`lock`](Vault::lock) or [`compact`](Vault::compact) it, or rotate its keys: those wait for this.
+    /// secrets of users, but do nothing to the whole vault that can wait for this: not [`lock`](Vault::lock),
+    /// [`unlock`](Vault::unlock), [`reload`](Vault::reload) or [`compact`](Vault::compact) it, change its keys, or check or
+    /// copy it.
     ///
     /// ```
     /// use keyward::{NewSecret, UserId, Vault};

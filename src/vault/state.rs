@@ -2,12 +2,13 @@
 //!
 //! Reading takes no lock: the keys and each user's snapshot are immutable objects that are [`Published`]. Writing takes
 //! two: first the user's, which also orders the first loading of a snapshot, then the ledger's. Locking the vault
-//! takes the keys away first and then each user's lock, so that no snapshot is published after it.
+//! takes the keys away first and then each user's lock, so that no snapshot is published after it. It may have to wait for
+//! who replaces the keys, who waits for calls with the old ones: so it says first that it is about to, and long work ends.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 #[cfg(feature = "file")]
@@ -17,7 +18,7 @@ use super::{
     builder::Settings,
     errors::{locked, no_key_slots, rolled_back, storage_error},
     slots::KeySlots,
-    sync::{Mutex, MutexGuard, Published, yield_now},
+    sync::{AtomicUsize, Mutex, MutexGuard, Published, yield_now},
     users::{UserState, Users},
     verify::{check_members, stored_root},
 };
@@ -42,6 +43,8 @@ pub(super) struct State {
     pub(super) ledger: Mutex<Ledger>,
     /// Held while the vault is locked or unlocked, or its key slots change.
     pub(super) locking: Mutex<()>,
+    /// How many are about to lock the vault.
+    about_to_lock: AtomicUsize,
     /// Held while the data key is rotated.
     pub(super) rotating: Mutex<()>,
     /// Where a snapshot is from.
@@ -132,6 +135,7 @@ impl State {
             storage,
             ledger: Mutex::new(ledger),
             locking: Mutex::new(()),
+            about_to_lock: AtomicUsize::new(0),
             rotating: Mutex::new(()),
             #[cfg(feature = "file")]
             source: None,
@@ -256,13 +260,21 @@ impl State {
         if !self.lockable {
             return Err(no_key_slots("it could never be unlocked"));
         }
+        self.about_to_lock.fetch_add(1, Ordering::SeqCst);
         let _locking = hold(&self.locking);
-        let Some(keys) = self.keys.swap(None) else {
+        let keys = self.keys.swap(None);
+        self.about_to_lock.fetch_sub(1, Ordering::SeqCst);
+        let Some(keys) = keys else {
             return Ok(());
         };
         users.for_each(|user| user.snapshot.store(None));
         wait_until_unused(&keys);
         Ok(())
+    }
+
+    /// Whether the vault is locked, or will be once who has the keys lets go of them.
+    pub(super) fn is_being_locked(&self) -> bool {
+        self.about_to_lock.load(Ordering::SeqCst) > 0 || self.is_locked()
     }
 
     pub(super) fn is_locked(&self) -> bool {

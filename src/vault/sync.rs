@@ -5,14 +5,14 @@
 use std::sync::Arc;
 #[cfg(not(shuttle))]
 pub(super) use std::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, atomic::AtomicUsize},
     thread::yield_now,
 };
 
 use arc_swap::{ArcSwapOption, Guard};
 #[cfg(shuttle)]
 pub(super) use shuttle::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, atomic::AtomicUsize},
     thread::yield_now,
 };
 

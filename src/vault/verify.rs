@@ -119,9 +119,9 @@ impl State {
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Long work ends when the vault is locked.
+    /// Long work ends when the vault is locked, or about to be.
     pub(super) fn still_unlocked(&self) -> Result<(), Error> {
-        if self.is_locked() {
+        if self.is_being_locked() {
             Err(locked())
         } else {
             Ok(())

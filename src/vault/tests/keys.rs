@@ -1,6 +1,10 @@
 //! Changing what a vault is opened with: what it leaves to who had a key, and who waits for it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
 
 use super::{slots::KeySlots, *};
 use crate::{crypto::KeyRing, error::ErrorKind};
@@ -71,4 +75,31 @@ fn a_rotation_that_goes_on_tells_of_both() {
             && told.iter().all(|progress| progress.done <= progress.total),
         "{told:?}"
     );
+}
+
+/// A rotation waits for the check, and locking for the rotation.
+#[test]
+fn locking_ends_a_check_that_a_rotation_waits_for() {
+    let vault = vault();
+    let address = || Arc::as_ptr(&vault.state.keys().unwrap()).addr();
+    let old = address();
+    let checked = thread::scope(|scope| {
+        vault.verify_with_progress(|progress| {
+            if progress.done > 1 {
+                return;
+            }
+            scope.spawn(|| drop(vault.rotate_data_key(raw(1), |_| {})));
+            while address() == old {
+                thread::yield_now();
+            }
+            scope.spawn(|| vault.lock().unwrap());
+            while vault.state.still_unlocked().is_ok() {
+                thread::yield_now();
+            }
+        })
+    });
+    assert_eq!(checked.unwrap_err().kind(), ErrorKind::Locked);
+    assert!(vault.is_locked());
+    vault.unlock(raw(1)).unwrap();
+    vault.verify().unwrap();
 }

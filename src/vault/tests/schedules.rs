@@ -217,3 +217,27 @@ fn who_had_a_key_that_was_changed_does_not_unlock() {
         assert!(vault.is_locked());
         vault.unlock(KeySource::raw([8; 32])).unwrap();
     });
+}
+
+#[test]
+fn locking_waits_for_no_check_however_the_keys_are_replaced() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        user.create(numbered("b", 0)).unwrap();
+        let rotating = vault.clone();
+        let rotation = thread::spawn(move || {
+            locked(rotating.rotate_data_key(key(), |_| {}));
+        });
+        let checking = vault.clone();
+        let check = thread::spawn(move || {
+            locked(checking.verify());
+        });
+        vault.lock().unwrap();
+        rotation.join().unwrap();
+        check.join().unwrap();
+        vault.unlock(key()).unwrap();
+        vault.verify().unwrap();
+    });
+}
