@@ -313,6 +313,8 @@ fn the_life_of_a_file_is_told() {
     drop(vault);
     builder.clone().open(path("vault"), wrong).unwrap_err();
     let vault = builder.clone().open(path("vault"), key()).unwrap();
+    let wrong = KeySource::raw([2; 32]);
+    vault.import(path("export"), wrong).unwrap_err();
     vault.import(path("export"), key()).unwrap();
     drop(vault);
     builder.clone().snapshot(path("vault"), key()).unwrap();
@@ -322,6 +324,7 @@ fn the_life_of_a_file_is_told() {
         "exported",
         "key_refused",
         "vault_opened",
+        "key_refused",
         "imported",
         "vault_opened",
     ];

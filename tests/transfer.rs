@@ -278,6 +278,34 @@ fn an_import_is_all_or_nothing() {
 }
 
 #[test]
+fn an_import_waits_for_its_file_as_the_vault_does_for_its_own() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    let secrets = vault.usage().unwrap().secrets;
+    let to = Vault::builder()
+        .wait(std::time::Duration::MAX)
+        .in_memory()
+        .unwrap();
+    std::thread::scope(|scope| {
+        let (begun, wait) = std::sync::mpsc::channel();
+        let importing = scope.spawn({
+            let path = folder.path("v");
+            move || {
+                begun.send(()).unwrap();
+                to.import(path, key()).unwrap()
+            }
+        });
+        wait.recv().unwrap();
+        for n in 20..30 {
+            fill_user(&vault, n);
+            vault.delete_user(user(n)).unwrap();
+        }
+        drop(vault);
+        assert_eq!(importing.join().unwrap().secrets, secrets);
+    });
+}
+
+#[test]
 fn a_compact_file_is_short_and_has_everything() {
     let folder = Folder::new();
     let vault = folder.vault();

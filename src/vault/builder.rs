@@ -21,7 +21,10 @@ use crate::{
     storage::{MemoryStorage, Storage, StorageError, Transaction},
 };
 #[cfg(feature = "file")]
-use {crate::storage::FileStorage, std::path::Path};
+use {
+    crate::storage::FileStorage,
+    std::{path::Path, time::Duration},
+};
 
 /// Makes a [`Vault`] that differs from the usual one.
 ///
@@ -47,8 +50,6 @@ pub struct VaultBuilder {
     settings: Settings,
     #[cfg(feature = "file")]
     anchor: Option<Anchor>,
-    #[cfg(feature = "file")]
-    wait: std::time::Duration,
 }
 
 /// What a vault is made with and keeps.
@@ -61,6 +62,9 @@ pub(super) struct Settings {
     pub(super) kdf: KdfParams,
     pub(super) clock: Clock,
     pub(super) audit: Audit,
+    /// For a file that is open elsewhere.
+    #[cfg(feature = "file")]
+    pub(super) wait: Duration,
 }
 
 impl VaultBuilder {
@@ -74,11 +78,11 @@ impl VaultBuilder {
                 kdf: KdfParams::default(),
                 clock: Clock(Arc::new(Utc::now)),
                 audit: Audit::default(),
+                #[cfg(feature = "file")]
+                wait: Duration::ZERO,
             },
             #[cfg(feature = "file")]
             anchor: None,
-            #[cfg(feature = "file")]
-            wait: std::time::Duration::ZERO,
         }
     }
 
@@ -166,11 +170,11 @@ impl VaultBuilder {
         self
     }
 
-    /// How long to wait for a vault that is open elsewhere, to open it or to take a snapshot: not at all unless this is
-    /// said. Then that fails with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
+    /// How long to wait for a vault that is open elsewhere, to open it, to take a snapshot or to [import](Vault::import)
+    /// it: not at all unless this is said. Then that fails with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
     #[cfg(feature = "file")]
-    pub fn wait(mut self, wait: std::time::Duration) -> VaultBuilder {
-        self.wait = wait;
+    pub fn wait(mut self, wait: Duration) -> VaultBuilder {
+        self.settings.wait = wait;
         self
     }
 
@@ -264,19 +268,14 @@ impl VaultBuilder {
     #[cfg(feature = "file")]
     fn open_file(self, path: &Path, key: &KeySource) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
-        let storage = FileStorage::open(path, self.wait).map_err(storage_error)?;
+        let storage = FileStorage::open(path, self.settings.wait).map_err(storage_error)?;
         self.open_with(key, Box::new(storage))
     }
 
     #[cfg(feature = "file")]
-    fn read_file(self, path: &Path, key: &KeySource) -> Result<State, Error> {
+    pub(super) fn read_file(self, path: &Path, key: &KeySource) -> Result<State, Error> {
         self.settings.bounds.check()?;
-        let VaultBuilder {
-            settings,
-            anchor,
-            wait,
-        } = self;
-        State::open_snapshot(settings, key, anchor.as_ref(), path, wait)
+        State::open_snapshot(self.settings, key, self.anchor.as_ref(), path)
     }
 
     pub(super) fn create_with<S: Storage + 'static>(

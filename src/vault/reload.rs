@@ -1,9 +1,6 @@
 //! A vault as it was when its file was read.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     anchor::Anchor,
@@ -24,7 +21,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct SnapshotSource {
     path: PathBuf,
-    wait: Duration,
     storage: FrozenStorage,
 }
 
@@ -35,16 +31,14 @@ impl State {
         key: &KeySource,
         anchor: Option<&Anchor>,
         path: &Path,
-        wait: Duration,
     ) -> Result<State, Error> {
-        let content = FileStorage::load(path, wait, None).map_err(storage_error)?;
+        let content = FileStorage::load(path, settings.wait, None).map_err(storage_error)?;
         let content = content.unwrap_or_default();
         let keys = slots(&content)?.open_with_master(key)?;
         let storage = FrozenStorage::new(content);
         let mut state = State::open(settings, keys, anchor, Box::new(storage.clone()))?;
         state.source = Some(SnapshotSource {
             path: path.to_owned(),
-            wait,
             storage,
         });
         Ok(state)
@@ -60,7 +54,7 @@ impl State {
         let _locking = hold(&self.locking);
         let old = self.keys()?;
         let known = self.storage.vault_root().map_err(storage_error)?;
-        let content = FileStorage::load(&source.path, source.wait, known.as_ref());
+        let content = FileStorage::load(&source.path, self.settings.wait, known.as_ref());
         let Some(content) = content.map_err(storage_error)? else {
             return Ok(false);
         };

@@ -141,17 +141,21 @@ impl Vault {
     /// # Errors
     ///
     /// As for [`import`](Vault::import).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
     pub fn import_with_progress(
         &self,
         path: impl AsRef<Path>,
         key: KeySource,
         progress: impl FnMut(Progress),
     ) -> Result<Usage, Error> {
-        let other = Vault::snapshot(path, key)?;
-        self.state.tell(
-            AuditAction::Imported,
-            self.state.import(&self.users, &other, progress),
-        )
+        let reader = Vault::builder().wait(self.state.settings.wait);
+        let imported = reader
+            .read_file(path.as_ref(), &key)
+            .and_then(|other| self.state.import(&self.users, &Vault::new(other), progress));
+        self.state.tell(AuditAction::Imported, imported)
     }
 }
 
