@@ -1,5 +1,7 @@
 //! Requests: a new secret and a change to one, parsed into valid forms with all errors at once.
 
+#[cfg(feature = "file")]
+use crate::secret::SecretInfo;
 use crate::{
     bounds::{Bounds, TEXT},
     error::{Error, FieldError},
@@ -125,6 +127,22 @@ impl NewSecret {
         let fields = json::read(json)?;
         fields.check_new(bounds)?;
         Ok(NewSecret { fields })
+    }
+
+    /// What a secret that is elsewhere would be created with here.
+    #[cfg(feature = "file")]
+    pub(crate) fn like(info: &SecretInfo, value: SecretValue) -> NewSecret {
+        let optional = |text: &Option<String>| text.clone().map_or(Given::Null, Given::Value);
+        NewSecret {
+            fields: Fields {
+                name: Given::Value(info.secret_name.clone()),
+                value: Given::Value(value),
+                tool_name: optional(&info.tool_name),
+                tool_arg: optional(&info.tool_arg),
+                is_default: Given::Value(info.is_default_for_tool),
+                format: optional(&info.format),
+            },
+        }
     }
 
     pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidSecret, Error> {

@@ -91,9 +91,8 @@ impl Entry {
     }
 
     pub(crate) fn open(&self, keys: &KeyRing) -> Result<SecretValue, Error> {
-        let info = self.info();
-        let binding = self.binding.get_or_init(|| BindingDigest::of(info));
-        keys.open_value(info, binding, &self.row)
+        let binding = self.binding.get_or_init(|| BindingDigest::of(self.info()));
+        keys.open_value(&self.metadata, binding, &self.row)
     }
 
     /// What stands for the secret in what a model sees.

@@ -109,10 +109,11 @@ impl KeyRing {
         Ok(metadata)
     }
 
-    /// Opens a value that belongs to this metadata, whose digest this is.
+    /// Opens a value that belongs to this metadata, whose binding has this digest. Its length is no part of what binds the
+    /// two, but quotas count it.
     pub(crate) fn open_value(
         &self,
-        info: &SecretInfo,
+        metadata: &Metadata,
         binding: &BindingDigest,
         row: &SealedRow,
     ) -> Result<SecretValue, Error> {
@@ -123,8 +124,11 @@ impl KeyRing {
             )
         };
         let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
-        let context = self.value_context(info, binding, row.key_id);
+        let context = self.value_context(&metadata.info, binding, row.key_id);
         let mut bytes = aead::open(key.value(), &context, &row.value).ok_or_else(corrupt)?;
+        if u32::try_from(bytes.len()) != Ok(metadata.value_bytes) {
+            return Err(corrupt());
+        }
         match String::from_utf8(std::mem::take(&mut *bytes)) {
             Ok(text) => Ok(Zeroizing::new(text).into()),
             Err(error) => {
@@ -282,7 +286,7 @@ mod tests {
             metadata
         );
         assert_eq!(
-            ring.open_value(&metadata.info, &BindingDigest::of(&metadata.info), &row)
+            ring.open_value(&metadata, &BindingDigest::of(&metadata.info), &row)
                 .unwrap()
                 .expose_secret(),
             "4QvT9sLm"
@@ -326,19 +330,23 @@ mod tests {
             |info| info.format = Some("Bearer {}".to_owned()),
         ];
         for (i, change) in changes.iter().enumerate() {
-            let mut info = metadata.info.clone();
-            change(&mut info);
-            let binding = BindingDigest::of(&info);
+            let mut other = metadata.clone();
+            change(&mut other.info);
+            let binding = BindingDigest::of(&other.info);
             assert!(
-                ring.open_value(&info, &binding, &row).is_err(),
+                ring.open_value(&other, &binding, &row).is_err(),
                 "change {i}"
             );
         }
         // What is no part of the binding may change without a new value: only the mask and the times.
-        let mut info = metadata.info.clone();
-        info.display = Some("********".to_owned());
-        let binding = BindingDigest::of(&info);
-        assert!(ring.open_value(&info, &binding, &row).is_ok());
+        let mut other = metadata.clone();
+        other.info.display = Some("********".to_owned());
+        let binding = BindingDigest::of(&other.info);
+        assert!(ring.open_value(&other, &binding, &row).is_ok());
+        for value_bytes in [7, 9] {
+            other.value_bytes = value_bytes;
+            assert!(ring.open_value(&other, &binding, &row).is_err());
+        }
     }
 
     /// Only what keyward sealed itself gets as far as this.

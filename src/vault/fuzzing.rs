@@ -103,11 +103,9 @@ impl Seals {
         let mut opened = None;
         self.ring
             .open_rows(user, &[(tag, Arc::new(row))], |metadata, row, _| {
-                let info = metadata.info;
-                let value = self
-                    .ring
-                    .open_value(&info, &BindingDigest::of(&info), row)?;
-                opened = Some((info, value.into_string()));
+                let binding = BindingDigest::of(&metadata.info);
+                let value = self.ring.open_value(&metadata, &binding, row)?;
+                opened = Some((metadata.info, value.into_string()));
                 Ok(())
             })?;
         Ok(opened.expect("what was opened was shown"))

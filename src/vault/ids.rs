@@ -5,10 +5,16 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{crypto::fill_random, error::Error};
+use crate::{
+    crypto::fill_random,
+    error::{Error, ErrorKind},
+};
 
 /// The bits behind the milliseconds, without those of version and variant.
 const RANDOM_BITS: u32 = 74;
+
+/// The last millisecond that an id can tell, in the year 10889.
+const LAST_MILLIS: u128 = 0xffff_ffff_ffff;
 
 /// An id after `last`, of the time `now` unless the clock is behind `last`.
 ///
@@ -17,11 +23,27 @@ pub(super) fn next_id(last: Uuid, now: DateTime<Utc>) -> Result<Uuid, Error> {
     let mut random = [0; 16];
     fill_random(&mut random)?;
     let random = u128::from_le_bytes(random) & ((1 << RANDOM_BITS) - 1);
-    let millis = u128::try_from(now.timestamp_millis()).unwrap_or(0) & 0xffff_ffff_ffff;
+    let millis = u128::try_from(now.timestamp_millis()).unwrap_or(0) & LAST_MILLIS;
     let fresh = (millis << RANDOM_BITS) | random;
     let last = without_version(last);
     let step = 1 + (random & 0xffff_ffff);
-    Ok(with_version(if fresh > last { fresh } else { last + step }))
+    let next = if fresh > last { fresh } else { last + step };
+    if next >> RANDOM_BITS > LAST_MILLIS {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "no id is left after the last one; nothing changed: delete that secret, and import the others into a new vault",
+        ));
+    }
+    Ok(with_version(next))
+}
+
+/// Whether this could be the id of a secret that others are made after: of version 7, and not of the last millisecond, in
+/// which there is room for 2⁴² more at least.
+#[cfg(feature = "file")]
+pub(super) fn is_followed(id: Uuid) -> bool {
+    let millis = without_version(id) >> RANDOM_BITS;
+    let is_of_version_7 = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
+    is_of_version_7 && millis < LAST_MILLIS
 }
 
 /// The 122 bits of an id that count.

@@ -8,6 +8,10 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::errors::not_found;
+#[cfg(feature = "file")]
+use super::ids::is_followed;
+#[cfg(feature = "file")]
+use crate::{bounds::Bounds, request::NewSecret};
 use crate::{
     error::{Error, ErrorKind, FieldError},
     location::Location,
@@ -169,7 +173,12 @@ impl<'a> Plan<'a> {
         if patch.value.is_none() && info == *old {
             return Ok(Applied::Unchanged(info));
         }
-        info.revision += 1;
+        info.revision = info.revision.checked_add(1).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "the secret was written as often as can be: delete it, and create another one",
+            )
+        })?;
         info.updated_at = info.updated_at.max(self.rules.now);
         let mut value_bytes = self
             .metadata(info.secret_id)
@@ -193,11 +202,31 @@ impl<'a> Plan<'a> {
         Ok(Applied::Updated(info))
     }
 
-    /// Adds a secret of another vault as it is there, but for the mask. Its binding and its times stay, and its id.
+    /// Adds a secret of another vault as it is there, but for the mask. Its binding and its times stay, and its id. Whoever
+    /// made that vault may not have asked keyward, so it is checked like a new one.
     #[cfg(feature = "file")]
-    pub(super) fn import(&mut self, metadata: &Metadata, value: SecretValue) -> Result<(), Error> {
-        let info = &metadata.info;
+    pub(super) fn import(
+        &mut self,
+        info: &SecretInfo,
+        value: SecretValue,
+        bounds: &Bounds,
+    ) -> Result<(), Error> {
+        let new = NewSecret::like(info, value).into_valid(bounds)?;
         let id = info.secret_id;
+        let refuse =
+            |field, msg: &str| Err(Error::validation(vec![FieldError::value_error(field, msg)]));
+        if !is_followed(*id.as_uuid()) {
+            return refuse(
+                "secret_id",
+                "no id of keyward's, or none could follow it: leave the secret out",
+            );
+        }
+        if !(1..u64::MAX).contains(&info.revision) {
+            return refuse(
+                "revision",
+                "no revision of keyward's, or none could follow it: leave the secret out",
+            );
+        }
         if self.metadata(id).is_some() {
             return Err(Error::new(
                 ErrorKind::Conflict,
@@ -212,12 +241,13 @@ impl<'a> Plan<'a> {
         }
         let metadata = Box::new(Metadata {
             info: SecretInfo {
-                display: self.mask(&value),
+                display: self.mask(&new.value),
+                format: new.format.map(|format| format.as_str().to_owned()),
                 ..info.clone()
             },
-            ..metadata.clone()
+            value_bytes: length(&new.value),
         });
-        let value = Some(value);
+        let value = Some(new.value);
         self.changes.insert(id, Change::Write { metadata, value });
         Ok(())
     }

@@ -15,6 +15,8 @@ use crate::{NewSecret, SecretId, SecretPatch, ToolCall};
 mod crash;
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod hostile;
+#[cfg(feature = "file")]
+mod import;
 mod keys;
 mod locking;
 #[cfg(all(feature = "file", target_os = "linux"))]

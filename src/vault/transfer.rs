@@ -129,8 +129,8 @@ impl Vault {
     /// # Errors
     ///
     /// `Conflict` if a secret is in this vault already; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or `Validation`, as
-    /// if each were created here; `Locked`; `Storage`; and for the file, as for [`open`](Vault::open). Nothing has changed
-    /// then.
+    /// if each were created here, and `Validation` for an id or a revision that keyward gives to no secret; `Locked`;
+    /// `Storage`; and for the file, as for [`open`](Vault::open). Nothing has changed then.
     pub fn import(&self, path: impl AsRef<Path>, key: KeySource) -> Result<Usage, Error> {
         self.import_with_progress(path, key, |_| {})
     }
@@ -290,10 +290,7 @@ impl State {
             other.state.read(from, |keys, secrets| {
                 for entry in secrets.entries().values() {
                     let value = entry.open(keys)?;
-                    let chars = value.expose_secret();
-                    let check = self.settings.bounds.value().check("secret_value", chars);
-                    check.map_err(|error| Error::validation(vec![error]))?;
-                    plan.import(&entry.metadata, value)?;
+                    plan.import(entry.info(), value, &self.settings.bounds)?;
                 }
                 Ok(())
             })?;

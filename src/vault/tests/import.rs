@@ -1,0 +1,202 @@
+//! Importing from who makes a vault file by hand, with keys of their own.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{
+    plan::{Change, Changes},
+    state::hold,
+    write::Write,
+    *,
+};
+use crate::{SecretInfo, crypto::VaultRoot, error::ErrorKind, metadata::Metadata};
+
+fn raw() -> KeySource {
+    KeySource::raw([1; 32])
+}
+
+/// Of version 7, and otherwise of ones: the last id of its millisecond.
+fn id(millis: u128) -> SecretId {
+    let others = 0x7fff_bfff_ffff_ffff_ffff;
+    SecretId::new(Uuid::from_u128((millis << 80) | others))
+}
+
+/// A vault with one secret whose metadata and value are like this, whatever keyward would say of them.
+fn forge(metadata: &Metadata, value: &str) -> Vault {
+    let vault = Vault::builder().in_memory_with_key(raw()).unwrap();
+    let State { ledger, .. } = &*vault.state;
+    let user = vault.user(UserId::LOCAL).user;
+    let keys = vault.state.keys().unwrap();
+    let base = vault.state.load(&user, &keys).unwrap();
+    let usage = metadata.usage();
+    let change = Change::Write {
+        metadata: Box::new(metadata.clone()),
+        value: Some(value.into()),
+    };
+    let changes = Changes::from([(metadata.info.secret_id, change)]);
+    let write = Write::new(&keys, &user, base, changes, usage, || {}).unwrap();
+    let mut ledger = hold(ledger);
+    let root = VaultRoot {
+        usage,
+        ..ledger.root.clone()
+    };
+    vault
+        .state
+        .commit(&keys, &mut ledger, root, vec![write])
+        .unwrap();
+    drop(ledger);
+    vault
+}
+
+/// Imports a forged vault from a file into a new one, which stays as it was if nothing comes in.
+fn import_into_new(forged: &Vault) -> Result<Vault, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("forged");
+    forged.backup(&path).unwrap();
+    // A process that another test starts has the file for a moment.
+    let waiting = Vault::builder().wait(Duration::MAX);
+    let to = waiting.in_memory().unwrap();
+    let anchor = to.anchor().unwrap();
+    let imported = to.import(&path, raw());
+    to.verify().unwrap();
+    assert_eq!(to.anchor().unwrap() == anchor, imported.is_err());
+    imported.map(|_| to)
+}
+
+type Forge = fn(&mut Metadata);
+
+fn import(change: Forge, value: &str) -> Result<SecretInfo, Error> {
+    let mut metadata = Metadata::of_default(0, "a", "t", "a");
+    metadata.info.secret_id = id(1_700_000_000_000);
+    metadata.value_bytes = u32::try_from(value.len()).unwrap();
+    change(&mut metadata);
+    let to = import_into_new(&forge(&metadata, value))?;
+    let user = to.user(UserId::LOCAL);
+    Ok(user.secrets().unwrap().remove(0))
+}
+
+#[test]
+fn what_could_not_be_created_is_not_imported() {
+    let cases: [(&str, Forge, &str); 11] = [
+        ("secret_name", |made| made.info.secret_name.clear(), VALUE),
+        (
+            "secret_name",
+            |made| made.info.secret_name = "n".repeat(5000),
+            VALUE,
+        ),
+        ("secret_value", |_| {}, "abc"),
+        (
+            "is_default_for_tool",
+            |made| made.info.tool_arg = None,
+            VALUE,
+        ),
+        ("revision", |made| made.info.revision = u64::MAX, VALUE),
+        ("revision", |made| made.info.revision = 0, VALUE),
+        (
+            "secret_id",
+            |made| made.info.secret_id = SecretId::new(Uuid::max()),
+            VALUE,
+        ),
+        (
+            "secret_id",
+            |made| made.info.secret_id = SecretId::new(Uuid::nil()),
+            VALUE,
+        ),
+        (
+            "secret_id",
+            |made| made.info.secret_id = id(0xffff_ffff_ffff),
+            VALUE,
+        ),
+        (
+            "secret_id",
+            |made| made.info.secret_id = of_version(4),
+            VALUE,
+        ),
+        (
+            "secret_id",
+            |made| made.info.secret_id = of_variant(0),
+            VALUE,
+        ),
+    ];
+    for (i, (field, forged, value)) in cases.into_iter().enumerate() {
+        let error = import(forged, value).expect_err(field);
+        assert_eq!(error.kind(), ErrorKind::Validation, "case {i}: {error}");
+        let [found] = error.field_errors() else {
+            panic!("case {i}: {error}");
+        };
+        let found = serde_json::to_value(found).unwrap();
+        assert_eq!(found["loc"], serde_json::json!(["body", field]), "case {i}");
+    }
+}
+
+const VALUE: &str = "4QvT9sLm";
+
+fn of_version(version: u128) -> SecretId {
+    let id = id(1_700_000_000_000).as_uuid().as_u128();
+    SecretId::new(Uuid::from_u128(id & !(0xf << 76) | version << 76))
+}
+
+fn of_variant(variant: u128) -> SecretId {
+    let id = id(1_700_000_000_000).as_uuid().as_u128();
+    SecretId::new(Uuid::from_u128(id & !(0b11 << 62) | variant << 62))
+}
+
+#[test]
+fn what_is_as_good_as_made_here_is_imported() {
+    import(|_| {}, VALUE).unwrap();
+    import(|made| made.info.secret_id = id(0xffff_ffff_fffe), VALUE).unwrap();
+    import(|made| made.info.display = Some(VALUE.to_owned()), VALUE)
+        .map(|info| assert_eq!(info.display.unwrap(), "********"))
+        .unwrap();
+    // All that there is to be found of a format that is none.
+    let info = import(|made| made.info.format = Some("{}".to_owned()), VALUE).unwrap();
+    assert_eq!(info.format, None);
+}
+
+/// The quota counts what the metadata says.
+#[test]
+fn a_value_is_as_long_as_its_metadata_says() {
+    for bytes in [0, 999, 1001] {
+        let mut metadata = Metadata::of_default(0, "a", "t", "a");
+        metadata.info.secret_id = id(1_700_000_000_000);
+        metadata.value_bytes = bytes;
+        let vault = forge(&metadata, &"v".repeat(1000));
+        for error in [
+            vault.verify().unwrap_err(),
+            import_into_new(&vault).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_was_written_as_often_as_can_be_is_written_no_more() {
+    let info = import(|made| made.info.revision = u64::MAX - 1, VALUE).unwrap();
+    assert_eq!(info.revision, u64::MAX - 1);
+    let mut metadata = Metadata::of_default(0, "a", "t", "a");
+    metadata.info.revision = u64::MAX;
+    let vault = forge(&metadata, VALUE);
+    let user = vault.user(UserId::LOCAL);
+    for patch in [
+        SecretPatch::new().value("another-value"),
+        SecretPatch::new().name("b"),
+    ] {
+        let error = user.update("a", patch).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+    user.update("a", SecretPatch::new().name("a")).unwrap();
+    user.delete("a").unwrap();
+    vault.verify().unwrap();
+}
+
+#[test]
+fn ids_do_not_start_anew_behind_the_last_one() {
+    let vault = forge(&Metadata::of_default(0, "a", "t", "a"), VALUE);
+    hold(&vault.state.ledger).root.last_id = *id(0xffff_ffff_ffff).as_uuid();
+    let user = vault.user(UserId::LOCAL);
+    let error = user.create(secret("b")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert_eq!(user.secrets().unwrap().len(), 1);
+}
