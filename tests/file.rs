@@ -276,3 +276,23 @@ fn nothing_that_a_vault_keeps_can_be_read_in_the_file() {
         );
     }
 }
+
+/// Opening one waits for who writes to it.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_vault_and_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no mkfifo here");
+        return;
+    }
+    assert_kind(builder().snapshot(&path, raw()), ErrorKind::Corrupt);
+    assert_kind(builder().open(&path, raw()), ErrorKind::Corrupt);
+    assert_kind(builder().open_or_create(&path, raw()), ErrorKind::Corrupt);
+    assert_kind(builder().snapshot(dir.path(), raw()), ErrorKind::Corrupt);
+    let vault = Vault::in_memory().unwrap();
+    let error = vault.import(&path, raw()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}

@@ -19,7 +19,7 @@
 //! opens it finds that out.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, Metadata, OpenOptions, TryLockError},
     io,
     ops::ControlFlow,
     path::Path,
@@ -199,14 +199,23 @@ impl Storage for FileStorage {
 }
 
 fn open(path: &Path, options: &OpenOptions) -> Result<File, StorageError> {
-    let file = options.open(path).map_err(|error| match error.kind() {
+    let unopened = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => StorageError::Missing,
         _ => failed(error),
-    })?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(StorageError::Damaged("this is not a regular file".into()));
-    }
+    };
+    // Before it is opened, because opening a pipe waits for who writes to it; and after, because it may be another by then.
+    check_regular(&path.metadata().map_err(unopened)?)?;
+    let file = options.open(path).map_err(unopened)?;
+    check_regular(&file.metadata().map_err(failed)?)?;
     Ok(file)
+}
+
+fn check_regular(metadata: &Metadata) -> Result<(), StorageError> {
+    if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(StorageError::Damaged("this is not a regular file".into()))
+    }
 }
 
 /// How often a lock that someone else holds is asked for. An operating system offers waiting without asking, but not
