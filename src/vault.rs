@@ -355,8 +355,8 @@ impl Vault {
         })
     }
 
-    /// Puts `new` in the place of `current`, for example another passphrase. Only the one key slot is written, whatever
-    /// the size of the vault.
+    /// Puts `new` in the place of `current`, for example another passphrase. Only the key slots are written, whatever the
+    /// size of the vault. If `current` opens several of them, `new` takes the place of all, as one slot.
     ///
     /// # Errors
     ///

@@ -147,6 +147,23 @@ fn a_new_master_key_leaves_the_keys_that_were_given() {
 }
 
 #[test]
+fn a_key_that_is_changed_opens_no_slot_any_more() {
+    let vault = vault();
+    let passphrase = || KeySource::passphrase("correct horse");
+    for key in [raw(2), passphrase(), raw(3), passphrase()] {
+        vault.add_key(raw(1), key).unwrap();
+    }
+    let changed = vault.change_key(passphrase(), raw(4)).unwrap();
+    let slots = vault.key_slots().unwrap();
+    let ids: Vec<_> = slots.iter().map(|slot| slot.id).collect();
+    assert_eq!(ids, [1, 2, changed.id, 4]);
+    assert_opens(&vault, passphrase(), false);
+    for key in 1..=4 {
+        assert_opens(&vault, raw(key), true);
+    }
+}
+
+#[test]
 fn rotation_seals_everything_again_while_calls_and_writes_go_on() {
     let vault = vault();
     for n in 0..3_u128 {

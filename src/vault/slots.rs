@@ -67,8 +67,18 @@ impl KeySlots {
 
     /// The first slot that the source fits, by its place, and the master key in it.
     fn find(&self, source: &KeySource) -> Result<(usize, MasterKey), Error> {
+        self.find_besides(source, &[])
+    }
+
+    /// The same, of the slots that are not in these places.
+    fn find_besides(
+        &self,
+        source: &KeySource,
+        places: &[usize],
+    ) -> Result<(usize, MasterKey), Error> {
         let mut failure: Option<Error> = None;
-        for (at, slot) in self.slots.iter().enumerate() {
+        let slots = self.slots.iter().enumerate();
+        for (at, slot) in slots.filter(|(at, _)| !places.contains(at)) {
             match slot.open(self.vault, source) {
                 Ok(master) => return Ok((at, master)),
                 // Damage, or a provider that is out of order, says more than that the key is for another slot.
@@ -103,18 +113,29 @@ impl KeySlots {
         Ok(self.slots[self.slots.len() - 1].info())
     }
 
-    /// Puts another slot in the place of the one that `current` opens.
+    /// Puts another slot in the place of the one that `current` opens. If it opens more of them, those go: it must not be
+    /// left with any.
     pub(super) fn change(
         &mut self,
         current: &KeySource,
         new: &KeySource,
         kdf: KdfParams,
     ) -> Result<KeySlotInfo, Error> {
-        let (at, master) = self.find(current)?;
-        let others = self.work() - self.slots[at].work();
-        check_work(others.saturating_add(new.work(kdf)))?;
-        self.slots[at] = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
-        Ok(self.slots[at].info())
+        let (first, master) = self.find(current)?;
+        let mut opened = vec![first];
+        while let Ok((at, _)) = self.find_besides(current, &opened) {
+            opened.push(at);
+        }
+        let replaced: u64 = opened.iter().map(|at| self.slots[*at].work()).sum();
+        check_work((self.work() - replaced).saturating_add(new.work(kdf)))?;
+        self.slots[first] = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
+        let changed = self.slots[first].info();
+        // From the last one on: the places of those before stay.
+        opened.sort_unstable();
+        for at in opened.into_iter().rev().filter(|at| *at != first) {
+            self.slots.remove(at);
+        }
+        Ok(changed)
     }
 
     pub(super) fn remove(&mut self, id: u32) -> Result<(), Error> {
