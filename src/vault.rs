@@ -406,8 +406,9 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if one of the keys opens no slot, `Validation` if there are none or more than 16, `Unsupported` for a
-    /// vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
+    /// `WrongKey` if one of the keys opens no slot, `Validation` if there are none or more than 16, or if one opens only
+    /// slots that those before it stand for; `Unsupported` for a vault without key slots, `Locked`, or `Storage`. Nothing has
+    /// changed then.
     pub fn rotate_master_key(
         &self,
         keep: impl IntoIterator<Item = KeySource>,

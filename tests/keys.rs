@@ -164,6 +164,27 @@ fn a_key_that_is_changed_opens_no_slot_any_more() {
 }
 
 #[test]
+fn a_new_master_key_takes_no_key_for_two() {
+    let vault = vault();
+    vault.add_key(raw(1), raw(2)).unwrap();
+    let before = vault.anchor().unwrap();
+    for keep in [[raw(1), raw(1)], [raw(2), raw(2)]] {
+        let error = vault.rotate_master_key(keep).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Validation, "{error}");
+        assert!(error.to_string().contains("once"), "{error}");
+    }
+    assert_eq!(vault.anchor().unwrap(), before);
+    assert_opens(&vault, raw(2), true);
+    // Of two slots that one key opens, each is a slot to keep.
+    vault.add_key(raw(1), raw(1)).unwrap();
+    vault.rotate_master_key([raw(1), raw(1)]).unwrap();
+    assert_eq!(vault.key_slots().unwrap().len(), 2);
+    vault.rotate_master_key([raw(1)]).unwrap();
+    assert_eq!(vault.key_slots().unwrap().len(), 1);
+    assert_opens(&vault, raw(1), true);
+}
+
+#[test]
 fn rotation_seals_everything_again_while_calls_and_writes_go_on() {
     let vault = vault();
     for n in 0..3_u128 {

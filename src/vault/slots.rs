@@ -158,7 +158,8 @@ impl KeySlots {
         Ok(())
     }
 
-    /// A new master key, and slots for these sources alone. Each of them must open a slot now.
+    /// A new master key, and slots for these sources alone. Each of them must open a slot now, and another one than those
+    /// before it: the same key twice would stand for a slot that is not kept.
     pub(super) fn rotate(
         &self,
         keep: &[KeySource],
@@ -172,10 +173,21 @@ impl KeySlots {
             )]));
         }
         check_work(keep.iter().map(|source| source.work(kdf)).sum())?;
+        let mut kept = Vec::with_capacity(keep.len());
+        for source in keep {
+            let found = self.find_besides(source, &kept).or_else(|_| {
+                // What opens one of those that are kept already is no wrong key.
+                self.find(source)?;
+                let msg = "two of the keys open the same key slot: give each key to keep once";
+                Err(Error::validation(vec![FieldError::value_error(
+                    "key_slot", msg,
+                )]))
+            });
+            kept.push(found?.0);
+        }
         let master = MasterKey::random()?;
         let mut slots = Vec::with_capacity(keep.len());
         for (id, source) in (self.next_id()..).zip(keep) {
-            self.find(source)?;
             slots.push(KeySlot::seal(self.vault, id, source, kdf, &master)?);
         }
         Ok(KeySlots {
