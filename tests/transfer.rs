@@ -305,6 +305,50 @@ fn an_import_waits_for_its_file_as_the_vault_does_for_its_own() {
     });
 }
 
+/// Counts what it was asked to wrap.
+struct Counting(std::sync::Arc<std::sync::atomic::AtomicU32>);
+
+impl keyward::KeyProvider for Counting {
+    fn wrap(
+        &self,
+        key: &[u8; 32],
+        _context: &[u8],
+    ) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(key.to_vec())
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &[u8],
+        _context: &[u8],
+        key: &mut [u8; 32],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        *key = wrapped.try_into()?;
+        Ok(())
+    }
+}
+
+/// A keyring keeps an entry for each.
+#[test]
+fn no_provider_wraps_a_key_for_an_export_that_cannot_be() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    let wrapped = std::sync::Arc::default();
+    let export = |name: &str| {
+        let provider = Counting(std::sync::Arc::clone(&wrapped));
+        vault.export(folder.path(name), KeySource::provider(provider))
+    };
+    let wraps = || wrapped.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(export("v").unwrap_err().kind(), ErrorKind::Storage);
+    vault.lock().unwrap();
+    assert_eq!(export("new").unwrap_err().kind(), ErrorKind::Locked);
+    assert_eq!(wraps(), 0);
+    vault.unlock(key()).unwrap();
+    export("new").unwrap();
+    assert_eq!(wraps(), 1);
+}
+
 #[test]
 fn a_compact_file_is_short_and_has_everything() {
     let folder = Folder::new();

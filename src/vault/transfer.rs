@@ -195,6 +195,9 @@ impl State {
         key: &KeySource,
         mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
+        // A provider may keep what it wraps: it is asked only when there is something to be exported, and a place for it.
+        self.keys()?;
+        let mut writer = FileWriter::new(path).map_err(storage_error)?;
         let vault = VaultId::random()?;
         let (master, new) = (MasterKey::random()?, KeyRing::random(vault)?);
         let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &new)?.encode();
@@ -203,7 +206,6 @@ impl State {
             keys: new.keys_digest(Some(&slots)),
             ..VaultRoot::default()
         };
-        let mut writer = FileWriter::new(path).map_err(storage_error)?;
         let mut done = 0;
         self.check(|old, root, part| {
             let total = root.usage.secrets;
