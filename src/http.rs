@@ -50,8 +50,9 @@
 //!
 //! Any one of the headers `token`, `Authorization` (with or without `Bearer`) and `x-api-key` is enough; an
 //! [`Authenticator`] turns what it says into a user. If several are sent, all must name the same user. A header that is
-//! sent twice, is empty, or is not visible ASCII names nobody. Users are told apart before anything else of a request is
-//! looked at: who is nobody gets 401, whatever the rest of the request is.
+//! sent twice, is empty, or is not visible ASCII names nobody. Of a request, its path and its method alone are looked at
+//! before users are told apart: anyone gets 405 for a method that is not served and 307 for a trailing slash, and who is
+//! nobody gets 401 for all else, whatever the rest of the request is.
 //!
 //! # Errors
 //!
