@@ -261,6 +261,16 @@ fn an_import_is_all_or_nothing() {
         assert_eq!(to.usage().unwrap().secrets, before.len() as u64);
     }
 
+    // A name here that is the id of what comes in.
+    let [to, from] = [in_memory(), in_memory()];
+    let id = from.user(user(1)).create(secret("a")).unwrap().secret_id;
+    from.export(folder.path("named"), other_key()).unwrap();
+    let named = NewSecret::new(id.to_string(), "taken-name");
+    to.user(user(1)).create(named).unwrap();
+    let error = to.import(folder.path("named"), other_key()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NameTaken, "{error}");
+    assert_eq!(to.usage().unwrap().secrets, 1);
+
     let twice = in_memory();
     twice.import(folder.path("export"), other_key()).unwrap();
     let before = contents(&twice);

@@ -77,6 +77,23 @@ fn a_rotation_that_goes_on_tells_of_both() {
     );
 }
 
+/// Such a user has a root, which is sealed with a data key as well.
+#[test]
+fn a_user_whose_secrets_are_gone_outlives_the_data_key() {
+    let vault = vault();
+    let user = vault.user(UserId::LOCAL);
+    for name in ["a", "b"] {
+        user.delete(name).unwrap();
+    }
+    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    vault.verify().unwrap();
+    vault.lock().unwrap();
+    vault.unlock(raw(1)).unwrap();
+    assert!(user.secrets().unwrap().is_empty());
+    user.create(secret("c")).unwrap();
+    vault.verify().unwrap();
+}
+
 /// A rotation waits for the check, and locking for the rotation.
 #[test]
 fn locking_ends_a_check_that_a_rotation_waits_for() {

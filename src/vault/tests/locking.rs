@@ -131,12 +131,12 @@ fn what_went_away_while_the_vault_was_locked_is_found_when_it_is_unlocked() {
     vault.user(lost).create(secret("b")).unwrap();
     let tag = vault.state.keys().unwrap().user_tag(lost);
     let storage = &vault.state.storage;
-    let before = storage.keys().unwrap();
+    let (before, root_before) = (storage.keys().unwrap(), storage.vault_root().unwrap());
     vault.add_key(raw(1), raw(2)).unwrap();
-    let now = storage.keys().unwrap();
+    let (now, root_now) = (storage.keys().unwrap(), storage.vault_root().unwrap());
     vault.lock().unwrap();
 
-    // The vault's root is the one that the vault left in both cases.
+    // The vault's root is the one that the vault left, but for the last case.
     let put = |keys: &Option<Vec<u8>>| {
         let keys = Transaction {
             keys: keys.clone(),
@@ -166,6 +166,17 @@ fn what_went_away_while_the_vault_was_locked_is_found_when_it_is_unlocked() {
     let error = vault.unlock(raw(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RolledBack, "a user");
     storage.commit(change(None, root, user.rows)).unwrap();
+    let put = |root| {
+        let root = Transaction {
+            vault_root: root,
+            ..Transaction::default()
+        };
+        storage.commit(root).unwrap();
+    };
+    put(root_before);
+    let error = vault.unlock(raw(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RolledBack, "the root alone");
+    put(root_now);
     vault.unlock(raw(2)).unwrap();
     vault.verify().unwrap();
 }

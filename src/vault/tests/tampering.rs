@@ -277,6 +277,27 @@ fn keys_that_were_put_back_under_an_open_vault_are_not_taken_over() {
 }
 
 #[test]
+fn keys_that_were_put_back_under_an_open_vault_are_found_and_not_copied() {
+    let vault = Vault::builder().in_memory_with_key(key()).unwrap();
+    let old = Contents::of(&*vault.state.storage).keys;
+    vault.add_key(key(), raw(8)).unwrap();
+    let now = Contents::of(&*vault.state.storage).keys;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("copy");
+    replace_keys(&vault, old);
+    for error in [
+        vault.verify().unwrap_err(),
+        vault.backup(&path).unwrap_err(),
+        vault.export(&path, raw(9)).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    }
+    replace_keys(&vault, now);
+    vault.backup(&path).unwrap();
+}
+
+#[test]
 fn a_store_without_its_keys_or_its_root_is_corrupt_or_rolled_back() {
     let now = Forger::new().now();
     for (keys, root) in [(false, false), (true, false), (false, true)] {
