@@ -341,16 +341,16 @@ impl keyward::KeyProvider for Counting {
 
 /// A keyring keeps an entry for each.
 #[test]
-fn no_provider_wraps_a_key_for_an_export_that_cannot_be() {
+fn no_provider_wraps_a_key_for_a_file_that_cannot_be() {
     let folder = Folder::new();
     let vault = folder.vault();
     let wrapped = std::sync::Arc::default();
-    let export = |name: &str| {
-        let provider = Counting(std::sync::Arc::clone(&wrapped));
-        vault.export(folder.path(name), KeySource::provider(provider))
-    };
+    let counting = || KeySource::provider(Counting(std::sync::Arc::clone(&wrapped)));
+    let export = |name: &str| vault.export(folder.path(name), counting());
     let wraps = || wrapped.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(export("v").unwrap_err().kind(), ErrorKind::Storage);
+    let created = Vault::create(folder.path("v"), counting());
+    assert_eq!(created.unwrap_err().kind(), ErrorKind::Storage);
     vault.lock().unwrap();
     assert_eq!(export("new").unwrap_err().kind(), ErrorKind::Locked);
     assert_eq!(wraps(), 0);

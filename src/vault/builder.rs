@@ -189,7 +189,12 @@ impl VaultBuilder {
         reason = "the source is wiped when this returns"
     )]
     pub fn create(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
-        self.create_with(&key, |first| FileStorage::create(path.as_ref(), first))
+        let path = path.as_ref();
+        // A provider may keep what it wraps, so it is not asked in vain.
+        if path.symlink_metadata().is_ok() {
+            return Err(storage_error(StorageError::Exists));
+        }
+        self.create_with(&key, |first| FileStorage::create(path, first))
     }
 
     /// The vault that is in a file: see [`Vault::open`].
