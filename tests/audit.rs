@@ -227,6 +227,19 @@ fn a_denial_is_told_with_the_reason_that_the_caller_does_not_see() {
     }
 }
 
+#[cfg(feature = "file")]
+#[test]
+fn a_vault_that_is_opened_or_made_is_told_as_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (memory, builder) = audited();
+    for told in ["vault_created", "vault_opened"] {
+        let key = KeySource::raw([7; 32]);
+        let vault = builder.clone().open_or_create(dir.path().join("v"), key);
+        drop(vault.unwrap());
+        assert_eq!(memory.actions(), [told]);
+    }
+}
+
 #[test]
 fn what_the_model_wrote_is_kept_short() {
     let (memory, builder) = audited();

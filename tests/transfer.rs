@@ -2,10 +2,18 @@
 #![cfg(feature = "file")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use keyward::{
-    Bounds, Error, ErrorKind, KeySource, NewSecret, Quota, SecretPatch, ToolCall, UserId, Vault,
+    Bounds, Error, ErrorKind, KeyProvider, KeySource, NewSecret, Quota, SecretPatch, ToolCall,
+    UserId, Vault,
 };
 use serde_json::Map;
 use tempfile::TempDir;
@@ -316,15 +324,15 @@ fn an_import_waits_for_its_file_as_the_vault_does_for_its_own() {
 }
 
 /// Counts what it was asked to wrap.
-struct Counting(std::sync::Arc<std::sync::atomic::AtomicU32>);
+struct Counting(Arc<AtomicU32>);
 
-impl keyward::KeyProvider for Counting {
+impl KeyProvider for Counting {
     fn wrap(
         &self,
         key: &[u8; 32],
         _context: &[u8],
     ) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
         Ok(key.to_vec())
     }
 
@@ -344,10 +352,10 @@ impl keyward::KeyProvider for Counting {
 fn no_provider_wraps_a_key_for_a_file_that_cannot_be() {
     let folder = Folder::new();
     let vault = folder.vault();
-    let wrapped = std::sync::Arc::default();
-    let counting = || KeySource::provider(Counting(std::sync::Arc::clone(&wrapped)));
+    let wrapped = Arc::default();
+    let counting = || KeySource::provider(Counting(Arc::clone(&wrapped)));
     let export = |name: &str| vault.export(folder.path(name), counting());
-    let wraps = || wrapped.load(std::sync::atomic::Ordering::Relaxed);
+    let wraps = || wrapped.load(Ordering::Relaxed);
     assert_eq!(export("v").unwrap_err().kind(), ErrorKind::Storage);
     let created = Vault::create(folder.path("v"), counting());
     assert_eq!(created.unwrap_err().kind(), ErrorKind::Storage);

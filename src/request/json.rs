@@ -295,6 +295,11 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         Err(E::custom(not_an_object()))
     }
 
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Fields, E> {
+        drop(Zeroizing::new(text));
+        Err(E::custom(not_an_object()))
+    }
+
     fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Fields, E> {
         Err(E::custom(not_an_object()))
     }

@@ -64,6 +64,11 @@ impl FileStorage {
         writer.publish()
     }
 
+    /// Whether there is something at `path`, so that no store is made there.
+    pub(crate) fn is_taken(path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+
     /// The store at `path`. If another process has it open, or this one, waits for that long.
     pub(crate) fn open(path: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
         let file = open(path, File::options().read(true).write(true))?;

@@ -191,7 +191,7 @@ impl VaultBuilder {
     pub fn create(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         let path = path.as_ref();
         // A provider may keep what it wraps, so it is not asked in vain.
-        if path.symlink_metadata().is_ok() {
+        if FileStorage::is_taken(path) {
             return Err(storage_error(StorageError::Exists));
         }
         self.create_with(&key, |first| FileStorage::create(path, first))
@@ -223,7 +223,7 @@ impl VaultBuilder {
     #[cfg(feature = "file")]
     pub fn open_or_create(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         let path = path.as_ref();
-        if self.anchor.is_some() || path.symlink_metadata().is_ok() {
+        if self.anchor.is_some() || FileStorage::is_taken(path) {
             return self.open(path, key);
         }
         let mut is_there = false;

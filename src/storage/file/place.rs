@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{StorageError, failed};
+use super::{FileStorage, StorageError, failed};
 
 /// How many names are tried for the unfinished file, if the ones before are taken.
 const NAMES: u32 = 1000;
@@ -29,7 +29,7 @@ impl Unfinished {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
             return Err(failed(error));
         };
-        if path.symlink_metadata().is_ok() {
+        if FileStorage::is_taken(path) {
             return Err(StorageError::Exists);
         }
         let folder = match path.parent() {
