@@ -323,6 +323,21 @@ fn an_import_waits_for_its_file_as_the_vault_does_for_its_own() {
     });
 }
 
+#[test]
+fn a_locked_vault_says_so_whatever_there_is_at_the_path() {
+    let folder = Folder::new();
+    let vault = folder.vault();
+    vault.lock().unwrap();
+    let (taken, missing) = (folder.path("v"), folder.path("none"));
+    for error in [
+        vault.backup(&taken).unwrap_err(),
+        vault.export(&taken, key()).unwrap_err(),
+        vault.import(&missing, key()).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Locked);
+    }
+}
+
 /// Counts what it was asked to wrap.
 struct Counting(Arc<AtomicU32>);
 

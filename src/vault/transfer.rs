@@ -152,8 +152,9 @@ impl Vault {
         progress: impl FnMut(Progress),
     ) -> Result<Usage, Error> {
         let reader = Vault::builder().wait(self.state.settings.wait);
-        let imported = reader
-            .read_file(path.as_ref(), &key)
+        // A locked vault says so, whatever there is at the path.
+        let imported = (self.state.keys().map(drop))
+            .and_then(|()| reader.read_file(path.as_ref(), &key))
             .and_then(|other| self.state.import(&self.users, &Vault::new(other), progress));
         self.state.tell(AuditAction::Imported, imported)
     }
@@ -165,6 +166,7 @@ impl State {
         if !self.lockable {
             return Err(no_key_slots("nothing could open a copy of it: export it"));
         }
+        self.keys()?;
         let mut writer = FileWriter::new(path).map_err(storage_error)?;
         let mut done = 0;
         self.check(|_, root, part| {
