@@ -584,6 +584,11 @@ fn a_locked_vault_says_so_to_every_call() {
         user.secret("a").err(),
         user.secrets().err(),
         user.batch(|batch| batch.delete("a")).err(),
+        // Nor does it look at what is asked for first.
+        user.create(NewSecret::new("", "")).err(),
+        user.update("a", SecretPatch::new().name("")).err(),
+        user.batch(|batch| batch.create(NewSecret::new("", "")))
+            .err(),
         user.usage().err(),
         user.inject(&call, &mut left).err(),
         user.conceal("t", &mut schema).err(),

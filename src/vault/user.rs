@@ -56,7 +56,7 @@ impl UserVault {
     /// `Validation` with every invalid field, `NameTaken`, `DefaultTaken`, `QuotaExceeded`, `Locked`, `Storage`, or what a
     /// [first use](UserVault#first-use) fails with. Nothing has changed then.
     pub fn create(&self, secret: NewSecret) -> Result<SecretInfo, Error> {
-        let secret = secret.into_valid(self.bounds())?;
+        let secret = secret.into_valid(self.bounds_if_unlocked()?)?;
         self.write_one(Operation::Create(secret))
     }
 
@@ -71,7 +71,7 @@ impl UserVault {
         secret: impl Into<SecretRef>,
         patch: SecretPatch,
     ) -> Result<SecretInfo, Error> {
-        let patch = patch.into_valid(self.bounds())?;
+        let patch = patch.into_valid(self.bounds_if_unlocked()?)?;
         self.write_one(Operation::Update(secret.into(), patch))
     }
 
@@ -182,7 +182,7 @@ impl UserVault {
         &self,
         collect: impl FnOnce(&mut Batch<'_>),
     ) -> Result<Vec<Option<SecretInfo>>, Error> {
-        let mut batch = Batch::new(self.bounds());
+        let mut batch = Batch::new(self.bounds_if_unlocked()?);
         collect(&mut batch);
         self.write(batch.finish()?)
     }
@@ -395,6 +395,12 @@ impl UserVault {
 
     fn bounds(&self) -> &Bounds {
         &self.user.vault.settings.bounds
+    }
+
+    /// What requests are checked against. A locked vault says so before it looks at one.
+    fn bounds_if_unlocked(&self) -> Result<&Bounds, Error> {
+        self.user.vault.keys()?;
+        Ok(self.bounds())
     }
 
     fn write_one(&self, operation: Operation) -> Result<SecretInfo, Error> {
