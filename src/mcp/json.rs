@@ -19,8 +19,6 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 use zeroize::Zeroizing;
 
-use crate::redact::Redactor;
-
 /// As deep may values lie in one another where they are parsed: as deep as `serde_json` goes.
 pub(super) const DEPTH: usize = 128;
 
@@ -202,67 +200,46 @@ fn rewrite_object(
     out.push(&text[last_end..at.end]);
 }
 
-/// The text at this place with every string, key and number redacted; `None` if there is nothing to redact.
-pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
-    let redacted = redact_tokens(text, at.clone(), redactor)?;
-    if !redacted.keys {
-        return Some(redacted.text);
-    }
-    // Two keys can become the same. Only the parsed form knows which ones an object has.
-    let Some(mut value) = parse(text, at.clone()) else {
-        return Some(redacted.text);
-    };
-    redactor.redact_json(&mut value);
-    let mut renamed = Buffer::default();
-    rewrite(text, at, &value, &mut renamed);
-    let renamed = renamed.into_text();
-    let whole = 0..renamed.len();
-    let again = redact_tokens(&renamed, whole, redactor).map(|redacted| redacted.text);
-    Some(again.unwrap_or_else(|| renamed.to_string()))
+/// A string of JSON.
+pub(super) fn quoted(content: &str) -> String {
+    serde_json::to_string(content).expect("a string is written to memory")
 }
 
-struct Redacted {
-    text: String,
-    /// Whether a key was among it.
-    keys: bool,
+/// Text with parts of it replaced, one behind the other.
+pub(super) struct Changed<'t> {
+    text: &'t str,
+    /// As far as it was copied.
+    done: usize,
+    new: String,
+    is_new: bool,
 }
 
-fn redact_tokens(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<Redacted> {
-    let mut redacted = Redacted {
-        text: String::new(),
-        keys: false,
-    };
-    let (mut done, mut next) = (at.start, at.start);
-    while next < at.end {
-        let start = next;
-        let first = text.as_bytes()[start];
-        let content = if first == b'"' {
-            let end = string_end(text, start).filter(|&end| end <= at.end);
-            next = end.unwrap_or(at.end);
-            unescape(&text[start + 1..end.map_or(at.end, |end| end - 1)])
-        } else if is_structure(first) {
-            next += 1;
-            continue;
-        } else {
-            next = scalar_end(text, start).min(at.end);
-            if !matches!(first, b'-' | b'0'..=b'9') {
-                continue;
-            }
-            Cow::Borrowed(&text[start..next])
-        };
-        if let Cow::Owned(found) = redactor.redact(&content) {
-            redacted.text.push_str(&text[done..start]);
-            let found = serde_json::to_string(&found).expect("a string is written to memory");
-            redacted.text.push_str(&found);
-            redacted.keys |= byte(text, skip_space(text, next)) == Some(b':');
-            done = next;
+impl Changed<'_> {
+    /// Of the text from this place on.
+    pub(super) fn from(text: &str, start: usize) -> Changed<'_> {
+        Changed {
+            text,
+            done: start,
+            new: String::new(),
+            is_new: false,
         }
     }
-    if done == at.start {
-        return None;
+
+    /// With `None`, what is at this place stays.
+    pub(super) fn replace(&mut self, at: Range<usize>, by: Option<impl AsRef<str>>) {
+        if let Some(by) = by {
+            self.new.push_str(&self.text[self.done..at.start]);
+            self.new.push_str(by.as_ref());
+            self.done = at.end;
+            self.is_new = true;
+        }
     }
-    redacted.text.push_str(&text[done..at.end]);
-    Some(redacted)
+
+    /// All of it up to this place; `None` if nothing was replaced.
+    pub(super) fn up_to(mut self, end: usize) -> Option<String> {
+        self.new.push_str(&self.text[self.done..end]);
+        self.is_new.then_some(self.new)
+    }
 }
 
 /// Text that may hold a value: wiped when dropped, and whenever it moves because it grows.
@@ -280,11 +257,6 @@ impl Buffer {
 
     pub(super) fn into_bytes(self) -> Zeroizing<Vec<u8>> {
         self.0
-    }
-
-    fn into_text(mut self) -> Zeroizing<String> {
-        let bytes = std::mem::take(&mut *self.0);
-        Zeroizing::new(String::from_utf8(bytes).expect("text was put together from text"))
     }
 
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
@@ -371,7 +343,7 @@ fn value_end(text: &str, start: usize) -> Option<usize> {
 }
 
 /// Behind the last quote of the string that begins here.
-fn string_end(text: &str, start: usize) -> Option<usize> {
+pub(super) fn string_end(text: &str, start: usize) -> Option<usize> {
     if byte(text, start) != Some(b'"') {
         return None;
     }
@@ -386,7 +358,7 @@ fn string_end(text: &str, start: usize) -> Option<usize> {
 }
 
 /// The end of a number, a literal, or whatever stands there.
-fn scalar_end(text: &str, start: usize) -> usize {
+pub(super) fn scalar_end(text: &str, start: usize) -> usize {
     let rest = &text.as_bytes()[start..];
     let length = rest
         .iter()
@@ -394,7 +366,7 @@ fn scalar_end(text: &str, start: usize) -> usize {
     start + length.unwrap_or(rest.len())
 }
 
-fn skip_space(text: &str, start: usize) -> usize {
+pub(super) fn skip_space(text: &str, start: usize) -> usize {
     let rest = &text.as_bytes()[start.min(text.len())..];
     let length = rest
         .iter()
@@ -402,11 +374,11 @@ fn skip_space(text: &str, start: usize) -> usize {
     start + length.unwrap_or(rest.len())
 }
 
-fn byte(text: &str, at: usize) -> Option<u8> {
+pub(super) fn byte(text: &str, at: usize) -> Option<u8> {
     text.as_bytes().get(at).copied()
 }
 
-fn is_structure(byte: u8) -> bool {
+pub(super) fn is_structure(byte: u8) -> bool {
     matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':') || is_space_char(char::from(byte))
 }
 
@@ -415,7 +387,7 @@ fn is_space_char(c: char) -> bool {
 }
 
 /// What the content of a JSON string stands for. Half a surrogate pair becomes U+FFFD.
-fn unescape(content: &str) -> Cow<'_, str> {
+pub(super) fn unescape(content: &str) -> Cow<'_, str> {
     if !content.contains('\\') {
         return Cow::Borrowed(content);
     }

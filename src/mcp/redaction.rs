@@ -2,9 +2,7 @@
 
 use std::{borrow::Cow, iter, ops::Range};
 
-use serde_json::json;
-
-use super::json::{self, Member};
+use super::json::{self, Changed, DEPTH, Member};
 use crate::redact::Redactor;
 
 /// The keys that the protocol has. They are the same whatever the values are, and without them no message arrives.
@@ -38,32 +36,12 @@ fn content(
     members: &[Member<'_>],
     redactor: &Redactor,
 ) -> Option<String> {
-    let mut names = redactor
-        .redacted_keys(members.iter().map(|member| &*member.key))
-        .into_iter();
-    let mut whole = String::new();
-    let mut done = at.start;
-    for member in members {
-        let name = names.next().flatten();
-        if let Some(name) = name.filter(|_| !is_of_the_protocol(member)) {
-            whole.push_str(&text[done..member.name.start]);
-            whole.push_str(&json!(name).to_string());
-            done = member.name.end;
-        }
-        if stays(text, member) {
-            continue;
-        }
-        if let Some(redacted) = json::redact(text, member.value.clone(), redactor) {
-            whole.push_str(&text[done..member.value.start]);
-            whole.push_str(&redacted);
-            done = member.value.end;
-        }
-    }
-    if done == at.start {
-        return None;
-    }
-    whole.push_str(&text[done..at.end]);
-    Some(whole)
+    let is_renamed = |member: &Member<'_>| !is_of_the_protocol(member);
+    let value = |member: &Member<'_>| {
+        let at = member.value.clone();
+        (!stays(text, member)).then(|| redact(text, at, redactor))?
+    };
+    redact_members(text, at, members, redactor, is_renamed, value)
 }
 
 /// Redacts the text as it stands.
@@ -78,17 +56,15 @@ fn everywhere(
         let value = stays(text, member).then(|| member.value.clone());
         name.into_iter().chain(value)
     });
-    let mut whole = String::new();
-    let mut done = at.start;
-    let mut is_changed = false;
+    let mut changed = Changed::from(text, at.start);
+    let mut next = at.start;
     for kept in kept.chain(iter::once(at.end..at.end)) {
-        let redacted = redactor.redact(&text[done..kept.start]);
-        is_changed |= matches!(redacted, Cow::Owned(_));
-        whole.push_str(&redacted);
-        whole.push_str(&text[kept.clone()]);
-        done = kept.end;
+        if let Cow::Owned(redacted) = redactor.redact(&text[next..kept.start]) {
+            changed.replace(next..kept.start, Some(redacted));
+        }
+        next = kept.end;
     }
-    is_changed.then_some(whole)
+    changed.up_to(at.end)
 }
 
 fn is_of_the_protocol(member: &Member<'_>) -> bool {
@@ -103,4 +79,96 @@ fn stays(text: &str, member: &Member<'_>) -> bool {
         "id" | "method" => !value.starts_with(['{', '[']) && json::is_json(value),
         _ => false,
     }
+}
+
+/// The text at this place with every string, key and number redacted; `None` if there is nothing to redact.
+pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
+    let redacted = redact_tokens(text, at.clone(), redactor)?;
+    if redacted.keys {
+        return redact_within(text, at, redactor, DEPTH);
+    }
+    Some(redacted.text)
+}
+
+/// The same, object by object: two keys can become the same. What lies deeper is redacted without regard to that.
+fn redact_within(
+    text: &str,
+    at: Range<usize>,
+    redactor: &Redactor,
+    depth: usize,
+) -> Option<String> {
+    if let Some(depth) = depth.checked_sub(1) {
+        let redact = |at: &Range<usize>| redact_within(text, at.clone(), redactor, depth);
+        if let Some(members) = json::members(text, at.clone()) {
+            let value = |member: &Member<'_>| redact(&member.value);
+            return redact_members(text, at, &members, redactor, |_| true, value);
+        }
+        if let Some(elements) = json::elements(text, at.clone()) {
+            let mut changed = Changed::from(text, at.start);
+            for element in elements {
+                let new = redact(&element);
+                changed.replace(element, new);
+            }
+            return changed.up_to(at.end);
+        }
+    }
+    redact_tokens(text, at, redactor).map(|redacted| redacted.text)
+}
+
+/// The object at this place with those of its keys redacted of which `is_renamed` says so, and values as `value` has them;
+/// `None` if nothing changes.
+fn redact_members(
+    text: &str,
+    at: Range<usize>,
+    members: &[Member<'_>],
+    redactor: &Redactor,
+    is_renamed: impl Fn(&Member<'_>) -> bool,
+    value: impl Fn(&Member<'_>) -> Option<String>,
+) -> Option<String> {
+    let keys = members.iter().map(|member| &*member.key);
+    let mut names = redactor.redacted_keys(keys).into_iter();
+    let mut changed = Changed::from(text, at.start);
+    for member in members {
+        let name = names.next().flatten();
+        let name = name.filter(|_| is_renamed(member));
+        changed.replace(member.name.clone(), name.as_deref().map(json::quoted));
+        changed.replace(member.value.clone(), value(member));
+    }
+    changed.up_to(at.end)
+}
+
+struct Redacted {
+    text: String,
+    /// Whether a key was among it.
+    keys: bool,
+}
+
+fn redact_tokens(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<Redacted> {
+    let mut changed = Changed::from(text, at.start);
+    let mut keys = false;
+    let mut next = at.start;
+    while next < at.end {
+        let start = next;
+        let first = text.as_bytes()[start];
+        let content = if first == b'"' {
+            let end = json::string_end(text, start).filter(|&end| end <= at.end);
+            next = end.unwrap_or(at.end);
+            json::unescape(&text[start + 1..end.map_or(at.end, |end| end - 1)])
+        } else if json::is_structure(first) {
+            next += 1;
+            continue;
+        } else {
+            next = json::scalar_end(text, start).min(at.end);
+            if !matches!(first, b'-' | b'0'..=b'9') {
+                continue;
+            }
+            Cow::Borrowed(&text[start..next])
+        };
+        if let Cow::Owned(redacted) = redactor.redact(&content) {
+            changed.replace(start..next, Some(json::quoted(&redacted)));
+            keys |= json::byte(text, json::skip_space(text, next)) == Some(b':');
+        }
+    }
+    let text = changed.up_to(at.end)?;
+    Some(Redacted { text, keys })
 }

@@ -343,6 +343,7 @@ fn whatever_part_of_a_message_a_value_is_in_it_is_found() {
         r#"{"jsonrpc":"2.0","id":7,"result":{},"KEY":1}"#,
         r#"{"KEY":"is the key"}"#,
         r#"[{"a":1},{"KEY":1}]"#,
+        r#"{"result":{"KEY":[{"a":1.10,"b" : 1e400,"c":[-0.0, {"KEY":12345678901234567890123}]}]}}"#,
         r#"{"x":1.10, "xKEY" : "KEY","y":12345678901234567890123}"#,
         r#"{"jsonrpc":"2.0","method":{"x":"KEY"},"params":{}}"#,
         r#"{"jsonrpc":"2.0","id":["KEY"],"result":{}}"#,
@@ -369,12 +370,20 @@ fn whatever_part_of_a_message_a_value_is_in_it_is_found() {
         to_client(&filter, &taken),
         r#"{"secret://linear (2)":1,"secret://linear":2,"xsecret://linear":3,"secret://linear (3)":4}"#
     );
-    let (open, close) = ("[".repeat(50_000), "]".repeat(50_000));
-    let deep = format!(r#"{{"x":{open}{KEY}{close}}}"#);
+    let taken =
+        format!(r#"{{"result":[{{"a":1,"{KEY}":"\n","a":2,"secret://linear":3,"\u006cin":4}}]}}"#);
     assert_eq!(
-        to_client(&filter, &deep),
-        deep.replace(KEY, "secret://linear")
+        to_client(&filter, &taken),
+        r#"{"result":[{"a":1,"secret://linear (2)":"\n","a":2,"secret://linear":3,"\u006cin":4}]}"#
     );
+    let (open, close) = ("[".repeat(50_000), "]".repeat(50_000));
+    for inner in ["KEY", r#"{"KEY":"KEY"}"#] {
+        let deep = format!(r#"{{"x":{open}{inner}{close}}}"#);
+        assert_eq!(
+            to_client(&filter, &deep.replace("KEY", KEY)),
+            deep.replace("KEY", "secret://linear")
+        );
+    }
 }
 
 #[test]
