@@ -327,6 +327,9 @@ impl Vault {
 
     /// Adds a way to open this vault. `current` is a key that opens it now.
     ///
+    /// A key that opens a slot already gets a second one, and opens the vault until both are gone.
+    /// [`change_key`](Vault::change_key) replaces all that a key opens.
+    ///
     /// ```
     /// use keyward::{KeySource, Vault};
     ///
