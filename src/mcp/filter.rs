@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{
-    json::{self, Buffer},
+    json::{self, Buffer, Changed},
     redaction,
 };
 use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
@@ -165,41 +165,37 @@ impl Filter {
                 }
                 Request::Answered(answer) => ClientMessage {
                     to_server: None,
-                    to_client: answer.map(|answer| answer.to_string().into_bytes()),
+                    to_client: answer.map(String::into_bytes),
                 },
             };
         };
         self.batch(&text, at, &batch).unwrap_or_else(unchanged)
     }
 
-    /// A message, or a batch of them, from the server.
+    /// A message, or a batch of them, from the server. What is neither is redacted too: some programs write what they
+    /// please there.
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
         let text = json::decode(message);
         let at = json::trimmed(&text);
-        let batch = match json::elements(&text, at.clone()) {
-            Some(batch) => batch,
-            None => vec![at],
+        let members = |at: Range<usize>| (at.clone(), json::members(&text, at));
+        let parts = match json::elements(&text, at.clone()) {
+            Some(batch) => batch.into_iter().map(members).collect(),
+            None => match members(at) {
+                (_, None) => vec![(0..text.len(), None)],
+                message => vec![message],
+            },
         };
-        let members = |at: Range<usize>| Some((at.clone(), json::members(&text, at)?));
-        let Some(messages) = batch.into_iter().map(members).collect::<Option<Vec<_>>>() else {
-            // Not a message: some programs write what they please there.
-            return redactor.redact_bytes(message);
-        };
-        let mut changed = String::new();
-        let mut done = 0;
-        for (at, members) in messages {
-            if let Some(new) = self.answer(&text, at.clone(), &members, &redactor) {
-                changed.push_str(&text[done..at.start]);
-                changed.push_str(&new);
-                done = at.end;
-            }
+        let mut changed = Changed::from(&text, 0);
+        for (at, members) in parts {
+            let new = match members {
+                Some(members) => self.answer(&text, at.clone(), &members, &redactor),
+                None => redaction::text(&text, at.clone(), &redactor),
+            };
+            changed.replace(at, new);
         }
-        if done == 0 {
-            return Cow::Borrowed(message);
-        }
-        changed.push_str(&text[done..]);
-        Cow::Owned(changed.into_bytes())
+        let new = changed.up_to(text.len());
+        new.map_or(Cow::Borrowed(message), |new| Cow::Owned(new.into_bytes()))
     }
 
     /// `None` if every message of the batch goes on as it is.
@@ -239,7 +235,8 @@ impl Filter {
         whole.push(&text[at.end..]);
         Some(ClientMessage {
             to_server: (goes_on > 0).then(|| Passed::Changed(whole.into_bytes())),
-            to_client: (!answers.is_empty()).then(|| json!(answers).to_string().into_bytes()),
+            to_client: (!answers.is_empty())
+                .then(|| format!("[{}]", answers.join(",")).into_bytes()),
         })
     }
 
@@ -247,21 +244,21 @@ impl Filter {
         let Some(message) = json::members(text, at.clone()) else {
             return Request::Unchanged;
         };
-        let id = json::find(&message, "id").and_then(|at| json::parse(text, at));
+        let id = json::find(&message, "id").map(|at| &text[at]);
         let method = json::find(&message, "method").and_then(|at| json::parse(text, at));
         match method.as_ref().and_then(Value::as_str) {
             Some("tools/list") => {
-                if let Some(id) = &id {
-                    hold(&self.listings).insert(id_key(id));
+                if let Some(key) = id.and_then(id_key) {
+                    hold(&self.listings).insert(key);
                 }
                 Request::Unchanged
             }
             Some("tools/call") => {
                 let params = json::find(&message, "params");
-                match params.map_or(Ok(None), |params| self.call(text, &at, params, id.as_ref())) {
+                match params.map_or(Ok(None), |params| self.call(text, &at, params, id)) {
                     Ok(None) => Request::Unchanged,
                     Ok(Some(changed)) => Request::Changed(changed),
-                    Err(refusal) => Request::Answered(id.map(|id| tool_error(&id, &refusal))),
+                    Err(refusal) => Request::Answered(id.map(|id| tool_error(id, &refusal))),
                 }
             }
             _ => Request::Unchanged,
@@ -274,7 +271,7 @@ impl Filter {
         text: &str,
         message: &Range<usize>,
         params: Range<usize>,
-        id: Option<&Value>,
+        id: Option<&str>,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         let Some(members) = json::members(text, params) else {
             return Ok(None);
@@ -298,11 +295,12 @@ impl Filter {
         if let Some(schema) = &schema {
             call = call.with_schema(schema);
         }
-        call = match id {
-            Some(Value::String(id)) => call.with_id(&**id),
-            Some(id) => call.with_id(id.to_string()),
-            None => call,
-        };
+        if let Some(id) = id {
+            call = match json::parse(id, 0..id.len()) {
+                Some(Value::String(id)) => call.with_id(id),
+                _ => call.with_id(id),
+            };
+        }
         let injection = self.user.inject(&call, &mut args).map_err(refusal)?;
         if injection.filled().is_empty() {
             return Ok(None);
@@ -336,10 +334,12 @@ impl Filter {
         redactor: &Redactor,
     ) -> Option<String> {
         let listed = self.listed(text, members);
-        let concealed = listed
-            .map(|result| self.conceal(text, result))
-            .unwrap_or_default();
-        let Some(concealed) = splice(text, at.clone(), &concealed) else {
+        let concealed = listed.map(|result| self.conceal(text, result));
+        let mut changed = Changed::from(text, at.start);
+        for (at, schema) in concealed.unwrap_or_default() {
+            changed.replace(at, Some(schema));
+        }
+        let Some(concealed) = changed.up_to(at.end) else {
             return redaction::message(text, at, members, redactor);
         };
         let whole = 0..concealed.len();
@@ -353,13 +353,13 @@ impl Filter {
         if listings.is_empty() || json::find(members, "method").is_some() {
             return None;
         }
-        let id = json::parse(text, json::find(members, "id")?)?;
-        listings.take(&id_key(&id))?;
+        let id = &text[json::find(members, "id")?];
+        listings.take(&id_key(id)?)?;
         json::find(members, "result")
     }
 
     /// What becomes of the schemas in a list of tools: where they are, and what to put there.
-    fn conceal(&self, text: &str, result: Range<usize>) -> Vec<(Range<usize>, Vec<u8>)> {
+    fn conceal(&self, text: &str, result: Range<usize>) -> Vec<(Range<usize>, String)> {
         self.expect_listed();
         let mut changes = Vec::new();
         let tools = json::members(text, result)
@@ -387,7 +387,7 @@ impl Filter {
             if report.is_ok() && shown != schema {
                 let mut rewritten = Buffer::default();
                 json::rewrite(text, at.clone(), &shown, &mut rewritten);
-                changes.push((at, rewritten.into_bytes().to_vec()));
+                changes.push((at, rewritten.into_text()));
             }
             self.remember(name, schema);
         }
@@ -445,7 +445,7 @@ enum Request {
     Unchanged,
     Changed(Zeroizing<Vec<u8>>),
     /// Not for the server; `None` if nobody waits for an answer.
-    Answered(Option<Value>),
+    Answered(Option<String>),
 }
 
 /// The schema of a tool that declares no argument.
@@ -469,42 +469,23 @@ fn unreadable(args: &str) -> String {
     }
 }
 
-fn tool_error(id: &Value, text: &str) -> Value {
-    json!({
-        "jsonrpc": "2.0",
-        "id": id,
-        "result": {"content": [{"type": "text", "text": text}], "isError": true},
-    })
+fn tool_error(id: &str, text: &str) -> String {
+    let id = if json::is_json(id) { id } else { "null" };
+    let result = json!({"content": [{"type": "text", "text": text}], "isError": true});
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// The same for an id however its number is written. There are servers that answer to a number with its text, and clients
-/// that take it.
-fn id_key(id: &Value) -> String {
-    match id {
+/// The same for an id however it is written; `None` if it is nested too deep. There are servers that answer to a number with
+/// its text, and clients that take it.
+fn id_key(id: &str) -> Option<String> {
+    Some(match json::parse(id, 0..id.len())? {
+        // What no number of serde_json holds.
+        Value::Number(_) if !json::is_number(id) => id.to_owned(),
         // `1.0` is 1. Not of whole numbers: a floating-point number does not tell those apart that are beyond 2^53.
-        Value::Number(number) if number.is_f64() => number
-            .as_f64()
-            .map(|number| number.to_string())
-            .unwrap_or_default(),
-        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => number.as_f64()?.to_string(),
+        Value::String(text) => text,
         id => id.to_string(),
-    }
-}
-
-/// A message with some of it replaced; `None` if nothing is.
-fn splice(text: &str, at: Range<usize>, changes: &[(Range<usize>, Vec<u8>)]) -> Option<String> {
-    if changes.is_empty() {
-        return None;
-    }
-    let mut whole = String::with_capacity(at.len());
-    let mut done = at.start;
-    for (place, new) in changes {
-        whole.push_str(&text[done..place.start]);
-        whole.push_str(&String::from_utf8_lossy(new));
-        done = place.end;
-    }
-    whole.push_str(&text[done..at.end]);
-    Some(whole)
+    })
 }
 
 /// What is under these locks is whole whatever happens to who holds them.

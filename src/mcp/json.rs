@@ -9,7 +9,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashSet,
+    collections::HashMap,
     io::{self, Write},
     ops::Range,
 };
@@ -121,14 +121,22 @@ fn parse_within(text: &str, at: Range<usize>, depth: usize) -> Option<Value> {
             "false" => Value::Bool(false),
             // Beyond what a number of serde_json holds, such as `1e400`: not zero, but nothing that a schema or a secret
             // has to do with.
-            number => {
-                Value::Number(serde_json::from_str(number).unwrap_or_else(|_| Number::from(0)))
-            }
+            number => Value::Number(number_in(number).unwrap_or_else(|| Number::from(0))),
         },
     })
 }
 
-/// Writes the value at this place with `new` in its stead, as far as it is another: what is the same keeps its form.
+/// Whether this is a number that `parse` gives as it is.
+pub(super) fn is_number(text: &str) -> bool {
+    number_in(text).is_some()
+}
+
+fn number_in(text: &str) -> Option<Number> {
+    serde_json::from_str(text).ok()
+}
+
+/// Writes the value at this place with `new` in its stead, as far as it is another: what is the same keeps its form. Of
+/// members with one key the last is left.
 pub(super) fn rewrite(text: &str, at: Range<usize>, new: &Value, out: &mut Buffer) {
     match new {
         Value::Object(map) => {
@@ -165,6 +173,10 @@ fn rewrite_object(
     map: &Map<String, Value>,
     out: &mut Buffer,
 ) {
+    let last: HashMap<&str, usize> = (0..)
+        .zip(members)
+        .map(|(index, member)| (&*member.key, index))
+        .collect();
     // What stands before a member: the brace before the first one, else a comma, each with the space around it.
     let mut before = members
         .first()
@@ -180,6 +192,9 @@ fn rewrite_object(
         let Some(value) = map.get(&*member.key) else {
             continue;
         };
+        if last[&*member.key] != index {
+            continue;
+        }
         if !is_first {
             out.push(&text[before.clone()]);
         }
@@ -187,8 +202,10 @@ fn rewrite_object(
         out.push(&text[member.at.start..member.value.start]);
         rewrite(text, member.value.clone(), value, out);
     }
-    let known: HashSet<&str> = members.iter().map(|member| &*member.key).collect();
-    for (key, value) in map.iter().filter(|(key, _)| !known.contains(key.as_str())) {
+    for (key, value) in map
+        .iter()
+        .filter(|(key, _)| !last.contains_key(key.as_str()))
+    {
         if !is_first {
             out.push(",");
         }
@@ -257,6 +274,11 @@ impl Buffer {
 
     pub(super) fn into_bytes(self) -> Zeroizing<Vec<u8>> {
         self.0
+    }
+
+    /// For what holds no value.
+    pub(super) fn into_text(self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
     }
 
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {

@@ -29,6 +29,19 @@ pub(super) fn message(
     content(text, at, members, redactor)
 }
 
+/// What text at this place becomes that is no message; `None` if there is nothing to redact.
+pub(super) fn text(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
+    if redactor.is_empty() {
+        return None;
+    }
+    if !json::is_json(&text[at.clone()])
+        && let Some(redacted) = everywhere(text, at.clone(), &[], redactor)
+    {
+        return redact(&redacted, 0..redacted.len(), redactor).or(Some(redacted));
+    }
+    redact(text, at, redactor)
+}
+
 /// Redacts strings, keys and numbers.
 fn content(
     text: &str,

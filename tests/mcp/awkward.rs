@@ -23,7 +23,7 @@ fn hides_the_key(shown: &str) -> bool {
 }
 
 /// As it is asked, and as it is answered.
-const IDS: [(&str, &str); 12] = [
+const IDS: [(&str, &str); 13] = [
     ("1", "1"),
     ("0", "0"),
     ("-7", "-7"),
@@ -35,6 +35,7 @@ const IDS: [(&str, &str); 12] = [
     ("null", "null"),
     ("9007199254740993", "9007199254740993"),
     ("18446744073709551615", "18446744073709551615"),
+    ("1e400", "1e400"),
     // Against the protocol; a client whose ids are numbers finds its request all the same.
     ("7", r#""7""#),
 ];
@@ -57,6 +58,8 @@ fn ids_that_are_not_the_same_are_not_mixed_up() {
         ("1", "-1"),
         (r#""a""#, r#""b""#),
         ("null", "0"),
+        ("1e400", "0"),
+        ("1e400", "1e500"),
         // The same as floating-point numbers.
         ("9007199254740993", "9007199254740992"),
         ("1764146000000000001", "1764146000000000002"),
@@ -334,6 +337,88 @@ fn what_is_no_message_is_redacted_as_text() {
         let shown = to_client(&filter, &line.replace("KEY", KEY));
         assert_eq!(shown, line.replace("KEY", "secret://linear"));
     }
+}
+
+#[test]
+fn a_short_value_behind_an_escape_is_found_in_what_is_no_message_too() {
+    let mut redactor = Redactor::new();
+    redactor.add("secret://pin", &SecretValue::new("4711"));
+    redactor.add("secret://account", &SecretValue::new("12345678"));
+    let filter = filter().redacting(&redactor);
+    for (line, expected) in [
+        // A batch with one element that is no message is still a batch.
+        (
+            r#"[{"id":12345678,"result":{"t":"a\n4711","n":12345678}}, 0,"a\n4711"]"#,
+            r#"[{"id":12345678,"result":{"t":"a\nsecret://pin","n":"secret://account"}}, 0,"a\nsecret://pin"]"#,
+        ),
+        (r#" [[{"t":"a\n4711"}]]"#, r#" [[{"t":"a\nsecret://pin"}]]"#),
+        (r#""a\n4711""#, r#""a\nsecret://pin""#),
+        (" 12345678 \n", " \"secret://account\" \n"),
+        (
+            "\u{feff}{\"t\":\"a\\n4711\",\"n\":12345678}",
+            "\u{feff}{\"t\":\"a\\nsecret://pin\",\"n\":secret://account}",
+        ),
+        (r#"{"t":"a\n4711"},}"#, r#"{"t":"a\nsecret://pin"},}"#),
+        (r#"{"t":"a\n4711"} // 1"#, r#"{"t":"a\nsecret://pin"} // 1"#),
+        (
+            r#"said "a\n4711", 47110"#,
+            r#"said "a\nsecret://pin", 47110"#,
+        ),
+    ] {
+        assert_eq!(to_client(&filter, line), expected);
+    }
+}
+
+#[test]
+fn a_refusal_carries_the_id_as_it_was_written() {
+    let filter = filter();
+    let denied = r#"{"title":"secret://linear"}"#;
+    for (id, answered) in [
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("1e400", "1e400"),
+        ("1.0", "1.0"),
+        (r#""\u0061\ud800""#, r#""\u0061\ud800""#),
+        ("null", "null"),
+        // No JSON: there is no such id.
+        ("nil", "null"),
+    ] {
+        let call = call(id, denied);
+        for (message, begin, end) in [(call.clone(), "", ""), (format!("[{call}]"), "[", "]")] {
+            let passed = filter.client_message(message.as_bytes());
+            let answer = String::from_utf8(passed.to_client().unwrap().to_vec()).unwrap();
+            let expected =
+                format!(r#"{begin}{{"jsonrpc":"2.0","id":{answered},"result":{{"content""#);
+            assert!(
+                answer.starts_with(&expected) && answer.ends_with(&format!("}}}}{end}")),
+                "{answer}"
+            );
+        }
+    }
+}
+
+/// A few bytes that are taken for many: each of them would be followed by all that the last one says.
+#[test]
+fn of_a_member_that_comes_often_the_last_one_goes_on() {
+    let (often, long) = (r#""x":1,"#.repeat(10_000), "y".repeat(10_000));
+    let filter = filter();
+    let arguments = format!(r#"{{"a":{{{often}"x":"{long}"}}, "b":1}}"#);
+    let sent = to_server(&filter, &call("1", &arguments)).unwrap();
+    let expected = format!(r#"{{"a":{{"x":"{long}"}}, "b":1,"api_key":"{KEY}"}}"#);
+    assert_eq!(sent, call("1", &expected));
+
+    to_server(&filter, &list("2")).unwrap();
+    let schema = format!(r#""properties":{{}},{often}"x":"{long}","#);
+    let shown = to_client(
+        &filter,
+        &listing("2", "create_issue", "")
+            .replace(r#""properties":"#, &format!(r#"{schema}"properties":"#)),
+    );
+    assert!(
+        hides_the_key(&shown) && shown.len() < 11_000,
+        "{}",
+        shown.len()
+    );
+    assert!(shown.contains(&long));
 }
 
 #[test]
