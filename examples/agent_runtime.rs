@@ -1,11 +1,10 @@
-//! A small agent runtime: what keyward does for it, call by call.
+//! A small agent runtime that shows, call by call, what keyward does for it.
 //!
 //! ```text
 //! cargo run --example agent_runtime
 //! ```
 //!
-//! The tools are real ones by name and argument; they do nothing here but answer. The model is a script. The keys are
-//! made up.
+//! The tools have real names and arguments, but only answer here. The model is a script. The keys are made up.
 
 use std::fs;
 
@@ -106,7 +105,7 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// A program would ask for it, or use a key from the operating system's keyring.
+/// A real program would ask for it, or use a key from the operating system's keyring.
 fn passphrase() -> KeySource {
     KeySource::passphrase("correct horse battery staple")
 }
@@ -126,14 +125,14 @@ fn secrets() -> [NewSecret; 5] {
             .bind("agno__api__make_request", "/headers/Authorization")
             .format("Bearer {}")
             .default_for_tool(),
-        // No default: it goes in only where a call asks for it by name.
+        // Not a default: it is filled in only where a call asks for it by name.
         NewSecret::new("weather", "ow_made_up_Zc81bKxE5tPq7VnJ")
             .bind("get_current_weather", "api_key"),
     ]
 }
 
-/// What a model might do, having seen the concealed schemas. In the third call it was talked into a key that is not
-/// yours; in the fifth it asks for a secret by name.
+/// What a model might do after seeing the concealed schemas. In the third call it was talked into using a key that
+/// is not yours; in the fifth it asks for a secret by name.
 fn model_calls() -> [(&'static str, Value); 5] {
     [
         (
@@ -162,7 +161,7 @@ fn model_calls() -> [(&'static str, Value); 5] {
 /// What stands between the model and the tools.
 struct Runtime {
     user: UserVault,
-    /// Knows every value of the conversation, so that none of them comes back in a later output either.
+    /// Knows every value of the conversation, so that none of them appears in a later output either.
     redactor: Redactor,
 }
 
@@ -223,7 +222,7 @@ fn find_tool(name: &str) -> Tool {
         .expect("the model calls the tools that there are")
 }
 
-/// Tools of an open-source agent framework, with the credential that each is set up with as an argument.
+/// Tools of an open-source agent framework, each with its usual credential as an argument.
 fn tools() -> [Tool; 6] {
     let text = || json!({"type": "string"});
     let schema = |properties: Value, required: Value| json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});

@@ -9,10 +9,10 @@
 //!     -d '{"secret_name": "linear", "secret_value": "lin_api_Zq8wT3vN"}'
 //! ```
 //!
-//! The vault is made if it is not there. Port 0 is any free one; which, is said on the first line. With `check` instead
-//! of a port, everything that is stored is verified, and what each user has is printed.
+//! The vault is created if it does not exist. Port 0 means any free port; the first line of output says which.
+//! With `check` instead of a port, everything stored is verified, and each user's usage is printed.
 //!
-//! A real server has TLS in front of it, limits for rate and time, and other means than its environment to get keys.
+//! A real server has TLS in front of it, rate and time limits, and other ways than its environment to get keys.
 
 use std::{env, error::Error};
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(path), Some(port)) = (args.next(), args.next()) else {
         return Err("usage: http_server VAULT PORT, or http_server VAULT check".into());
     };
-    // Before the runtime: a passphrase takes its time, and is meant to.
+    // Before the runtime starts, since a passphrase deliberately takes time.
     let key = KeySource::passphrase(env::var("KEYWARD_PASSPHRASE")?);
     if port == "check" {
         return check(&Vault::open(path, key)?);
@@ -56,7 +56,7 @@ async fn serve(vault: Vault, tokens: Tokens, port: u16) -> Result<(), Box<dyn Er
     Ok(())
 }
 
-/// Who has which token. Of a token only the digest is kept.
+/// The users by token. Only the digest of a token is kept.
 struct Tokens(Vec<([u8; 32], UserId)>);
 
 impl Tokens {
@@ -71,7 +71,7 @@ impl Tokens {
 }
 
 impl Authenticator for Tokens {
-    /// In constant time: every token is compared, and each to its end. Digests have one length, whatever was sent.
+    /// Takes constant time: every token is compared in full. Digests have one length, whatever was sent.
     async fn authenticate(&self, credential: Credential<'_>) -> Option<UserId> {
         let sent: [u8; 32] = Sha256::digest(credential.text()).into();
         let (mut found, mut at) = (Choice::from(0), 0);

@@ -1,6 +1,6 @@
-//! The byte forms of what is stored: little-endian numbers, and bytes and texts led by their length.
+//! The byte forms of what is stored: little-endian numbers, and bytes and texts preceded by their length.
 
-/// What is left to be read. Every method gives `None` if it is not there.
+/// What is left to be read. Every method returns `None` if the bytes do not hold what it reads.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
-    /// A byte, 0 or 1.
+    /// Reads a byte that is 0 or 1.
     pub(crate) fn bool(&mut self) -> Option<bool> {
         match self.array()? {
             [0] => Some(false),
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A length (`u32`), then as many bytes.
+    /// Reads a length (`u32`), then that many bytes.
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
@@ -43,28 +43,28 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    /// The same, of UTF-8.
+    /// Does what `bytes` does, for UTF-8.
     pub(crate) fn text(&mut self) -> Option<String> {
         Some(std::str::from_utf8(self.bytes()?).ok()?.to_owned())
     }
 
-    /// Nothing may be left.
+    /// Checks that nothing is left.
     pub(crate) fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
 }
 
-/// A length (`u32`), then the bytes.
+/// Appends a length (`u32`), then the bytes.
 ///
 /// # Panics
 ///
-/// If there are 4 GiB or more: no field of keyward's is that long.
+/// If there are 4 GiB or more: no field in keyward is that long.
 pub(crate) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(&length_prefix(bytes));
     to.extend_from_slice(bytes);
 }
 
-/// What leads the bytes.
+/// Returns the length that precedes the bytes.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! The key hierarchy and what is sealed with it. Nothing outside this module touches a cipher.
+//! The key hierarchy and everything sealed with it. No code outside this module touches a cipher.
 //!
 //! ```text
 //! key slots      passphrase (Argon2id) | raw 32 bytes | provider
@@ -10,9 +10,9 @@
 //! purpose keys       ▼      metadata, value, root of a data key; tags, row digests of the index key
 //! ```
 //!
-//! Everything is sealed with XChaCha20-Poly1305 under a random nonce of 192 bits, which is long enough to be random
-//! for any number of records. The associated data says what a sealed thing is and where it belongs, so that it cannot
-//! be opened as anything else or anywhere else.
+//! Everything is sealed with XChaCha20-Poly1305 under a random nonce of 192 bits, which is long enough to be
+//! chosen at random for any number of records. The associated data says what a sealed item is and where it
+//! belongs, so that it cannot be opened as anything else or anywhere else.
 
 mod aead;
 mod derive;

@@ -1,4 +1,4 @@
-//! The operating system's keyring as a place for a vault's key.
+//! The operating system's keyring as a store for a vault's key.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
@@ -11,10 +11,10 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// Keeps a vault's key in a keyring: that of the operating system, or another store of the [`keyring-core`] family.
+/// Keeps a vault's key in a keyring: the operating system's, or another store of the [`keyring-core`] family.
 ///
-/// Each key slot has an entry of its own in the keyring: the service is the program's, the user 32 random hexadecimal
-/// digits, which the slot remembers. The key itself is in the keyring only.
+/// Each key slot has its own entry in the keyring: the entry's service names the program, and its user is 32
+/// random hexadecimal digits, which the slot stores. The key itself is only in the keyring.
 ///
 /// ```no_run
 /// use keyward::{KeySource, KeyringProvider, Vault};
@@ -32,22 +32,22 @@ use crate::{
 ///
 /// | system | keyring | until |
 /// |---|---|---|
-/// | Linux | the kernel's: the user's persistent keyring, else the session's | the machine is restarted, or the keyring is not used for some days |
+/// | Linux | the kernel's: the user's persistent keyring, otherwise the session's | the machine is restarted, or the keyring is not used for some days |
 /// | macOS | the user's keychain | it is deleted |
 /// | Windows | the user's credential manager | it is deleted |
 ///
-/// **A vault whose only key was in a kernel's keyring is lost with the next restart.** On Linux, give it a passphrase as
-/// well, or use a store that lasts, such as the Secret Service of a desktop, with
+/// **A vault whose only key was in a kernel's keyring is lost at the next restart.** On Linux, add a passphrase as
+/// well, or use a store that lasts, such as a desktop's Secret Service, with
 /// [`with_store`](KeyringProvider::with_store).
 ///
-/// On Linux the process needs a session keyring of its own, which a login makes; services and containers may have none:
-/// `keyctl session - COMMAND` runs a command with one.
+/// On Linux the process needs its own session keyring, which a login creates; services and containers may have
+/// none: `keyctl session - COMMAND` runs a command with one.
 ///
 /// # Security
 ///
-/// What else runs as the same user can usually read the keyring. The keyring's own code handles the key on its way and
-/// makes no promise to wipe it. An entry stays when its key slot is removed: what is left opens older copies of the
-/// vault only, and can be deleted with the system's own tools.
+/// Other programs of the same user can usually read the keyring. The keyring's own code handles the key on its way
+/// and does not promise to wipe it. When a key slot is removed, its entry stays: it opens only older copies of the
+/// vault, and can be deleted with the system's own tools.
 ///
 /// [`keyring-core`]: https://docs.rs/keyring-core
 pub struct KeyringProvider {
@@ -56,17 +56,17 @@ pub struct KeyringProvider {
 }
 
 impl KeyringProvider {
-    /// The operating system's keyring. `service` names the program, for people who look into the keyring.
+    /// Uses the operating system's keyring. `service` names the program, for people who look into the keyring.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Storage`] if the keyring cannot be reached, [`ErrorKind::Unsupported`] on a system of which keyward
-    /// knows no keyring. There is no other store instead.
+    /// [`ErrorKind::Storage`] if the keyring cannot be reached, [`ErrorKind::Unsupported`] on a system whose
+    /// keyring keyward does not know. There is no fallback to another store.
     pub fn native(service: impl Into<String>) -> Result<KeyringProvider, Error> {
         Ok(KeyringProvider::with_store(native_store()?, service))
     }
 
-    /// Another store of the `keyring-core` family.
+    /// Uses another store of the `keyring-core` family.
     pub fn with_store(store: Arc<CredentialStore>, service: impl Into<String>) -> KeyringProvider {
         KeyringProvider {
             store,
@@ -115,7 +115,7 @@ impl fmt::Debug for KeyringProvider {
     }
 }
 
-/// The wrapped form of a key is the name of its entry.
+/// The wrapped form of a key is the name of its keyring entry.
 impl KeyProvider for KeyringProvider {
     fn wrap(
         &self,
@@ -127,7 +127,7 @@ impl KeyProvider for KeyringProvider {
         let name = format!("{:032x}", u128::from_be_bytes(random));
         let entry = self.entry(&name)?;
         entry.set_secret(key).map_err(Failure::from)?;
-        // A keyring that takes a key and does not give it back would take the vault with it.
+        // A keyring that accepts a key but does not return it would make the vault unreadable.
         let mut kept = Zeroizing::new([0; 32]);
         self.unwrap(name.as_bytes(), &[], &mut kept)?;
         if !bool::from(kept.ct_eq(key)) {
@@ -142,7 +142,7 @@ impl KeyProvider for KeyringProvider {
         _context: &[u8],
         key: &mut [u8; 32],
     ) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        // It comes from the vault's file, so it may be anything.
+        // The name comes from the vault's file, so it may be anything.
         let name = str::from_utf8(wrapped).unwrap_or_default();
         if name.len() != NAME || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(Failure("the key slot names no entry of a keyring").into());
@@ -159,7 +159,7 @@ impl KeyProvider for KeyringProvider {
 /// The length of an entry's name in hexadecimal digits.
 const NAME: usize = 32;
 
-/// Why the keyring did not do it. Its own errors are not kept: some of them carry what is in the entry.
+/// Why the keyring failed. Its own errors are not kept, since some of them contain the entry's content.
 #[derive(Debug)]
 struct Failure(&'static str);
 

@@ -1,9 +1,9 @@
 //! Secrets that fit one tool and one argument.
 //!
-//! An agent calls tools, and tools want keys. Keyward is a library that an agent runtime links into its own process: an
-//! encrypted vault whose secrets are bound to a tool and an argument, and a resolver that puts the right secret into a
-//! tool call at the last moment, so that neither the model, nor the transcript, nor the logs ever hold it. In a lock,
-//! the *wards* are the shapes that keep every other key out.
+//! An agent calls tools, and tools want keys. Keyward is a library that an agent runtime links into its own
+//! process: an encrypted vault whose secrets are bound to a tool and an argument, and a resolver that puts the
+//! right secret into a tool call at the last moment, so that the model, the transcript and the logs never hold it.
+//! In a lock, the *wards* are the shapes that keep every other key out.
 //!
 //! ```
 //! use keyward::{NewSecret, ToolCall, UserId, Vault};
@@ -41,56 +41,57 @@
 //!
 //! | word | meaning | type |
 //! |---|---|---|
-//! | user | the tenant that owns secrets; a program with one user has [`UserId::LOCAL`] | [`UserId`], [`UserVault`] |
+//! | user | the tenant that owns secrets; a program with one user uses [`UserId::LOCAL`] | [`UserId`], [`UserVault`] |
 //! | secret | a named value with at most one binding; it can be written, replaced and used, never read back | [`NewSecret`], [`SecretPatch`], [`SecretInfo`] |
 //! | binding | (tool pattern, location): where the secret may go | [`ToolPattern`], [`Location`] |
-//! | default | a secret that is put in by itself when the call has no value at its location | [`NewSecret::default_for_tool`] |
-//! | reference | the string `secret://NAME` as the whole value of an argument: asks for a secret by name | [`Origin`] |
-//! | injection | filling one call's arguments, and what is left of it | [`UserVault::inject`], [`Injection`] |
+//! | default | a secret that is filled in automatically when the call has no value at its location | [`NewSecret::default_for_tool`] |
+//! | reference | the string `secret://NAME` as the whole value of an argument: it asks for a secret by name | [`Origin`] |
+//! | injection | filling in the arguments of one call, and the record of what was filled in | [`UserVault::inject`], [`Injection`] |
 //!
 //! # What a call gets
 //!
-//! 1. **References.** Every string value in the arguments that is `secret://NAME` as a whole, at any depth, asks for a
-//!    secret: by its id, or by its name. The model gets it only if the secret has both a tool pattern that matches and
-//!    exactly this location; otherwise a secret could leave through `send_email(body = "secret://…")`. A workflow that
-//!    the program's owner wrote ([`Origin::Workflow`]) gets it also if the secret leaves the tool, the location or both
-//!    open. A reference that is not granted fails the call with [`ErrorKind::Denied`], in the same words whether the
-//!    secret exists or not.
-//! 2. **Defaults.** For each location to which a matching default is bound, the best of them goes in where the call has
-//!    no value: the key is absent or null. Parents that are absent or null are made. With the tool's
-//!    [schema](ToolCall::with_schema), a default goes in only where the schema declares the property and allows a
-//!    string.
-//! 3. **A value that the model supplied** where a default is bound is kept. An [`InjectionPolicy`] can replace or refuse
-//!    it, and says why one would.
-//! 4. **One pass, all or nothing.** What was put in is never looked at again. On any error the arguments are as they
-//!    were.
+//! 1. **References.** Every string in the arguments, at any depth, whose whole value is `secret://NAME` asks for a
+//!    secret, by its id or by its name. The model gets the secret only if the secret has a tool pattern that
+//!    matches and is bound to exactly this location; otherwise a secret could leave through
+//!    `send_email(body = "secret://…")`. A workflow written by the program's owner ([`Origin::Workflow`]) also
+//!    gets it if the secret leaves the tool, the location or both open. A reference that is not granted fails the
+//!    call with [`ErrorKind::Denied`], in the same words whether or not the secret exists.
+//! 2. **Defaults.** For each location to which a matching default is bound, the best of these defaults is filled
+//!    in if the call has no value there: the key is absent or null. Parents that are absent or null are created.
+//!    With the tool's [schema](ToolCall::with_schema), a default is filled in only where the schema declares the
+//!    property and allows a string.
+//! 3. **Supplied values.** A value that the model supplied where a default is bound is kept. An
+//!    [`InjectionPolicy`] can replace or refuse it; its documentation says when to do so.
+//! 4. **One pass, all or nothing.** A value that was filled in is never scanned again. On any error the arguments
+//!    are left as they were.
 //!
-//! [`UserVault::explain`] shows all of this for one call, without doing it.
+//! [`UserVault::explain`] shows all of this for one call without doing it.
 //!
 //! # Which default is the best
 //!
-//! Defaults compete with defaults only, location by location. Of those whose pattern matches the tool, best first:
+//! Defaults compete only with other defaults, location by location. Among those whose pattern matches the tool,
+//! the order is, best first:
 //!
 //! 1. exact before wildcard;
 //! 2. more literal characters before fewer;
 //! 3. fewer `*` before more; then fewer `?` before more;
 //! 4. the older secret.
 //!
-//! So for `agno__linear__create_issue` the order is `agno__linear__create_issue`, `agno__linear__*`, `agno__*`, `*`. Two
-//! secrets of one user cannot both be the default for the same pattern and location: that is an error when it is
-//! written, not a silent winner. [`Resolver`] is this order as a data structure of its own.
+//! So for `agno__linear__create_issue` the order is `agno__linear__create_issue`, `agno__linear__*`, `agno__*`,
+//! `*`. Two secrets of one user cannot both be the default for the same pattern and location: writing the second
+//! one is an error, so there is no silent winner. [`Resolver`] offers this order as a data structure of its own.
 //!
 //! # What is promised of values
 //!
-//! * A value is sealed with XChaCha20-Poly1305 as soon as it arrives, and opened only for an injection, or to be sealed
-//!   again. Nothing returns it but [`UserVault::inject`], into the arguments.
-//! * No `Debug`, `Display`, error or serialized form of any type shows a value or a key. [`SecretValue::expose_secret`]
-//!   is the one way to the text of a value.
-//! * A vault is one encrypted file ([`Vault::create`], [`Vault::open`]), or lives in memory with the same behaviour
+//! * A value is sealed with XChaCha20-Poly1305 as soon as it arrives, and is opened only to be injected or to be
+//!   sealed again. Only [`UserVault::inject`] and its variants return it, in the arguments.
+//! * No `Debug`, `Display`, error or serialized form of any type shows a value or a key.
+//!   [`SecretValue::expose_secret`] is the only way to the text of a value.
+//! * A vault is one encrypted file ([`Vault::create`], [`Vault::open`]), or lives in memory with the same behavior
 //!   ([`Vault::in_memory`]).
-//! * What held a value or a key is wiped when it is dropped, as far as safe Rust can: see `SECURITY.md` for what that
-//!   does not cover.
-//! * [`Redactor`] takes injected values out of what tools say, in every common encoding and across chunks.
+//! * Memory that held a value or a key is wiped when it is dropped, as far as safe Rust allows: `SECURITY.md`
+//!   lists what this does not cover.
+//! * [`Redactor`] removes injected values from tool output, in every common encoding and across chunks.
 //!
 //! # Finding your way
 //!
@@ -182,7 +183,7 @@ pub use crate::keyring::KeyringProvider;
 #[doc(hidden)]
 pub use crate::vault::fuzzing;
 
-// The README's code is run with the other examples.
+// Runs the README's code with the other doc examples.
 #[cfg(all(doctest, feature = "file"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,7 +1,7 @@
-//! What a sealed record says of its secret besides the value, and its byte form.
+//! What a sealed record contains besides the value, and its byte form.
 //!
-//! All numbers are little-endian. A text is led by its length in bytes (`u32`); an optional one by a byte, 0 or 1,
-//! that says whether it is there.
+//! All numbers are little-endian. A text is preceded by its length in bytes (`u32`); an optional one by a byte, 0
+//! or 1, that says whether it is present.
 //!
 //! ```text
 //! version u8 = 1 | value_bytes u32 | secret_id [16] | user_id [16] | revision u64
@@ -20,7 +20,7 @@ use crate::{
 
 const VERSION: u8 = 1;
 
-/// All that is known of a secret without opening its value.
+/// Everything that is known of a secret without opening its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) info: SecretInfo,
@@ -29,7 +29,7 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// What the secret counts for in a quota.
+    /// Returns what the secret counts for in a quota.
     pub(crate) fn usage(&self) -> Usage {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let info = &self.info;
@@ -58,7 +58,7 @@ impl Metadata {
         bytes
     }
 
-    /// `None` if these are not the bytes of a version 1 record.
+    /// Returns `None` if these bytes are not a version 1 record.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Metadata> {
         let mut reader = Reader::new(bytes);
         if reader.array()? != [VERSION] {
@@ -98,7 +98,7 @@ fn optional_text(reader: &mut Reader<'_>) -> Option<Option<String>> {
 
 #[cfg(test)]
 impl Metadata {
-    /// Of a default of the local user, with a value of eight bytes.
+    /// Creates the metadata of a default of the local user, with a value of eight bytes.
     pub(crate) fn of_default(id: u128, name: &str, tool: &str, location: &str) -> Metadata {
         Metadata {
             info: SecretInfo {

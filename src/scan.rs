@@ -1,9 +1,9 @@
-//! Finding what should be gone: a process that reads all of its own memory. For tests alone.
+//! Finding what should be gone: a process that reads all of its own memory. For tests only.
 //!
-//! A scenario runs in a child process, on a thread of its own that lives on while the memory is read, so that what its
-//! calls left on the stack is read as well. What is looked for comes from a seed that the child is given when it starts,
-//! byte by byte, and is kept masked: the search itself holds no copy. It is looked for in pieces of 8 bytes or more, at
-//! any alignment, since an allocator writes over the first bytes of what is freed.
+//! A scenario runs in a child process, on its own thread, which stays alive while the memory is read, so that what
+//! its calls left on the stack is read as well. What is searched for comes from a seed that the child is given at
+//! start, byte by byte, and is kept masked: the search itself holds no copy. It is searched for in pieces of 8
+//! bytes or more, at any alignment, since an allocator overwrites the first bytes of what is freed.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// Set for a child: the seed of what it works with, and what is made of that and must not be found either, masked.
+/// Set for a child: the seed of what it works with, and the masked derived values that must not be found either.
 const SEED: &str = "KEYWARD_TEST_MEMORY";
 const DERIVED: &str = "KEYWARD_TEST_MEMORY_DERIVED";
 
@@ -31,7 +31,7 @@ pub(crate) fn in_child(test: &str, scenario: impl FnOnce(&Memory) + Send) {
     in_child_of(test, |_| Vec::new(), scenario);
 }
 
-/// The same. What the scenario should leave no copy of, other than its canaries, is computed here.
+/// Does what `in_child` does. What the scenario should leave no copy of, besides its canaries, is computed here.
 pub(crate) fn in_child_of(
     test: &str,
     derived: impl FnOnce(Seed) -> Vec<Vec<u8>>,
@@ -61,7 +61,7 @@ pub(crate) fn in_child_of(
 }
 
 fn run(seed: Seed, scenario: impl FnOnce(&Memory) + Send) {
-    // One at a time each way: a channel without a buffer allocates nothing that a copy could be hidden by.
+    // Unbuffered channels, since a channel without a buffer allocates nothing that could hide a copy.
     let (ask, asked) = sync_channel(0);
     let (answer, answered) = sync_channel(0);
     thread::scope(|scope| {
@@ -99,7 +99,7 @@ enum Request {
     Search,
 }
 
-/// What is looked for.
+/// What is searched for.
 pub(crate) struct Watched {
     name: String,
     masked: Vec<u8>,
@@ -109,12 +109,12 @@ pub(crate) struct Watched {
 /// A piece that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// Of what it is, which bytes, and in which mapping.
+    /// What it belongs to, which bytes of it, and in which mapping.
     pub(crate) what: String,
     pub(crate) address: u64,
 }
 
-/// What canaries are made of.
+/// The seed of the canaries.
 #[derive(Clone, Copy)]
 pub(crate) struct Seed(u64);
 
@@ -128,7 +128,7 @@ impl Seed {
     }
 }
 
-/// What a scenario has of the search.
+/// A scenario's access to the search.
 pub(crate) struct Memory {
     seed: Seed,
     ask: SyncSender<Request>,
@@ -136,14 +136,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Something to look for from now on.
+    /// Returns a canary, and searches for it from now on.
     pub(crate) fn canary(&self, name: &'static str, length: usize) -> Canary {
         let canary = self.seed.canary(name, length);
         self.watch(name, 8, canary.bytes());
         canary
     }
 
-    /// The same, in the forms that a redactor looks for as well.
+    /// Does what `canary` does, and also searches for the forms that a redactor looks for.
     pub(crate) fn canary_in_all_forms(&self, name: &'static str, length: usize) -> Canary {
         let canary = self.canary(name, length);
         for (case, digits) in [("hex", b"0123456789abcdef"), ("HEX", b"0123456789ABCDEF")] {
@@ -173,7 +173,7 @@ impl Memory {
         canary
     }
 
-    /// Looks for these bytes from now on, in pieces of so many.
+    /// Searches for these bytes from now on, in pieces of the given length.
     pub(crate) fn watch(&self, name: &str, piece: usize, bytes: impl Iterator<Item = u8>) {
         let masked = bytes.map(|byte| black_box(byte) ^ MASK).collect();
         self.watch_masked(name, piece, masked);
@@ -200,12 +200,12 @@ impl Memory {
         }));
     }
 
-    /// Looks for nothing any more.
+    /// Stops searching for anything.
     pub(crate) fn forget(&self) {
         self.request(Request::Forget);
     }
 
-    /// Everything that is found in the memory of this process.
+    /// Returns everything that is found in the memory of this process.
     pub(crate) fn search(&self) -> Vec<Found> {
         self.request(Request::Search)
     }
@@ -222,7 +222,7 @@ impl Memory {
     }
 }
 
-/// Calls `work` so far down the stack that what comes later does not write over what it left there.
+/// Calls `work` far enough down the stack that later calls do not overwrite what it left there.
 #[inline(never)]
 pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
     let distance = [0_u8; 16 * 1024];
@@ -232,7 +232,7 @@ pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// A secret that no one wrote down.
+/// A secret that is written down nowhere.
 #[derive(Clone, Copy)]
 pub(crate) struct Canary {
     seed: u64,
@@ -240,7 +240,7 @@ pub(crate) struct Canary {
 }
 
 impl Canary {
-    /// Letters and digits, so that it is a text and JSON needs no escapes.
+    /// Returns a letter or digit, so that the canary is text and needs no escapes in JSON.
     fn byte(self, at: usize) -> u8 {
         let random = mix(self.seed.wrapping_add(black_box(at) as u64));
         black_box(BASE64[usize::try_from(random % 62).expect("a small number")])
@@ -250,19 +250,19 @@ impl Canary {
         (0..self.length).map(move |at| self.byte(at))
     }
 
-    /// A copy that wipes itself.
+    /// Returns a copy that wipes itself.
     pub(crate) fn wiped(self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(self.length));
         text.extend(self.bytes().map(char::from));
         text
     }
 
-    /// A copy that does not.
+    /// Returns a copy that does not wipe itself.
     pub(crate) fn unwiped(self) -> String {
         std::mem::take(&mut *self.wiped())
     }
 
-    /// What is between `before` and `after`, in a buffer that wipes itself.
+    /// Returns the canary between `before` and `after`, in a buffer that wipes itself.
     pub(crate) fn within(self, before: &str, after: &str) -> Zeroizing<Vec<u8>> {
         let length = before.len() + self.length + after.len();
         let mut text = Zeroizing::new(Vec::with_capacity(length));
@@ -273,7 +273,7 @@ impl Canary {
     }
 }
 
-/// `SplitMix64`'s.
+/// The mixing function of `SplitMix64`.
 fn mix(seed: u64) -> u64 {
     let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -281,19 +281,20 @@ fn mix(seed: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// The pieces that are looked for, and all the memory that looking needs: so that it takes none in which a copy lies.
+/// The pieces to search for, and all the memory that the search needs, so that it allocates none in which a copy
+/// lies.
 struct Search {
     watched: Vec<Watched>,
-    /// By the first 8 bytes: the one that a piece is of, and where in it.
+    /// By a piece's first 8 bytes: what it is a piece of, and at which offset.
     pieces: HashMap<[u8; 8], (usize, usize)>,
-    /// The same by the first two bytes, to be fast.
+    /// The same by the first two bytes, for speed.
     starts: Box<[bool]>,
     memory: File,
     maps: String,
     chunk: Vec<u8>,
 }
 
-/// Pieces across the end of what is read at one time.
+/// How far one read overlaps the next, for pieces across the boundary.
 const OVERLAP: usize = 32;
 
 impl Search {
@@ -340,7 +341,7 @@ impl Search {
                 continue;
             };
             let name = fields.nth(3).unwrap_or("anonymous");
-            // What the kernel maps has no bytes of the process, and cannot be read like this.
+            // What the kernel maps contains none of the process's data, and cannot be read like this.
             if !rights.starts_with('r') || name.starts_with("[v") {
                 continue;
             }
@@ -349,7 +350,7 @@ impl Search {
             let (from, to) = range.split_once('-').expect("a range");
             let address = |text| u64::from_str_radix(text, 16).expect("an address");
             let (from, to) = (address(from), address(to));
-            // Not what is read into: it holds the bytes of other places.
+            // Skip the buffer that is read into, since it holds the bytes of other places.
             self.read(name, from..to.min(own.start), &mut found);
             self.read(name, from.max(own.end)..to, &mut found);
         }

@@ -1,10 +1,10 @@
-//! What is stored: sealed bytes, and names of rows that tell nothing.
+//! What is stored: sealed bytes, and names of rows that reveal nothing.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// Sealed bytes: only their length can be told without the key.
+/// Sealed bytes: without the key, only their length is known.
 ///
 /// Wiped when dropped, so that a deleted value is gone in every form.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// A secret: metadata and value are sealed apart, so that the one can be read without opening the other.
+/// A secret: metadata and value are sealed separately, so that the metadata can be read without opening the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SealedRow {
     /// The data key that both are sealed with.

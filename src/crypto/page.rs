@@ -1,34 +1,34 @@
-//! Where the keys of an unlocked vault are: one page of memory, which is kept out of the swap where that can be had.
+//! The memory for the keys of an unlocked vault: one page, kept out of the swap where possible.
 
 use std::fmt;
 
 use region::LockGuard;
 use zeroize::Zeroize;
 
-/// 256 secret bits, in a place of someone else's.
+/// 256 secret bits, in a place that someone else owns.
 pub(super) type KeyBytes = [u8; 32];
 
-/// As many data keys as a vault has at one time: one; two while the data key is rotated; and both those of before and
-/// those of after when another process rotated it.
+/// The maximum number of data keys at one time: one; two while the data key is rotated; and those from before and
+/// after together when another process rotated it.
 pub(super) const DATA_KEYS: usize = 4;
 
-/// The keys of an unlocked vault. They lie on pages of their own, so that locking them locks nothing else, and so that
-/// unlocking them unlocks no one else's: an operating system does not count how often a page was locked. The alignment is
-/// that of the largest pages in common use.
+/// The keys of an unlocked vault. They lie on their own pages, so that locking them locks nothing else and
+/// unlocking them unlocks no one else's: an operating system does not count how often a page was locked. The
+/// alignment is that of the largest common pages.
 #[repr(C, align(16384))]
 #[derive(Zeroize)]
 pub(super) struct Keys {
     pub(super) index: KeyBytes,
-    /// What the names of users and rows are made with.
+    /// The key for the names of users and rows.
     pub(super) tags: KeyBytes,
-    /// What digests of rows and roots are made with.
+    /// The key for digests of rows and roots.
     pub(super) digests: KeyBytes,
-    /// All zeros unless it has to be kept.
+    /// The master key; all zeros unless it has to be kept.
     pub(super) master: KeyBytes,
     pub(super) data: [DataKey; DATA_KEYS],
 }
 
-/// A data key, and the keys that it stands for.
+/// A data key, and the keys derived from it.
 #[derive(Zeroize)]
 pub(super) struct DataKey {
     pub(super) data: KeyBytes,
@@ -46,15 +46,15 @@ impl DataKey {
     };
 }
 
-/// Keys in their page. They are wiped, then the page is unlocked, then its memory is given back.
+/// Keys in their page. On drop they are wiped, then the page is unlocked, then its memory is freed.
 pub(super) struct KeyPage {
-    /// Before `keys`: fields are dropped in their order.
+    /// Before `keys`: fields are dropped in declaration order.
     guard: Option<LockGuard>,
     keys: Box<Keys>,
 }
 
 impl KeyPage {
-    /// A page of zeros, locked if the operating system agrees. Keys are written where they stay.
+    /// Creates a page of zeros, locked if the operating system agrees. Keys are written directly into their place.
     pub(super) fn new() -> KeyPage {
         let keys = Box::new(Keys {
             index: [0; 32],
@@ -63,7 +63,7 @@ impl KeyPage {
             master: [0; 32],
             data: [DataKey::ZERO; DATA_KEYS],
         });
-        // The fields, not the padding behind them: where pages are of 4 KiB, this locks one.
+        // Only the fields, not the padding after them: with 4 KiB pages, this locks one page.
         let used = DATA_KEYS * size_of::<DataKey>() + 4 * size_of::<KeyBytes>();
         // Miri has no pages to lock.
         let locked = (!cfg!(miri)).then(|| region::lock(&raw const *keys, used));

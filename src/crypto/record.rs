@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl KeyRing {
-    /// The name of a user's rows in a store.
+    /// Returns the name of a user's rows in a store.
     pub(crate) fn user_tag(&self, user: UserId) -> UserTag {
         let context = self
             .vault
@@ -30,7 +30,7 @@ impl KeyRing {
         UserTag(truncate(&keyed_digest(self.tags(), &context)))
     }
 
-    /// The name of a secret's row in a store.
+    /// Returns the name of a secret's row in a store.
     pub(crate) fn row_tag(&self, user: UserId, secret: SecretId) -> RowTag {
         wiping_stack(|| self.row_tag_with(&Keyed::new(self.tags()), user, secret))
     }
@@ -63,10 +63,11 @@ impl KeyRing {
         })
     }
 
-    /// Opens the metadata of rows that are stored under this user's and their own names, one after the other, and shows
-    /// each to `opened`, with its digest as a member of the user's root.
+    /// Opens the metadata of rows stored under this user's and their own names, one after the other, and passes
+    /// each to `opened`, together with its digest as a member of the user's root.
     ///
-    /// What HMAC makes of a key is made once, and the stack is wiped once, with what `opened` leaves there.
+    /// The HMAC states of the keys are computed once, and the stack is wiped once, including what `opened` leaves
+    /// there.
     pub(crate) fn open_rows(
         &self,
         user: UserId,
@@ -109,8 +110,8 @@ impl KeyRing {
         Ok(metadata)
     }
 
-    /// Opens a value that belongs to this metadata, whose binding has this digest. Its length is no part of what binds the
-    /// two, but quotas count it.
+    /// Opens a value that belongs to this metadata, whose binding has this digest. The value's length does not
+    /// bind the two, but it is checked, since quotas count it.
     pub(crate) fn open_value(
         &self,
         metadata: &Metadata,
@@ -138,7 +139,7 @@ impl KeyRing {
         }
     }
 
-    /// The digest of a row as a member of its user's root.
+    /// Returns the digest of a row as a member of its user's root.
     pub(crate) fn row_member(&self, info: &SecretInfo, row: &SealedRow) -> MemberDigest {
         wiping_stack(|| self.row_member_with(&Keyed::new(self.digests()), info, row))
     }
@@ -152,7 +153,7 @@ impl KeyRing {
                 &info.revision.to_le_bytes(),
             ],
         );
-        // The last two fields, as a context would have them, but not copied into one.
+        // The last two fields, encoded as in a context but not copied into one.
         let [metadata, value] = [&row.metadata, &row.value].map(Sealed::as_bytes);
         let [metadata_length, value_length] = [metadata, value].map(length_prefix);
         MemberDigest(*digests.digest(&[
@@ -164,8 +165,8 @@ impl KeyRing {
         ]))
     }
 
-    /// The secret's id and revision are sealed themselves, so they cannot be part of the context; the name of the row
-    /// stands for the id, and the user's root for the revision.
+    /// The secret's id and revision are themselves sealed in the metadata, so they cannot be part of the context;
+    /// the row's name stands in for the id, and the user's root for the revision.
     fn metadata_context(&self, user: UserId, row: RowTag, key_id: u32) -> Context {
         self.vault.context(
             "keyward metadata",
@@ -187,7 +188,7 @@ impl KeyRing {
     }
 }
 
-/// A digest of where a value may go: whoever changes the one cannot open the other.
+/// A digest of where a value may go: a value does not open with a changed binding.
 #[derive(Debug, Clone)]
 pub(crate) struct BindingDigest([u8; 32]);
 
@@ -212,8 +213,8 @@ pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 
     wiping_stack(|| Keyed::new(key).digest(&[context.as_bytes()]))
 }
 
-/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key. It is as good as the key, and never
-/// leaves the stack: whoever uses it has the stack wiped.
+/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key. It is as sensitive as the key,
+/// and never leaves the stack: whoever uses it has the stack wiped.
 struct Keyed(Hmac<Sha256>);
 
 impl Keyed {
@@ -221,7 +222,7 @@ impl Keyed {
         Keyed(KeyInit::new_from_slice(key).expect("HMAC takes any key"))
     }
 
-    /// Of all parts, one after the other.
+    /// Returns the digest of all parts, one after the other.
     fn digest(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
         let mut mac = self.0.clone();
         for part in parts {
@@ -338,7 +339,7 @@ mod tests {
                 "change {i}"
             );
         }
-        // What is no part of the binding may change without a new value: only the mask and the times.
+        // What is not part of the binding may change without a new value: only the mask and the times.
         let mut other = metadata.clone();
         other.info.display = Some("********".to_owned());
         let binding = BindingDigest::of(&other.info);
@@ -349,7 +350,7 @@ mod tests {
         }
     }
 
-    /// Only what keyward sealed itself gets as far as this.
+    /// Only what keyward itself sealed gets this far.
     #[test]
     fn metadata_says_whose_and_which_it_is() {
         let (ring, metadata) = (ring(), metadata());

@@ -1,14 +1,15 @@
-//! Roots: what says which rows there are.
+//! Roots: the record of which rows there are.
 //!
-//! A record says by itself that it was not changed; a root says that none was taken away, added or rolled back. Each
-//! user has one, over the user's rows, and the vault has one, over the users' roots. Both are sealed, so that a root
-//! cannot be made without the key.
+//! A record shows by itself that it was not changed; a root shows that no record was removed, added or rolled
+//! back. Each user has one, over the user's rows, and the vault has one, over the users' roots. Both are sealed,
+//! so that a root cannot be made without the key.
 //!
-//! A root holds the sum, modulo 2²⁵⁶, of a keyed digest of each of its members: a write takes the old digest away and
-//! adds the new one, whatever the number of members. This is the multiset hash `MSet-Add-Hash` of Clarke, Devadas,
-//! van Dijk, Gassend and Suh, *Incremental Multiset Hash Functions and Their Application to Memory Integrity Checking*
-//! (ASIACRYPT 2003), which is collision resistant if the digest is a pseudorandom function (HMAC-SHA-256 here) and its
-//! key is secret. The nonce of the original hides equal sums from an observer; here the seal does.
+//! A root holds the sum, modulo 2²⁵⁶, of a keyed digest of each of its members: a write subtracts the old digest
+//! and adds the new one, whatever the number of members. This is the multiset hash `MSet-Add-Hash` of Clarke,
+//! Devadas, van Dijk, Gassend and Suh, *Incremental Multiset Hash Functions and Their Application to Memory
+//! Integrity Checking* (ASIACRYPT 2003), which is collision resistant if the digest is a pseudorandom function
+//! (HMAC-SHA-256 here) and its key is secret. The original's nonce hides equal sums from an observer; here the
+//! seal does.
 
 use uuid::Uuid;
 
@@ -78,19 +79,19 @@ impl MemberDigest {
     }
 }
 
-/// What a user has.
+/// The root of a user's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserRoot {
     pub(crate) user: UserId,
-    /// The number of writes, from 1.
+    /// The number of writes, starting at 1.
     pub(crate) counter: u64,
-    /// The number of rows is that of the secrets.
+    /// The usage; its number of secrets is the number of rows.
     pub(crate) usage: Usage,
     pub(crate) rows: SetDigest,
 }
 
 impl UserRoot {
-    /// The root of a user who has nothing, and never had.
+    /// Creates the root of a user who has nothing and never had anything.
     pub(crate) fn new(user: UserId) -> UserRoot {
         UserRoot {
             user,
@@ -101,7 +102,7 @@ impl UserRoot {
     }
 }
 
-/// What the vault has.
+/// The root of the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct VaultRoot {
     /// The number of writes.
@@ -110,9 +111,9 @@ pub(crate) struct VaultRoot {
     pub(crate) user_count: u64,
     pub(crate) usage: Usage,
     pub(crate) users: SetDigest,
-    /// The id of the secret that was made last, or nil: new ids grow from it, also when the clock goes back.
+    /// The id of the secret created last, or nil: new ids are greater, even when the clock goes back.
     pub(crate) last_id: Uuid,
-    /// The keyed digest of what the vault is opened with; zero if it has no key slots.
+    /// The keyed digest of the stored `keys`; zero if the vault has no key slots.
     pub(crate) keys: [u8; 32],
 }
 
@@ -135,12 +136,12 @@ impl VaultRoot {
 }
 
 impl KeyRing {
-    /// The vault that these are the keys of.
+    /// Returns the id of the vault that these keys belong to.
     pub(crate) fn vault_id(&self) -> VaultId {
         self.vault
     }
 
-    /// The digest of a user's root as a member of the vault's.
+    /// Returns the digest of a user's root as a member of the vault's root.
     pub(crate) fn user_member(&self, user: UserTag, root: &SealedRoot) -> MemberDigest {
         let context = self.vault.context(
             "keyward user digest",
@@ -149,7 +150,7 @@ impl KeyRing {
         MemberDigest(*keyed_digest(self.digests(), &context))
     }
 
-    /// The digest of what the vault is opened with, for its root.
+    /// Returns the digest of the stored `keys`, for the vault's root.
     pub(crate) fn keys_digest(&self, keys: Option<&[u8]>) -> [u8; 32] {
         let Some(keys) = keys else { return [0; 32] };
         *keyed_digest(
@@ -206,7 +207,7 @@ impl KeyRing {
             })
     }
 
-    /// A keyed digest of all that the vault has.
+    /// Returns a keyed digest of everything that the vault holds.
     pub(crate) fn root_tag(&self, root: &VaultRoot) -> [u8; 32] {
         *keyed_digest(
             self.digests(),

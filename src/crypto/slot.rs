@@ -1,4 +1,4 @@
-//! Key slots: ways to open a vault, each of which seals the same master key.
+//! Key slots: ways to open a vault. Each one seals the same master key.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     secret::SecretValue,
 };
 
-/// What opens a vault: a passphrase, a raw key, or a provider of the program's own.
+/// What opens a vault: a passphrase, a raw key, or the program's own provider.
 ///
 /// ```
 /// use keyward::{KeySource, Vault};
@@ -32,7 +32,7 @@ use crate::{
 ///
 /// # Security
 ///
-/// What it holds is wiped when it is dropped, and shown by no `Debug`.
+/// What this holds is wiped when it is dropped, and no `Debug` shows it.
 pub struct KeySource(Source);
 
 #[derive(ZeroizeOnDrop)]
@@ -43,29 +43,29 @@ enum Source {
 }
 
 impl KeySource {
-    /// A passphrase, in UTF-8; an empty one is refused where the source is used. It is stretched with Argon2id under the vault's [`KdfParams`], which takes a
-    /// noticeable part of a second.
+    /// Creates a source from a passphrase in UTF-8; an empty one is refused where the source is used. It is
+    /// stretched with Argon2id under the vault's [`KdfParams`], which takes a noticeable fraction of a second.
     pub fn passphrase(passphrase: impl Into<SecretValue>) -> KeySource {
         KeySource(Source::Passphrase(passphrase.into()))
     }
 
-    /// A key of 32 uniformly random bytes; any other length is refused where the source is used. For a secret that a
-    /// person chose, use [`passphrase`](KeySource::passphrase).
+    /// Creates a source from a key of 32 uniformly random bytes; any other length is refused where the source is
+    /// used. For a secret that a person chose, use [`passphrase`](KeySource::passphrase).
     ///
     /// # Security
     ///
-    /// The key is copied, and the copy is wiped. What was passed in is not, also if it was passed by value: pass a
-    /// `Zeroizing` buffer, or a reference to what you wipe yourself.
+    /// The key is copied, and the copy is wiped. The argument itself is not, even if passed by value: pass a
+    /// `Zeroizing` buffer, or a reference to a buffer that you wipe yourself.
     pub fn raw(key: impl AsRef<[u8]>) -> KeySource {
         KeySource(Source::Raw(Zeroizing::new(key.as_ref().to_vec())))
     }
 
-    /// A provider of the program's own: an operating system's keyring, a KMS, an HSM.
+    /// Creates a source from the program's own provider: an operating system's keyring, a KMS, an HSM.
     pub fn provider(provider: impl KeyProvider + 'static) -> KeySource {
         KeySource(Source::Provider(Arc::new(provider)))
     }
 
-    /// The work of Argon2id for a slot of this source.
+    /// Returns the Argon2id work for a slot of this source.
     pub(crate) fn work(&self, kdf: KdfParams) -> u64 {
         match &self.0 {
             Source::Passphrase(_) => kdf.work(),
@@ -88,24 +88,25 @@ impl fmt::Debug for KeySource {
     }
 }
 
-/// A place that can keep a vault's key: an operating system's keyring, a KMS, an HSM.
+/// A service that can keep a vault's key: an operating system's keyring, a KMS, an HSM.
 ///
-/// Keyward makes a random key of 32 bytes for each key slot and asks the provider to wrap it; the wrapped form is
-/// stored with the vault, and handed back to be unwrapped when the vault is opened. A KMS encrypts and decrypts; a
-/// keyring may keep the key itself and give the name of its entry as the wrapped form.
+/// For each key slot, keyward creates a random key of 32 bytes and asks the provider to wrap it. The wrapped form
+/// is stored with the vault, and given back to be unwrapped when the vault is opened. A KMS encrypts and decrypts;
+/// a keyring may keep the key itself and return the name of its entry as the wrapped form.
 ///
-/// The context names the vault and the slot. A provider that can, should bind the wrapped form to it.
+/// The context identifies the vault and the slot. A provider that can bind the wrapped form to it should do so.
 ///
 /// # Security
 ///
-/// Errors end up as the source of an [`Error`], so they must not carry a key. Calls may block. They must not call the
-/// vault that they are to open: it waits for them.
+/// Errors become the source of an [`Error`], so they must not contain a key. Calls may block. They must not call
+/// the vault that they are to open, since it waits for them.
 pub trait KeyProvider: Send + Sync {
-    /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear. It has at most 16 KiB.
+    /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear. It may have at most
+    /// 16 KiB.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the provider from it: the vault, or the slot, is then not made.
+    /// Whatever prevents the wrapping: the vault, or the slot, is then not created.
     fn wrap(
         &self,
         key: &[u8; 32],
@@ -116,7 +117,7 @@ pub trait KeyProvider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the provider from it: the vault then stays closed, with [`ErrorKind::WrongKey`].
+    /// Whatever prevents the unwrapping: the vault then stays closed, with [`ErrorKind::WrongKey`].
     fn unwrap(
         &self,
         wrapped: &[u8],
@@ -137,23 +138,23 @@ pub enum KeyKind {
     Provider = 3,
 }
 
-/// One of the ways to open a vault: see [`Vault::key_slots`](crate::Vault::key_slots).
+/// One way to open a vault: see [`Vault::key_slots`](crate::Vault::key_slots).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct KeySlotInfo {
-    /// The slot's number, by which it can be removed. Numbers are not used twice while a later slot is there.
+    /// The slot's number, used to remove it. A number is not reused while a slot with a higher number exists.
     pub id: u32,
-    /// How the slot's key is made.
+    /// What kind of key the slot opens with.
     pub kind: KeyKind,
 }
 
-/// One way to open a vault: the master key, sealed.
+/// One way to open a vault: the sealed master key.
 #[derive(Debug, Clone)]
 pub(crate) struct KeySlot {
     id: u32,
     parameters: SlotParameters,
-    /// A digest of the slot's key. XChaCha20-Poly1305 does not commit to its key: without this, a forged slot could
-    /// open under two keys, and a wrong key could not be told from damage.
+    /// A digest of the slot's key. XChaCha20-Poly1305 does not commit to its key: without this, a forged slot
+    /// could open under two keys, and a wrong key could not be distinguished from damage.
     commitment: [u8; 32],
     master: Sealed,
 }
@@ -173,7 +174,7 @@ impl KeySlot {
         }
     }
 
-    /// Seals the master key under a source of keys.
+    /// Seals the master key under a key source.
     pub(crate) fn seal(
         vault: VaultId,
         id: u32,
@@ -275,9 +276,9 @@ impl KeySlot {
 }
 
 impl KeySlot {
-    /// `id u32 | kind u8 | parameters | commitment [32] | master key: length u32, sealed`, where the parameters are, of a
-    /// passphrase, `memory u32 (KiB) | passes u32 | lanes u32 | salt [16]`; of a raw key, nothing; of a provider,
-    /// `length u32 | wrapped key`.
+    /// Writes `id u32 | kind u8 | parameters | commitment [32] | master key: length u32, sealed`. The parameters
+    /// are: for a passphrase, `memory u32 (KiB) | passes u32 | lanes u32 | salt [16]`; for a raw key, nothing; for
+    /// a provider, `length u32 | wrapped key`.
     pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&self.id.to_le_bytes());
         bytes.push(self.parameters.kind() as u8);
@@ -293,7 +294,7 @@ impl KeySlot {
         put_bytes(bytes, self.master.as_bytes());
     }
 
-    /// `None` if these are not the bytes of a slot, or a parameter or a length is beyond its floor or cap.
+    /// Returns `None` if these bytes are not a slot, or a parameter or a length is out of range.
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<KeySlot> {
         let id = reader.u32()?;
         let parameters = match reader.array()? {
@@ -326,7 +327,7 @@ impl KeySlot {
         })
     }
 
-    /// The work of Argon2id to try a passphrase on this slot.
+    /// Returns the Argon2id work of trying a passphrase on this slot.
     pub(crate) fn work(&self) -> u64 {
         match self.parameters {
             SlotParameters::Passphrase { kdf, .. } => kdf.work(),
@@ -358,12 +359,13 @@ impl SlotParameters {
     }
 }
 
-/// As long as a wrapped key may be. That of a KMS has some hundred bytes, and at most 6 KiB with the largest context.
+/// The maximum length of a wrapped key. A KMS's has some hundred bytes, and at most 6 KiB with the largest
+/// context.
 const WRAPPED: usize = 16 * 1024;
 
 const SEAL_LABEL: &str = "keyward key slot seal";
 
-/// HMAC-SHA-256 under a key of its own: two keys with one commitment are a collision of HKDF or HMAC.
+/// HMAC-SHA-256 under a derived key: two keys with the same commitment would be a collision of HKDF or HMAC.
 fn commit(key: &Key, context: &Context) -> [u8; 32] {
     let key = derive(key.as_bytes(), "keyward key slot commitment");
     *keyed_digest(key.as_bytes(), context)
@@ -393,7 +395,7 @@ fn wrong_key() -> Error {
 mod tests {
     use super::*;
 
-    /// Wraps by xor, and refuses what it did not wrap itself.
+    /// Wraps by XOR, and refuses what it did not wrap itself.
     struct Xor(u8);
 
     impl KeyProvider for Xor {
@@ -426,7 +428,7 @@ mod tests {
         }
     }
 
-    /// The floor: tests need not be slow.
+    /// The lowest parameters allowed, so that tests are fast.
     fn kdf() -> KdfParams {
         KdfParams::new(19 * 1024, 2, 1).unwrap()
     }
@@ -507,7 +509,7 @@ mod tests {
         );
     }
 
-    /// Wraps into as many bytes.
+    /// Wraps into this many bytes.
     struct Long(usize);
 
     impl KeyProvider for Long {

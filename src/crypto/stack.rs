@@ -1,26 +1,27 @@
-//! What calls leave on the stack.
+//! Wiping what calls leave on the stack.
 //!
-//! A function that handles a key has copies of it in its part of the stack: values that were moved, registers that were
-//! spilled. The ciphers, HMAC, HKDF and Argon2id wipe what they own, not these. No safe code reaches them, but for one
-//! that comes to lie in the same place. A test reads the memory of a process after each use of a key.
+//! A function that handles a key leaves copies of it in its part of the stack: moved values, spilled registers.
+//! The ciphers, HMAC, HKDF and Argon2id wipe what they own, but not these. Safe code can overwrite them only if
+//! its own part of the stack comes to lie in the same place. A test reads the memory of a process after each use
+//! of a key.
 
 use std::hint::black_box;
 
-/// As much as a use of a key takes, and some more: how much that is, is up to the compiler. Without optimization, or with
-/// the crate compiled in other parts than usual, 4 KiB were not enough.
+/// As much stack as a use of a key takes, with a margin; how much that is depends on the compiler. Without
+/// optimization, or with the crate compiled in other parts than usual, 4 KiB were not enough.
 const BYTES: usize = if cfg!(debug_assertions) {
     16 * 1024
 } else {
     8 * 1024
 };
 
-/// Calls `work`, and writes over the stack that it used.
+/// Calls `work`, and overwrites the stack that it used.
 pub(super) fn wiping_stack<T>(work: impl FnOnce() -> T) -> T {
     let _wipe = WipeOnDrop;
     call(work)
 }
 
-/// Also after a panic.
+/// Wipes the stack, also after a panic.
 struct WipeOnDrop;
 
 impl Drop for WipeOnDrop {
@@ -29,7 +30,7 @@ impl Drop for WipeOnDrop {
     }
 }
 
-/// No part of its caller, so that all of `work` lies below.
+/// Not inlined into its caller, so that all of `work` lies below.
 #[inline(never)]
 fn call<T>(work: impl FnOnce() -> T) -> T {
     work()

@@ -1,4 +1,4 @@
-//! What each use of a key leaves in memory. That of whole vaults is tested with the vault.
+//! What each use of a key leaves in memory. Whole vaults are tested with the vault.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// What HMAC keeps of a key: the states of SHA-256 after the first block, inner and outer.
+/// The state that HMAC keeps of a key: SHA-256's states after the first block, inner and outer.
 fn hmac_states(key: &[u8]) -> Vec<Vec<u8>> {
     let state = |pad: u8| {
         let mut block = [pad; 64];
@@ -39,7 +39,7 @@ fn hmac_states(key: &[u8]) -> Vec<Vec<u8>> {
             0x5be0cd19,
         ];
         compress256(&mut state, &[block]);
-        // Never grown: a list that grows leaves its beginning behind.
+        // Allocated at full size, since a list that grows leaves its beginning behind.
         let mut bytes = Vec::with_capacity(32);
         bytes.extend(state.into_iter().flat_map(u32::to_ne_bytes));
         bytes
@@ -48,7 +48,7 @@ fn hmac_states(key: &[u8]) -> Vec<Vec<u8>> {
 }
 
 impl KeyRing {
-    /// What HMAC keeps of the keys that it is used with. They are kept nowhere.
+    /// Calls `see` with the HMAC states of the keys. They are kept nowhere.
     pub(crate) fn each_hmac_state(&self, mut see: impl FnMut(&'static str, &[u8])) {
         let keys = [("tags", self.tags()), ("digests", self.digests())];
         wiping_stack(|| {
@@ -61,8 +61,8 @@ impl KeyRing {
     }
 }
 
-/// What is as good as the key, or made of it: HKDF's extracted key and what is expanded from it, and what HMAC keeps of
-/// each key.
+/// What is as good as the key, or derived from it: HKDF's extracted key, what is expanded from it, and the HMAC
+/// states of each key.
 fn derived(seed: Seed) -> Vec<Vec<u8>> {
     let key = seed.canary("key", 32).wiped();
     let extracted = hmac(&[0; 32], key.as_bytes());
@@ -124,7 +124,7 @@ fn a_passphrase_leaves_no_copy() {
     );
 }
 
-/// In one call, which wipes the stack once.
+/// The rows are opened in one call, which wipes the stack once.
 #[test]
 fn rows_that_are_opened_leave_no_copy_of_a_key() {
     in_child(

@@ -1,22 +1,23 @@
 //! A store in one file.
 //!
-//! `docs/format.md` says byte for byte what is in it: a header, then a database of redb's with three tables. All of it but
-//! the header and what the vault is opened with is sealed or a keyed digest.
+//! `docs/format.md` describes its content byte for byte: a header, then a redb database with three tables.
+//! Everything but the header and the `keys` entry is sealed or a keyed digest.
 //!
 //! # What is promised
 //!
-//! * **Crashes.** Each [`Transaction`] is one of redb's, with two phases and immediate durability: when it is
-//!   acknowledged it is on the disk, as far as the disk tells the truth, and after a crash at any instant the file
-//!   opens and holds each transaction as a whole or not at all.
-//! * **One at a time.** Whoever has the store open holds an advisory lock of the operating system on the file, which
-//!   goes with the process, however it ends. Advisory means that it binds keyward, not other programs.
-//! * **Hostile files.** No error and no panic of redb's reaches the caller as anything but a [`StorageError`], in a
-//!   build that unwinds (`panic = "abort"` makes every panic the end of the process). A database that panicked is not
-//!   used again, nor written to, until it is opened anew. Lengths and page numbers are checked before anything is
-//!   allocated for them.
+//! * **Crashes.** Each [`Transaction`] is one redb transaction, with two phases and immediate durability: once it
+//!   is acknowledged it is on the disk, as far as the disk tells the truth. After a crash at any instant the file
+//!   opens, and holds each transaction as a whole or not at all.
+//! * **One at a time.** Whoever has the store open holds an advisory lock of the operating system on the file,
+//!   which is released with the process, however it ends. Advisory means that it binds keyward, not other
+//!   programs.
+//! * **Hostile files.** Errors and panics of redb reach the caller only as a [`StorageError`], in a build that
+//!   unwinds (with `panic = "abort"`, every panic ends the process). A database that panicked is neither used nor
+//!   written to until it is opened again. Lengths and page numbers are checked before anything is allocated for
+//!   them.
 //!
-//! What this does not do: notice that bytes within the database were changed. What redb returns is sealed, and whoever
-//! opens it finds that out.
+//! This module does not detect changed bytes within the database. What redb returns is sealed, and opening it
+//! reveals changes.
 
 use std::{
     fs::{File, Metadata, OpenOptions, TryLockError},
@@ -51,25 +52,26 @@ pub(crate) mod disk;
 #[cfg(test)]
 mod tests;
 
-/// Keeps sealed rows in a file of its own.
+/// A store of sealed rows in its own file.
 #[derive(Debug)]
 pub(crate) struct FileStorage(Engine);
 
 impl FileStorage {
-    /// A new store that holds what its first transaction says. There is a file at `path` only once all of it is on the
-    /// disk; if there was one before, it stays as it is and this is an error.
+    /// Creates a store with the content of its first transaction. A file appears at `path` only once all of it is
+    /// on the disk; an existing file is left as it is, and is an error.
     pub(crate) fn create(path: &Path, first: Transaction) -> Result<FileStorage, StorageError> {
         let writer = FileWriter::new(path)?;
         writer.engine.commit(first)?;
         writer.publish()
     }
 
-    /// Whether there is something at `path`, so that no store is made there.
+    /// Returns whether something exists at `path`, so that no store can be created there.
     pub(crate) fn is_taken(path: &Path) -> bool {
         path.symlink_metadata().is_ok()
     }
 
-    /// The store at `path`. If another process has it open, or this one, waits for that long.
+    /// Opens the store at `path`. If it is open elsewhere, in another process or this one, waits for at most
+    /// `wait`.
     pub(crate) fn open(path: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
         let file = open(path, File::options().read(true).write(true))?;
         lock(&file, wait, File::try_lock)?;
@@ -80,8 +82,8 @@ impl FileStorage {
         ))?))
     }
 
-    /// What is in the store at `path`; `None` if the vault's root there is the one that is `known`. The file is only read,
-    /// and let go of when this returns. Waits as [`open`](FileStorage::open) does, but not for others who read.
+    /// Reads the store at `path`; returns `None` if its vault root is `known`. The file is only read, and is
+    /// closed before this returns. Waits as [`open`](FileStorage::open) does, but not for other readers.
     pub(crate) fn load(
         path: &Path,
         wait: Duration,
@@ -104,18 +106,18 @@ impl FileStorage {
     }
 }
 
-/// A new store that is filled part by part. There is a file at its path only once it is published.
+/// A new store that is filled part by part. A file appears at its path only once it is published.
 #[derive(Debug)]
 pub(crate) struct FileWriter {
     place: Unfinished,
     engine: Engine,
-    /// What is yet to be written, and how many rows that is.
+    /// What is yet to be written, and how many rows that is (in `rows`).
     pending: Transaction,
     rows: usize,
 }
 
 impl FileWriter {
-    /// As many rows are written in one transaction, or those of one user if they are more.
+    /// How many rows are written in one transaction; more, if one user has more.
     const BATCH: usize = 4096;
 
     pub(crate) fn new(path: &Path) -> Result<FileWriter, StorageError> {
@@ -131,7 +133,7 @@ impl FileWriter {
         })
     }
 
-    /// Adds what another store has shown.
+    /// Adds a part that another store's scan has returned.
     pub(crate) fn add(&mut self, part: Stored) -> Result<(), StorageError> {
         match part {
             Stored::Vault { keys, root } => {
@@ -155,7 +157,7 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Writes what is left and gives the file its name, as short as it can be.
+    /// Writes what is left, makes the file as short as it can be, and gives it its name.
     pub(crate) fn finish(mut self) -> Result<(), StorageError> {
         self.write()?;
         self.engine.compact()?;
@@ -208,7 +210,8 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File, StorageError> {
         io::ErrorKind::NotFound => StorageError::Missing,
         _ => failed(error),
     };
-    // Before it is opened, because opening a pipe waits for who writes to it; and after, because it may be another by then.
+    // Check before opening, because opening a pipe waits for a writer; and after, because the file may be another
+    // by then.
     check_regular(&path.metadata().map_err(unopened)?)?;
     let file = options.open(path).map_err(unopened)?;
     check_regular(&file.metadata().map_err(failed)?)?;
@@ -223,8 +226,8 @@ fn check_regular(metadata: &Metadata) -> Result<(), StorageError> {
     }
 }
 
-/// How often a lock that someone else holds is asked for. An operating system offers waiting without asking, but not
-/// for a limited time.
+/// How often to try for a lock that someone else holds. Operating systems can wait for a lock, but not for a
+/// limited time.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// Locks the file until it is closed.

@@ -1,4 +1,4 @@
-//! A store that is only read.
+//! A read-only store.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use super::{MemoryStorage, Storage, StorageError, Stored, Transaction, UserRows};
 use crate::sealed::{SealedRoot, UserTag};
 
-/// What a store held at one moment. It can be exchanged as a whole for what the store held later; clones are the same.
+/// What a store held at one moment. It can be replaced as a whole by what the store held later; all clones share
+/// it.
 #[derive(Debug, Clone)]
 pub(crate) struct FrozenStorage(Arc<ArcSwap<MemoryStorage>>);
 

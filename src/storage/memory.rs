@@ -10,7 +10,7 @@ use std::{
 use super::{Storage, StorageError, Stored, Transaction, UserChange, UserRows};
 use crate::sealed::{RowTag, SealedRoot, SealedRow, UserTag};
 
-/// Keeps sealed rows until it is dropped.
+/// A store of sealed rows that lasts until it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStorage(Mutex<Rows>);
 
@@ -41,8 +41,8 @@ impl User {
 }
 
 impl MemoryStorage {
-    /// A panic elsewhere cannot leave half a transaction behind: nothing in [`Storage::commit`] panics once it changes
-    /// something.
+    /// A panic elsewhere cannot leave half a transaction behind: [`Storage::commit`] does not panic once it has
+    /// begun to change something.
     fn rows(&self) -> MutexGuard<'_, Rows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +50,7 @@ impl MemoryStorage {
 
 #[cfg(feature = "file")]
 impl MemoryStorage {
-    /// Takes over what another store has shown.
+    /// Adds a part that another store's scan has returned.
     pub(crate) fn add(&mut self, part: Stored) {
         let rows = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         match part {
@@ -105,7 +105,7 @@ impl Storage for MemoryStorage {
                 .collect();
             (vault, users)
         };
-        // Early or not, this is all there is to do.
+        // Whether it ended early makes no difference.
         let _ = iter::once(vault).chain(users).try_for_each(visit);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What tells a whole vault that went back from the one that was.
+//! What reveals that a whole vault was replaced by an earlier one.
 
 use std::{fmt, str::FromStr};
 
@@ -7,12 +7,13 @@ use crate::{
     error::{Error, FieldError},
 };
 
-/// The state that a vault was in: which vault, how often it was written, and a keyed digest of all that it then had.
+/// A state of a vault: which vault it is, how often it was written, and a keyed digest of all its content at that
+/// time.
 ///
-/// A vault notices by itself when something in its file was changed, taken away or rolled back. It cannot notice when the
-/// whole file is replaced by an older copy, or by another vault that the same key opens, since that is right by itself.
-/// A program that keeps the anchor elsewhere,
-/// where whoever can replace the file cannot write, can demand it: see [`VaultBuilder::anchor`](crate::VaultBuilder::anchor).
+/// A vault notices by itself when something in its file was changed, removed or rolled back. It cannot notice when
+/// the whole file is replaced by an older copy, or by another vault that the same key opens, since that file is
+/// valid by itself. A program that keeps the anchor where whoever can replace the file cannot write can demand it:
+/// see [`VaultBuilder::anchor`](crate::VaultBuilder::anchor).
 ///
 /// ```
 /// use keyward::{Anchor, NewSecret, UserId, Vault};
@@ -32,7 +33,7 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    /// The number of writes. It grows with each.
+    /// Returns the number of writes. It grows with each write.
     pub fn counter(&self) -> u64 {
         self.counter
     }
@@ -45,7 +46,7 @@ impl Anchor {
         }
     }
 
-    /// Whether a vault in this state is the one that the anchor was taken of, or a later one.
+    /// Returns whether a vault in this state is the one that the anchor was taken from, or a later state of it.
     #[cfg(feature = "file")]
     pub(super) fn admits(&self, keys: &KeyRing, root: &VaultRoot) -> bool {
         use subtle::ConstantTimeEq;
@@ -58,7 +59,8 @@ impl Anchor {
 }
 
 impl fmt::Display for Anchor {
-    /// The vault's id, the counter and the digest, with colons in between; the first and the last in hexadecimal digits.
+    /// Writes the vault's id, the counter and the digest, separated by colons; the id and the digest are
+    /// hexadecimal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = |f: &mut fmt::Formatter<'_>, bytes: &[u8]| {
             bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -10,9 +10,9 @@ use crate::{
     secret::SecretRef,
 };
 
-/// Operations that are to be done together; see [`UserVault::batch`](crate::UserVault::batch).
+/// Operations to be done together; see [`UserVault::batch`](crate::UserVault::batch).
 ///
-/// Nothing happens before the closure that collects them returns. Then all of them are done, in their order, or none.
+/// Nothing happens before the closure that collects them returns. Then all of them are done in order, or none.
 pub struct Batch<'a> {
     bounds: &'a Bounds,
     operations: Vec<Result<Operation, Error>>,
@@ -32,7 +32,7 @@ impl Batch<'_> {
             .push(secret.into_valid(self.bounds).map(Operation::Create));
     }
 
-    /// Adds a change of a secret: one that is there, or one that this batch creates, by its name.
+    /// Adds a change of a secret: an existing one, or one that this batch creates, referred to by name.
     pub fn update(&mut self, secret: impl Into<SecretRef>, patch: SecretPatch) {
         let operation = patch
             .into_valid(self.bounds)
@@ -45,7 +45,7 @@ impl Batch<'_> {
         self.operations.push(Ok(Operation::Delete(secret.into())));
     }
 
-    /// The operations, or every invalid field of all of them.
+    /// Returns the operations, or the invalid fields of all of them.
     pub(super) fn finish(self) -> Result<Vec<Operation>, Error> {
         let mut operations = Vec::with_capacity(self.operations.len());
         let mut errors = Vec::new();

@@ -1,4 +1,4 @@
-//! How a vault is made.
+//! Building a vault from settings.
 
 use std::{
     fmt,
@@ -26,14 +26,14 @@ use {
     std::{path::Path, time::Duration},
 };
 
-/// Makes a [`Vault`] that differs from the usual one.
+/// Builds a [`Vault`] whose settings differ from the usual ones.
 ///
 /// # Settings
 ///
-/// Quota, bounds, injection policy, masks, the parameters of new passphrases and the audit belong to the vault as it is open,
-/// not to its file: whoever opens it again says again what is to hold. With the usual settings a model's own value is kept
-/// where a default is bound, a user may have 1,000 secrets and 1 MiB, and a value up to 1,024 characters. What was stored
-/// under wider limits stays, and is injected.
+/// Quota, bounds, injection policy, masks, the KDF parameters of new passphrases and the audit are settings of the
+/// open vault, not of its file: they must be given again each time it is opened. With the usual settings, a value
+/// that the model supplies is kept where a default is bound, a user may have 1,000 secrets and 1 MiB, and a value
+/// may have up to 1,024 characters. Secrets stored under wider limits stay, and are injected.
 ///
 /// ```
 /// use keyward::{InjectionPolicy, Quota, Vault};
@@ -52,7 +52,7 @@ pub struct VaultBuilder {
     anchor: Option<Anchor>,
 }
 
-/// What a vault is made with and keeps.
+/// What a vault is built with, and keeps.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) quota: Quota,
@@ -62,7 +62,7 @@ pub(super) struct Settings {
     pub(super) kdf: KdfParams,
     pub(super) clock: Clock,
     pub(super) audit: Audit,
-    /// For a file that is open elsewhere.
+    /// How long to wait for a file that is open elsewhere.
     #[cfg(feature = "file")]
     pub(super) wait: Duration,
 }
@@ -86,39 +86,40 @@ impl VaultBuilder {
         }
     }
 
-    /// How much may be stored.
+    /// Sets how much may be stored.
     pub fn quota(mut self, quota: Quota) -> VaultBuilder {
         self.settings.quota = quota;
         self
     }
 
-    /// What a request may hold.
+    /// Sets what a request may hold.
     pub fn bounds(mut self, bounds: Bounds) -> VaultBuilder {
         self.settings.bounds = bounds;
         self
     }
 
-    /// What happens to a value that the model supplies where a default is bound.
+    /// Sets what happens to a value that the model supplies where a default is bound.
     pub fn injection_policy(mut self, policy: InjectionPolicy) -> VaultBuilder {
         self.settings.policy = policy;
         self
     }
 
-    /// Whether [`SecretInfo::display`](crate::SecretInfo::display) shows a mask of the value (the default) or nothing.
-    /// Masks that were made before stay.
+    /// Sets whether [`SecretInfo::display`](crate::SecretInfo::display) shows a mask of the value (the default) or
+    /// nothing. Existing masks stay.
     pub fn mask_values(mut self, mask: bool) -> VaultBuilder {
         self.settings.mask = mask;
         self
     }
 
-    /// Who is told of what happens to the vault: nobody unless this is said. See [`AuditSink`] for when, and for what happens
-    /// if it fails, and [`AuditLog`](crate::AuditLog) for one that writes to a file.
+    /// Sets the sink that is told what happens to the vault; by default there is none. See [`AuditSink`] for when
+    /// it is told and what happens if it fails, and [`AuditLog`](crate::AuditLog) for a sink that writes to a
+    /// file.
     pub fn audit(mut self, sink: impl AuditSink + 'static) -> VaultBuilder {
         self.settings.audit = Audit::new(sink);
         self
     }
 
-    /// How hard it is to guess the passphrase of a key slot that is made from now on.
+    /// Sets how hard the passphrases of new key slots are to guess.
     pub fn kdf_params(mut self, params: KdfParams) -> VaultBuilder {
         self.settings.kdf = params;
         self
@@ -138,23 +139,25 @@ impl VaultBuilder {
         self
     }
 
-    /// A vault that lives in memory only, under a random key. It cannot be locked, since nothing could unlock it.
+    /// Creates a vault that lives in memory only, under a random key. It cannot be locked, since nothing could
+    /// unlock it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if the bounds are out of range, and
-    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the operating system gives no random bytes.
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the operating system provides no random bytes.
     pub fn in_memory(self) -> Result<Vault, Error> {
         self.settings.bounds.check()?;
         let keys = KeyRing::random(VaultId::random()?)?;
         State::create(self.settings, keys, None, memory).map(created)
     }
 
-    /// A vault that lives in memory only, and that can be [locked](Vault::lock) and unlocked with this key.
+    /// Creates a vault that lives in memory only, and can be [locked](Vault::lock) and unlocked with this key.
     ///
     /// # Errors
     ///
-    /// As for [`in_memory`](VaultBuilder::in_memory); also if a raw key does not have 32 bytes, or a provider fails.
+    /// Those of [`in_memory`](VaultBuilder::in_memory); also if a raw key does not have 32 bytes, or a provider
+    /// fails.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"
@@ -163,26 +166,27 @@ impl VaultBuilder {
         self.create_with(&key, memory)
     }
 
-    /// Demands that a vault that is [opened](VaultBuilder::open) is in the state of this anchor, or a later one.
+    /// Demands that an [opened](VaultBuilder::open) vault is in the state of this anchor or a later one.
     #[cfg(feature = "file")]
     pub fn anchor(mut self, anchor: Anchor) -> VaultBuilder {
         self.anchor = Some(anchor);
         self
     }
 
-    /// How long to wait for a vault that is open elsewhere, to open it, to take a snapshot or to [import](Vault::import)
-    /// it: not at all unless this is said. Then that fails with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
+    /// Sets how long opening a vault, taking a snapshot of it or [importing](Vault::import) it waits while it is
+    /// open elsewhere. By default it does not wait. After this time it fails with
+    /// [`ErrorKind::InUse`](crate::ErrorKind::InUse).
     #[cfg(feature = "file")]
     pub fn wait(mut self, wait: Duration) -> VaultBuilder {
         self.settings.wait = wait;
         self
     }
 
-    /// A new vault in a file: see [`Vault::create`].
+    /// Creates a vault in a new file: see [`Vault::create`].
     ///
     /// # Errors
     ///
-    /// As for [`Vault::create`].
+    /// Those of [`Vault::create`].
     #[cfg(feature = "file")]
     #[expect(
         clippy::needless_pass_by_value,
@@ -190,18 +194,18 @@ impl VaultBuilder {
     )]
     pub fn create(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         let path = path.as_ref();
-        // A provider may keep what it wraps, so it is not asked in vain.
+        // A provider may keep what it wraps, so do not ask it for nothing.
         if FileStorage::is_taken(path) {
             return Err(storage_error(StorageError::Exists));
         }
         self.create_with(&key, |first| FileStorage::create(path, first))
     }
 
-    /// The vault that is in a file: see [`Vault::open`].
+    /// Opens the vault in a file: see [`Vault::open`].
     ///
     /// # Errors
     ///
-    /// As for [`Vault::open`]; also `RolledBack` if the file is older than the [anchor](VaultBuilder::anchor).
+    /// Those of [`Vault::open`]; also `RolledBack` if the file is older than the [anchor](VaultBuilder::anchor).
     #[cfg(feature = "file")]
     #[expect(
         clippy::needless_pass_by_value,
@@ -214,12 +218,12 @@ impl VaultBuilder {
         opened
     }
 
-    /// The vault that is in a file, or a new one: see [`Vault::open_or_create`]. Where an [anchor](VaultBuilder::anchor) is
-    /// demanded none is made: the vault that it is of was there before.
+    /// Opens the vault in a file, or creates one: see [`Vault::open_or_create`]. If an
+    /// [anchor](VaultBuilder::anchor) is demanded, none is created, since the anchor's vault existed before.
     ///
     /// # Errors
     ///
-    /// As for [`open`](VaultBuilder::open) and [`create`](VaultBuilder::create).
+    /// Those of [`open`](VaultBuilder::open) and [`create`](VaultBuilder::create).
     #[cfg(feature = "file")]
     pub fn open_or_create(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         let path = path.as_ref();
@@ -232,7 +236,7 @@ impl VaultBuilder {
             is_there = matches!(created, Err(StorageError::Exists));
             created
         });
-        // Someone else was faster.
+        // Another process or thread was faster.
         if is_there {
             self.open(path, key)
         } else {
@@ -240,7 +244,7 @@ impl VaultBuilder {
         }
     }
 
-    /// The vault that is in a store.
+    /// Opens the vault in a store.
     #[cfg(feature = "file")]
     pub(super) fn open_with(
         self,
@@ -253,11 +257,11 @@ impl VaultBuilder {
         State::open(self.settings, keys, anchor, storage).map(Vault::new)
     }
 
-    /// The vault that is in a file, as it is now: see [`Vault::snapshot`].
+    /// Reads the vault in a file as it is now: see [`Vault::snapshot`].
     ///
     /// # Errors
     ///
-    /// As for [`open`](VaultBuilder::open).
+    /// Those of [`open`](VaultBuilder::open).
     #[cfg(feature = "file")]
     #[expect(
         clippy::needless_pass_by_value,
@@ -308,14 +312,14 @@ fn memory(first: Transaction) -> Result<MemoryStorage, StorageError> {
     Ok(storage)
 }
 
-/// Where the time comes from.
+/// The source of the current time.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<Now>);
 
 type Now = dyn Fn() -> DateTime<Utc> + Send + Sync + UnwindSafe + RefUnwindSafe;
 
 impl Clock {
-    /// To the microsecond, which is what is stored.
+    /// Returns the time to the microsecond, the precision that is stored.
     pub(super) fn now(&self) -> DateTime<Utc> {
         (self.0)().trunc_subsecs(6)
     }

@@ -1,4 +1,4 @@
-//! The errors that several parts of a vault share.
+//! Errors shared by several parts of a vault.
 
 use std::io;
 
@@ -39,7 +39,7 @@ pub(super) fn usage_too_small() -> Error {
 
 pub(super) fn storage_error(error: StorageError) -> Error {
     match error {
-        // This process alone writes to the store.
+        // Only this process writes to the store.
         StorageError::RootChanged => rolled_back(),
         StorageError::Failed(source) => {
             Error::new(ErrorKind::Storage, "the store failed; nothing changed").with_source(source)

@@ -1,4 +1,4 @@
-//! What the audit is told of a vault's work. All of it is told after the fact, with no lock held.
+//! What the audit is told of a vault's work: always after the fact, and with no lock held.
 
 use super::{builder::Settings, plan::Applied, state::State};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl State {
-    /// Tells of a user's write.
+    /// Reports a user's write.
     pub(super) fn tell_write(&self, user: UserId, result: &Result<Vec<Applied>, Error>) {
         self.settings.audit.record(|| match result {
             Ok(applied) => applied
@@ -31,7 +31,7 @@ impl State {
         });
     }
 
-    /// Tells of a call.
+    /// Reports a call.
     pub(super) fn tell_call(
         &self,
         user: UserId,
@@ -61,7 +61,7 @@ impl State {
         });
     }
 
-    /// Tells that something was done to the whole vault, if it was.
+    /// Reports an operation on the whole vault, if it was done.
     pub(super) fn tell<T>(
         &self,
         action: AuditAction,
@@ -71,7 +71,7 @@ impl State {
         result
     }
 
-    /// The same, with more of what was done.
+    /// Does what `tell` does, with more details of the event.
     pub(super) fn tell_with<T>(
         &self,
         action: AuditAction,

@@ -1,5 +1,5 @@
-//! What fuzz targets reach besides the public interface: sealed bytes, and a disk that fails. There is no such module
-//! but under `cfg(fuzzing)`, which cargo-fuzz sets.
+//! What fuzz targets use besides the public interface: sealed bytes, and a disk that fails. This module exists
+//! only under `cfg(fuzzing)`, which cargo-fuzz sets.
 
 use std::{
     fmt,
@@ -46,11 +46,11 @@ pub struct Parts {
 }
 
 impl Seals {
-    /// New keys for a new vault.
+    /// Creates new keys for a new vault.
     ///
     /// # Errors
     ///
-    /// `Storage` if the operating system gives no random bytes.
+    /// `Storage` if the operating system provides no random bytes.
     pub fn random() -> Result<Seals, Error> {
         Ok(Seals {
             master: MasterKey::random()?,
@@ -58,21 +58,21 @@ impl Seals {
         })
     }
 
-    /// Adds a data key, which seals from now on.
+    /// Adds a data key, which is used for sealing from now on.
     ///
     /// # Errors
     ///
-    /// `Storage` if the operating system gives no random bytes; `Unsupported` if there is no room for one more.
+    /// `Storage` if the operating system provides no random bytes; `Unsupported` if there is no room for one more.
     pub fn add_data_key(&mut self) -> Result<(), Error> {
         self.ring = self.ring.with_new_data_key()?;
         Ok(())
     }
 
-    /// A sealed record.
+    /// Seals a record.
     ///
     /// # Errors
     ///
-    /// `Storage` if the operating system gives no random bytes.
+    /// `Storage` if the operating system provides no random bytes.
     pub fn row(&self, info: &SecretInfo, value: &str) -> Result<Parts, Error> {
         let metadata = Metadata {
             info: info.clone(),
@@ -86,11 +86,11 @@ impl Seals {
         })
     }
 
-    /// Opens what is stored of a record in its place.
+    /// Opens a stored record in its place.
     ///
     /// # Errors
     ///
-    /// `Corrupt` if these are not the bytes of a record that was sealed for this place.
+    /// `Corrupt` if these bytes are not a record that was sealed for this place.
     pub fn open_row(
         &self,
         user: UserId,
@@ -111,22 +111,22 @@ impl Seals {
         Ok(opened.expect("what was opened was shown"))
     }
 
-    /// What is sealed besides records: a user's root, and the key ring.
+    /// Returns what is sealed besides records: a user's root, and the key ring.
     ///
     /// # Errors
     ///
-    /// `Storage` if the operating system gives no random bytes.
+    /// `Storage` if the operating system provides no random bytes.
     pub fn others(&self, user: UserId) -> Result<[Vec<u8>; 2], Error> {
         let root = self.ring.seal_user_root(&UserRoot::new(user))?;
         let ring = self.ring.seal(&self.master)?;
         Ok([root.root.as_bytes().to_vec(), ring.as_bytes().to_vec()])
     }
 
-    /// Key slots for these keys, the first one first, as they are stored, without the checksum.
+    /// Returns the stored form of key slots for these keys, in their order, without the checksum.
     ///
     /// # Errors
     ///
-    /// As for [`Vault::add_key`].
+    /// Those of [`Vault::add_key`].
     pub fn slots(&self, keys: &[KeySource]) -> Result<Vec<u8>, Error> {
         let [first, others @ ..] = keys else {
             return Ok(Vec::new());
@@ -142,7 +142,7 @@ impl Seals {
         Ok(bytes)
     }
 
-    /// Whether what a key opens are these keys.
+    /// Returns whether the stored slots open with this key to these keys.
     ///
     /// # Errors
     ///
@@ -156,37 +156,37 @@ impl Seals {
     }
 }
 
-/// Key slots that were read and written again; `None` if they could not be read.
+/// Decodes key slots and encodes them again; `None` if they could not be decoded.
 pub fn slots_again(stored: &[u8]) -> Option<Vec<u8>> {
     KeySlots::decode(stored).ok().map(|slots| slots.encode())
 }
 
-/// What was stored, with the checksum that belongs to it.
+/// Appends the matching checksum.
 pub fn with_checksum(mut stored: Vec<u8>) -> Vec<u8> {
     let checksum = checksum(&stored);
     stored.extend_from_slice(&checksum);
     stored
 }
 
-/// The opened metadata of a record, read and written again; `None` if it could not be read.
+/// Decodes a record's opened metadata and encodes it again; `None` if it could not be decoded.
 pub fn metadata_again(bytes: &[u8]) -> Option<Vec<u8>> {
     Metadata::decode(bytes).map(|metadata| metadata.encode())
 }
 
-/// A disk in memory that fails when it is told to, and of which it can be made up what it holds after a crash. The store
-/// on it refuses to write when it is told to.
+/// A disk in memory that fails on demand, and whose possible contents after a crash can be generated. The store on
+/// it refuses writes on demand.
 #[derive(Debug, Clone, Default)]
 pub struct FaultyDisk {
-    /// What it held when its steps began to be remembered.
+    /// What it held when recording of its steps began.
     start: Vec<u8>,
     disk: Disk,
     writes_left: WritesLeft,
 }
 
-/// How many more writes a store accepts; `None` if there is no end to that.
+/// How many more writes a store accepts; `None` for no limit.
 type WritesLeft = Arc<Mutex<Option<usize>>>;
 
-/// A store that refuses writes, and is as it was then.
+/// A store that refuses writes, and is unchanged by those it refuses.
 #[derive(Debug)]
 struct Refusing {
     store: FileStorage,
@@ -233,7 +233,7 @@ impl Storage for Refusing {
 }
 
 impl FaultyDisk {
-    /// A disk that holds a database.
+    /// Creates a disk that holds a database.
     pub fn holding(bytes: Vec<u8>) -> FaultyDisk {
         FaultyDisk {
             disk: Disk::holding(bytes.clone()),
@@ -242,22 +242,22 @@ impl FaultyDisk {
         }
     }
 
-    /// A new vault on this disk.
+    /// Creates a vault on this disk.
     ///
     /// # Errors
     ///
-    /// As for [`VaultBuilder::create`].
+    /// Those of [`VaultBuilder::create`].
     pub fn create(&self, builder: VaultBuilder, key: &KeySource) -> Result<Vault, Error> {
         builder.create_with(key, |first| {
             FileStorage::create_on(self.disk.clone(), first).map(|store| self.refusing(store))
         })
     }
 
-    /// The vault that is on this disk.
+    /// Opens the vault on this disk.
     ///
     /// # Errors
     ///
-    /// As for [`VaultBuilder::open`].
+    /// Those of [`VaultBuilder::open`].
     pub fn open(&self, builder: VaultBuilder, key: &KeySource) -> Result<Vault, Error> {
         let storage = FileStorage::open_on(self.disk.clone()).map_err(storage_error)?;
         builder.open_with(key, Box::new(self.refusing(storage)))
@@ -270,7 +270,7 @@ impl FaultyDisk {
         }
     }
 
-    /// From now on the store accepts so many writes, and refuses more. `None` for no end.
+    /// Makes the store accept this many more writes, and refuse all others. `None` for no limit.
     pub fn refuse_after(&self, writes: Option<usize>) {
         *self
             .writes_left
@@ -278,29 +278,30 @@ impl FaultyDisk {
             .unwrap_or_else(PoisonError::into_inner) = writes;
     }
 
-    /// From now on the disk does so many steps, each a write, a change of its length or a sync; then it fails. `None` for
-    /// never.
+    /// Makes the disk do this many more steps (a write, a change of its length or a sync), and fail after that.
+    /// `None` for never.
     pub fn fail_after(&self, steps: Option<usize>) {
         self.disk.fail_after(steps);
     }
 
-    /// What it holds.
+    /// Returns what the disk holds.
     pub fn bytes(&self) -> Vec<u8> {
         self.disk.bytes()
     }
 
-    /// A disk that holds what this one does.
+    /// Returns a disk with the same contents.
     #[must_use]
     pub fn as_it_is(&self) -> FaultyDisk {
         FaultyDisk::holding(self.bytes())
     }
 
-    /// A disk that holds what this one may hold if it loses its power now: what was synced, and of what was not, some.
+    /// Returns a disk with what this one may hold if it loses power now: everything synced, and some of what was
+    /// not.
     #[must_use]
     pub fn after_crash(&self, chance: u64) -> FaultyDisk {
         let steps = self.disk.recorded();
         let cut = Cut::new(&self.start, &steps);
-        // Xorshift goes nowhere from zero.
+        // Xorshift cannot leave zero.
         FaultyDisk::holding(cut.random(&mut Chance(chance | 1 << 63)))
     }
 }

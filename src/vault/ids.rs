@@ -1,4 +1,4 @@
-//! Ids of secrets: UUIDs of version 7 ([RFC 9562], section 5.7) that grow strictly.
+//! Ids of secrets: strictly increasing UUIDs of version 7 ([RFC 9562], section 5.7).
 //!
 //! [RFC 9562]: https://www.rfc-editor.org/rfc/rfc9562
 
@@ -10,15 +10,16 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The bits behind the milliseconds, without those of version and variant.
+/// The number of bits after the milliseconds, without version and variant.
 const RANDOM_BITS: u32 = 74;
 
-/// The last millisecond that an id can tell, in the year 10889.
+/// The last millisecond that an id can hold, in the year 10889.
 const LAST_MILLIS: u128 = 0xffff_ffff_ffff;
 
-/// An id after `last`, of the time `now` unless the clock is behind `last`.
+/// Returns an id greater than `last`, with the time `now` unless the clock is behind `last`.
 ///
-/// Of a new millisecond the id is as random as can be. Otherwise it is a random step of up to 2³² after `last`.
+/// In a new millisecond, all other bits of the id are random. Otherwise it is a random step of up to 2³² after
+/// `last`.
 pub(super) fn next_id(last: Uuid, now: DateTime<Utc>) -> Result<Uuid, Error> {
     let mut random = [0; 16];
     fill_random(&mut random)?;
@@ -37,8 +38,8 @@ pub(super) fn next_id(last: Uuid, now: DateTime<Utc>) -> Result<Uuid, Error> {
     Ok(with_version(next))
 }
 
-/// Whether this could be the id of a secret that others are made after: of version 7, and not of the last millisecond, in
-/// which there is room for 2⁴² more at least.
+/// Returns whether this could be the id of a secret after which others are created: of version 7, and not of the
+/// last millisecond, so that at least 2⁴² more ids remain.
 #[cfg(feature = "file")]
 pub(super) fn is_followed(id: Uuid) -> bool {
     let millis = without_version(id) >> RANDOM_BITS;
@@ -46,7 +47,7 @@ pub(super) fn is_followed(id: Uuid) -> bool {
     is_of_version_7 && millis < LAST_MILLIS
 }
 
-/// The 122 bits of an id that count.
+/// The 122 bits of an id that carry information.
 fn without_version(id: Uuid) -> u128 {
     let id = id.as_u128();
     (id >> 80 << RANDOM_BITS) | (((id >> 64) & 0xfff) << 62) | (id & ((1 << 62) - 1))

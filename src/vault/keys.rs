@@ -18,9 +18,9 @@ use crate::{
     storage::Transaction,
 };
 
-/// As many records are sealed again in one transaction: enough that the disk is not waited for all the time, and few
-/// enough that a write which comes in between does not wait long. In the crate's own tests a few, so that a few records
-/// take several.
+/// The number of records sealed again in one transaction: enough not to wait for the disk all the time, and few
+/// enough that a write in between does not wait long. In the crate's own tests it is small, so that a few records
+/// take several transactions.
 const ROTATION_BATCH: usize = if cfg!(test) { 8 } else { 1024 };
 
 impl State {
@@ -56,8 +56,8 @@ impl State {
         })
     }
 
-    /// Seals everything again under a new data key, and forgets the old ones. A rotation that was interrupted comes to its
-    /// end first: its data key is as old as that, and who could open the vault since may have kept it.
+    /// Seals everything again under a new data key, and forgets the old ones. An interrupted rotation is finished
+    /// first: its data key is as old as that rotation, and whoever could open the vault since may have kept it.
     pub(super) fn rotate_data_key(
         self: &Arc<State>,
         users: &Users,
@@ -67,7 +67,7 @@ impl State {
         let _rotating = hold(&self.rotating);
         let mut done = 0;
         if self.keys()?.is_rotating() {
-            // What is left of it, and then everything.
+            // What is left of the interrupted rotation, and then everything.
             let total = self.usage()?.secrets.saturating_mul(2);
             let tell = |done| progress(Progress::new(done, total.max(done)));
             done = self.reseal_all_users(users, done, tell)?;
@@ -80,7 +80,8 @@ impl State {
         self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))
     }
 
-    /// Seals all that is sealed with an older data key again. `done` is how many records were before; so many are now.
+    /// Seals again everything that is sealed with an older data key. Takes the number of records done before, and
+    /// returns the number done now.
     fn reseal_all_users(
         self: &Arc<State>,
         users: &Users,
@@ -102,15 +103,15 @@ impl State {
                     }
                 }
             }
-            // Of a user without records the root is left.
+            // For a user without records, the root is left to be sealed.
             self.reseal(&user, &[])?;
         }
         Ok(done)
     }
 
-    /// The user's records that are sealed with an older data key, in the order of their names in the store: those of one
-    /// batch then lie on few pages, which are written once and not once for each record. What is written meanwhile is
-    /// sealed with the current key, so they only become fewer.
+    /// Returns the user's records that are sealed with an older data key, ordered by their names in the store: the
+    /// records of one batch then lie on few pages, each written once and not once per record. What is written
+    /// meanwhile is sealed with the current key, so they only become fewer.
     fn outdated(&self, user: &UserState) -> Result<Vec<(RowTag, SecretId)>, Error> {
         self.read(user, |keys, secrets| {
             let mut outdated: Vec<_> = secrets
@@ -124,8 +125,8 @@ impl State {
         })
     }
 
-    /// Seals those of a user's records again that are still sealed with an older data key, and the root; the number of
-    /// records. If nothing is left to do, nothing is written.
+    /// Seals again the user's root and those of the given records that are still sealed with an older data key,
+    /// and returns the number of records. Writes nothing if nothing is left to do.
     fn reseal(&self, user: &UserState, records: &[(RowTag, SecretId)]) -> Result<usize, Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
@@ -172,9 +173,9 @@ impl State {
         Ok(resealed)
     }
 
-    /// Puts other keys in the place of those in use, sealed with the same master key. When this returns, no call works
-    /// with the old ones any more: none writes a record that the new keys do not know, and none meets one that the old
-    /// keys do not know.
+    /// Replaces the keys in use with others, sealed with the same master key. When this returns, no call uses the
+    /// old keys any more: none writes a record that the new keys do not know, and none meets one that the old keys
+    /// do not know.
     fn replace_keys(
         &self,
         current: &KeySource,
@@ -186,8 +187,8 @@ impl State {
         let slots = self.known_slots(&old)?;
         let mut slots = slots.ok_or_else(|| no_key_slots("its keys are not kept"))?;
         slots.reseal(current, &new)?;
-        // Who still works with the old keys may meet what someone else writes by then: so all have both before the first
-        // one seals with what is new.
+        // A call that still uses the old keys may meet what another call writes by then, so everyone gets both
+        // before the first record is sealed with the new one.
         let both = old.and_data_keys_of(&new)?;
         self.store_slots(&new, &slots)?;
         self.publish_keys(both);
@@ -212,7 +213,8 @@ impl State {
         Ok(changed)
     }
 
-    /// What the vault is opened with, if it is what was stored last: what is made of it is stored as right.
+    /// Returns the stored key slots, if they are what was stored last: what is derived from them is stored as
+    /// valid.
     fn known_slots(&self, keys: &KeyRing) -> Result<Option<KeySlots>, Error> {
         let stored = self.storage.keys().map_err(storage_error)?;
         if keys.keys_digest(stored.as_deref()) != hold(&self.ledger).root.keys {
@@ -221,8 +223,7 @@ impl State {
         decode_slots(stored.as_deref())
     }
 
-    /// Stores what the vault is opened with, together with the vault's root, which is sealed with the current data key
-    /// of `keys`.
+    /// Stores the key slots together with the vault's root, which is sealed with the current data key of `keys`.
     fn store_slots(&self, keys: &KeyRing, slots: &KeySlots) -> Result<(), Error> {
         let mut ledger = hold(&self.ledger);
         let bytes = slots.encode();

@@ -1,4 +1,4 @@
-//! What a write does to a user's secrets, worked out before anything is sealed or stored.
+//! The effect of a write on a user's secrets, worked out before anything is sealed or stored.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,25 +23,25 @@ use crate::{
     snapshot::{Place, Snapshot},
 };
 
-/// One operation of a write, its fields valid by themselves.
+/// One operation of a write, with fields that are valid by themselves.
 pub(super) enum Operation {
     Create(ValidSecret),
     Update(SecretRef, ValidPatch),
     Delete(SecretRef),
 }
 
-/// What an operation did.
+/// The result of an operation.
 pub(super) enum Applied {
     Created(SecretInfo),
     Updated(SecretInfo),
     /// An update that changes nothing.
     Unchanged(SecretInfo),
-    /// What there was of it.
+    /// The secret as it was.
     Deleted(SecretInfo),
 }
 
 impl Applied {
-    /// What there is of the secret from now on.
+    /// Returns the secret as it is after the operation.
     pub(super) fn into_info(self) -> Option<SecretInfo> {
         match self {
             Applied::Created(info) | Applied::Updated(info) | Applied::Unchanged(info) => {
@@ -52,7 +52,7 @@ impl Applied {
     }
 }
 
-/// What operations need besides the secrets that are there.
+/// What operations need besides the existing secrets.
 pub(super) struct Rules<'a> {
     pub(super) user: UserId,
     pub(super) now: DateTime<Utc>,
@@ -60,7 +60,7 @@ pub(super) struct Rules<'a> {
     pub(super) quota: &'a Quota,
 }
 
-/// What becomes of one secret.
+/// What happens to one secret.
 pub(super) enum Change {
     Write {
         metadata: Box<Metadata>,
@@ -70,10 +70,10 @@ pub(super) enum Change {
     Delete,
 }
 
-/// By the id of the secret.
+/// Changes by the id of the secret.
 pub(super) type Changes = BTreeMap<SecretId, Change>;
 
-/// The changes so far, over the secrets that are there. Uniqueness and quota are judged at the end.
+/// The changes so far, on top of the existing secrets. Uniqueness and quota are checked at the end.
 pub(super) struct Plan<'a> {
     base: &'a Snapshot,
     rules: &'a Rules<'a>,
@@ -202,8 +202,8 @@ impl<'a> Plan<'a> {
         Ok(Applied::Updated(info))
     }
 
-    /// Adds a secret of another vault as it is there, but for the mask. Its binding and its times stay, and its id. Whoever
-    /// made that vault may not have asked keyward, so it is checked like a new one.
+    /// Adds a secret of another vault as it is there, except for the mask. Its binding, its times and its id stay.
+    /// That vault may not have been written by keyward, so the secret is checked like a new one.
     #[cfg(feature = "file")]
     pub(super) fn import(
         &mut self,
@@ -256,8 +256,8 @@ impl<'a> Plan<'a> {
         self.rules.mask.then(|| mask(value.expose_secret()))
     }
 
-    /// The secret as it is after the operations so far. A name means what it meant before the write; a name that only
-    /// this write gave means that.
+    /// Finds a secret as it is after the operations so far. A name refers to the secret that had it before the
+    /// write, or else to the one that this write gives it to.
     fn find(&self, secret: &SecretRef) -> Result<&SecretInfo, Error> {
         let found = match secret {
             SecretRef::Id(id) => self.metadata(*id),
@@ -281,7 +281,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The secrets that this write makes or changes.
+    /// The secrets that this write creates or changes.
     fn changed(&self) -> impl Iterator<Item = &Metadata> {
         self.changes.values().filter_map(|change| match change {
             Change::Write { metadata, .. } => Some(&**metadata),
@@ -289,7 +289,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The changes, and the user's usage after them, if they may be made.
+    /// Returns the changes and the user's usage after them, if they are allowed.
     pub(super) fn finish(self) -> Result<(Changes, Usage), Error> {
         self.check_names()?;
         self.check_defaults()?;
@@ -312,7 +312,7 @@ impl<'a> Plan<'a> {
         Ok((self.changes, after))
     }
 
-    /// Every name is unique, and the id of no secret.
+    /// Checks that every name is unique and is not the id of a secret.
     fn check_names(&self) -> Result<(), Error> {
         let mut names = HashMap::new();
         for metadata in self.changed() {
@@ -343,7 +343,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// No two secrets are the default for one place.
+    /// Checks that no two secrets are the default for one place.
     fn check_defaults(&self) -> Result<(), Error> {
         let mut wanted = Vec::new();
         for metadata in self
@@ -352,7 +352,7 @@ impl<'a> Plan<'a> {
         {
             wanted.push(Place::of(&metadata.info)?);
         }
-        // What the secrets of this write have until then.
+        // The places that the secrets of this write have had until now.
         let changed = self.changes.keys().filter_map(|id| self.base.by_id(*id));
         let freed: HashSet<Place> = changed.filter_map(|entry| entry.place()).collect();
         let mut taken = HashSet::new();
@@ -386,7 +386,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A default keeps a tool pattern and a location. `cleared` are the fields that the patch takes away.
+/// Checks that a default keeps a tool pattern and a location. `cleared` are the fields that the patch removes.
 fn check_binding(info: &SecretInfo, cleared: Vec<&'static str>) -> Result<(), Error> {
     let Err(missing) = check_default(
         info.is_default_for_tool,

@@ -1,13 +1,13 @@
-//! How far long work has come.
+//! Progress of long operations.
 
-/// How many secrets are done. Told while they work by [`Vault::rotate_data_key`](crate::Vault::rotate_data_key),
-/// [`Vault::verify_with_progress`](crate::Vault::verify_with_progress), and what is named likewise for copies.
+/// How many secrets are done. Reported during [`Vault::rotate_data_key`](crate::Vault::rotate_data_key),
+/// [`Vault::verify_with_progress`](crate::Vault::verify_with_progress), and the corresponding methods for copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Done so far. It grows.
+    /// How many are done so far. This grows.
     pub done: u64,
-    /// What there is to be done in all, as of now: writes that go on meanwhile can change it.
+    /// How many there are in all, as of now: concurrent writes can change it.
     pub total: u64,
 }
 

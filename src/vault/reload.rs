@@ -1,4 +1,4 @@
-//! A vault as it was when its file was read.
+//! Snapshots: a vault as it was when its file was read.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::{
     storage::{FileStorage, FrozenStorage, MemoryStorage, Storage},
 };
 
-/// Where a snapshot is from, and where what was read is kept.
+/// Where a snapshot comes from, and where its content is kept.
 #[derive(Debug)]
 pub(super) struct SnapshotSource {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct SnapshotSource {
 }
 
 impl State {
-    /// The vault that is in a file, read once.
+    /// Reads the vault in a file once.
     pub(super) fn open_snapshot(
         settings: Settings,
         key: &KeySource,
@@ -44,13 +44,13 @@ impl State {
         Ok(state)
     }
 
-    /// Reads the file again; whether it had changed.
+    /// Reads the file again. Returns whether it had changed.
     pub(super) fn reload(&self, users: &Users) -> Result<bool, Error> {
         let source = self.source.as_ref().ok_or_else(|| {
             let message = "only a snapshot is reloaded: this vault has its changes already";
             Error::new(ErrorKind::Unsupported, message)
         })?;
-        // Neither locked nor reloaded by someone else meanwhile.
+        // Nobody else locks or reloads the vault meanwhile.
         let _locking = hold(&self.locking);
         let old = self.keys()?;
         let known = self.storage.vault_root().map_err(storage_error)?;
@@ -65,7 +65,7 @@ impl State {
         }
         let members = check_members(&content, &new, &root)?;
 
-        // Calls go on meanwhile, with rows of before or of after: so the keys of both come first.
+        // Calls proceed meanwhile, with rows from before or after, so the keys of both are published first.
         let keys_changed = !new.has_ids_of(&old);
         if keys_changed {
             self.publish_keys(new.and_data_keys_of(&old)?);
@@ -86,7 +86,7 @@ impl State {
         Ok(true)
     }
 
-    /// Drops the users' secrets that are not those of the store any more.
+    /// Drops users' secrets that no longer match the store.
     fn drop_outdated(&self, users: &Users) -> Result<(), Error> {
         let keys = self.keys()?;
         users.for_each(|user| {

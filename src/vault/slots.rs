@@ -1,9 +1,9 @@
 //! The ways to open a vault, and the keys behind them.
 //!
-//! A passphrase is tried on every slot of its kind, and anyone can write to the file. Each slot's memory is capped, and
-//! so is the work of all slots together: it may be no more than that of one slot with all its parameters at their caps.
-//! So a forged file takes no longer to refuse than one that its owner could have made, and never more memory than one
-//! slot. With the usual parameters, 16 slots take less than a fifth of that.
+//! A passphrase is tried on every slot of its kind, and anyone can write to the file. Each slot's memory is
+//! capped, and so is the work of all slots together: it may not exceed that of one slot with all its parameters at
+//! their caps. So a forged file takes no longer to refuse than one that its owner could have made, and never more
+//! memory than one slot. With the usual parameters, 16 slots take less than a fifth of that.
 
 use crate::{
     bytes::{Reader, put_bytes},
@@ -12,7 +12,7 @@ use crate::{
     sealed::Sealed,
 };
 
-/// What a vault keeps to be opened with: sealed, so it tells nothing without a key.
+/// What a vault stores in order to be opened: sealed, so it reveals nothing without a key.
 #[derive(Debug)]
 pub(super) struct KeySlots {
     vault: VaultId,
@@ -21,17 +21,17 @@ pub(super) struct KeySlots {
 }
 
 impl KeySlots {
-    /// As many ways to open a vault as there may be.
+    /// The maximum number of key slots.
     const MOST: u8 = 16;
 
-    /// As long as all of it may be; 16 slots with the longest of wrapped keys take half of it.
+    /// The maximum length of the encoded form; 16 slots with the longest wrapped keys take half of it.
     const LONGEST: usize = 512 * 1024;
 
-    /// As long as the sealed key ring may be. It has the index key, and of data keys one, or two while they rotate; this
-    /// is for 16 of them, with their ids.
+    /// The maximum length of the sealed key ring. It holds the index key and one data key, or two while they
+    /// rotate; this leaves room for 16 data keys with their ids.
     const LONGEST_RING: usize = 40 + 32 + 16 * 36;
 
-    /// One slot, for `source`.
+    /// Creates one slot, for `source`.
     pub(super) fn new(
         vault: VaultId,
         source: &KeySource,
@@ -52,25 +52,25 @@ impl KeySlots {
         KeyRing::open(self.vault, &master, &self.ring)
     }
 
-    /// The same, with the master key kept.
+    /// Does what `open` does, and keeps the master key.
     #[cfg(feature = "file")]
     pub(super) fn open_with_master(&self, source: &KeySource) -> Result<KeyRing, Error> {
         let (_, master) = self.find(source)?;
         Ok(KeyRing::open(self.vault, &master, &self.ring)?.with_master(&master))
     }
 
-    /// Opens the keys with the master key that is kept with earlier ones.
+    /// Opens the keys with the master key that was kept with earlier ones.
     #[cfg(feature = "file")]
     pub(super) fn reopen(&self, keys: &KeyRing) -> Result<KeyRing, Error> {
         keys.reopen(self.vault, &self.ring)
     }
 
-    /// The first slot that the source fits, by its place, and the master key in it.
+    /// Returns the position of the first slot that the source opens, and the master key in it.
     fn find(&self, source: &KeySource) -> Result<(usize, MasterKey), Error> {
         self.find_besides(source, &[])
     }
 
-    /// The same, of the slots that are not in these places.
+    /// Does what `find` does, ignoring the slots at these positions.
     fn find_besides(
         &self,
         source: &KeySource,
@@ -93,7 +93,7 @@ impl KeySlots {
         self.slots.iter().map(KeySlot::info).collect()
     }
 
-    /// Adds a slot, with `current` as the key that the vault is opened with.
+    /// Adds a slot; `current` is a key that opens the vault.
     pub(super) fn add(
         &mut self,
         current: &KeySource,
@@ -113,8 +113,8 @@ impl KeySlots {
         Ok(self.slots[self.slots.len() - 1].info())
     }
 
-    /// Puts another slot in the place of the one that `current` opens. If it opens more of them, those go: it must not be
-    /// left with any.
+    /// Replaces the slot that `current` opens with another one. Further slots that it opens are removed, so that
+    /// it opens none afterwards.
     pub(super) fn change(
         &mut self,
         current: &KeySource,
@@ -130,7 +130,7 @@ impl KeySlots {
         check_work((self.work() - replaced).saturating_add(new.work(kdf)))?;
         self.slots[first] = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
         let changed = self.slots[first].info();
-        // From the last one on: the places of those before stay.
+        // Remove from the end, so that earlier positions stay valid.
         opened.sort_unstable();
         for at in opened.into_iter().rev().filter(|at| *at != first) {
             self.slots.remove(at);
@@ -158,8 +158,9 @@ impl KeySlots {
         Ok(())
     }
 
-    /// A new master key, and slots for these sources alone. Each of them must open a slot now, and another one than those
-    /// before it: the same key twice would stand for a slot that is not kept.
+    /// Creates a new master key, with slots for these sources only. Each source must open a slot now, and a
+    /// different one than the sources before it: otherwise the same key given twice would stand for a slot that is
+    /// not kept.
     pub(super) fn rotate(
         &self,
         keep: &[KeySource],
@@ -176,7 +177,7 @@ impl KeySlots {
         let mut kept = Vec::with_capacity(keep.len());
         for source in keep {
             let found = self.find_besides(source, &kept).or_else(|_| {
-                // What opens one of those that are kept already is no wrong key.
+                // A key that opens only slots already kept is not a wrong key.
                 self.find(source)?;
                 let msg = "two of the keys open the same key slot: give each key to keep once";
                 Err(Error::validation(vec![FieldError::value_error(
@@ -197,7 +198,8 @@ impl KeySlots {
         })
     }
 
-    /// The work of Argon2id to try a passphrase on every slot. At most 16 of at most 2^24: it cannot overflow.
+    /// Returns the Argon2id work of trying a passphrase on every slot. At most 16 times 2^24, so it cannot
+    /// overflow.
     fn work(&self) -> u64 {
         self.slots.iter().map(KeySlot::work).sum()
     }
@@ -211,8 +213,8 @@ impl KeySlots {
             .saturating_add(1)
     }
 
-    /// `vault id [16] | number of slots u8 | slots | key ring: length u32, sealed | checksum [32]`. The checksum tells
-    /// damage from a wrong key; it does not keep a forger out.
+    /// Returns `vault id [16] | number of slots u8 | slots | key ring: length u32, sealed | checksum [32]`. The
+    /// checksum distinguishes damage from a wrong key; it does not stop a forger.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.vault.0.to_vec();
         bytes.push(u8::try_from(self.slots.len()).expect("a vault has at most 16 slots"));
@@ -226,7 +228,7 @@ impl KeySlots {
 
     /// # Errors
     ///
-    /// `Corrupt` if a byte was changed by accident, or parameters, lengths or the work of all slots are beyond what
+    /// `Corrupt` if a byte was changed by accident, or if parameters, lengths or the work of all slots exceed what
     /// keyward uses.
     pub(super) fn decode(bytes: &[u8]) -> Result<KeySlots, Error> {
         let slots = Self::read(bytes).ok_or_else(damaged)?;
@@ -266,7 +268,7 @@ impl KeySlots {
     }
 }
 
-/// Whether a vault may have slots of so much work together.
+/// Checks that the slots of a vault may take this much work together.
 fn check_work(work: u64) -> Result<(), Error> {
     if work <= KdfParams::MOST_WORK {
         return Ok(());
@@ -309,7 +311,7 @@ mod tests {
         }
     }
 
-    /// What a forger can make of these bytes: with another body, and the checksum that belongs to it.
+    /// What a forger can make of these bytes: another body with a matching checksum.
     fn forged(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut forged = bytes[..bytes.len() - 32].to_vec();
         change(&mut forged);
@@ -369,7 +371,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Validation);
             assert!(error.to_string().contains("lower the KDF"), "{error}");
         };
-        // Each before Argon2id runs with such parameters: it would take its time.
+        // Each is refused before Argon2id runs with such parameters, which would take long.
         let mut slots = slots(&passphrase());
         refused(slots.add(&passphrase(), &passphrase(), most).map(drop));
         slots.add(&passphrase(), &raw(), most).unwrap();

@@ -1,9 +1,10 @@
 //! What all clones of a vault share: keys, the store, and the users' snapshots.
 //!
-//! Reading takes no lock: the keys and each user's snapshot are immutable objects that are [`Published`]. Writing takes
-//! two: first the user's, which also orders the first loading of a snapshot, then the ledger's. Locking the vault
-//! takes the keys away first and then each user's lock, so that no snapshot is published after it. It may have to wait for
-//! who replaces the keys, who waits for calls with the old ones: so it says first that it is about to, and long work ends.
+//! Reading takes no lock: the keys and each user's snapshot are immutable objects that are [`Published`]. Writing
+//! takes two: first the user's, which also orders the first loading of a snapshot, then the ledger's. Locking the
+//! vault first takes the keys away and then takes each user's lock, so that no snapshot is published after it. It
+//! may have to wait for a replacement of the keys, which waits for calls with the old ones: so it first announces
+//! itself, and long work ends.
 
 use std::{
     collections::HashMap,
@@ -37,22 +38,22 @@ pub(super) struct State {
     /// `None` while the vault is locked.
     keys: Published<KeyRing>,
     pub(super) storage: Box<dyn Storage>,
-    /// Whether there is a key slot that could unlock the vault.
+    /// Whether the vault has a key slot that could unlock it.
     pub(super) lockable: bool,
-    /// What the vault has. One writer at a time, so that quotas of the whole vault are exact.
+    /// What the vault holds. It has one writer at a time, so that quotas of the whole vault are exact.
     pub(super) ledger: Mutex<Ledger>,
     /// Held while the vault is locked or unlocked, or its key slots change.
     pub(super) locking: Mutex<()>,
-    /// How many are about to lock the vault.
+    /// How many callers are about to lock the vault.
     about_to_lock: AtomicUsize,
     /// Held while the data key is rotated.
     pub(super) rotating: Mutex<()>,
-    /// Where a snapshot is from.
+    /// Where a snapshot comes from.
     #[cfg(feature = "file")]
     pub(super) source: Option<SnapshotSource>,
 }
 
-/// Nothing of what is in it: a vault ends up in logs, and its users' names and bindings are no business of theirs.
+/// Shows no content: a vault ends up in logs, where its users' names and bindings do not belong.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Vault")
@@ -61,17 +62,17 @@ impl fmt::Debug for State {
     }
 }
 
-/// What the vault had when it was last written or unlocked. Kept while it is locked, to know it again.
+/// What the vault held when it was last written or unlocked. Kept while it is locked, to recognize it again.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) root: VaultRoot,
-    /// The users' roots, as members of the vault's: a root that was rolled back, or that went away, is found when the
+    /// The users' roots, as members of the vault's root: a root that was rolled back or removed is found when the
     /// user is loaded.
     pub(super) members: HashMap<UserTag, MemberDigest>,
 }
 
 impl State {
-    /// A new vault, over a store that is made with its first transaction.
+    /// Creates a vault over a store that is made with its first transaction.
     pub(super) fn create<S: Storage + 'static>(
         settings: Settings,
         keys: KeyRing,
@@ -104,7 +105,7 @@ impl State {
         ))
     }
 
-    /// The vault that is in a store, with the keys that open it.
+    /// Opens the vault in a store with its keys.
     #[cfg(feature = "file")]
     pub(super) fn open(
         settings: Settings,
@@ -162,7 +163,8 @@ impl State {
         Ok(Anchor::of(&keys, &hold(&self.ledger).root))
     }
 
-    /// Works with the keys and with the user's secrets as of now. Waits for the store only when the user is first used.
+    /// Calls `work` with the keys and the user's secrets as of now. Waits for the store only when the user is
+    /// first used.
     pub(super) fn read<T>(
         &self,
         user: &UserState,
@@ -184,7 +186,7 @@ impl State {
         self.keys.load_full().ok_or_else(locked)
     }
 
-    /// Loads the user's snapshot, if it is not there. The caller holds the user's lock.
+    /// Loads the user's snapshot, unless it is loaded. The caller holds the user's lock.
     pub(super) fn load(&self, user: &UserState, keys: &KeyRing) -> Result<Arc<Snapshot>, Error> {
         if let Some(snapshot) = user.snapshot.load_full() {
             return Ok(snapshot);
@@ -198,7 +200,7 @@ impl State {
         };
         let mut rows = stored()?;
         if !is_known(&rows, &hold(&self.ledger)) {
-            // A snapshot that is reloaded exchanges the store and the ledger together: were they read in between?
+            // Reloading a snapshot replaces the store and the ledger together; they may have been read in between.
             let ledger = hold(&self.ledger);
             rows = stored()?;
             if !is_known(&rows, &ledger) {
@@ -223,7 +225,7 @@ impl State {
         Ok(hold(&self.ledger).root.usage)
     }
 
-    /// The users who have a secret, in the order of their ids.
+    /// Returns the users who have a secret, ordered by id.
     pub(super) fn users(&self) -> Result<Vec<UserId>, Error> {
         let roots = self.user_roots()?.into_iter();
         let mut users: Vec<UserId> = roots
@@ -234,7 +236,7 @@ impl State {
         Ok(users)
     }
 
-    /// The roots that are stored, in no order: those that this process knows, no more and no fewer.
+    /// Returns the stored users' roots, unordered, if they are exactly those that this process knows.
     pub(super) fn user_roots(&self) -> Result<Vec<UserRoot>, Error> {
         let keys = self.keys()?;
         let ledger = hold(&self.ledger);
@@ -250,7 +252,7 @@ impl State {
         stored.iter().map(open).collect()
     }
 
-    /// Puts other keys in the place of those in use. The caller keeps the vault from being locked meanwhile.
+    /// Replaces the keys in use. The caller keeps the vault from being locked meanwhile.
     pub(super) fn publish_keys(&self, keys: KeyRing) {
         self.keys.store(Some(Arc::new(keys)));
     }
@@ -272,7 +274,7 @@ impl State {
         Ok(())
     }
 
-    /// Whether the vault is locked, or will be once who has the keys lets go of them.
+    /// Returns whether the vault is locked, or will be once the keys are no longer in use.
     pub(super) fn is_being_locked(&self) -> bool {
         self.about_to_lock.load(Ordering::SeqCst) > 0 || self.is_locked()
     }
@@ -282,7 +284,8 @@ impl State {
     }
 
     pub(super) fn unlock(&self, source: &KeySource) -> Result<(), Error> {
-        // Below it nobody else changes the slots: their keys are those of now, and stay so until they are in use.
+        // While this is held nobody else changes the slots: their keys are current, and stay so until they are in
+        // use.
         let _locking = hold(&self.locking);
         let stored = self.storage.keys().map_err(storage_error)?;
         let slots = decode_slots(stored.as_deref())?;
@@ -305,7 +308,7 @@ impl State {
         Ok(())
     }
 
-    /// What the vault is opened with; `None` for a vault in memory that was made without a key.
+    /// Returns the key slots; `None` for a vault in memory that was made without a key.
     pub(super) fn slots(&self) -> Result<Option<KeySlots>, Error> {
         let stored = self.storage.keys().map_err(storage_error)?;
         decode_slots(stored.as_deref())
@@ -324,7 +327,8 @@ pub(super) fn wait_until_unused(keys: &Arc<KeyRing>) {
     }
 }
 
-/// What a lock of this module guards is whole at every moment, so a panic elsewhere does not spoil it.
+/// The data that a lock of this module guards is consistent at every moment, so a panic elsewhere does not spoil
+/// it.
 pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! Where threads meet: locks, and what is published to readers that take none.
+//! Where threads meet: locks, and objects published to readers that take no lock.
 //!
-//! Under `cfg(shuttle)` these are places at which a test decides which thread goes on: see `tests/schedules.rs`.
+//! Under `cfg(shuttle)`, a test decides at each of these which thread continues: see `tests/schedules.rs`.
 
 use std::sync::Arc;
 #[cfg(not(shuttle))]
@@ -16,7 +16,7 @@ pub(super) use shuttle::{
     thread::yield_now,
 };
 
-/// An immutable object, or none, that is read without a lock.
+/// An optional immutable object that is read without a lock.
 #[derive(Debug)]
 pub(super) struct Published<T> {
     current: ArcSwapOption<T>,
@@ -47,13 +47,13 @@ impl<T> Published<T> {
         drop(self.swap(object));
     }
 
-    /// Returns what there was. When this returns, it is counted by who still reads it.
+    /// Returns the previous object. When this returns, its strong count includes everyone who still reads it.
     pub(super) fn swap(&self, object: Option<Arc<T>>) -> Option<Arc<T>> {
         self.turn();
         self.current.swap(object)
     }
 
-    /// Another thread may come in between.
+    /// Lets another thread run in between.
     #[cfg_attr(not(shuttle), expect(clippy::unused_self, reason = "for tests alone"))]
     fn turn(&self) {
         #[cfg(shuttle)]

@@ -1,4 +1,4 @@
-//! Copies of a whole vault: for itself, and for another one.
+//! Copies of a whole vault: backups, exports and imports.
 
 use std::{path::Path, sync::Arc};
 
@@ -23,8 +23,9 @@ use crate::{
 };
 
 impl Vault {
-    /// Copies the vault to a new file, which the same keys open, as it is now. Calls and writes go on meanwhile. The copy
-    /// is checked as far as [opening](Vault::open) it and using every user would check it, and it is compact.
+    /// Copies the vault, as it is now, to a new file that the same keys open. Calls and writes proceed meanwhile.
+    /// The copy is compact, and is checked as far as [opening](Vault::open) it and using every user would check
+    /// it.
     ///
     /// ```
     /// use keyward::{KeySource, NewSecret, UserId, Vault};
@@ -41,28 +42,28 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `Storage` if there is something at the path already, or it cannot be written; `Unsupported` for a vault in memory
-    /// that was made without a key; `Locked`; `Corrupt` or `RolledBack` if what is stored is not what it was. There is
-    /// then no new file.
+    /// `Storage` if something already exists at the path, or the file cannot be written; `Unsupported` for a vault
+    /// in memory that was made without a key; `Locked`; `Corrupt` or `RolledBack` if the stored data is not what
+    /// keyward left. No new file is left behind.
     ///
     /// # Security
     ///
-    /// A backup stays readable with the keys of now, whatever is changed later: keep it as safe as the vault. Who puts it
-    /// in the vault's place takes back every change since, which an [`Anchor`](crate::Anchor) notices.
+    /// A backup stays readable with the current keys, whatever is changed later: keep it as safe as the vault.
+    /// Putting it in the vault's place undoes every later change, which an [`Anchor`](crate::Anchor) reveals.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.backup_with_progress(path, |_| {})
     }
 
-    /// Does what [`backup`](Vault::backup) does, and tells how far it has come after each user. What is told may use the
-    /// vault as that of [`verify_with_progress`](Vault::verify_with_progress) may.
+    /// Does what [`backup`](Vault::backup) does, and reports progress after each user. `progress` may use the
+    /// vault as far as that of [`verify_with_progress`](Vault::verify_with_progress) may.
     ///
     /// # Errors
     ///
-    /// As for [`backup`](Vault::backup).
+    /// Those of [`backup`](Vault::backup).
     ///
     /// # Security
     ///
-    /// As for [`backup`](Vault::backup).
+    /// See [`backup`](Vault::backup).
     pub fn backup_with_progress(
         &self,
         path: impl AsRef<Path>,
@@ -74,24 +75,25 @@ impl Vault {
         )
     }
 
-    /// Copies all secrets to a new vault file that has keys of its own, and that `key` opens. Ids, times and revisions stay.
+    /// Copies all secrets to a new vault file that has its own keys and that `key` opens. Ids, times and revisions
+    /// stay.
     ///
-    /// What is exported can be [opened](Vault::open) as a vault, and [imported](Vault::import) into another one.
+    /// An export can be [opened](Vault::open) as a vault, and [imported](Vault::import) into another one.
     ///
     /// # Errors
     ///
-    /// As for [`backup`](Vault::backup), but for vaults without a key; also if a raw key does not have 32 bytes, or a
-    /// provider fails. There is then no new file.
+    /// Those of [`backup`](Vault::backup), except that a vault without a key can be exported; also if a raw key
+    /// does not have 32 bytes, or a provider fails. No new file is left behind.
     pub fn export(&self, path: impl AsRef<Path>, key: KeySource) -> Result<(), Error> {
         self.export_with_progress(path, key, |_| {})
     }
 
-    /// Does what [`export`](Vault::export) does, and tells how far it has come after each secret. What is told may use the
-    /// vault as that of [`verify_with_progress`](Vault::verify_with_progress) may.
+    /// Does what [`export`](Vault::export) does, and reports progress after each secret. `progress` may use the
+    /// vault as far as that of [`verify_with_progress`](Vault::verify_with_progress) may.
     ///
     /// # Errors
     ///
-    /// As for [`export`](Vault::export).
+    /// Those of [`export`](Vault::export).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"
@@ -108,8 +110,8 @@ impl Vault {
         )
     }
 
-    /// Adds all secrets of the vault that is in a file, which `key` opens, to this one: all or none. Each belongs to the
-    /// same user, and keeps its id, its times and its revision. Returns what came in.
+    /// Adds to this vault all secrets of the vault in a file, which `key` opens: all or none. Each secret keeps
+    /// its user, its id, its times and its revision. Returns the usage that was added.
     ///
     /// ```
     /// use keyward::{KeySource, NewSecret, UserId, Vault};
@@ -128,19 +130,20 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `Conflict` if a secret is in this vault already; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or `Validation`, as
-    /// if each were created here, and `Validation` for an id or a revision that keyward gives to no secret; `Locked`;
-    /// `Storage`; and for the file, as for [`open`](Vault::open). Nothing has changed then.
+    /// `Conflict` if a secret is already in this vault; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or
+    /// `Validation`, as if each secret were created here, and `Validation` for an id or a revision that keyward
+    /// gives to no secret; `Locked`; `Storage`; and, for the file, those of [`open`](Vault::open). Nothing has
+    /// changed then.
     pub fn import(&self, path: impl AsRef<Path>, key: KeySource) -> Result<Usage, Error> {
         self.import_with_progress(path, key, |_| {})
     }
 
-    /// Does what [`import`](Vault::import) does, and tells how far it has come after each secret. What is told must not use
-    /// this vault: writes wait for this.
+    /// Does what [`import`](Vault::import) does, and reports progress after each secret. `progress` must not use
+    /// this vault, since writes wait for the import.
     ///
     /// # Errors
     ///
-    /// As for [`import`](Vault::import).
+    /// Those of [`import`](Vault::import).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"
@@ -152,7 +155,7 @@ impl Vault {
         progress: impl FnMut(Progress),
     ) -> Result<Usage, Error> {
         let reader = Vault::builder().wait(self.state.settings.wait);
-        // A locked vault says so, whatever there is at the path.
+        // A locked vault says so, whatever is at the path.
         let imported = (self.state.keys().map(drop))
             .and_then(|()| reader.read_file(path.as_ref(), &key))
             .and_then(|other| self.state.import(&self.users, &Vault::new(other), progress));
@@ -161,7 +164,7 @@ impl Vault {
 }
 
 impl State {
-    /// A vault file with the same keys, as of one moment.
+    /// Writes a vault file with the same keys, as of one moment.
     fn backup(&self, path: &Path, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
         if !self.lockable {
             return Err(no_key_slots("nothing could open a copy of it: export it"));
@@ -190,14 +193,15 @@ impl State {
         writer.finish().map_err(storage_error)
     }
 
-    /// A vault file with the same secrets and other keys, as of one moment.
+    /// Writes a vault file with the same secrets and other keys, as of one moment.
     fn export(
         &self,
         path: &Path,
         key: &KeySource,
         mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
-        // A provider may keep what it wraps: it is asked only when there is something to be exported, and a place for it.
+        // A provider may keep what it wraps: ask it only when there is something to export and a file to write it
+        // to.
         self.keys()?;
         let mut writer = FileWriter::new(path).map_err(storage_error)?;
         let vault = VaultId::random()?;
@@ -272,7 +276,7 @@ impl State {
         other: &Vault,
         mut progress: impl FnMut(Progress),
     ) -> Result<Usage, Error> {
-        // Locks in the order of the users' ids, so that two imports do not wait for each other.
+        // Lock in the order of the users' ids, so that two imports cannot deadlock.
         let imported: Vec<(Arc<UserState>, Arc<UserState>)> = other
             .users()?
             .into_iter()

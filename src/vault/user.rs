@@ -30,21 +30,22 @@ use crate::{
 
 /// The secrets of one user.
 ///
-/// Cheap to clone, and to keep: clones, and every other [`UserVault`] of this user, see the same secrets. No secret of
-/// another user can be reached through it. As long as it is kept, the vault is open.
+/// Cheap to clone and to keep: clones, and every other [`UserVault`] of this user, see the same secrets. No secret
+/// of another user can be reached through it. The vault stays open as long as it is kept.
 ///
 /// # First use
 ///
-/// A user's secrets are read from the store, and checked, by the first call that needs them: after the vault was opened,
-/// unlocked or [reloaded](crate::Vault::reload), and after [`unload`](UserVault::unload). That call fails with `Storage`,
-/// `Corrupt` or `RolledBack`, whatever else it may fail with, if the store cannot be read or is not what keyward left.
+/// A user's secrets are read from the store and checked by the first call that needs them after the vault was
+/// opened, unlocked or [reloaded](crate::Vault::reload), or after [`unload`](UserVault::unload). In addition to
+/// its own errors, that call fails with `Storage`, `Corrupt` or `RolledBack` if the store cannot be read or is not
+/// as keyward left it.
 #[derive(Clone)]
 pub struct UserVault {
     pub(super) user: Arc<UserState>,
 }
 
 impl UserVault {
-    /// Whose secrets these are.
+    /// Returns the id of the user whose secrets these are.
     pub fn id(&self) -> UserId {
         self.user.user
     }
@@ -64,8 +65,8 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Conflict` if the patch demands another revision, and as for [`create`](UserVault::create). Nothing
-    /// has changed then.
+    /// `NotFound`; `Conflict` if the patch demands another revision; and those of [`create`](UserVault::create).
+    /// Nothing has changed then.
     pub fn update(
         &self,
         secret: impl Into<SecretRef>,
@@ -75,7 +76,7 @@ impl UserVault {
         self.write_one(Operation::Update(secret.into(), patch))
     }
 
-    /// Deletes a secret. When this returns, the secret cannot be reached any more, and its value is gone from the
+    /// Deletes a secret. When this returns, the secret can no longer be reached, and its value is gone from the
     /// memory that keyward holds.
     ///
     /// # Errors
@@ -85,7 +86,7 @@ impl UserVault {
         self.write(vec![Operation::Delete(secret.into())]).map(drop)
     }
 
-    /// What can be read of a secret.
+    /// Returns what can be read of a secret.
     ///
     /// # Errors
     ///
@@ -103,7 +104,7 @@ impl UserVault {
         })
     }
 
-    /// What can be read of all secrets, oldest first.
+    /// Returns what can be read of all secrets, oldest first.
     ///
     /// # Errors
     ///
@@ -118,10 +119,10 @@ impl UserVault {
         })
     }
 
-    /// What can be read of the secrets after one of them, oldest first, at most `limit`. `None` begins with the first; an
-    /// id that is no secret's (any more) stands for its place among the ids.
+    /// Returns what can be read of at most `limit` secrets after a given one, oldest first. `None` starts with the
+    /// first; an id that no secret has (any more) stands for its place among the ids.
     ///
-    /// Pages that are read one after the other are whole: a secret that is there all the while is in exactly one.
+    /// Pages read one after the other are complete: a secret that exists throughout is in exactly one of them.
     ///
     /// ```
     /// use keyward::{NewSecret, UserId, Vault};
@@ -154,11 +155,11 @@ impl UserVault {
         })
     }
 
-    /// Does several operations in one write: all of them or none.
+    /// Does several operations in one write: all of them, or none.
     ///
-    /// Uniqueness and quota are judged on the final state, so two secrets can exchange their names. A name means what it
-    /// meant before the batch; one that only the batch gives means that. Returns, for each operation in turn, what there
-    /// is of the secret after it; `None` for a deleted one.
+    /// Uniqueness and quota are checked on the final state, so two secrets can exchange their names. A name refers
+    /// to the secret that had it before the batch, or else to the one that the batch gives it to. For each
+    /// operation in turn, returns what there is of the secret after it; `None` if it was deleted.
     ///
     /// ```
     /// use keyward::{NewSecret, SecretPatch, UserId, Vault};
@@ -176,8 +177,8 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// As for the single operations. In the `loc` of an invalid field, the index of the operation follows `body`.
-    /// Nothing has changed then.
+    /// Those of the single operations. In the `loc` of an invalid field, the index of the operation follows
+    /// `body`. Nothing has changed then.
     pub fn batch(
         &self,
         collect: impl FnOnce(&mut Batch<'_>),
@@ -187,7 +188,7 @@ impl UserVault {
         self.write(batch.finish()?)
     }
 
-    /// What this user has stored.
+    /// Returns what this user has stored.
     ///
     /// # Errors
     ///
@@ -196,14 +197,14 @@ impl UserVault {
         self.read(|_, snapshot| Ok(snapshot.root.usage))
     }
 
-    /// Puts the right secrets into the arguments of a call: references that are granted, then defaults where the call
-    /// has no value. See [`Injection`] for what comes back.
+    /// Fills the right secrets into the arguments of a call: references that are granted, then defaults where the
+    /// call has no value. See [`Injection`] for what is returned.
     ///
     /// # Errors
     ///
-    /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses; `Validation` for
-    /// arguments that a default does not fit into; `Locked`; `Corrupt`; or what a [first use](UserVault#first-use) fails
-    /// with. The arguments are then as they were.
+    /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses;
+    /// `Validation` for arguments that a default does not fit into; `Locked`; `Corrupt`; or what a
+    /// [first use](UserVault#first-use) fails with. The arguments are then left as they were.
     pub fn inject(
         &self,
         call: &ToolCall<'_>,
@@ -212,8 +213,8 @@ impl UserVault {
         self.fill(call, |injector| injector.inject(args))
     }
 
-    /// Does what [`inject`](UserVault::inject) does with arguments that are a JSON value: an object, or null for none.
-    /// Null stays null unless something is put in; then it becomes an object.
+    /// Does what [`inject`](UserVault::inject) does for arguments that are a JSON value: an object, or null for
+    /// none. Null stays null unless something is filled in; then it becomes an object.
     ///
     /// ```
     /// use keyward::{NewSecret, ToolCall, UserId, Vault};
@@ -232,16 +233,17 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// As for [`inject`](UserVault::inject); also `Validation` for arguments that are neither an object nor null.
+    /// Those of [`inject`](UserVault::inject); also `Validation` for arguments that are neither an object nor
+    /// null.
     pub fn inject_value(&self, call: &ToolCall<'_>, args: &mut Value) -> Result<Injection, Error> {
         self.fill(call, |injector| injector.inject_value(args))
     }
 
-    /// Does what [`inject`](UserVault::inject) does with arguments that are JSON text, as several model APIs hand them
-    /// over. Text that is empty, or `null`, stands for no arguments.
+    /// Does what [`inject`](UserVault::inject) does for arguments that are JSON text, which is how several model
+    /// APIs deliver them. Empty text, or `null`, stands for no arguments.
     ///
-    /// The text changes only where a secret goes: the order of the keys, the spaces and the digits of every number stay as
-    /// they are. A member that was not there comes last in its object. [`Injection::wipe_str`] puts the text back.
+    /// The text changes only where a secret goes: the order of the keys, the spaces and the digits of every number
+    /// stay as they are. An added member comes last in its object. [`Injection::wipe_str`] restores the text.
     ///
     /// ```
     /// use keyward::{NewSecret, ToolCall, UserId, Vault};
@@ -259,14 +261,14 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// As for [`inject`](UserVault::inject); also `Validation` for text that is no JSON, or JSON that is neither an object
-    /// nor null, and for an object in it that has one name twice: readers of JSON differ in which one counts, so that the
-    /// tool might read another than the one that was looked at here.
+    /// Those of [`inject`](UserVault::inject); also `Validation` for text that is not JSON, for JSON that is
+    /// neither an object nor null, and for an object in it that has a name twice: JSON readers differ in which
+    /// member counts, so the tool might read another one than was checked here.
     pub fn inject_str(&self, call: &ToolCall<'_>, args: &mut String) -> Result<Injection, Error> {
         self.fill(call, |injector| injector.inject_text(args))
     }
 
-    /// Takes out of a tool's input schema what the defaults will fill, so that the model is not asked for it.
+    /// Removes from a tool's input schema what the defaults will fill in, so that the model is not asked for it.
     ///
     /// # Errors
     ///
@@ -274,7 +276,7 @@ impl UserVault {
     pub fn conceal(&self, tool: &str, input_schema: &mut Value) -> Result<Concealment, Error> {
         self.read(|_, snapshot| {
             let defaults = snapshot.resolver().resolve(tool);
-            // Until the call a value may become another one, of any length that is allowed.
+            // Before the call, a value may be replaced by another of any allowed length.
             let most_chars = |entry: &Arc<Entry>| {
                 let value = self.bounds().value().max.max(entry.most_value_chars());
                 value + entry.format.as_ref().map_or(0, Format::added_chars)
@@ -291,12 +293,13 @@ impl UserVault {
         })
     }
 
-    /// Shows what [`inject`](UserVault::inject) would do with a call and why, without a value and without doing it.
+    /// Shows what [`inject`](UserVault::inject) would do with a call, and why, without showing a value and without
+    /// doing it.
     ///
     /// # Errors
     ///
-    /// `Locked`, or what a [first use](UserVault#first-use) fails with. What would make the call fail is part of the
-    /// explanation.
+    /// `Locked`, or what a [first use](UserVault#first-use) fails with. Whatever would make the call fail is part
+    /// of the explanation.
     pub fn explain(
         &self,
         call: &ToolCall<'_>,
@@ -312,8 +315,9 @@ impl UserVault {
         })
     }
 
-    /// Checks this user's secrets against the tools that a runtime has, before the first call: secrets that are missing or go
-    /// nowhere, patterns that are wider than they need to be, and more. See [`Finding`](crate::Finding) for all of it.
+    /// Checks this user's secrets against a runtime's tools before the first call. It reports secrets that are
+    /// missing or go nowhere, patterns that are wider than necessary, and more; [`Finding`](crate::Finding) lists
+    /// everything.
     ///
     /// ```
     /// use keyward::{Finding, NewSecret, UserId, Vault};
@@ -332,9 +336,10 @@ impl UserVault {
     /// # Ok::<(), keyward::Error>(())
     /// ```
     ///
-    /// Which arguments are credentials or destinations is judged by their names, and by the `format` and the `writeOnly` of
-    /// their schemas: this can miss one, or take another for one. A schema may come from anyone, so they are looked for in
-    /// bounds, those that lie less deep first: at most 100 in one tool, and nothing is said of what lies beyond.
+    /// Arguments are recognized as credentials or destinations by their names, and by the `format` and `writeOnly`
+    /// of their schemas; this can miss one, or mistake another argument for one. Since a schema may come from
+    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool, and nothing is reported
+    /// beyond that.
     ///
     /// # Errors
     ///
@@ -350,9 +355,9 @@ impl UserVault {
         })
     }
 
-    /// Lets go of what was read of this user's secrets, which is about a kilobyte for each of them. The next call reads it
-    /// again, as a [first use](UserVault#first-use): of ten secrets in some 50 µs. For programs that serve more users than
-    /// they have memory for.
+    /// Drops what was read of this user's secrets, about a kilobyte per secret. The next call reads it again, as a
+    /// [first use](UserVault#first-use), which takes some 50 µs for ten secrets. This is for programs that serve
+    /// more users than they have memory for.
     ///
     /// ```
     /// use keyward::{NewSecret, UserId, Vault};
@@ -385,7 +390,7 @@ impl UserVault {
         filled.map_err(|failure| failure.error)
     }
 
-    /// Works with the keys and with the secrets as of now.
+    /// Calls `work` with the keys and the secrets as of now.
     fn read<T>(
         &self,
         work: impl FnOnce(&KeyRing, &Snapshot) -> Result<T, Error>,
@@ -397,7 +402,7 @@ impl UserVault {
         &self.user.vault.settings.bounds
     }
 
-    /// What requests are checked against. A locked vault says so before it looks at one.
+    /// The bounds that requests are checked against. A locked vault says so before it looks at a request.
     fn bounds_if_unlocked(&self) -> Result<&Bounds, Error> {
         self.user.vault.keys()?;
         Ok(self.bounds())
@@ -408,7 +413,7 @@ impl UserVault {
         infos.pop().flatten().ok_or_else(not_found)
     }
 
-    /// For each operation in turn, what there is of the secret after it.
+    /// Returns, for each operation in turn, what there is of the secret after it.
     fn write(&self, operations: Vec<Operation>) -> Result<Vec<Option<SecretInfo>>, Error> {
         let written = self.user.vault.write(&self.user, operations);
         self.user.vault.tell_write(self.id(), &written);

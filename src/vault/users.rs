@@ -1,4 +1,4 @@
-//! The users of a vault that were asked for.
+//! The users that a vault was asked for.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::{secret::UserId, snapshot::Snapshot};
 
 /// One user's secrets.
 ///
-/// It holds on to the vault, so that who asks for a user counts that user's holders alone: threads that work for
-/// different users write to no common memory. Therefore the vault's state does not hold on to its users.
+/// It holds the vault, so that asking for a user changes only that user's reference count: threads that work for
+/// different users write to no shared memory. Therefore the vault's state does not hold its users.
 pub(super) struct UserState {
     pub(super) user: UserId,
     pub(super) vault: Arc<State>,
@@ -20,12 +20,12 @@ pub(super) struct UserState {
     pub(super) writer: Mutex<()>,
 }
 
-/// All of them.
+/// All users that were asked for.
 #[derive(Default)]
 pub(super) struct Users(papaya::HashMap<UserId, Arc<UserState>>);
 
 impl Users {
-    /// What is known of a user; made if nothing is.
+    /// Returns what is known of a user; creates an entry if there is none.
     pub(super) fn get(&self, vault: &Arc<State>, user: UserId) -> Arc<UserState> {
         let users = self.0.pin();
         let new = || {
@@ -39,7 +39,7 @@ impl Users {
         Arc::clone(users.get_or_insert_with(user, new))
     }
 
-    /// Works on every user who was asked for, one after the other, with the user's lock held.
+    /// Calls `work` for every user who was asked for, one after the other, with the user's lock held.
     pub(super) fn for_each(&self, work: impl Fn(&UserState)) {
         for user in self.0.pin().values() {
             let _writer = hold(&user.writer);

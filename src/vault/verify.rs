@@ -1,4 +1,4 @@
-//! Checking that what is stored is what keyward stored last.
+//! Checking that the store holds what keyward stored last.
 
 use std::{
     collections::HashMap,
@@ -58,13 +58,14 @@ impl State {
         })
     }
 
-    /// Checks what is stored, as of one moment, and shows it part by part: first what belongs to the whole vault. Writes go
-    /// on meanwhile. Only when this returns has everything been checked.
+    /// Checks what is stored, as of one moment, and passes it to `visit` part by part: first what belongs to the
+    /// whole vault. Writes proceed meanwhile. Only when this returns has everything been checked.
     pub(super) fn check(
         &self,
         mut visit: impl FnMut(&KeyRing, &VaultRoot, Checked) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        // No write and no change of keys comes between the keys, the root and the moment of the scan.
+        // No write and no change of keys comes between reading the keys, reading the root and the start of the
+        // scan.
         let mut held = Some((hold(&self.locking), hold(&self.ledger)));
         let keys = self.keys()?;
         let root = held.as_ref().map(|(_, ledger)| ledger.root.clone());
@@ -104,7 +105,8 @@ impl State {
         census.finish().map(drop)
     }
 
-    /// Shows all that is stored until there is an error. A panic of `visit` is the caller's: it does not reach the store.
+    /// Passes everything stored to `visit` until there is an error. A panic of `visit` reaches the caller, not the
+    /// store.
     fn scan(&self, mut visit: impl FnMut(Stored) -> Result<(), Error>) -> Result<(), Error> {
         let mut outcome = Ok(Ok(()));
         self.storage
@@ -119,7 +121,7 @@ impl State {
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Long work ends when the vault is locked, or about to be.
+    /// Ends long work when the vault is locked or about to be.
     pub(super) fn still_unlocked(&self) -> Result<(), Error> {
         if self.is_being_locked() {
             Err(locked())
@@ -129,13 +131,13 @@ impl State {
     }
 }
 
-/// The vault's root as it is stored.
+/// Returns the stored root of the vault.
 pub(super) fn stored_root(storage: &dyn Storage, keys: &KeyRing) -> Result<VaultRoot, Error> {
     let sealed = storage.vault_root().map_err(storage_error)?;
     keys.open_vault_root(&sealed.ok_or_else(rolled_back)?)
 }
 
-/// The users' roots that are stored, if they and the key slots are those that the vault's root speaks of.
+/// Returns the stored users' roots, if they and the key slots are those that the vault's root describes.
 pub(super) fn check_members(
     storage: &dyn Storage,
     keys: &KeyRing,
@@ -149,7 +151,7 @@ pub(super) fn check_members(
     census.finish()
 }
 
-/// What is stored, added up to be compared with what the vault's root says.
+/// A sum of what is stored, to be compared with the vault's root.
 struct Census<'a> {
     keys: &'a KeyRing,
     expected: &'a VaultRoot,

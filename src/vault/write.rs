@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl State {
-    /// Does all operations or none. When this returns, every call that starts sees what they did.
+    /// Does all operations or none. Every call that starts after this returns sees their effect.
     pub(super) fn write(
         &self,
         user: &UserState,
@@ -69,7 +69,7 @@ impl State {
         }
     }
 
-    /// Deletes all that a user has.
+    /// Deletes everything a user has.
     pub(super) fn delete_user(&self, user: &UserState) -> Result<(), Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
@@ -90,7 +90,7 @@ impl State {
         self.commit(&keys, &mut ledger, vault_root, vec![write])
     }
 
-    /// What the vault has when one user has something else.
+    /// Returns the vault's usage when one user's usage changes.
     pub(super) fn vault_usage(
         &self,
         root: &VaultRoot,
@@ -103,8 +103,8 @@ impl State {
         Ok(usage)
     }
 
-    /// Stores writes of different users together with the vault's root, and publishes them. The caller holds the users'
-    /// locks. If the store fails, the users are loaded anew when next used.
+    /// Stores writes of different users together with the vault's root, and publishes them. The caller holds the
+    /// users' locks. If the store fails, the users are loaded again when next used.
     pub(super) fn commit(
         &self,
         keys: &KeyRing,
@@ -160,21 +160,22 @@ impl State {
     }
 }
 
-/// What becomes of a user's secrets.
+/// A change of a user's secrets.
 pub(super) struct Write<'a> {
     pub(super) user: &'a UserState,
-    /// What there was.
+    /// The snapshot before the write.
     pub(super) base: Arc<Snapshot>,
-    /// What there is from now on. Without a root, the user is gone.
+    /// The snapshot after the write. Without a root, the user is gone.
     pub(super) next: Snapshot,
     /// The rows that are added or replaced.
     pub(super) put: Vec<(RowTag, Arc<SealedRow>)>,
-    /// The rows that go.
+    /// The rows that are deleted.
     pub(super) delete: Vec<RowTag>,
 }
 
 impl<'a> Write<'a> {
-    /// Seals changes to a user's secrets, which have this usage then. `sealed` is called for each that is written.
+    /// Seals changes to a user's secrets, after which the user has this usage. `sealed` is called for each written
+    /// secret.
     pub(super) fn new(
         keys: &KeyRing,
         user: &'a UserState,
@@ -216,7 +217,7 @@ impl<'a> Write<'a> {
                     delete.push(keys.row_tag(user.user, id));
                     entries.push((id, None));
                 }
-                // Made and deleted by the same batch.
+                // Created and deleted by the same batch.
                 (Change::Delete, None) => {}
             }
         }
@@ -231,7 +232,7 @@ impl<'a> Write<'a> {
     }
 }
 
-/// The value is opened under the old metadata and sealed again under the new.
+/// Opens the value under the old metadata and seals it again under the new.
 fn reseal(keys: &KeyRing, old: &Entry, metadata: &Metadata) -> Result<SealedRow, Error> {
     let value = old.open(keys)?;
     keys.seal_row(metadata, &value)

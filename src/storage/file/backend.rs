@@ -1,4 +1,4 @@
-//! What lies between the database and the file.
+//! The layers between the database and the file.
 
 use std::{
     fs::File,
@@ -13,11 +13,12 @@ use redb::StorageBackend;
 
 use super::pages::Pages;
 
-/// What follows the first `start` bytes of a file. The file is closed, and so unlocked, with the database.
+/// What follows the first `start` bytes of a file. The file is closed, and so unlocked, together with the
+/// database.
 #[derive(Debug)]
 pub(super) struct Region {
-    /// One at a time, since a file has one position: reading and writing at a given one is different on every system,
-    /// and costs little less.
+    /// Used by one caller at a time, since a file has one position: positioned reads and writes differ on every
+    /// system, and would cost little less.
     file: Mutex<File>,
     start: u64,
 }
@@ -30,7 +31,7 @@ impl Region {
         }
     }
 
-    /// Every call sets the position that it needs, so a panic in another leaves nothing behind that matters.
+    /// Every call sets the position that it needs, so a panic in another call leaves nothing behind that matters.
     fn file(&self) -> MutexGuard<'_, File> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,8 +72,8 @@ impl StorageBackend for Region {
     }
 }
 
-/// Keeps a database from references that it should not follow, and from what it stores on once it has failed: one that
-/// panicked would write what it has in memory when it is dropped.
+/// Keeps a database from following references that it should not, and from writing after it has failed: a database
+/// that panicked would write what it has in memory when it is dropped.
 #[derive(Debug)]
 pub(super) struct Fence<B> {
     backend: B,
@@ -81,7 +82,7 @@ pub(super) struct Fence<B> {
 }
 
 impl<B> Fence<B> {
-    /// What shuts the fence is shared.
+    /// The flag that shuts the fence is shared.
     pub(super) fn new(backend: B, stopped: &Arc<AtomicBool>) -> Fence<B> {
         Fence {
             backend,
@@ -98,7 +99,7 @@ impl<B> Fence<B> {
     }
 }
 
-/// The locking of redb's is not used: the file is locked before its header is read.
+/// Redb's own locking is not used: the file is locked before its header is read.
 impl<B: StorageBackend> StorageBackend for Fence<B> {
     fn len(&self) -> io::Result<u64> {
         self.open()?.len()

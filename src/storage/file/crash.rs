@@ -1,6 +1,7 @@
-//! Crashes: what the file may hold after one, and that it opens with what was acknowledged.
+//! Crashes: what the file may hold after one, and that it opens with everything acknowledged.
 //!
-//! A run of commits over a [`Disk`] is cut off behind every step. Each cut is tried with a few such images. `KEYWARD_CRASH_IMAGES=200 cargo test --release crash` tries 200.
+//! A run of commits over a [`Disk`] is cut off after every step. Each cut is tried with a few images of the disk.
+//! `KEYWARD_CRASH_IMAGES=200 cargo test --release crash` tries 200.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +14,7 @@ use crate::{
     storage::{StorageError, Transaction, UserChange},
 };
 
-/// Everything that a store holds, to be compared.
+/// Everything that a store holds, for comparison.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Contents {
     keys: Option<Vec<u8>>,
@@ -76,7 +77,7 @@ fn write(
     }
 }
 
-/// Every kind of transaction, small ones and ones that make the file grow.
+/// Transactions of every kind, small ones and ones that make the file grow.
 fn transactions() -> Vec<Transaction> {
     let tag = |i: u8| RowTag([i; 16]);
     let many = |range: std::ops::Range<u8>, byte, length| -> Vec<_> {
@@ -107,7 +108,8 @@ fn transactions() -> Vec<Transaction> {
 /// A run of all transactions on a disk that does not fail.
 struct Run {
     steps: Vec<Step>,
-    /// What the store held when each transaction was acknowledged, behind which step; first, when it was made.
+    /// What the store held when each transaction was acknowledged, and after which step; the first entry is its
+    /// creation.
     acknowledged: Vec<(usize, Contents)>,
 }
 
@@ -132,8 +134,8 @@ impl Run {
         }
     }
 
-    /// What the store may hold after a crash behind so many steps: what was acknowledged, or that and the transaction
-    /// that was under way.
+    /// What the store may hold after a crash after this many steps: what was acknowledged, or that plus the
+    /// transaction under way.
     fn allowed(&self, steps: usize) -> &[(usize, Contents)] {
         let under_way = self.acknowledged.partition_point(|(at, _)| *at <= steps);
         let end = self.acknowledged.len().min(under_way + 1);
@@ -141,7 +143,7 @@ impl Run {
     }
 }
 
-/// Opens an image, checks what is in it, and that it can be written to.
+/// Opens an image, checks its content, and checks that it can be written to.
 fn check_image(what: &str, image: Vec<u8>, allowed: &[(usize, Contents)]) -> Disk {
     let disk = Disk::holding(image);
     let engine = Engine::open(disk.clone()).unwrap_or_else(|error| panic!("{what}: {error:?}"));

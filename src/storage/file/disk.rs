@@ -1,8 +1,9 @@
-//! A disk for tests: it remembers what was done to it, and what it may hold after a crash can be made up.
+//! A disk for tests: it records what was done to it, and its possible contents after a crash can be generated.
 //!
-//! A run over a [`Disk`] records every write, change of length and sync. Cut off behind any of them, a disk may hold all
-//! that was synced, and of what was not, each write as a whole, in part or not at all, in any order. Changes of the
-//! length happen in their order, as file systems keep them, and nothing of a write shows beyond the file's end.
+//! A run over a [`Disk`] records every write, change of length and sync. Cut off after any of them, a disk holds
+//! everything that was synced; each write that was not may be there as a whole, in part or not at all, in any
+//! order. Changes of length happen in order, as in file systems, and nothing of a write shows beyond the file's
+//! end.
 
 use std::{
     io,
@@ -14,7 +15,7 @@ use redb::StorageBackend;
 use super::{FileStorage, engine::Engine};
 use crate::storage::{StorageError, Transaction};
 
-/// How many images are made up for each cut, besides the plain ones.
+/// How many random images are generated for each cut, besides the plain ones.
 pub(crate) fn images() -> u64 {
     std::env::var("KEYWARD_CRASH_IMAGES").map_or(3, |number| number.parse().unwrap())
 }
@@ -26,7 +27,7 @@ pub(crate) enum Step {
     Sync,
 }
 
-/// A disk that remembers what was done to it, and that fails from a given step on.
+/// A disk that records what was done to it, and that fails from a given step on.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk(Arc<Mutex<Tape>>);
 
@@ -60,7 +61,7 @@ impl Disk {
         disk
     }
 
-    /// From now on it does as many steps, then fails; or never.
+    /// Makes the disk do this many more steps, then fail; `None` for never.
     pub(crate) fn fail_after(&self, steps: Option<usize>) {
         let mut tape = self.0.lock().unwrap();
         tape.fails_from = steps.map(|steps| tape.steps.len() + steps);
@@ -70,7 +71,7 @@ impl Disk {
         self.0.lock().unwrap().steps.len()
     }
 
-    /// Everything that was done, in its order.
+    /// Everything that was done, in order.
     pub(crate) fn recorded(&self) -> Vec<Step> {
         self.0.lock().unwrap().steps.clone()
     }
@@ -114,7 +115,7 @@ impl StorageBackend for Disk {
     }
 }
 
-/// Repeatable chance: xorshift.
+/// Repeatable randomness: xorshift.
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
@@ -130,18 +131,18 @@ impl Chance {
     }
 }
 
-/// What becomes of a write that was not synced.
+/// The fate of a write that was not synced.
 #[derive(Clone, Copy)]
 pub(crate) enum Fate {
     Present,
     Absent,
-    /// The first so many bytes of it.
+    /// The first bytes of it, this many.
     Torn(usize),
-    /// Each sector of 512 bytes is there or is not, as a bit of this says.
+    /// Each sector of 512 bytes is there if its bit is set.
     Sectors(u64),
 }
 
-/// What a disk may hold if it is cut off behind `steps`, of which it did everything up to the last sync.
+/// What a disk may hold if it is cut off after `steps`; everything up to the last sync was done.
 pub(crate) struct Cut<'a> {
     synced: Vec<u8>,
     pending: &'a [Step],
@@ -196,7 +197,7 @@ impl Cut<'_> {
         bytes
     }
 
-    /// All images that are to be tried.
+    /// Returns all images to be tried.
     pub(crate) fn images(&self, chance: &mut Chance, number: u64) -> Vec<Vec<u8>> {
         let mut images = vec![self.plain(Fate::Present)];
         if !self.pending.is_empty() {
@@ -232,14 +233,14 @@ fn apply(bytes: &mut Vec<u8>, step: &Step, fate: Fate) {
 }
 
 impl FileStorage {
-    /// A new store on such a disk.
+    /// Creates a store on such a disk.
     pub(crate) fn create_on(disk: Disk, first: Transaction) -> Result<FileStorage, StorageError> {
         let engine = Engine::create(disk)?;
         engine.commit(first)?;
         Ok(FileStorage(engine))
     }
 
-    /// The store that is on such a disk.
+    /// Opens the store on such a disk.
     pub(crate) fn open_on(disk: Disk) -> Result<FileStorage, StorageError> {
         Engine::open(disk).map(FileStorage)
     }

@@ -1,4 +1,4 @@
-//! The tables, in a database whose errors and panics are ours.
+//! The tables, in a database whose errors and panics are turned into our own.
 
 use std::{
     any::Any,
@@ -35,35 +35,36 @@ const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows")
 const KEYS: &str = "keys";
 const ROOT: &str = "root";
 
-/// What the database may keep of the file in memory. A vault reads each user's rows once and keeps them itself, so
-/// this is for the inner pages of the tables, and for what a transaction has written so far: half of it is for that,
-/// and a larger transaction is written in between, which is slower and no less safe.
+/// How much of the file the database may keep in memory. A vault reads each user's rows once and keeps them
+/// itself, so this is for the inner pages of the tables and for what a transaction has written so far. Half of it
+/// is for the latter; a larger transaction is written out in between, which is slower and no less safe.
 const CACHE: usize = 8 * 1024 * 1024;
 
-/// How often compacting looks whether someone still reads.
+/// How often compacting checks whether someone still reads.
 const COMPACT_POLL: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Engine {
-    /// `None` while it is dropped. A database that panicked is not used again. Only compacting needs it alone.
+    /// `None` while it is being dropped. A database that panicked is not used again. Only compacting needs it
+    /// exclusively.
     database: AssertUnwindSafe<RwLock<Option<Database>>>,
-    /// Set by a panic and by a commit that failed: what the database has in memory may not be what the file has.
+    /// Set by a panic and by a failed commit: what the database has in memory may then differ from the file.
     stopped: Arc<AtomicBool>,
-    /// One at a time, so that who waits for another's write sees how it went.
+    /// One writer at a time, so that whoever waits for another's write sees how it went.
     writer: Mutex<()>,
 }
 
 /// Why a write was not done.
 enum Refused {
     RootChanged,
-    /// Before the file had anything to do with it.
+    /// It failed before the file was involved.
     Failed(redb::Error),
-    /// Too late to say.
+    /// It failed too late to tell whether the write was done.
     Uncertain(redb::Error),
 }
 
 impl Engine {
-    /// A new database in what is empty so far.
+    /// Creates a database in an empty backend.
     pub(super) fn create(backend: impl StorageBackend) -> Result<Engine, StorageError> {
         let engine = Engine::new(backend)?;
         engine.write(|transaction| {
@@ -75,7 +76,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The database in what is not empty.
+    /// Opens the database in a backend that is not empty.
     pub(super) fn open(backend: impl StorageBackend) -> Result<Engine, StorageError> {
         let engine = Engine::new(backend)?;
         engine.read(|database| {
@@ -94,7 +95,7 @@ impl Engine {
         let opened = caught(|| {
             Database::builder()
                 .set_cache_size(CACHE)
-                // Redb trusts what it reads, its lists of free pages among it, and where they are damaged it can
+                // Redb trusts what it reads, including its lists of free pages, and where they are damaged it can
                 // panic twice, which ends the process. So every page is compared with its checksum first.
                 .set_check_integrity_on_open(true)
                 .create_with_backend(backend)
@@ -203,11 +204,11 @@ impl Engine {
         })
     }
 
-    /// Moves what is in use together and shortens the file, in transactions of redb's own. Waits for those who read, and
-    /// who reads or writes waits for it.
+    /// Moves the pages in use together and shortens the file, in redb's own transactions. Waits for readers;
+    /// readers and writers wait for it.
     pub(super) fn compact(&self) -> Result<(), StorageError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // Not in the queue: who scans may read in between, and would wait for itself behind this.
+        // Do not queue for the lock: a scan may read in between, and would wait for itself behind this.
         let mut database = loop {
             match self.database.try_write() {
                 Ok(database) => break database,
@@ -247,7 +248,7 @@ impl Engine {
         }
     }
 
-    /// One transaction, durable when this returns.
+    /// Does one transaction, which is durable when this returns.
     fn write(
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<(), Refused>,
@@ -257,13 +258,13 @@ impl Engine {
         let database = self.usable(database.as_ref())?;
         let done = caught(|| {
             let mut transaction = database.begin_write()?;
-            // The default, said here because everything depends on it.
+            // This is the default, stated here because everything depends on it.
             transaction
                 .set_durability(Durability::Immediate)
                 .map_err(redb::Error::from)?;
-            // Saves with each commit which pages are free, so that opening after a crash need not walk through all of
-            // them, and makes the commit one of two phases: which state is the last whole one is then read from the
-            // file, not guessed from checksums that a writer of the file could have made.
+            // Saves the list of free pages with each commit, so that opening after a crash need not walk through
+            // all of them, and makes the commit two-phase: the last complete state is then read from the file, not
+            // guessed from checksums that whoever wrote the file could have forged.
             transaction.set_quick_repair(true);
             work(&transaction)?;
             transaction
@@ -298,7 +299,7 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// Closing writes, so it can fail. What is lost is that the next opening need not look for free pages.
+    /// Closing writes, so it can fail. Then all that is lost is that the next opening has to look for free pages.
     fn drop(&mut self) {
         let database = self
             .database
@@ -351,7 +352,7 @@ fn rows_of(
         .collect()
 }
 
-/// The first and the last that a row of the user can have.
+/// The first and the last key that a row of the user can have.
 fn keys_of(user: UserTag) -> ([u8; 32], [u8; 32]) {
     (
         row_key(user, RowTag([0; 16])),
@@ -367,13 +368,13 @@ fn malformed(what: &str) -> redb::Error {
     redb::Error::Corrupted(format!("a stored {what} is shorter than it says"))
 }
 
-/// Damage, or a failure of something else?
+/// Distinguishes damage from other failures.
 fn failed(error: redb::Error) -> StorageError {
     match &error {
         redb::Error::Io(io)
             if !matches!(
                 io.kind(),
-                // A page beyond the end of the file, and a database that is none.
+                // A page beyond the end of the file, or something that is not a database.
                 io::ErrorKind::UnexpectedEof
                     | io::ErrorKind::InvalidData
                     | io::ErrorKind::InvalidInput
@@ -381,7 +382,7 @@ fn failed(error: redb::Error) -> StorageError {
         {
             StorageError::Failed(error.into())
         }
-        // After one of the above.
+        // These follow one of the above.
         redb::Error::PreviousIo | redb::Error::DatabaseClosed => StorageError::Stopped,
         redb::Error::ValueTooLarge(_) | redb::Error::LockPoisoned(_) => {
             StorageError::Failed(error.into())
@@ -396,7 +397,7 @@ impl<E: Into<redb::Error>> From<E> for Refused {
     }
 }
 
-/// The message of a panic. Redb sees sealed bytes only, so it holds nothing that is secret.
+/// The message of a panic. Redb sees only sealed bytes, so the message contains nothing secret.
 #[derive(Debug)]
 struct Panicked(String);
 

@@ -1,7 +1,6 @@
-//! The header: is this a file of ours, and of a version that can be read?
+//! The header: whether this is a vault file, and of a version that can be read.
 //!
-//! It is checked before the database is, which was made for files that are damaged, less for files that are foreign or
-//! forged.
+//! It is checked before the database, whose code is made for damaged files, less for foreign or forged ones.
 
 use std::{
     fs::File,
@@ -12,11 +11,11 @@ use sha2::{Digest, Sha256};
 
 use super::{StorageError, failed};
 
-/// A page of the database's, so that its pages stay where the operating system's are.
+/// The size of a database page, so that the database's pages stay aligned with the operating system's.
 pub(super) const LENGTH: u64 = PAGE as u64;
 const PAGE: usize = 4096;
 
-/// A byte that is no ASCII, a name, and line ends that a transfer as text would change: as PNG's.
+/// A byte that is not ASCII, a name, and line ends that a transfer as text would change, as in PNG.
 const MAGIC: [u8; 12] = *b"\x89keyward\r\n\x1a\n";
 const VERSION: u32 = 1;
 const VERSION_AT: usize = MAGIC.len();
@@ -29,7 +28,7 @@ pub(super) fn write(file: &File) -> io::Result<()> {
     file.write_all(&encode(VERSION))
 }
 
-/// Reads the header, and checks that something follows it: an empty database would be taken for a new one.
+/// Reads the header, and checks that something follows it: an empty database would be mistaken for a new one.
 pub(super) fn check(file: &File) -> Result<(), StorageError> {
     let length = file.metadata().map_err(failed)?.len();
     if length < LENGTH {

@@ -1,6 +1,6 @@
 //! Reading a database without writing to its file.
 //!
-//! Redb writes when it opens a database: that it is open and, after a crash, what it repaired.
+//! Redb writes when it opens a database: that it is open, and, after a crash, what it repaired.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ const LENGTH: usize = 4096;
 
 type Block = [u8; LENGTH];
 
-/// A backend that is only read. What is written to it is kept in memory, and gone when it is dropped.
+/// A read-only view of a backend. What is written to it is kept in memory, and lost when it is dropped.
 #[derive(Debug)]
 pub(super) struct Overlay<B> {
     backend: B,
@@ -27,7 +27,7 @@ struct Written {
     length: u64,
     /// How much of the backend still counts: what was cut off does not come back.
     kept: u64,
-    /// The blocks that were written to, by their number.
+    /// The blocks that were written to, by number.
     blocks: HashMap<u64, Box<Block>>,
 }
 
@@ -44,7 +44,7 @@ impl<B: StorageBackend> Overlay<B> {
         })
     }
 
-    /// Whole at every moment, so a panic elsewhere does not spoil it.
+    /// The data is consistent at every moment, so a panic elsewhere does not spoil it.
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,7 +112,7 @@ fn check_end(offset: u64, length: usize, end: u64) -> io::Result<()> {
     }
 }
 
-/// What of each block a run of bytes covers: the block's number, where in it, and which of the bytes.
+/// Splits a run of bytes into blocks: the block's number, the offset in it, and which of the bytes.
 fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -128,7 +128,7 @@ fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, std::o
     })
 }
 
-/// A number within a block.
+/// Converts an offset within a block.
 fn index(number: u64) -> usize {
     usize::try_from(number).expect("no more than a block")
 }

@@ -1,25 +1,26 @@
-//! The sizes of pages, checked before redb follows a reference to one.
+//! Page sizes, checked before redb follows a reference to a page.
 //!
-//! A page of redb's is 4,096 bytes times a power of two, the *order*, and the order is in the reference: a number of
-//! 64 bits, of which the upper five are the order. Redb allocates and fills the memory for a page before it asks for
-//! its bytes, so a file of a few pages could make it take up 4 GiB. Here every page that is read is searched for
-//! references, and one to a page that is larger than the whole file, or than any that keyward has use for, makes it
-//! unreadable.
+//! A redb page is 4,096 bytes times a power of two, whose exponent, the *order*, is part of the reference: a
+//! number of 64 bits whose upper five bits are the order. Redb allocates and fills the memory for a page before it
+//! reads its bytes, so a file of a few pages could make it use 4 GiB. Here every page that is read is searched for
+//! references; if one refers to a page that is larger than the whole file, or than any that keyward uses, the page
+//! with the reference is made unreadable.
 //!
-//! A crash leaves such references, too: redb compacts with commits of one phase, whose pages may be half written. It
-//! opens the file by checking what the last commit wrote against its checksums, and takes the commit before if they do
-//! not fit. Until it has done that, what cannot be followed reads as zeros, which fit no checksum, instead of as an error.
+//! A crash leaves such references, too: redb compacts with one-phase commits, whose pages may be half written. It
+//! opens the file by comparing what the last commit wrote with its checksums, and uses the commit before if they
+//! do not match. Until then, a page with such a reference reads as zeros, which match no checksum, instead of as
+//! an error.
 //!
 //! References are in three places of redb's file format 3:
 //!
 //! | where | at |
 //! |---|---|
-//! | its header, in the slot (at 64 or 192) that byte 9 says, or in both | if byte 1 is not 0: at 8, the root of the tables' definitions; if byte 2 is not 0: at 40, of redb's own tables |
-//! | an inner page: byte 0 is 2, number of keys *n* at 2 (`u16`) | from 8 + 16 (*n* + 1) on, *n* + 1 of them |
-//! | a leaf with definitions: byte 0 is 1, number *n* at 2 (`u16`), then *n* ends of names (`u32`), *n* ends of definitions | in each definition, if byte 9 is not 0: at 10, the root of the table. Byte 0 is 3: there are tables of other kinds, which keyward does not use |
+//! | its header, in the slot (at 64 or 192) that byte 9 selects, or in both | if byte 1 is not 0: at 8, the root of the table definitions; if byte 2 is not 0: at 40, the root of those of redb's own tables |
+//! | an inner page: byte 0 is 2, the number of keys *n* is at 2 (`u16`) | from 8 + 16 (*n* + 1) on, *n* + 1 of them |
+//! | a leaf with definitions: byte 0 is 1, the number *n* is at 2 (`u16`), then *n* ends of names (`u32`), *n* ends of definitions | in each definition, if byte 9 is not 0: at 10, the root of the table. Byte 0 must be 3: keyward does not use tables of other kinds |
 //!
-//! Other leaves have none, as long as there are no savepoints, which keyward does not use either. Which leaves have
-//! definitions shows from where the references to them are.
+//! Other leaves have none, as long as there are no savepoints, which keyward does not use either. Where the
+//! references to a leaf are shows whether it has definitions.
 
 use std::{
     collections::HashSet,
@@ -28,22 +29,22 @@ use std::{
 };
 
 const PAGE: u64 = 4096;
-/// A region has at most so many pages, since a reference has 20 bits for the index of one.
+/// The maximum number of pages in a region: a reference has 20 bits for the index of one.
 const REGION: u32 = 1 << 20;
-/// The largest page that there can be. A leaf is as large as its largest value needs: a secret's row, what the vault is
-/// opened with, or redb's list of what is free in a region of 4 GiB. None of them has 1 MiB.
+/// The size of the largest page allowed. A leaf is as large as its largest value needs: a secret's row, the
+/// vault's `keys`, or redb's list of free pages in a region of 4 GiB. None of them reaches 1 MiB.
 const LARGEST: u64 = 16 * 1024 * 1024;
 const HEADER: usize = 320;
 const SLOTS: [usize; 2] = [64, 192];
-/// Of the header's byte 9: which slot, and how it was written.
+/// Flags in byte 9 of the header: which slot, and how it was written.
 const PRIMARY: u8 = 1;
 const UNCLEAN: u8 = 2;
 const TWO_PHASES: u8 = 4;
-/// From behind the version of a slot to the end of its checksum.
+/// From after a slot's version to the end of its checksum.
 const SLOT: std::ops::Range<usize> = 1..128;
 const LEAF: u8 = 1;
 const INNER: u8 = 2;
-/// A table that has one value for each key.
+/// A table with one value for each key.
 const TABLE: u8 = 3;
 const SAVEPOINTS: &[u8] = b"persistent_savepoints";
 
@@ -52,11 +53,12 @@ pub(super) struct Pages(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The pages of a region that are in front of its data, and those of its data: the same for the whole file.
+    /// The number of pages of a region before its data, and of its data: the same for the whole file.
     region: (u64, u64),
-    /// Where the pages are that lead to definitions, or have them. Not the ones that redb wrote since it was opened.
+    /// The offsets of the pages that lead to definitions or have them, except those that redb wrote since it was
+    /// opened.
     definitions: HashSet<u64>,
-    /// Redb compares pages with their checksums before it trusts them: until it writes a header that says so.
+    /// Redb compares pages with their checksums before it trusts them, until it writes a header that says so.
     compared: bool,
 }
 
@@ -65,7 +67,7 @@ impl Pages {
     pub(super) fn check(&self, offset: u64, page: &mut [u8], length: u64) -> io::Result<()> {
         let mut known = self.known();
         let found = if offset == 0 {
-            // The first bytes are read on their own, to see whether this is a database at all.
+            // The first bytes are also read separately, to see whether this is a database at all.
             page.len() < HEADER || known.header(page, length).is_some()
         } else {
             match page.first() {
@@ -89,7 +91,7 @@ impl Pages {
         }
     }
 
-    /// What redb writes itself is not searched.
+    /// Pages that redb writes itself are not searched.
     pub(super) fn written(&self, offset: u64, page: &[u8]) {
         let mut known = self.known();
         known.definitions.remove(&offset);
@@ -115,8 +117,8 @@ impl Known {
         let primary = usize::from(flags & PRIMARY);
         let compared = flags & (UNCLEAN | TWO_PHASES) == UNCLEAN;
         for (i, slot) in SLOTS.into_iter().enumerate() {
-            // Redb turns to the other slot only if the last commit had one phase. Until then that slot may be of the
-            // past, or half written.
+            // Redb turns to the other slot only if the last commit had one phase. Until then that slot may be
+            // outdated or half written.
             if i != primary && flags & TWO_PHASES != 0 {
                 continue;
             }
@@ -151,7 +153,7 @@ impl Known {
         Some(())
     }
 
-    /// Where the page is to which the number at `at` refers; `None` if it is larger than it can be.
+    /// Returns the offset of the page that the number at `at` refers to; `None` if it is too large.
     fn follow(&self, page: &[u8], at: usize, length: u64) -> Option<u64> {
         let number = u64_at(page, at)?;
         let order = number >> 59;
@@ -216,7 +218,7 @@ mod tests {
         storage::{StorageError, Transaction, UserChange, file::engine::Engine},
     };
 
-    /// Remembers the longest read, for which redb has allocated memory before it asks.
+    /// Records the longest read; redb has allocated memory for it before it reads.
     #[derive(Debug, Clone, Default)]
     struct Measured(Arc<(InMemoryBackend, AtomicU64)>);
 
@@ -266,7 +268,7 @@ mod tests {
         let row = |i: u8| SealedRow {
             key_id: 1,
             metadata: Sealed::new([i; 120]),
-            // Some of them take pages of a higher order, which are no reason to complain.
+            // Some of them take pages of a higher order, which must be accepted.
             value: Sealed::new(vec![i; if i % 50 == 7 { 9000 } else { 70 }]),
         };
         let user = UserChange {
@@ -328,7 +330,7 @@ mod tests {
             let mut bytes = whole.clone();
             let key = b"[u8;32]";
             for at in 64..whole.len() - key.len() {
-                // The type of its keys is 64 bytes into a definition, behind one byte of its own.
+                // The type of its keys is 64 bytes into a definition, after one byte of its own.
                 if whole[at..].starts_with(key) && whole[at - 65] == TABLE {
                     bytes[at - 65 + 17] = forged;
                     definitions += 1;
@@ -385,7 +387,7 @@ mod tests {
         read(&mut found).unwrap();
         assert_eq!(found, [0; 4096]);
 
-        // It writes the header while it compares, and again when it is done.
+        // Redb writes the header while it compares, and again when it is done.
         pages.written(0, &header);
         read(&mut inner.clone()).unwrap();
         header[9] = 0;

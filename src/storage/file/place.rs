@@ -1,4 +1,4 @@
-//! The place of a new file: under its own name only once it is whole.
+//! The place of a new file, which gets its name only once it is complete.
 
 use std::{
     ffi::OsString,
@@ -9,16 +9,16 @@ use std::{
 
 use super::{FileStorage, StorageError, failed};
 
-/// How many names are tried for the unfinished file, if the ones before are taken.
+/// How many names are tried for the unfinished file if earlier ones are taken.
 const NAMES: u32 = 1000;
 
-/// A file that is being made: in the folder where it will be, under another name. Dropped before it is published, it is
-/// gone; a process that is killed leaves it behind.
+/// A file that is being made, under another name in its final folder. If dropped before it is published, it is
+/// removed; a process that is killed leaves it behind.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     path: PathBuf,
     folder: PathBuf,
-    /// Never opened by this name: it goes when the file has its own.
+    /// Never opened by this name: the name is removed when the file has its own.
     temporary: PathBuf,
     file: File,
 }
@@ -56,15 +56,15 @@ impl Unfinished {
         Err(failed(io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// The same open file, so that a lock on it is a lock on the published file.
+    /// Returns the same open file, so that a lock on it is a lock on the published file.
     pub(super) fn file(&self) -> Result<File, StorageError> {
         self.file.try_clone().map_err(failed)
     }
 
-    /// Gives the file its name, unless something has it by now.
+    /// Gives the file its name, unless something has that name by now.
     pub(super) fn publish(self) -> Result<(), StorageError> {
         self.file.sync_all().map_err(failed)?;
-        // A second name, since giving a file another name replaces what has it already.
+        // Add a second name, since renaming a file replaces whatever already has the new name.
         match fs::hard_link(&self.temporary, &self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -73,14 +73,14 @@ impl Unfinished {
             Err(_) => self.rename()?,
         }
         sync_folder(&self.folder).map_err(|error| {
-            // Not promised to be there after a crash, so it should not be there now.
+            // It may be gone after a crash, so it should not be there now.
             let _ = fs::remove_file(&self.path);
             failed(error)
         })
     }
 
-    /// For file systems where a file has one name only: an empty file takes the name, and is replaced. A process that
-    /// is killed in between leaves the empty file.
+    /// For file systems where a file has only one name: an empty file takes the name, and is then replaced. A
+    /// process that is killed in between leaves the empty file behind.
     fn rename(&self) -> Result<(), StorageError> {
         match new_file(&self.path) {
             Ok(_) => {}
@@ -102,7 +102,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// An empty file, which only its owner may read and write.
+/// Creates an empty file that only its owner may read and write.
 fn new_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create_new(true);

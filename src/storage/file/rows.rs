@@ -1,4 +1,4 @@
-//! The byte forms of rows and roots, as `docs/format.md` writes them down.
+//! The byte forms of rows and roots, as described in `docs/format.md`.
 
 use crate::sealed::{RowTag, Sealed, SealedRoot, SealedRow, UserTag};
 
@@ -14,7 +14,7 @@ pub(super) fn decode_root(bytes: &[u8]) -> Option<SealedRoot> {
     })
 }
 
-/// `None` if the metadata is too long for its length to be written.
+/// Returns `None` if the metadata is too long for its length field.
 pub(super) fn encode_row(row: &SealedRow) -> Option<Vec<u8>> {
     let metadata = row.metadata.as_bytes();
     let length = u32::try_from(metadata.len()).ok()?;
@@ -48,7 +48,7 @@ pub(super) fn row_key(user: UserTag, row: RowTag) -> [u8; 32] {
     key
 }
 
-/// The row's own name in its key.
+/// Returns the row's own name from its key.
 pub(super) fn row_tag(key: &[u8; 32]) -> RowTag {
     let mut tag = [0; 16];
     tag.copy_from_slice(&key[16..]);

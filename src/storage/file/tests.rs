@@ -1,4 +1,4 @@
-//! The store over real files: what is in them, who may open them, and what damage does.
+//! The store over real files: their content, who may open them, and the effect of damage.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ impl Folder {
         FileStorage::create(&self.path(), Transaction::default()).unwrap()
     }
 
-    /// A child of another test holds a copy of the lock between its fork and its exec: so wait a little.
+    /// Waits a little, since a child of another test holds a copy of the lock between its fork and its exec.
     fn open(&self) -> Result<FileStorage, StorageError> {
         FileStorage::open(&self.path(), SOON)
     }
@@ -103,7 +103,7 @@ fn a_file_does_what_a_store_has_to_do() {
     });
 }
 
-/// Opens the file anew for every call.
+/// Opens the file again for every call.
 #[derive(Debug)]
 struct Reopened(TempDir);
 
@@ -185,7 +185,7 @@ fn the_store_is_in_use_until_it_is_dropped() {
     let error = FileStorage::open(&folder.path(), Duration::from_millis(1)).unwrap_err();
     assert!(matches!(error, StorageError::InUse), "{error:?}");
 
-    // Whoever waits gets it when it is free.
+    // Whoever waits gets it once it is free.
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| FileStorage::open(&folder.path(), Duration::MAX).map(|_| ()));
         drop(store);
@@ -194,7 +194,7 @@ fn the_store_is_in_use_until_it_is_dropped() {
     folder.open().unwrap();
 }
 
-/// Set for a run of this test program as another process.
+/// Set when this test program runs as another process.
 const CHILD: &str = "KEYWARD_TEST_OPENS";
 
 #[test]
@@ -202,7 +202,7 @@ fn another_process_finds_the_store_in_use() {
     if let Some(path) = std::env::var_os(CHILD) {
         let opened = FileStorage::open(Path::new(&path), NOW);
         assert!(matches!(opened, Err(StorageError::InUse)), "{opened:?}");
-        // What the parent looks for: a filter that ran no test would end well, too.
+        // The parent looks for this, since a filter that ran no test would succeed, too.
         println!("it was in use");
         return;
     }
@@ -226,7 +226,7 @@ fn a_process_that_is_killed_leaves_the_store_to_the_next() {
         let store = FileStorage::open(Path::new(&path), SOON).unwrap();
         store.commit(first_write()).unwrap();
         println!("it was written");
-        // Until the parent goes, at the latest.
+        // Until the parent ends, at the latest.
         let _ = io::stdin().read_line(&mut String::new());
         return;
     }
@@ -316,7 +316,7 @@ fn the_header_is_checked_before_the_database_is() {
         folder.damaged(&format!("byte {at}"));
         assert_eq!(fs::read(folder.path()).unwrap(), bytes, "byte {at}");
     }
-    // A newer one, whatever follows its header.
+    // A newer version, whatever follows its header.
     for rest in [&[][..], b"something new", &whole[4096..]] {
         fs::write(folder.path(), [&header::encode(2)[..], rest].concat()).unwrap();
         let error = folder.open().unwrap_err();
@@ -327,7 +327,7 @@ fn the_header_is_checked_before_the_database_is() {
     }
 }
 
-/// A backend that panics while it is told to.
+/// A backend that panics on demand.
 #[derive(Debug)]
 struct Panicking {
     inner: InMemoryBackend,
