@@ -1,5 +1,5 @@
-//! What a whole call costs: to find its user and what is bound to its tool, to open a value, to put it in, and to take
-//! it out of the result; and how much more two threads do than one, while a third one writes.
+//! What a whole call costs: finding its user and what is bound to its tool, opening a value, putting it in, and
+//! taking it out of the result; and how much more two threads do than one, while a third one writes.
 //!
 //! ```sh
 //! cargo bench --bench call                       # all tables, in a minute or two
@@ -7,8 +7,9 @@
 //! cargo bench --bench call -- --test             # the same work a few times, for its assertions
 //! ```
 //!
-//! A value is opened by itself as well, with the same cipher, in a context of the same length: what `inject` cannot fall
-//! below. Everything is done in turn, in parts, and the least time of each part counts, since what disturbs can only add.
+//! A value is also opened by itself, with the same cipher and in a context of the same length: `inject` cannot take
+//! less than that. Everything is done in turn, in parts, and the least time of each part counts, since disturbances
+//! can only add to it.
 
 #![expect(
     clippy::unwrap_used,
@@ -32,9 +33,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 const TOOL: &str = "agno__linear__create_issue";
-/// Forty bytes, as many as a usual key has.
+/// Forty bytes, the length of a usual key.
 const VALUE: &str = "lin_api_4f1XbQ7tK9sZ2mWc8vRh3NpYd6LgJ0aE";
-/// The bytes of the context that a value of this length and these names is sealed in.
+/// The bytes of the context in which a value of this length and with these names is sealed.
 const CONTEXT: usize = 141;
 /// How many secrets each of many users has.
 const SECRETS: usize = 10;
@@ -65,7 +66,7 @@ fn value(calls: usize) {
     let payload = |msg| Payload { msg, aad: &aad };
     let sealed = cipher.encrypt(&nonce, payload(VALUE.as_bytes())).unwrap();
     let opening = || {
-        // Keyward expands no key ahead of its use, and neither does this.
+        // Keyward does not expand keys ahead of their use, and neither does this.
         let cipher = XChaCha20Poly1305::new(black_box(&[7; 32].into()));
         let opened = cipher.decrypt(&nonce, payload(&sealed)).unwrap();
         black_box(opened.len());
@@ -123,7 +124,7 @@ fn user_with(locations: &[&str]) -> UserVault {
     user
 }
 
-/// Nanoseconds that each work takes: each does a part in turn, and the least time of its parts counts.
+/// The nanoseconds that each work takes. Each does a part in turn, and the least time of its parts counts.
 fn least<const N: usize>(calls: usize, works: &[&dyn Fn(); N]) -> [f64; N] {
     let mut least = [f64::INFINITY; N];
     for _ in 0..20 {
@@ -145,7 +146,7 @@ fn nanos(start: Instant, count: usize) -> f64 {
 
 // --- Many users. ---
 
-/// The user is found and the tool's bindings are, but nothing is opened: no default of the user's matches.
+/// Finds the user and the bindings of the tool, but opens nothing: none of the user's defaults matches.
 fn users(most: usize) {
     println!(
         "\n## Users with {SECRETS} secrets each, in one vault in memory\n\n\
@@ -202,7 +203,7 @@ fn find_in(user: &UserVault) {
     assert!(injection.filled().is_empty());
 }
 
-/// Nanoseconds for one user after another, far apart: the median of some parts.
+/// The nanoseconds for one user after another, which lie far apart: the median of some parts.
 fn in_any_order(vault: &Vault, users: usize) -> f64 {
     const PART: usize = 1_000;
     let far = users * 618 / 1_000 + 1;
@@ -221,11 +222,11 @@ fn in_any_order(vault: &Vault, users: usize) -> f64 {
 
 // --- Readers and a writer. ---
 
-/// Calls for some time as a reader of this number; how many in a second.
+/// Makes calls for some time as the reader of this number, and returns how many it makes in a second.
 type Reader = fn(&Vault, usize, Duration) -> f64;
 
-/// Calls of users with a thousand secrets each, none of which is opened, while another thread changes one secret after the
-/// other, of either user in turn. A snapshot is published each time.
+/// Makes calls of users with a thousand secrets each, none of which is opened, while another thread changes one
+/// secret after another, of the two users in turn. A snapshot is published each time.
 fn readers(during: Duration) {
     let vault = Vault::in_memory().unwrap();
     for user in 0..2 {
@@ -256,7 +257,7 @@ fn readers(during: Duration) {
     ];
     for (what, work) in works {
         for writing in [false, true] {
-            // The best of some, each of which is of its own time.
+            // The best of some runs, taken as a whole.
             let best = |readers| {
                 let runs = [0; 5].map(|_| {
                     beside_a_writer(&vault, writing, readers, |reader| {
@@ -274,7 +275,7 @@ fn readers(during: Duration) {
     }
 }
 
-/// Calls in a second.
+/// How many calls are made in a second.
 fn calls(during: Duration, call: impl Fn()) -> f64 {
     let (start, mut count) = (Instant::now(), 0);
     while start.elapsed() < during {
@@ -286,7 +287,7 @@ fn calls(during: Duration, call: impl Fn()) -> f64 {
     f64::from(count) / start.elapsed().as_secs_f64()
 }
 
-/// What so many readers do together in a second, and a writer beside them.
+/// How much this many readers do together in a second, and a writer beside them.
 fn beside_a_writer(
     vault: &Vault,
     writing: bool,

@@ -1,11 +1,12 @@
-//! What the proxy costs: time per call, and calls per second with 64 in flight, against a pipe that only passes bytes on.
+//! What the proxy costs: the time per call, and the calls per second with 64 in flight, compared with a pipe that
+//! only passes bytes on.
 //!
 //! ```text
 //! cargo bench --bench proxy --features cli
 //! ```
 //!
-//! The server answers each call with a kilobyte; the proxy puts a secret into each call and looks for it in each answer.
-//! The server, the pipe and the proxy are processes, as they are in use.
+//! The server answers each call with a kilobyte; the proxy puts a secret into each call and looks for it in each
+//! answer. The server, the pipe and the proxy are separate processes, as in use.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![expect(clippy::print_stdout, reason = "this is the report")]
@@ -89,7 +90,7 @@ fn compare(is_test: bool) {
     );
 }
 
-/// A client of one of the three.
+/// A client of the server, the pipe or the proxy.
 struct Session {
     child: Child,
     input: ChildStdin,
@@ -114,7 +115,7 @@ impl Session {
         }
     }
 
-    /// The median, one call after the other.
+    /// The median time of a call, one call after another.
     fn latency(&mut self, calls: usize) -> Duration {
         let mut times: Vec<Duration> = (0..calls)
             .map(|id| {
@@ -168,7 +169,7 @@ fn call(id: usize) -> String {
     )
 }
 
-/// Says which key it was given, and fills the answer up to a kilobyte.
+/// Answers each call with the key that it was given, and fills the answer up to a kilobyte.
 fn server() {
     let mut output = io::stdout().lock();
     let filler = "An answer is text that holds no value. ".repeat(25);
@@ -192,7 +193,7 @@ fn server() {
     }
 }
 
-/// Passes bytes on, both ways.
+/// Passes bytes on in both directions.
 fn pipe() {
     let mut server = Command::new(env::current_exe().unwrap())
         .arg("server")

@@ -1,7 +1,8 @@
 //! How long the resolver takes to find what matches a tool's name, by the number of bindings.
 //!
-//! The names are those of a real agent framework; where more are needed, they are numbered. The bindings are the same
-//! in every run. Before anything is timed, what the resolver finds is compared with trying every binding in turn.
+//! The names are those of a real agent framework; where more are needed, they are numbered. The bindings are the
+//! same in every run. Before anything is timed, the results of the resolver are compared with those of trying every
+//! binding in turn.
 
 #![expect(
     clippy::unwrap_used,
@@ -38,8 +39,8 @@ impl Random {
     }
 }
 
-/// Bindings for `size` tools: of twenty, fourteen exact, four for a whole service, one by the end of a name, one with
-/// `?`. The first two are there in every size, and are what the timed calls hit.
+/// Makes bindings for `size` tools. Of twenty, fourteen are exact, four are for a whole service, one is for the end
+/// of a name, and one has a `?`. The first two are there in every size, and are what the timed calls hit.
 fn bindings(size: usize) -> Vec<Binding> {
     let tools: Vec<Tool> = serde_json::from_str(include_str!("../tests/data/tools.json")).unwrap();
     let mut random = Random(1);
@@ -82,7 +83,7 @@ fn resolver(bindings: &[Binding]) -> Resolver {
     builder.build()
 }
 
-/// By trying every binding: the best of each location.
+/// The best binding of each location, by trying all of them.
 fn by_trying_all<'b>(bindings: &'b [Binding], tool: &str) -> Vec<&'b Binding> {
     let mut found: Vec<&Binding> = bindings
         .iter()
@@ -146,7 +147,8 @@ fn build(c: &mut Criterion) {
     group.finish();
 }
 
-/// As many patterns as one user may have by default, as long as they may be, made to keep all of them in play.
+/// As many patterns as one user may have by default, as long as they may be, and made so that all of them stay in
+/// play.
 fn hostile(c: &mut Criterion) {
     const LENGTH: usize = 1024;
     const PATTERNS: usize = 1_000;

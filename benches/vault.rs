@@ -1,5 +1,5 @@
-//! What a vault file costs: to open, to use for the first time, to check, to write, to copy and to rotate; on the disk and
-//! in memory.
+//! What it costs to open a vault file, to use it for the first time, to check, write, copy and rotate it; and what
+//! it takes on the disk and in memory.
 //!
 //! ```sh
 //! cargo bench --bench vault                       # all tables, in some minutes
@@ -7,11 +7,11 @@
 //! cargo bench --bench vault -- --test             # the same work with a few secrets, for its assertions
 //! ```
 //!
-//! Every figure stands beside what it cannot fall below: for what reads, reading the bytes of the file and opening as many
-//! sealed buffers of the same lengths with the same cipher; for what writes, the same database doing writes of the same
-//! sizes and the same durability with nothing of keyward's around it. All times are medians, in one run and on one disk,
-//! the one that `TMPDIR` is on. The files are in the cache of the operating system. What a vault returns is compared with
-//! what was put into it before it is timed.
+//! Every figure stands beside a floor that it cannot fall below. For reading, the floor is to read the bytes of the
+//! file and to open as many sealed buffers of the same lengths with the same cipher; for writing, it is the database
+//! alone doing writes of the same sizes and the same durability. All times are medians, in one run and on one disk,
+//! the one that `TMPDIR` is on. The files are in the cache of the operating system. Before a vault is timed, what it
+//! returns is compared with what was put into it.
 
 #![expect(
     clippy::unwrap_used,
@@ -61,24 +61,24 @@ fn main() {
     }
 }
 
-/// Its name, and what prints it.
+/// The name of a table, and the function that prints it.
 type Table = (&'static str, fn(&Scale));
 
 struct Scale {
     shapes: &'static [Shape],
     repetitions: usize,
-    /// How many secrets a user has when others are created one by one.
+    /// How many secrets a user has already when others are created one by one.
     present: &'static [usize],
     creates: usize,
     batch: usize,
     batches: usize,
-    /// The secrets of the user whose data key is rotated.
+    /// The number of secrets of the user whose data key is rotated.
     rotated: usize,
-    /// How long readers have the vault for themselves.
+    /// How long readers have the vault to themselves.
     reading: Duration,
 }
 
-/// Users, and the secrets that each of them has.
+/// The number of users, and of the secrets that each of them has.
 #[derive(Clone, Copy)]
 struct Shape {
     users: usize,
@@ -131,7 +131,7 @@ fn value(user: usize, i: usize) -> String {
     format!("sk-live-{user:06}-{i:06}-Zq8wT3vNrB5xK2mP4d")
 }
 
-/// One of five is bound to all tools of a service, the others to one.
+/// A secret. One of five is bound to all tools of a service, the others to one tool.
 fn secret(user: usize, i: usize) -> NewSecret {
     let tool = if i.is_multiple_of(5) {
         "*"
@@ -143,7 +143,7 @@ fn secret(user: usize, i: usize) -> NewSecret {
         .default_for_tool()
 }
 
-/// One call, which gets one value.
+/// Makes one call, which gets one value.
 fn inject(of: &UserVault, user: usize, i: usize) {
     let mut args = Map::new();
     let tool = format!("agno__service_{i:06}__create_issue");
@@ -166,7 +166,7 @@ fn snapshot(path: &Path) -> Vault {
     Vault::snapshot(path, key()).unwrap()
 }
 
-/// A compact file of this shape.
+/// Creates a compact file of this shape.
 fn fill(path: &Path, shape: Shape) {
     let builder = Vault::builder().quota(Quota::unlimited());
     let vault = builder.in_memory_with_key(key()).unwrap();
@@ -188,7 +188,7 @@ fn create_batch(of: &UserVault, user: usize, from: usize, number: usize) {
     .unwrap();
 }
 
-/// Every value is what was written.
+/// Asserts that every value is what was written.
 fn assert_holds(vault: &Vault, user: usize, secrets: usize) {
     let of = vault.user(user_id(user));
     assert_eq!(of.usage().unwrap().secrets, secrets as u64);
@@ -197,7 +197,7 @@ fn assert_holds(vault: &Vault, user: usize, secrets: usize) {
     }
 }
 
-// --- What it cannot fall below. ---
+// --- The floor. ---
 
 /// Sealed buffers of the same lengths as those in a vault's file.
 struct Floor {
@@ -228,7 +228,7 @@ impl Floor {
         }
     }
 
-    /// What has to be opened before every user was used once.
+    /// The time to open what has to be opened when every user is used once.
     fn first_uses(&self) -> Duration {
         self.read_and_open(&[&self.roots, &self.metadata])
     }
@@ -247,7 +247,7 @@ impl Floor {
     }
 }
 
-/// As `docs/format.md` has it.
+/// The length of a secret's metadata, according to `docs/format.md`.
 fn metadata_length(info: &SecretInfo) -> usize {
     let optional = |text: &Option<String>| 1 + text.as_ref().map_or(0, |text| 4 + text.len());
     let texts = [&info.display, &info.tool_name, &info.tool_arg, &info.format];
@@ -262,7 +262,7 @@ const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows")
 struct Bare {
     database: Database,
     row: Vec<u8>,
-    /// For keys that are as spread as digests (`SplitMix64`).
+    /// The state of a generator (`SplitMix64`) of keys that are spread like digests.
     random: u64,
 }
 
@@ -289,7 +289,7 @@ impl Bare {
         key
     }
 
-    /// One transaction, as keyward's are: with two phases, and durable.
+    /// Does one transaction like those of keyward: with two phases, and durable.
     fn write(&mut self, rows: usize) {
         let keys: Vec<[u8; 32]> = (0..rows).map(|_| self.key()).collect();
         let mut transaction = self.database.begin_write().unwrap();
@@ -311,7 +311,7 @@ impl Bare {
 
 // --- The tables. ---
 
-/// Opening a file, using its users for the first time, checking it, and copying it.
+/// Opening a file, using its users for the first time, checking the file, and copying it.
 fn load(scale: &Scale) {
     print_head(
         "Reading, against reading the file and opening as many bytes",
@@ -329,7 +329,7 @@ fn load(scale: &Scale) {
             print_row(&[&of_all, what, &millis(took), &millis(floor), &ratio]);
         };
         let (first_uses, everything) = (&|| floor.first_uses(), &|| floor.everything());
-        // Returned, so that what closing takes is not timed.
+        // Returned, so that closing is not timed.
         let use_all = |vault: Vault| {
             for user in 0..shape.users {
                 inject(&vault.user(user_id(user)), user, shape.secrets / 2);
@@ -447,7 +447,7 @@ fn writes(scale: &Scale) {
     row(&what, scale.batches * scale.batch, ours, alone);
 }
 
-/// The length of the file, for each secret.
+/// The length of the file per secret.
 fn disk(scale: &Scale) {
     print_head(
         "Bytes on the disk for each secret",
@@ -482,7 +482,7 @@ const MEMORY_CASES: [&str; 6] = [
     "rotation",
 ];
 
-/// The most memory that a process takes up, which Linux tells.
+/// The peak memory of a process, as Linux reports it.
 fn memory(scale: &Scale) {
     if !Path::new("/proc/self/status").exists() {
         println!("\nPeak memory: only Linux tells it.");
@@ -537,7 +537,7 @@ fn memory_child(case: &str, path: &Path) {
     println!("{}", peak.unwrap().trim().trim_end_matches(" kB"));
 }
 
-/// A new data key, while readers go on.
+/// Rotating to a new data key while a reader continues.
 fn rotation(scale: &Scale) {
     print_head(
         "Rotating the data key while one thread resolves calls",
@@ -597,12 +597,12 @@ struct Reading {
     slowest: Duration,
 }
 
-/// Resolves one call after the other, and looks at each value.
+/// Resolves one call after another, and looks at each value.
 fn read_until(of: &UserVault, secrets: usize, end: impl Fn(Duration) -> bool) -> Reading {
     let start = Instant::now();
     let (mut calls, mut slowest) = (0, Duration::ZERO);
     while calls == 0 || !end(start.elapsed()) {
-        // A step that has no factor in common with the number of secrets, so that all have their turn.
+        // The step has no factor in common with the number of secrets, so that all have their turn.
         let i = (calls as usize * 7919) % secrets;
         slowest = slowest.max(time(|| inject(of, 0, i)));
         calls += 1;
@@ -623,7 +623,7 @@ fn time<T>(work: impl FnOnce() -> T) -> Duration {
     took
 }
 
-/// Of two things that are measured in turn, so that what disturbs one disturbs the other as well.
+/// The medians of two things that are measured in turn, so that a disturbance of one disturbs the other as well.
 fn medians(
     repetitions: usize,
     mut measure: impl FnMut() -> (Duration, Duration),

@@ -1,4 +1,4 @@
-//! Tool patterns: the language, the order of precedence, and matching one of them.
+//! Tool patterns: the language, the order of precedence, and matching a single pattern.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -25,19 +25,19 @@ mod tests;
 pub(crate) const ANY_RUN: char = '*';
 pub(crate) const ANY_CHAR: char = '?';
 
-/// How many steps for each byte the simple matcher gets. It needs one or two unless the parts of a pattern almost match
-/// almost everywhere.
+/// How many steps the simple matcher gets for each byte. It needs one or two, unless the parts of a pattern almost
+/// match almost everywhere.
 const PATIENCE: usize = 4;
 
 /// An exact tool name, or a wildcard pattern over tool names.
 ///
-/// * `*` matches any run of characters, also none.
+/// * `*` matches any run of characters, including none.
 /// * `?` matches exactly one character.
-/// * Everything else stands for itself, case-sensitive. There is no escape: a pattern cannot ask for a literal `*` or
-///   `?`, though both wildcards match these characters in a name.
+/// * Everything else stands for itself, and case matters. There is no escape: a pattern cannot ask for a literal `*`
+///   or `?`, though both wildcards match these characters in a name.
 ///
-/// A pattern matches the whole name, not a part of it. A character is a Unicode scalar value, not a byte, and not a
-/// grapheme: `?` matches `é` only where it is written as one scalar.
+/// A pattern matches the whole name, not a part of it. A character is a Unicode scalar value, not a byte and not a
+/// grapheme: `?` matches `é` only where it is written as one scalar value.
 ///
 /// ```
 /// use keyward::ToolPattern;
@@ -51,15 +51,15 @@ const PATIENCE: usize = 4;
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// Patterns are equal if their canonical form is, which writes a run of `*` as one. `*?` and `?*` are two patterns,
-/// although they match the same names.
+/// Patterns are equal if their canonical forms are, in which a run of `*` is written as one. `*?` and `?*` are two
+/// patterns, although they match the same names.
 #[derive(Clone)]
 pub struct ToolPattern {
     /// The canonical form, by which patterns are compared.
     text: Arc<str>,
 }
 
-/// The first three rules of precedence. The derived order takes the fields from first to last; less is better.
+/// The first three rules of precedence. The derived order compares the fields from first to last; less is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Specificity {
     wildcard: bool,
@@ -69,7 +69,7 @@ pub(crate) struct Specificity {
 }
 
 impl ToolPattern {
-    /// Reads a pattern. Every text of an allowed length is one.
+    /// Creates a pattern from its text. Every text of an allowed length is a pattern.
     ///
     /// # Errors
     ///
@@ -86,11 +86,12 @@ impl ToolPattern {
         })
     }
 
-    /// Whether the pattern matches the whole of `name`, which may be any text, also empty or longer than a pattern
-    /// may be.
+    /// Returns whether the pattern matches the whole of `name`.
     ///
-    /// Takes O(m · n/64 + n · log n) steps at most, where n and m are the numbers of characters in the name and in the
-    /// pattern, and O(n) memory; usually O(n + m) steps and no memory.
+    /// The name may be any text, including an empty one or one longer than a pattern may be.
+    ///
+    /// Takes at most O(m · n/64 + n · log n) steps and O(n) memory, where n and m are the numbers of characters in
+    /// the name and in the pattern; usually O(n + m) steps and no memory.
     ///
     /// ```
     /// use keyward::ToolPattern;
@@ -105,20 +106,22 @@ impl ToolPattern {
             .unwrap_or_else(|| self.matches_by_places(name))
     }
 
-    /// The simple way: try what follows a `*` at every place, from the left. `None` if that takes more than `steps`.
+    /// Matches in the simple way: tries what follows a `*` at every place, from the left. `None` if that takes more
+    /// than `steps`.
     ///
     /// Where it ends by itself, it took at most n · (s + 1) + m steps, where s is the length of the longest part of
-    /// the pattern between two `*` (or an end): a failed attempt costs at most s + 1, and each but the first begins one
-    /// byte later in the name than the one before.
+    /// the pattern between two `*` (or an end): a failed attempt costs at most s + 1, and each attempt after the
+    /// first begins at least one byte later in the name than the one before.
     ///
     /// It goes byte by byte: a literal is found between two characters or not at all, as no character begins with a
-    /// byte that another one goes on with. Only `?` has to take a whole character, and to be tried where one begins.
+    /// byte that another one continues with. Only `?` has to take a whole character, and to be tried where one
+    /// begins.
     fn matches_greedily(&self, name: &str, steps: usize) -> Option<bool> {
         let (pattern, name) = (self.text.as_bytes(), name.as_bytes());
         let first = same_literals(pattern, name);
         let (mut at, mut place) = (first, first);
-        // What follows the last `*`, and where in the name to try it next. The earlier ones need no second try: if
-        // what follows them matches anywhere, it does so as well where it was found first.
+        // What follows the last `*`, and where in the name it was tried last. Earlier ones need no second try: where
+        // what follows them was found first, it serves as well as anywhere else.
         let mut retry = None;
         for _ in 0..steps {
             match (pattern.get(at), name.get(place)) {
@@ -141,7 +144,7 @@ impl ToolPattern {
                     continue;
                 }
                 (None, None) => return Some(true),
-                // The name is too short already, and a later try leaves less of it.
+                // The name is too short already, and a later attempt leaves less of it.
                 (Some(_), None) => return Some(false),
                 (_, Some(_)) => {}
             }
@@ -161,21 +164,21 @@ impl ToolPattern {
         None
     }
 
-    /// The bounded way: follow all places in the name at once.
+    /// Matches in the bounded way: follows all places in the name at once.
     fn matches_by_places(&self, name: &str) -> bool {
         let name = Places::of(name);
         let mut set = name.first();
         self.text.chars().all(|c| name.follow(&mut set, c)) && name.is_at_end(&set)
     }
 
-    /// What [`matches`](ToolPattern::matches) is tested against: the simple way to its end.
+    /// Matches in the simple way to its end, which [`matches`](ToolPattern::matches) is tested against.
     #[cfg(test)]
     pub(crate) fn matches_by_trying(&self, name: &str) -> bool {
         self.matches_greedily(name, usize::MAX)
             .expect("it ends some time")
     }
 
-    /// The canonical form: a run of `*` is written as one.
+    /// Returns the canonical form, in which a run of `*` is written as one.
     ///
     /// ```
     /// assert_eq!(keyward::ToolPattern::new("linear_***")?.as_str(), "linear_*");
@@ -185,7 +188,7 @@ impl ToolPattern {
         &self.text
     }
 
-    /// Whether there is neither a `*` nor a `?` in the pattern, so that it matches one name, itself.
+    /// Returns whether the pattern has neither a `*` nor a `?`, so that it matches one name only: itself.
     ///
     /// ```
     /// use keyward::ToolPattern;
@@ -198,12 +201,14 @@ impl ToolPattern {
         !self.text.bytes().any(is_wildcard)
     }
 
-    /// Compares by precedence: the pattern that goes before the other is [`Ordering::Less`], so that sorting puts the
-    /// best first.
+    /// Compares two patterns by precedence.
     ///
-    /// An exact pattern goes before a wildcard pattern; then more literal characters before fewer; then fewer `*`
-    /// before more; then fewer `?` before more. Different patterns can be [`Ordering::Equal`] here; among bindings the
-    /// older secret then decides. Takes as many steps as both patterns have characters.
+    /// The pattern that goes before the other is [`Ordering::Less`], so that sorting puts the best first. An exact
+    /// pattern goes before a wildcard pattern; then more literal characters go before fewer, then fewer `*` before
+    /// more, then fewer `?` before more. Different patterns can be [`Ordering::Equal`] here; among bindings the
+    /// older secret then decides.
+    ///
+    /// Takes as many steps as both patterns have characters.
     ///
     /// ```
     /// use keyward::ToolPattern;
@@ -219,7 +224,7 @@ impl ToolPattern {
         self.specificity().cmp(&other.specificity())
     }
 
-    /// Counted anew each time. To keep it would take eight bytes for each binding in memory.
+    /// Counted anew each time: keeping it would take eight bytes of memory for each binding.
     pub(crate) fn specificity(&self) -> Specificity {
         let (mut chars, mut any_runs, mut any_chars) = (0, 0, 0);
         for byte in self.text.bytes() {
@@ -236,17 +241,17 @@ impl ToolPattern {
     }
 }
 
-/// The bytes of wildcards are not part of any other character.
+/// Returns whether a byte is a wildcard. The bytes of wildcards are not part of any other character.
 pub(crate) fn is_wildcard(byte: u8) -> bool {
     char::from(byte) == ANY_RUN || char::from(byte) == ANY_CHAR
 }
 
-/// Whether a character begins with this byte. Those that one goes on with are 0b10...
+/// Returns whether a character begins with this byte. The bytes that it continues with are 0b10...
 pub(crate) fn begins_char(byte: u8) -> bool {
     byte & 0xc0 != 0x80
 }
 
-/// A pattern's text with each run of `*` written as one.
+/// The text of a pattern with each run of `*` written as one.
 fn canonical(text: &str) -> Arc<str> {
     if !text.as_bytes().array_windows().any(|pair| pair == b"**") {
         return text.into();
@@ -260,10 +265,10 @@ fn canonical(text: &str) -> Arc<str> {
     canonical.into()
 }
 
-/// How many bytes are the same up to the first wildcard.
+/// How many bytes at the beginning are the same, up to the first wildcard.
 fn same_literals(pattern: &[u8], name: &[u8]) -> usize {
     const LOW: u64 = u64::MAX / 0xff;
-    // The highest bit of each byte that is this one, up to the first of them; those behind it may be wrong.
+    // Sets the highest bit of the first byte that equals `byte`. Bits of bytes after it may be wrong.
     let is = |word: u64, byte: u8| {
         let other = word ^ (LOW * u64::from(byte));
         other.wrapping_sub(LOW) & !other & LOW << 7
@@ -291,7 +296,7 @@ fn next_char(name: &[u8], place: usize) -> usize {
 }
 
 impl Serialize for ToolPattern {
-    /// As its canonical form.
+    /// Serializes the pattern as its canonical form.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

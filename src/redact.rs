@@ -1,35 +1,35 @@
-//! Finding injected values in a tool's output, and putting their references there instead.
+//! Finds injected values in a tool's output, and replaces them by their references.
 //!
 //! # Design
 //!
-//! The values are few, long and random, the text is long, and hardly any of it is a value. So everything is done to
-//! pass quickly over text that cannot be the beginning of a match, and what remains is compared by walking value
-//! and text side by side ([`needle`]):
+//! The values are few, long and random; the text is long, and hardly any of it is a value. So the scan passes
+//! quickly over text at which no match can begin, and compares what remains by walking value (*needle*) and text
+//! side by side ([`needle`]):
 //!
-//! * A form of a value has many spellings (JSON and percent escapes mix freely), but they begin with few pairs of
-//!   bytes: about fifty of 65,536 for a value, most of them base64 characters that hold bits of a neighbour. One
-//!   lookup in a bitmap of 8 KiB ([`index`]) passes over the others. Where a pair is in it, a sorted list says which
-//!   forms of which values to try, so that the cost grows with the values only where they can be meant. The index is
-//!   built when the first text comes, and shared by clones.
-//! * At a place all forms of all values are tried, and the longest match wins ([`scan`]). Each walk is a small
-//!   state that can be continued. So a stream that comes byte by byte costs no more than one in large chunks: only
-//!   the walks which are undecided go on.
-//! * An automaton over all spellings (Aho-Corasick) would have one pass and no backtracking. But its
-//!   tables are many times the size of the values, spell them out, and must be built for each call.
+//! * A form of a value has many spellings (JSON and percent escapes mix freely), but these begin with few pairs of
+//!   bytes: about fifty of 65,536 for a value, most of them base64 characters that hold bits of a neighbor. One
+//!   lookup in a bitmap of 8 KiB ([`index`]) passes over all other pairs. For a pair in the bitmap, a sorted list
+//!   tells which forms of which values to try, so that the cost grows with the values only where one of them can
+//!   begin. The index is built when the first text comes, and shared by clones.
+//! * At a place all forms of all values are tried, and the longest match wins ([`scan`]). Each walk is a small state
+//!   that can be continued. So a stream that comes byte by byte costs no more than one in large chunks: only the
+//!   undecided walks continue.
+//! * An automaton over all spellings (Aho-Corasick) would need one pass and no backtracking. But its tables are many
+//!   times the size of the values, spell them out, and must be built for each call.
 //!
 //! Text that holds no value passes at hundreds of megabytes a second with one value, and at about ten with a hundred
 //! values that begin differently.
 //!
-//! The worst case is the length of the text times what is walked at a place: of each value as much as the text goes on like
-//! it, since after a mismatch the scan goes on one byte further. For that, a value has to begin with a long repetition,
-//! such as a thousand times the same letter, and the text has to consist of just that: a megabyte of it takes seconds. Or
-//! many values have to begin with what everybody knows, such as `ghp_`, and the text has to repeat that: for a thousand
-//! values that begin with the same 13 bytes, 200 KB of those took seconds as well, a hundred took a tenth of it, and one
-//! takes milliseconds. For keys, tokens, PEM and JSON files the walk ends within a few bytes unless it is a match, and
-//! the cost is linear.
+//! In the worst case the cost is the length of the text times the length walked at a place, which is for each value
+//! as much of it as the text there agrees with, since after a mismatch the scan goes only one byte further. This
+//! takes a value that begins with a long repetition, such as a thousand times the same letter, and a text that
+//! consists of just that: a megabyte of it takes seconds. Or it takes many values that begin with what everybody
+//! knows, such as `ghp_`, and a text that repeats that: for a thousand values that begin with the same 13 bytes, 200 KB
+//! of those took seconds as well, for a hundred values a tenth of that, and for one value it takes milliseconds.
+//! For keys, tokens, PEM and JSON files a walk ends within a few bytes unless it is a match, and the cost is linear.
 //!
-//! What decides is the text as it came in: a reference that was put in is not scanned, and is not what a short
-//! value is next to.
+//! The text as it came in decides: a reference that was put in is not scanned, and does not count as a neighbor of a
+//! short value.
 
 mod index;
 mod json;
@@ -56,9 +56,9 @@ use crate::secret::{SecretId, SecretValue};
 
 /// Replaces secret values in a tool's output by their references.
 ///
-/// An injection has one for exactly the values that were put in. A program that shows a model more than one output
-/// merges them, and keeps one redactor for the whole conversation. A redactor is independent of the vault: it works
-/// when the vault is locked or dropped.
+/// An injection comes with a redactor for exactly the values that were put in. A program that shows a model more
+/// than one output merges their redactors into one for the whole conversation. A redactor is independent of the
+/// vault: it works when the vault is locked or dropped.
 ///
 /// ```
 /// use keyward::{Redactor, SecretValue};
@@ -77,41 +77,42 @@ use crate::secret::{SecretId, SecretValue};
 ///
 /// # What is found
 ///
-/// A value of 8 bytes (of UTF-8) or more, wherever it stands, as
+/// A value of 8 bytes (of UTF-8) or more is found wherever it stands, as
 ///
 /// * itself;
-/// * the content of a JSON string (RFC 8259), with any legal escapes: each character may be itself, `\uXXXX`
-///   with hex digits in either case (twice for a character beyond U+FFFF), or one of `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`,
-///   `\t`. `"`, `\` and control characters may also be themselves, since not every writer is strict. Only one
-///   level is undone: not JSON in a string in JSON;
-/// * percent-encoded (RFC 3986): each byte may be itself or `%XX` in either case, a space also `+`;
+/// * the content of a JSON string (RFC 8259), with any legal escapes: each character may be itself, `\uXXXX` with
+///   hex digits in either case (twice for a character beyond U+FFFF), or one of `\"`, `\\`, `\/`, `\b`, `\f`, `\n`,
+///   `\r`, `\t`. `"`, `\` and control characters may also be themselves, since not every writer is strict. Only one
+///   level of escapes is undone, so a value in JSON within a JSON string is not found if it is escaped twice;
+/// * percent-encoded text (RFC 3986): each byte may be itself or `%XX` in either case, and a space may also be `+`;
 /// * hex (RFC 4648, section 8), each digit in either case;
 /// * base64, standard and URL-safe (RFC 4648, sections 4 and 5), padded or not, also within longer data that was
-///   encoded as a whole. A character that holds bits of the value and of its neighbour is replaced with the value, so
-///   that none of its bits is left, and is compared in the value's bits only. The padding is replaced where the value
-///   is the end of the data, and another value may begin in it. `+`, `/` and `=` may be escaped as in JSON or
-///   percent-encoded. Of two values that were encoded without anything between them, both are found, although they may
-///   share a character.
+///   encoded as a whole. A character that holds bits of the value and of its neighbor is compared in the value's
+///   bits only, and is replaced with the value, so that none of the value's bits is left. The padding is replaced
+///   where the value is the end of the data, and another value may begin in it. `+`, `/` and `=` may be escaped as
+///   in JSON or percent-encoded. If two values were encoded with nothing between them, both are found, although they
+///   may share a character.
 ///
 /// Hex and base64 may be wrapped into lines, as tools do by default: between two bytes of hex, or two characters of
-/// base64, there may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`). None
-/// may come before the padding: lines are multiples of four characters.
+/// base64, there may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`).
+/// No line break may come before the padding, as lines are multiples of four characters.
 ///
-/// A value under 8 bytes is found only as itself, and only between characters that are not letters or digits (of
-/// any script), `_` or `-`; the beginning and the end of the text are as good, and so is what is no UTF-8. Otherwise a
-/// PIN of 4 digits would mutilate ordinary text. Nothing is found of an empty value. In JSON text an escape before such a
-/// value ends in a letter, as in `\n4711`: [`redact_json`](Redactor::redact_json) looks at the strings themselves.
+/// A value under 8 bytes is found only as itself, and only between characters that are not letters or digits (of any
+/// script), `_` or `-`; the beginning and the end of the text serve as well, and so do bytes that are not UTF-8.
+/// Otherwise a PIN of 4 digits would mutilate ordinary text. An empty value is never found. In JSON text an escape
+/// before such a value ends in a letter, as in `\n4711`, so the value is not found there; use
+/// [`redact_json`](Redactor::redact_json), which looks at the strings themselves.
 ///
-/// Where matches overlap, the one that begins first is replaced, of those the longest, of those the value that was
-/// added first. Nothing else is changed.
+/// Where matches overlap, the one that begins first is replaced; of those that begin together, the longest; and of
+/// those as long, the value that was added first. Nothing else is changed.
 ///
 /// # Security
 ///
-/// Values are held in buffers of exactly their size and wiped when the last clone is dropped, and so is the index made
-/// from them. `Debug` shows only how many there are.
+/// Values are held in buffers of exactly their size, which are wiped when the last clone is dropped; so is the index
+/// that is made from them. `Debug` shows only the number of values.
 ///
-/// A redactor is for accidents, not for a tool that means to leak a value: there are more encodings than anyone can
-/// list. Bind a secret only to tools that you trust with it.
+/// A redactor guards against accidents, not against a tool that means to leak a value: there are more encodings than
+/// anyone can list. Bind a secret only to tools that you trust with it.
 #[derive(Clone, Default)]
 pub struct Redactor {
     needles: Vec<Arc<Needle>>,
@@ -119,7 +120,7 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor that replaces nothing.
+    /// Creates a redactor that replaces nothing.
     ///
     /// ```
     /// assert!(keyward::Redactor::new().is_empty());
@@ -128,9 +129,10 @@ impl Redactor {
         Redactor::default()
     }
 
-    /// From now on, replaces `value` by `reference`. If the same value was added before, nothing changes.
+    /// Adds a value, which is replaced by `reference` from now on.
     ///
-    /// The value is meant to be one that a vault accepts, of at least 4 characters. An empty one is ignored.
+    /// If the same value was added before, nothing changes. The value is meant to be one that a vault accepts, of at
+    /// least 4 characters. An empty one is ignored.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -145,7 +147,7 @@ impl Redactor {
         self.insert(reference.into().into(), value);
     }
 
-    /// The same, with a reference that others have as well.
+    /// The same as [`add`](Redactor::add), with a reference that is shared with others.
     pub(crate) fn insert(&mut self, reference: Arc<str>, value: &SecretValue) {
         let value = value.expose_secret();
         if !value.is_empty() && !self.has(value) {
@@ -153,9 +155,9 @@ impl Redactor {
         }
     }
 
-    /// Adds all values of `other`. A value that both have keeps the reference it has here.
+    /// Adds all values of `other`.
     ///
-    /// The values are shared, not copied.
+    /// A value that both have keeps the reference that it has here. The values are shared, not copied.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -176,7 +178,7 @@ impl Redactor {
         }
     }
 
-    /// Whether there is no value to replace.
+    /// Returns whether there is no value to replace.
     ///
     /// ```
     /// assert!(keyward::Redactor::default().is_empty());
@@ -185,7 +187,7 @@ impl Redactor {
         self.needles.is_empty()
     }
 
-    /// How many different values are replaced.
+    /// Returns the number of different values that are replaced.
     ///
     /// ```
     /// assert_eq!(keyward::Redactor::new().len(), 0);
@@ -194,7 +196,7 @@ impl Redactor {
         self.needles.len()
     }
 
-    /// The text with each value replaced by its reference; the text itself if there is none in it.
+    /// Returns the text with each value replaced by its reference, or the text itself if no value is in it.
     ///
     /// ```
     /// use std::borrow::Cow;
@@ -220,7 +222,7 @@ impl Redactor {
         Cow::Owned(output)
     }
 
-    /// The same for bytes, which need not be UTF-8.
+    /// Does what [`redact`](Redactor::redact) does, for bytes that need not be UTF-8.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -246,12 +248,12 @@ impl Redactor {
 
     /// Replaces values in all strings and keys of a JSON value, and numbers whose text contains a value.
     ///
-    /// Each string is a text of its own. A key that would be the same as another after this gets a number
-    /// behind it, so that no member is lost; keys without a value keep their names. A number becomes a string. What
-    /// is replaced is wiped.
+    /// Each string is a text of its own. A redacted key that would be the same as another key gets a number
+    /// appended, so that no member is lost; keys without a value keep their names. A redacted number becomes a
+    /// string. What is replaced is wiped.
     ///
-    /// A number's text is the one `serde_json` writes: a value of more than 19 digits that was parsed as a number is
-    /// rounded, and not found.
+    /// The text of a number is the one that `serde_json` writes: a value of more than 19 digits that was parsed as a
+    /// number is rounded, and not found.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -273,8 +275,8 @@ impl Redactor {
         }
     }
 
-    /// What becomes of each key of an object, as [`redact_json`](Redactor::redact_json) has it; nothing at all if there is no
-    /// value in any of them.
+    /// The new names of an object's keys, as in [`redact_json`](Redactor::redact_json): `None` for each key that
+    /// keeps its name, and an empty list if no key holds a value.
     #[cfg(feature = "mcp-text")]
     pub(crate) fn redacted_keys<'k>(
         &self,
@@ -283,8 +285,9 @@ impl Redactor {
         json::names(self, keys)
     }
 
-    /// A stream that redacts output which comes in chunks of bytes. It shares the values of this redactor, as they
-    /// are now.
+    /// Returns a stream that redacts output which comes in chunks of bytes.
+    ///
+    /// It shares the values that this redactor has now.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -301,7 +304,7 @@ impl Redactor {
         RedactStream::new(self.clone())
     }
 
-    /// A stream that redacts text which comes in chunks of whole characters.
+    /// Returns a stream that redacts text which comes in chunks of whole characters.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -338,7 +341,7 @@ impl Redactor {
         found
     }
 
-    /// Calls `on_match` with beginning, end and reference of each match, in order.
+    /// Calls `on_match` with the start, the end and the reference of each match, in order.
     fn each_match<'a>(&'a self, text: &[u8], mut on_match: impl FnMut(usize, usize, &'a str)) {
         if self.is_empty() {
             return;
@@ -365,8 +368,8 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// The reference that stands for a secret in what a model sees: by name where the name can be nothing else, else by
-/// id.
+/// The reference that stands for a secret in what a model sees: by name where it reads back as the name, otherwise
+/// by id.
 pub(crate) fn reference(name: &str, id: SecretId) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !name.is_empty() && name.chars().all(plain) && Uuid::try_parse(name).is_err() {

@@ -2,128 +2,157 @@
 //!
 //! # Design
 //!
-//! Everything that can be decided without the name is decided when the resolver is built.
+//! Everything that can be decided without the name is decided when the resolver is built. A lookup looks for an
+//! exact pattern first. Unless that decides, it goes from the longest beginning and the longest end that the name
+//! shares with patterns to the shorter ones, and then tries the patterns that are found in other ways.
 //!
-//! * **Precedence is a position.** The bindings are the rows of a table, by location, then by precedence. So the number
-//!   of a row says all: of two with one location the smaller one wins, and the winners in the order of their numbers are
-//!   in the order of their locations. A lookup compares neither patterns, nor locations, nor ids.
-//! * **Keys.** An exact pattern is a key; so is what `prefix*` begins with, and what `*suffix` ends with. A perfect
-//!   hash (`perfect.rs`) leads to the one node that can be of a key, without probing; a byte of each node's hash,
-//!   kept apart from it (`slots.rs`), says of most texts that are no key that they are none. Of up to sixteen keys
-//!   these bytes alone tell which node it is. What is found at a key is worked out beforehand (`answer.rs`): at a
-//!   beginning also what is found at the shorter ones, at an exact name also what the wildcard patterns add. So most
-//!   lookups of a bound name end at the first node, whatever wildcard patterns there are; where several locations
-//!   win, the node leads to all of them, and to their ids, in one list.
-//! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name is taken
-//!   in words of eight bytes (`words.rs`); the hash of what is before a word leads to a rung, eight lanes of eight bits: for
-//!   each of the next eight lengths a check of the bytes that a key goes on with. Few lengths are left, most often one. A
-//!   filter tells behind which words no key goes on, where the search ends. A hash of all bytes up to a place is the sum of
-//!   a term for each word, so that no term waits for another. Ends are the same, read backwards.
-//! * **Other patterns** lie in buckets (`inner.rs`): at the key that they begin or end with, or under seven bytes in a row
-//!   that they hold anywhere (`grams.rs`), whichever the fewest others have and names seldom hold. The four parts of four
-//!   bytes of such a run are noted, so that a name is looked at in every fourth place only; what is around a part there
-//!   tells which runs the name holds. In a bucket of few, a pattern is compared only if the name has the pairs of
-//!   characters that it has, each as one of 64 bits.
-//! * **Up to 256 patterns with wildcards** are not looked for by keys: those that have an end are listed (`list.rs`), but
-//!   for such as share it with eight or more and go on behind it. Up to sixteen are all listed; of more than 256, those of
-//!   the form `prefix*`, or `*suffix`, if these are eight or fewer. What a few bytes of a name tell leaves one or two of the
-//!   list, for all at once (`sieve.rs`); these are tried by sketches of them, their ends and their length (`sketch.rs`). Of
-//!   eight or fewer all sketches are tried. Where all wildcard patterns are listed like this, the list is the answer.
-//! * **What has neither an end nor such a run** is tried on every name: a few patterns by the pairs of characters that they
-//!   hold, in the list; many all at once, by sets of those that hold more of a character than the name does (`crowd.rs`).
-//!   What is left is compared over the places of the name as bits of a word or two (`pattern/spots.rs`).
-//! * **A lookup ends in a comparison of bytes**, always: a hash that meets another one costs a comparison, and never
-//!   gives a secret to the wrong tool.
-//! * **Changes** (`changes.rs`): a resolver of more than a few bindings can be another one with a small index of what was
-//!   added, and a list of what was removed.
+//! * **Precedence is a position.** The bindings are the rows of a table, sorted by location, then by precedence. Of
+//!   two rows with the same location the one with the smaller number wins, and the winners in the order of their
+//!   numbers are in the order of their locations. A lookup compares neither patterns, nor locations, nor ids.
+//! * **Keys.** An exact pattern is a key; so is the text before the `*` of `prefix*`, and the text after the `*` of
+//!   `*suffix`. Each key has a *node*. A perfect hash (`perfect.rs`) leads from the hash of a text to the only node
+//!   whose key the text can be, without probing. One byte of each key's hash, its *tag*, is kept apart from the node
+//!   (`slots.rs`), and rules out most texts that are not keys. Up to sixteen keys all have different tags, which
+//!   tell by themselves which node it is. What is found at a key is worked out beforehand (`answer.rs`): at a
+//!   beginning, also what is found at the shorter ones; at an exact name, also what the wildcard patterns add. So
+//!   most lookups of a bound name end at the first node, whatever wildcard patterns there are. Where an exact name
+//!   has winners at several locations, its node leads to its *endings*: one list of all winners and of where their
+//!   ids are.
+//! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name
+//!   is taken in words of eight bytes (`words.rs`). The hash of what comes before a word leads to a *rung*: eight
+//!   *lanes* of eight bits, one for each of the next eight lengths, each with a check of the bytes that a key of
+//!   that length continues with. Few lengths are left, most often one. A filter tells after which words no key
+//!   continues: the search ends there. The hash of all bytes up to a place is a sum with one term for each word, so
+//!   that no term waits for another. The rungs of all beginnings are a *ladder*; ends have another one, and are read
+//!   backwards.
+//! * **Other patterns**, which are more than one beginning or end, lie in *buckets* (`inner.rs`): at the key that
+//!   they begin or end with, or under a *run*, seven consecutive bytes that they hold anywhere (`grams.rs`). The
+//!   choice falls on what the fewest other patterns have and names seldom hold. A run is noted under each of its
+//!   four *parts* of four bytes, so that a name has to be looked at in every fourth place only; the bytes around a
+//!   part there tell which runs the name holds. In a bucket of fewer than eight, a pattern is compared only if the
+//!   name has all of its pairs of adjacent bytes, each pair as one of 64 bits.
+//! * **Up to 256 patterns with wildcards** are not looked for by keys. Those that have a beginning or an end are
+//!   *listed* instead (`list.rs`); only where eight or more patterns share one and continue beyond it do they lie in
+//!   its bucket. Up to sixteen are all listed. Of more than 256, those of the form `prefix*` are listed if they are
+//!   eight or fewer, and so are those of the form `*suffix`. A *sieve* (`sieve.rs`) decides by a few bytes of the
+//!   name for all patterns of the list at once, and leaves one or two; these are tried by their *sketches*
+//!   (`sketch.rs`), which hold their ends and their least length. In a list of eight or fewer all sketches are
+//!   tried. Where all wildcard patterns are listed like this, the list is the answer.
+//! * **Patterns with neither an end nor such a run** are tried on every name. A few are in the list, and are ruled
+//!   out by the pairs of bytes that they hold. Many form a *crowd* (`crowd.rs`), in which sets rule out, all at
+//!   once, those that hold more bytes of some class than the name does. What is left is matched over all places of
+//!   the name at once, as the bits of a word or two (`pattern/spots.rs`).
+//! * **A lookup always ends in a comparison of bytes**: a hash that collides with another one costs a comparison,
+//!   and never gives a secret to the wrong tool.
+//! * **Changes** (`changes.rs`): a resolver of more than a few bindings can be another one's index, with a small
+//!   index of what was added and a list of what was removed.
 //!
 //! # Memory
 //!
-//! A key is 64 bytes, a line of the cache: its text up to 40 bytes, the id of the secret and the number of its row if
-//! that is all there is to find; else an index in a list. A longer text is compared in the pattern itself. There are 17
-//! nodes for 16 keys, and half a byte of the perfect hash and one of a node's hash for each, if there are more than
-//! sixteen. An exact name that several rows win takes 32 bytes more, and up to twelve for each of them. A row is 24
-//! bytes: the pattern, shared with its owner, the location, and where the id is, which is kept once. To find beginnings
-//! takes 18 bytes for each, a pattern in a list some 100, and the sieve of a list 4 KiB for each 128 patterns. A pattern in
-//! a bucket takes 24, and its bucket 12 or more; from eight patterns on a bucket has sets of 4 KiB for each 64 of them, or
-//! of 16 KiB for each 256. A run takes some 100: it is noted four times.
+//! * A key takes a node of 64 bytes, one cache line: its text, if that is up to 40 bytes, and the id of the secret
+//!   and the number of the row, if these are all there is to find; otherwise an index in a list. A longer text is
+//!   compared in the pattern itself. There are 17 nodes for 16 keys. With more than sixteen keys, each takes half a
+//!   byte of the perfect hash and one for its tag as well. An exact name that several rows win takes 32 bytes more,
+//!   and up to twelve for each of them.
+//! * A row takes 24 bytes: the pattern, shared with its owner, the location, and where the id is, which is kept
+//!   once.
+//! * The ladder of beginnings, or of ends, takes 18 bytes for each of them. A pattern in a list takes some 100, and
+//!   the sieve of a list 4 KiB for each 128 patterns.
+//! * A pattern in a bucket takes 24, and its bucket 12 or more; from eight patterns on, a bucket has sets of 4 KiB
+//!   for each 64 of them, or of 16 KiB for each 256. A run takes some 100: it is noted four times.
 //!
 //! # Worst case
 //!
-//! A name of n bytes, with T patterns tried, each of at most m characters, k matching bindings, and L for the bytes of
-//! the longest key (at most 4,096, however long the name), takes at most
+//! A lookup takes at most
 //!
 //! > O(n · log n + L + P / 8 + T · (m · n/64 + n · log n) + k · log k)
 //!
-//! steps, but for what colliding hashes add, and needs O(n + k) memory. P is the number of patterns with wildcards that
-//! are more than one beginning or end, or that are listed; T is the number of those of them that are left to be compared:
-//! in a bucket of eight or more, those that have no class of bytes more often than the name has, as far as 32 classes and
-//! numbers up to four tell; in a list, those that allow the name's first 24 and last 8 bytes.
+//! steps, apart from what colliding hashes add, and needs O(n + k) memory, where
 //!
-//! The reason: a key of each length is looked at once at most. A pattern lies in one bucket. A bucket at a key is visited
-//! once, as a name has one beginning of each length, and every answer leads to a shorter one. A name has as many runs as
-//! places at most, each found among those with the same part by halving, in 32 steps; their buckets are sorted before they
-//! are visited, so that one whose run stands in the name twice is visited once: n · log n. So a pattern is tried once at
-//! most. A crowd takes 32 steps for each 256 of its patterns, or for each 64 if there are fewer than 128, and a sieve eight
-//! for each 128.
-//! [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and the name: it has a budget
-//! for the simple way, and then follows all places in the name
-//! at once (`pattern/places.rs`). Nothing else depends on the patterns. A resolver with changes asks both of its indices,
-//! and counts the characters of two patterns for each location at which both have found one: O(m) more for each.
+//! * n is the length of the name in bytes;
+//! * L is the length of the longest key in bytes (at most 4,096, however long the name);
+//! * P is the number of patterns with wildcards that are more than one beginning or end, or that are listed;
+//! * T is the number of those of them that are left to be compared: in a bucket of eight or more, those that have no
+//!   class of bytes more often than the name has, as far as 32 classes and counts up to four tell; in a list, those
+//!   that allow the name's first 24 and last 8 bytes;
+//! * m is the number of characters of the longest of these patterns;
+//! * k is the number of bindings that match.
+//!
+//! This is why:
+//!
+//! * A key of each length is looked up at most once.
+//! * A pattern is tried at most once, as it lies in one bucket, which is visited once. A bucket at a key is visited
+//!   once because a name has one beginning of each length, and every answer leads to a shorter one. For the buckets
+//!   of runs: a name has at most as many runs as places, and each is found by halving among those with the same
+//!   part, in 32 steps. Their buckets are sorted before they are visited, so that one whose run stands in the name
+//!   twice is visited once: n · log n.
+//! * A crowd takes 32 steps for each 256 of its patterns, or for each 64 if there are fewer than 128, and a sieve
+//!   eight for each 128.
+//! * [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and the name: it has a
+//!   budget for the simple way, and after that follows all places in the name at once (`pattern/places.rs`).
+//!
+//! Nothing else depends on the patterns. A resolver with changes asks both of its indices, and counts the characters
+//! of two patterns for each location at which both have found one: O(m) more for each.
 //!
 //! # Who chooses names or patterns
 //!
-//! The numbers in the hashes are drawn for each resolver from the standard library's random state, and leave it in no
-//! form but time. Beginnings and ends are hashed by a sum of products (NH), for which two texts that are chosen without
-//! these numbers meet with a probability of 2⁻³² before the last step, which mixes only; whole names by folded
-//! products, for which no such bound is proven. Keys that meet are told apart by numbers that are drawn anew. Among
-//! hundreds of thousands of long beginnings that were chosen for it some meet whatever is drawn: then all patterns with
-//! wildcards are listed, so that the build ends, and a lookup takes eight steps for each 128 of them. One who can add
-//! patterns can add such as are tried on every name; the number of a user's secrets is bounded by the quota. A change
-//! to the rows of one user is of no account to another, who has another resolver.
+//! The numbers in the hashes are drawn for each resolver from the standard library's random state, and are exposed
+//! only through timing. Beginnings and ends are hashed by a sum of products (NH): two texts that are chosen without
+//! knowing these numbers collide with a probability of 2⁻³² before the last step, which only mixes. Whole names are
+//! hashed by folded products, for which no such bound is proven. Keys that collide are told apart by drawing new
+//! numbers. Among hundreds of thousands of long beginnings that were chosen for it, some collide whatever is drawn:
+//! then all patterns with wildcards are listed, so that the build ends, and a lookup takes eight steps for each 128
+//! of them.
+//!
+//! Whoever can add patterns can add ones that are tried on every name; the number of a user's secrets is bounded by
+//! the quota. A change to the rows of one user does not affect another, who has another resolver.
 //!
 //! # What was tried
 //!
-//! Lookups of mix 1 and 2 of `benches/peers` among 1,000 bindings, as multiples of the floor, one hash and one comparison, on
-//! two shared cores with much else going on:
+//! Lookups of mix 1 and 2 of `benches/peers` among 1,000 bindings, as multiples of the floor, one hash and one
+//! comparison, on two shared cores with much else going on:
 //!
 //! | | mix 1 | mix 2 |
 //! |---|---|---|
 //! | a hash table with linear probing; for each rung a filter of one bit for each key; parts of 8, 4 and 2 bytes at every place; every other pattern compared | 8.2 | 15 |
-//! | as it is, but for the sieve and the filters of ladders | 3.3 | 4.7 |
+//! | as it is, without the sieve and the filters of ladders | 3.3 | 4.7 |
 //! | as it is | 2.6 | 4.5 |
 //!
-//! * **A sieve over more patterns**: of 600 it leaves five where eight places are looked at, and two where twelve are. Both
-//!   took as long as keys do. With fewer places and classes for lists of up to sixteen it took as long as all sketches.
-//! * **Signs of a bucket's keys beside its multiplier**, some bits for all of them instead of a byte for each node: 0.97 of
-//!   the time for 100 and 1,000 bindings, but 1.04 for exact names among 10,000, as the table is larger.
-//! * **From the only pattern that a sieve leaves to its endings**, without gathering rows: no difference.
-//! * **An answer in sixteen bytes for each location**, with an index for a reference to the id: four locations in 1.44 times
-//!   the time of one instead of 1.57, but each single one in 1.05 of what it takes.
+//! * **A sieve over more patterns**: of 600 it leaves five if it looks at eight places, and two if it looks at
+//!   twelve. Both took as long as keys do. With fewer places and classes, for lists of up to sixteen, it took as
+//!   long as all sketches.
+//! * **Signs of a bucket's keys beside its multiplier** in the perfect hash, some bits for all of them instead of a
+//!   byte for each node: 0.97 of the time for 100 and 1,000 bindings, but 1.04 for exact names among 10,000, as the
+//!   table is larger.
+//! * **Going from the only pattern that a sieve leaves to its endings**, without gathering rows: no difference.
+//! * **An answer in sixteen bytes for each location**, with an index in place of a reference to the id: four
+//!   locations took 1.44 times as long as one instead of 1.57, but a single one took 1.05 times as long as it does.
 //! * **All winners of a beginning in one list with their ids**, as those of an exact name are: a little faster with ten
 //!   bindings, and 1.04 times as long for 1,000 of mix 2.
-//! * **A result whose matches lie in a smallvec**: two nanoseconds less for four locations, as no places are filled that stay
-//!   empty. But it is invariant in its lifetime, and so not for a public type.
-//! * **A result that is always a list**, without a form of its own for a single match, which most are: 1.15 times as long.
-//! * **Sketches of exact names too**, with no hash at all where there are ten patterns in all: a sketch costs some 30
-//!   instructions. It took 2.5 times the floor instead of 1.6.
-//! * **A trie** has a bound of its own, the number of distinct beginnings of patterns, but goes from node to node, each
-//!   a line of the cache that it has to wait for. On hostile patterns it was four times slower than trying those that are
-//!   left by their characters; and as who is hostile can choose patterns without common beginnings, its bound is not
+//! * **A result whose matches lie in a smallvec**: two nanoseconds less for four locations, as no places are filled
+//!   that stay empty. But it is invariant in its lifetime, and so not fit for a public type.
+//! * **A result that is always a list**, without a form of its own for a single match, which most are: 1.15 times as
+//!   long.
+//! * **Sketches of exact names too**, with no hash at all where there are ten patterns in all: 2.5 times the floor
+//!   instead of 1.6, as a sketch costs some 30 instructions.
+//! * **A trie** has a bound of its own, the number of distinct beginnings of patterns, but goes from node to node,
+//!   and each is a cache line to wait for. On hostile patterns it was four times slower than trying those that their
+//!   characters do not rule out; and an attacker can choose patterns without common beginnings, so its bound is no
 //!   better.
-//! * **Probing a table of four-byte entries** before the node is another line of the cache to wait for: of 100,000 exact
+//! * **Probing a table of four-byte entries** before the node is another cache line to wait for: with 100,000 exact
 //!   names, 1.7 times the floor instead of the 1.4 that it took at that time.
-//! * **One filter of single bits for all beginnings** needs the hash of each length that a rung has, where the checks of
-//!   eight lengths are one multiplication.
-//! * **Parts of four bytes at every second place**, and of eight at every fourth, found patterns with shorter runs, and more
-//!   selectively; but to look at twice as many places cost more than to leave those few to the others.
-//! * **Buckets of all patterns with a part**, instead of a run, took 1.3 times as long at a million in mix 2: four bytes
-//!   with digits among them are all in use then. Up to 10,000 it made no difference.
-//! * **To compare the only pattern with a run at once**, without asking for its pairs, made those that match faster by a
-//!   twentieth, and all others slower by as much.
-//! * **One hash for whole names and beginnings** saves a hash where a name is bound by its beginning only. But a name is
-//!   faster hashed in sixteen bytes at a time from both ends, and most calls are to tools that are bound exactly: 38
-//!   and 25 ns.
+//! * **One filter of single bits for all beginnings** needs the hash of each length that a rung has, whereas the
+//!   checks of eight lengths are one multiplication.
+//! * **Parts of four bytes at every second place**, and of eight at every fourth, found patterns with shorter runs,
+//!   and were more selective; but looking at twice as many places cost more than leaving those few patterns to the
+//!   other ways.
+//! * **Buckets of all patterns with a part**, instead of a run, took 1.3 times as long at a million in mix 2, where
+//!   all parts with digits among their four bytes are in use. Up to 10,000 it made no difference.
+//! * **Comparing the only pattern with a run at once**, without asking for its pairs, made those that match faster
+//!   by a twentieth, and all others slower by as much.
+//! * **One hash for whole names and beginnings** saves a hash where a name is bound by its beginning only. But
+//!   hashing a name sixteen bytes at a time from both ends is faster, and most calls are to tools that are bound
+//!   exactly: 38 and 25 ns.
 
 use std::{fmt, sync::Arc};
 
@@ -157,7 +186,7 @@ mod words;
 
 /// A compiled, immutable index from a tool's name to the bindings that match it.
 ///
-/// For every location, the binding that goes before the others is, in this order:
+/// At each location one binding wins, by the first of these rules that decides:
 ///
 /// 1. the one with an exact pattern rather than a wildcard pattern;
 /// 2. the one with more literal characters in its pattern;
@@ -186,34 +215,35 @@ mod words;
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// A clone shares the index, so that it costs nothing to hand one to every thread. A resolver never changes: build
-/// another to change the bindings.
+/// A clone shares the index, so it costs nothing to hand one to every thread. A resolver never changes: to change
+/// the bindings, build another.
 ///
 /// # Cost
 ///
-/// A lookup of a name that is bound exactly takes one hash of the name and one comparison, most of the time. With up to
-/// 256 wildcard patterns others take some steps more, and with more patterns a hash for each eight bytes of the name. In
-/// the worst case it takes O(n · log n + T · (m · n/64 + n ·
-/// log n) + k · log k) steps, with n for the length of the name, T for the number of patterns that have wildcards and are
-/// more than one beginning or end, and of up to 256 others, m for the length of the longest of them, and k for the number
-/// of bindings that match.
+/// Most lookups of a name that is bound exactly take one hash of the name and one comparison. Lookups of other names
+/// take some steps more with up to 256 wildcard patterns, and a hash for each eight bytes of the name with more
+/// patterns.
+///
+/// In the worst case a lookup takes O(n · log n + T · (m · n/64 + n · log n) + k · log k) steps, where n is the
+/// length of the name, T the number of patterns with wildcards that are more than one beginning or end, plus up to
+/// 256 others, m the length of the longest of them, and k the number of bindings that match.
 #[derive(Clone)]
 pub struct Resolver {
     index: Arc<Index>,
-    /// What is different from the index, if anything is.
+    /// What differs from the index, if anything does.
     changes: Option<Arc<Changes>>,
 }
 
 impl Resolver {
-    /// A builder without bindings.
+    /// Returns a builder without bindings.
     pub fn builder() -> ResolverBuilder {
         ResolverBuilder::default()
     }
 
-    /// The best binding for each location at which one matches, in the order of locations: parents first.
+    /// Returns the best binding for each location at which one matches, in the order of locations: parents first.
     ///
     /// Does not allocate for up to eight locations, unless a pattern with several wildcards almost matches almost
-    /// everywhere, the parts of many stand in the name, or a winner was removed by
+    /// everywhere, the name contains the parts of many patterns, or a winner was removed by
     /// [`with_changes`](Resolver::with_changes).
     ///
     /// ```
@@ -237,8 +267,8 @@ impl Resolver {
         }
     }
 
-    /// Every binding that matches, in the order of locations, and for each location best first: what
-    /// [`resolve`](Resolver::resolve) chose from.
+    /// Returns every binding that matches, in the order of locations, and for each location best first: what
+    /// [`resolve`](Resolver::resolve) chooses from.
     ///
     /// ```
     /// use keyward::{Location, Resolver, SecretId, ToolPattern};
@@ -260,17 +290,19 @@ impl Resolver {
         }
     }
 
-    /// This resolver without some bindings and with others. It shares most of its memory with this one, and takes a
-    /// small part of the time that it takes to build one; this one stays as it is.
+    /// Returns this resolver with some bindings removed and others added.
     ///
-    /// A binding that is removed without being there changes nothing, nor does one that is added again. One that is
-    /// both removed and added is there.
+    /// The new resolver shares most of its memory with this one, which stays as it is, and takes a small part of the
+    /// time of a build.
+    ///
+    /// Removing a binding that is not there changes nothing, nor does adding one that is there already. A binding
+    /// that is both removed and added is there.
     ///
     /// # Cost
     ///
-    /// With n bindings, a change of few takes O(√n) steps most of the time. Once in √n changes, or in 64 if n is small, the
-    /// resolver is built anew, and always for up to 64 bindings. Lookups meanwhile take little longer, and somewhat longer
-    /// for names that a removed binding would have won.
+    /// With n bindings, changing a few takes O(√n) steps most of the time. Once in √n changes, or in 64 if n is
+    /// small, the resolver is built anew; with up to 64 bindings it always is. In between, lookups take a little
+    /// longer, and somewhat longer for names that a removed binding would have won.
     ///
     /// ```
     /// use keyward::{Location, Resolver, SecretId, ToolPattern};
@@ -290,7 +322,7 @@ impl Resolver {
     ///
     /// # Panics
     ///
-    /// Like [`ResolverBuilder::build`].
+    /// As [`ResolverBuilder::build`] does.
     #[must_use]
     pub fn with_changes(
         &self,
@@ -300,7 +332,7 @@ impl Resolver {
         changes::change(self, removed, added, changes::FEW_BINDINGS)
     }
 
-    /// The number of different bindings.
+    /// Returns the number of different bindings.
     pub fn len(&self) -> usize {
         match &self.changes {
             None => self.index.rows.len(),
@@ -308,7 +340,7 @@ impl Resolver {
         }
     }
 
-    /// Whether there is no binding.
+    /// Returns whether there are no bindings.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -349,8 +381,10 @@ pub struct ResolverBuilder {
 }
 
 impl ResolverBuilder {
-    /// Adds a binding. The order in which bindings are added is of no account, and one that is added again changes
-    /// nothing. Several secrets may be bound to one pattern and location: the oldest wins.
+    /// Adds a binding.
+    ///
+    /// The order in which bindings are added does not matter, and adding one again changes nothing. Several secrets
+    /// may be bound to one pattern and location: the oldest wins.
     pub fn add(
         &mut self,
         pattern: ToolPattern,
@@ -361,7 +395,7 @@ impl ResolverBuilder {
         self
     }
 
-    /// Compiles what was added so far. The builder can be used again.
+    /// Compiles the bindings that were added so far. The builder can be used again.
     ///
     /// # Panics
     ///
@@ -374,7 +408,8 @@ impl ResolverBuilder {
     }
 }
 
-/// An index as it is kept. The greatest `u32` is none, and the highest bit says which list the index of an id is in.
+/// Narrows an index to the form in which it is kept. The greatest `u32` stands for none, and the highest bit tells
+/// which list the index of an id is in.
 fn narrow(index: usize) -> u32 {
     u32::try_from(index)
         .ok()

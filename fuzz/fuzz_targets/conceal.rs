@@ -3,9 +3,9 @@
 //! 1. each location is reported once, as hidden or as left;
 //! 2. a default goes into a hidden location under the schema as it was, and the concealed one no longer declares it;
 //! 3. a schema of which nothing is hidden is unchanged;
-//! 4. arguments that hold no value where something was hidden, and are valid under the concealed schema, are valid under
-//!    the original one after `inject` has put in what was hidden, be it as short or as long as a value can be.
-//!    `jsonschema` is the judge of what is valid.
+//! 4. arguments that hold no value where something was hidden, and are valid under the concealed schema, are valid
+//!    under the original one after `inject` has put in what was hidden, whether that is as short or as long as a
+//!    value can be. `jsonschema` decides what is valid.
 
 #![no_main]
 
@@ -25,10 +25,10 @@ use uuid::Uuid;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Where secrets are bound, and which.
+    /// Where secrets are bound, and which secrets.
     bound: Vec<(u8, u8)>,
     arguments: Vec<Vec<u8>>,
-    /// Last, since it takes all there is.
+    /// Last, since it takes all bytes that are left.
     schema: Schema,
 }
 
@@ -99,7 +99,8 @@ fn secret(location: &Location, value: u8) -> NewSecret {
     secret.default_for_tool()
 }
 
-/// What `schema` lets defaults be put into when a call gives nothing: the one judge of what a schema declares.
+/// The locations into which defaults go under `schema` when a call gives nothing. This alone decides what a schema
+/// declares.
 fn filled(user: &UserVault, schema: &Value) -> BTreeSet<Location> {
     let call = ToolCall::new("tool").with_schema(schema);
     let injection = user.inject(&call, &mut Map::new()).expect("all fits");
@@ -118,7 +119,8 @@ fn is_schema_of_the_newest_draft(schema: &Value) -> bool {
     jsonschema::validator_for(&schema).is_ok()
 }
 
-/// `user` has what was hidden, and nothing else.
+/// Asserts that arguments which are valid under the concealed schema are valid under the original one once `user`,
+/// who has what was hidden and nothing else, has filled them.
 fn valid_once_filled(
     user: &UserVault,
     [schema, concealed]: [&Value; 2],
@@ -130,8 +132,8 @@ fn valid_once_filled(
         return;
     };
     let Ok(shown) = jsonschema::validator_for(concealed) else {
-        // One that is malformed where its draft does not look may be so where it does, once it is concealed: also a
-        // reference to nothing, below a keyword that its draft has not.
+        // A schema that is malformed where its draft does not look may, once concealed, be malformed where it does
+        // look. This includes a reference to nothing below a keyword that its draft does not have.
         assert!(
             !(well_formed && is_schema_of_the_newest_draft(schema)),
             "no schema any more:\n{schema}\n{concealed}"

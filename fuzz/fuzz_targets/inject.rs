@@ -3,10 +3,10 @@
 //! 1. `inject` does all or nothing: after an error the arguments are as they were, and the error is `Denied` or
 //!    `Validation`;
 //! 2. a reference that is not granted by the rules as they are written fails the call, in the same words whether the
-//!    secret exists or not, unless the arguments are too deep, which is said first;
-//! 3. where something was put in, there is exactly one secret's value in its format, of a secret that is bound there;
-//!    nothing else has changed, but for parents that were made;
-//! 4. what was put in is not looked at again, also if it looks like a reference;
+//!    secret exists or not, unless the arguments are too deep, which is reported first;
+//! 3. where something was put in, there is exactly one secret's value in its format, of a secret that is bound
+//!    there; nothing else has changed, except for parents that were made;
+//! 4. what was put in is not looked at again, even if it looks like a reference;
 //! 5. the redactor finds all of it, and `wipe` restores what was there;
 //! 6. the best default of each location goes in where the call has no value, or one that is replaced, and the schema
 //!    declares text; and no other does;
@@ -168,7 +168,7 @@ fuzz_target!(|input: Input| {
     );
     assert_eq!(explained.failure, None);
     assert_eq!(as_value, Value::Object(args.clone()));
-    // By default serde_json reads one less than keyward takes.
+    // By default serde_json reads one level less than keyward accepts.
     if depth(&as_value) + 1 < DEPTH {
         let read: Value = serde_json::from_str(&as_text).expect("JSON");
         assert_eq!(read, as_value);
@@ -221,7 +221,7 @@ fuzz_target!(|input: Input| {
 
     let mut redacted = after.clone();
     injection.redactor().redact_json(&mut redacted);
-    // The fuzzer comes upon the mark by itself, from what is compared with it.
+    // The fuzzer finds the mark by itself, from comparisons with it.
     let marked = Value::Object(before.clone()).to_string().contains(MARK);
     assert!(marked || !redacted.to_string().contains(MARK), "{redacted}");
     injection.wipe(&mut args);
@@ -232,13 +232,13 @@ fuzz_target!(|input: Input| {
     assert_eq!(as_text, text);
 });
 
-/// As deep may arguments lie in one another.
+/// How deeply arguments may be nested.
 const DEPTH: usize = 128;
 
-/// What is in every value that does not look like a reference, and in hardly any argument.
+/// A mark in every value that does not look like a reference, and in hardly any argument.
 const MARK: &str = "Zq8wT3vN";
 
-/// Those of the secrets that can be together, by name, and what is put in for each.
+/// Creates those of the secrets that can exist together. Returns them by name, with what is put in for each.
 fn create(user: &UserVault, secrets: &[Secret]) -> BTreeMap<String, (SecretInfo, String)> {
     let mut created = BTreeMap::new();
     for (n, secret) in secrets.iter().take(6).enumerate() {
@@ -313,7 +313,7 @@ fn may_go(info: &SecretInfo, pointer: &str, origin: Origin) -> bool {
     tool && place
 }
 
-/// What the same call says to a user who has nothing, with the references alone that are not granted.
+/// The error that a user without secrets gets for the same call, with only those references that are not granted.
 fn without_secrets(
     vault: &Vault,
     call: &ToolCall<'_>,
@@ -336,7 +336,7 @@ fn without_secrets(
     format!("{error} {error:?}")
 }
 
-/// Every string, with its pointer.
+/// Visits every string, with its pointer.
 fn visit(value: &Value, pointer: &str, see: &mut impl FnMut(&str, &str)) {
     match value {
         Value::String(text) => see(pointer, text),
@@ -371,7 +371,7 @@ fn below(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Nothing is different but where something was put in, and parents that were made for it.
+/// Returns whether nothing differs except where something was put in, and parents that were made for it.
 fn only_filled(
     before: Option<&Value>,
     after: &Value,

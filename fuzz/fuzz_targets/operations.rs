@@ -1,16 +1,16 @@
-//! Property: any sequence of operations on a vault does what it does to a plain model in memory, also when the disk fails
-//! under it, when its power fails, and when the vault is locked or opened again:
+//! Property: any sequence of operations on a vault does what it does to a plain model in memory, even when the disk
+//! fails, when the power fails, and when the vault is locked or opened again:
 //!
-//! 1. an operation succeeds exactly when the model's rules allow it, and else fails with the kind of a rule that is broken
-//!    and changes nothing;
-//! 2. after the store has refused a write, the vault is as it was and goes on;
+//! 1. an operation succeeds exactly when the model's rules allow it; otherwise it fails with the kind of a rule that
+//!    is broken, and changes nothing;
+//! 2. after the store has refused a write, the vault is as it was and continues to work;
 //! 3. after a failure of the disk the vault says what it said before; opened again, with what the disk has or with what
 //!    it may have after a crash, it holds all of the operation or nothing, and everything that was acknowledged;
 //! 4. names, bindings, revisions, values where they are injected, the order of the secrets, and usage, each user's and
 //!    the vault's, are exact after every operation;
 //! 5. the keys that open it are those that were given;
 //! 6. an export is a vault with the same secrets; an import adds all that was exported or nothing;
-//! 7. `verify` accepts it, whatever happened, and the anchor of what was acknowledged is still met.
+//! 7. `verify` accepts the vault, whatever happened, and the anchor of what was acknowledged still holds.
 
 #![no_main]
 
@@ -39,15 +39,15 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 struct Step {
     operation: Operation,
-    /// After how many of its steps the disk fails, if it does.
+    /// After how many of its steps the disk fails, if it fails.
     fault: Option<u8>,
-    /// Whether the disk loses its power when it has failed, and what is left then.
+    /// Whether the disk loses power after it has failed, and what is left then.
     crash: Option<u64>,
-    /// After how many writes the store refuses more, if it does.
+    /// After how many writes the store refuses further ones, if it does.
     refused: Option<u8>,
 }
 
-/// The vault under test, and what is known of it.
+/// The vault under test, and what is known about it.
 struct Run {
     disk: FaultyDisk,
     vault: Vault,
@@ -246,7 +246,7 @@ impl Run {
             .collect())
     }
 
-    /// Opens the vault again: it holds one of these.
+    /// Opens the vault again. It has to hold one of these models.
     fn reopen(&mut self, crash: Option<u64>, fault: Option<u8>, may_hold: &[Model]) {
         let disk = match crash {
             Some(chance) => self.disk.after_crash(chance),
@@ -270,7 +270,7 @@ impl Run {
         self.anchor = self.vault.anchor().expect("unlocked");
     }
 
-    /// With one of the keys that open it.
+    /// Opens the vault with one of its keys.
     fn open(&self, may_hold: &[Model]) -> Result<Vault, Error> {
         let mut last = None;
         for byte in may_hold.iter().flat_map(|model| &model.slots) {
@@ -282,7 +282,8 @@ impl Run {
         Err(last.expect("a key"))
     }
 
-    /// In the process in which the disk has failed: what was there before, or that it has failed.
+    /// Checks the vault in the process in which the disk has failed: it shows what was there before, or reports the
+    /// failure.
     fn check_after_fault(&self) {
         for user in 0..USERS {
             let known = self.model.secrets(user);
@@ -321,7 +322,7 @@ impl Run {
         assert!(is(&self.vault, &self.model), "not {:#?}", self.model);
     }
 
-    /// At the end: the keys, and all that is stored.
+    /// Checks the keys, and all that is stored, at the end.
     fn finish(&mut self) {
         let known: BTreeSet<u8> = self.model.slots.iter().copied().collect();
         for byte in 1..=KEYS {
@@ -341,7 +342,7 @@ impl Run {
     }
 }
 
-/// Whether this is what the vault holds. Usage must be right whatever that is.
+/// Returns whether this model is what the vault holds. Usage must be right whatever the vault holds.
 fn is(vault: &Vault, model: &Model) -> bool {
     let (mut total, mut same) = ((0, 0), true);
     for user in 0..USERS {

@@ -1,11 +1,11 @@
-//! Property: a redactor replaces every value in a text, in whatever form, and nothing else: it makes of the text what the
-//! rules, applied at each place one after the other, make of it. However the text is cut into chunks, a stream gives what
-//! the whole text gives; text, bytes, and the strings, keys and numbers of JSON are treated alike; and a redactor that was merged
-//! from several does what one with all their values does.
+//! Property: a redactor replaces every value in a text, in whatever form, and nothing else: its result is what the
+//! rules, applied at one place after another, make of the text. However the text is cut into chunks, a stream
+//! returns what the whole text gives; text, bytes, and the strings, keys and numbers of JSON are treated alike; and
+//! a redactor that was merged from several does what one with all their values does.
 //!
-//! The texts are made of values in all their forms, whole and cut off, wrapped into lines, escaped once more and encoded
-//! together with others; the values of few characters, of repetitions, and of parts and forms of each other, so that they
-//! overlap.
+//! The texts are made of values in all their forms, whole and cut off, wrapped into lines, escaped once more, and
+//! encoded together with others. The values are made of few characters, of repetitions, and of parts and forms of
+//! each other, so that they overlap.
 
 #![no_main]
 
@@ -40,7 +40,7 @@ enum Value {
         length: u8,
     },
     Any(String),
-    /// A part of another one, with something behind it.
+    /// A part of another value, with something after it.
     Part {
         of: u8,
         from: u8,
@@ -48,7 +48,7 @@ enum Value {
         then: Vec<u8>,
     },
     Both(u8, u8),
-    /// Another one in one of its forms.
+    /// Another value in one of its forms.
     Form(u8, Form),
 }
 
@@ -62,7 +62,7 @@ enum Piece {
         /// How much is missing at the beginning and at the end.
         cut: Option<(u8, u8)>,
     },
-    /// Base64 of values one after the other, each with something before it.
+    /// Base64 of several values in a row, each with something before it.
     Together {
         parts: Vec<(u8, u8)>,
         url_safe: bool,
@@ -74,7 +74,7 @@ enum Piece {
     Bytes(Vec<u8>),
 }
 
-/// How base64 stands within JSON or a URL.
+/// How base64 is escaped within JSON or a URL.
 #[derive(Debug, Arbitrary)]
 enum Escaped {
     No,
@@ -90,7 +90,7 @@ struct Wrapped {
     line_break: u8,
 }
 
-/// As many bytes has a text at most: the rules take their time.
+/// The most bytes of a text, since applying the rules takes its time.
 const MOST_BYTES: usize = 1024;
 
 fuzz_target!(|input: Input| {
@@ -174,7 +174,7 @@ impl Value {
     }
 }
 
-/// Text of characters that matter to some form.
+/// A text of characters that matter to some form.
 fn spelled(characters: &[u8]) -> String {
     const CHARACTERS: [char; 26] = [
         'a', 'b', 'U', '5', '0', '2', 'n', 'r', 'u', '\\', '"', '/', '+', '%', ' ', '=', '-', '_',
@@ -254,7 +254,7 @@ fn wrap(encoded: &[u8], wrapped: Option<Wrapped>) -> Vec<u8> {
     }
 }
 
-/// Of one piece, and merged from one for each value in turn: the two must be the same.
+/// A redactor made at once, and one merged from redactors for each value in turn: both must do the same.
 fn redactors(values: &[Named<'_>]) -> [Redactor; 2] {
     let (mut whole, mut merged) = (Redactor::new(), Redactor::new());
     for Named { reference, value } in values {
@@ -263,7 +263,7 @@ fn redactors(values: &[Named<'_>]) -> [Redactor; 2] {
         let mut one = Redactor::new();
         one.add(*reference, &value);
         merged.merge(&one);
-        // What is there already is not there twice.
+        // A value that is there already is not added twice.
         merged.merge(&one);
     }
     assert_eq!([whole.len(), merged.len()], [values.len(); 2]);
@@ -298,7 +298,7 @@ fn in_chunks_of_text(redactor: &Redactor, text: &str, cuts: &[u8]) -> String {
     output
 }
 
-/// A text as a string within arrays and objects, and as a key; beside a key that has the name it gets.
+/// Checks a text as a string within arrays and objects, and as a key beside another key that has the name it gets.
 fn in_json(redactor: &Redactor, text: &str, expected: &str) {
     let mut found = json!([{"": [text]}, {text: null}]);
     redactor.redact_json(&mut found);
@@ -307,13 +307,13 @@ fn in_json(redactor: &Redactor, text: &str, expected: &str) {
         let mut found = json!({text: null, expected: true});
         redactor.redact_json(&mut found);
         let members = found.as_object().expect("an object");
-        // Unless it has a value in it itself, the key that was there keeps its name.
+        // The key that was there keeps its name, unless it holds a value itself.
         let keeps_its_name = redactor.redact(expected) == expected;
         assert!(members.len() == 2 && (!keeps_its_name || members[expected] == true));
     }
 }
 
-/// The digits of the text, as a number.
+/// Checks the digits of the text as a number.
 fn in_numbers(redactor: &Redactor, text: &str, values: &[Named<'_>]) {
     let digits: String = text.chars().filter(char::is_ascii_digit).take(19).collect();
     let Ok(number) = digits.parse::<u64>() else {

@@ -1,10 +1,10 @@
 //! Property: for any JSON text, and for any that is written from the fields of a request,
 //!
-//! 1. `from_json` of `NewSecret` and `SecretPatch` reports every invalid field, each with its `loc` and `type`, as a model
-//!    of the contract's rules says, and nothing else; what it accepts, a vault takes as it was written;
+//! 1. `from_json` of `NewSecret` and `SecretPatch` reports exactly the invalid fields, each with its `loc` and
+//!    `type`, that a model of the contract's rules reports; what it accepts, a vault takes as it was written;
 //! 2. the plain `Deserialize` accepts nothing else, and leaves the same errors to the vault;
 //! 3. the input is wiped, and no message repeats a text of the request;
-//! 4. text that is no JSON, or no object, is one error that says so.
+//! 4. text that is not JSON, or not an object, is one error that says so.
 
 #![no_main]
 
@@ -51,7 +51,7 @@ enum Written {
     Object(Vec<u8>),
 }
 
-/// What texts are made of. No message of keyward's has a `Q`, a `Z` or an `X` in it.
+/// A piece of a text. No message of keyward contains a `Q`, a `Z` or an `X`.
 #[derive(Arbitrary, Debug)]
 enum Piece {
     Q,
@@ -66,14 +66,14 @@ enum Piece {
     Quote,
     Backslash,
     Control(u8),
-    /// As an escape, of one unit or of a pair.
+    /// A character as an escape, of one unit or of a pair.
     Escaped(char),
-    /// Half of a pair: no Unicode text.
+    /// Half of a surrogate pair, which is not Unicode text.
     Lone,
 }
 
 impl Piece {
-    /// What it stands for, and how it is written.
+    /// Appends what it stands for to `text`, and how it is written to `json`.
     fn push(&self, text: &mut Option<String>, json: &mut String) {
         let mut plain = |part: &str| {
             json.push_str(part);
@@ -128,7 +128,7 @@ fn escape(written: &str, c: char, text: &mut Option<String>, json: &mut String) 
     }
 }
 
-/// What a member says, as far as a request has a use for it.
+/// The value of a member, as far as a request has a use for it.
 #[derive(Debug, Clone, PartialEq)]
 enum Given {
     Absent,
@@ -191,7 +191,7 @@ const FIELDS: [&str; 6] = [
 ];
 
 impl Field {
-    /// How the name is written, and which field that is.
+    /// Writes the name, and returns which field it is.
     fn write(self, json: &mut String) -> Option<usize> {
         let known = match self {
             Field::Name => 0,
@@ -220,8 +220,8 @@ impl Field {
     }
 }
 
-/// A request as it is understood, and whether all that a plain parser reads of it is Unicode text: the names of all members,
-/// and what the known ones say, also if they are repeated.
+/// A request as it is understood, and whether all that a plain parser reads of it is Unicode text: the names of all
+/// members, and the values of the known ones, even if they are repeated.
 struct Model {
     fields: [Given; 6],
     unicode: bool,
@@ -240,7 +240,7 @@ impl Request {
             }
             let name = json.len();
             let known = field.write(&mut json);
-            // Whole escapes are written with small letters.
+            // Escapes of whole characters are written in lowercase.
             unicode &= !json[name..].contains("\\uDC00");
             json += &format!("{space}:{space}");
             let given = written.write(&mut json);
@@ -260,7 +260,7 @@ impl Request {
 }
 
 impl Model {
-    /// Of JSON that `serde_json` reads: of a repeated member the last counts.
+    /// The model of JSON that `serde_json` reads: of a repeated member the last counts.
     fn of(members: &Map<String, Value>) -> Model {
         let field = |name: &&str| match members.get(*name) {
             None => Given::Absent,
@@ -276,7 +276,7 @@ impl Model {
         }
     }
 
-    /// `loc` and `type` of every invalid field, sorted.
+    /// The `loc` and `type` of every invalid field, sorted.
     fn errors(&self, new: bool) -> Vec<(String, &'static str)> {
         let mut errors = Vec::new();
         let mut note = |field: usize, error| errors.push((FIELDS[field].to_owned(), error));
@@ -388,7 +388,7 @@ fn check_new(json: &str, model: &Model) {
     match serde_json::from_str::<NewSecret>(json) {
         Ok(secret) => {
             assert!(model.unicode);
-            // Where a name was taken above, a vault of its own is needed.
+            // Another vault is needed if the name was taken above.
             let other = self::user(model);
             match other.create(secret) {
                 Ok(_) => assert!(expected.is_empty(), "not found: {expected:?}"),
@@ -427,7 +427,7 @@ fn check_patch(json: &str, model: &Model) {
     }
 }
 
-/// What a valid patch makes of a default.
+/// Checks what a valid patch makes of a default.
 fn patched(patch: SecretPatch, model: &Model) {
     let user = user(model);
     let new = NewSecret::new("n", "abcd")
@@ -465,7 +465,7 @@ fn patched(patch: SecretPatch, model: &Model) {
     }
 }
 
-/// The value is the one that was written: it goes in where a workflow asks for it.
+/// Checks that the value is the one that was written, which goes in where a workflow asks for it.
 fn goes_in(user: &UserVault, info: &SecretInfo, value: &str) {
     if !info.is_default_for_tool {
         return;
@@ -494,8 +494,8 @@ fn same(error: &Error, expected: &[(String, &str)]) {
     assert_eq!(locs(error), expected);
 }
 
-/// A plain parser ends at half of a surrogate pair. Else it says which fields are of a wrong type, which null is not before
-/// it is known what for.
+/// Checks the error of a plain parser. It stops at half of a surrogate pair; otherwise it reports fields of a wrong
+/// type. Null does not count as one, as it is not known yet what it is for.
 fn plain(error: &serde_json::Error, model: &Model, expected: &[(String, &str)]) {
     let message = format!("{error} {error:?}");
     quiet(&message, None);
@@ -513,10 +513,10 @@ fn plain(error: &serde_json::Error, model: &Model, expected: &[(String, &str)]) 
     }
 }
 
-/// No text of a request is repeated.
+/// Checks that no text of a request is repeated.
 fn quiet(message: &str, value: Option<String>) {
     match value {
-        // What is shown of a valid request may have its other texts.
+        // What is shown of a valid request may contain its other texts.
         Some(value) => assert!(value.len() < 8 || !message.contains(&value)),
         None => assert!(!message.contains(['Q', 'Z', 'X', '🔑']), "{message}"),
     }
@@ -560,7 +560,7 @@ fn any_text(bytes: &[u8]) {
     }
 }
 
-/// `loc` and `type` of every invalid field, sorted.
+/// The `loc` and `type` of every invalid field, sorted.
 fn locs(error: &Error) -> Vec<(String, &str)> {
     let mut found: Vec<_> = error
         .field_errors()

@@ -5,8 +5,8 @@
 //!    they are written;
 //! 3. `Resolver::resolve` is the first candidate of each location;
 //!
-//! whatever the order in which the bindings are added; among few bindings, and among so many that patterns are found in other
-//! ways; and after every change of them.
+//! whatever the order in which the bindings are added; among few bindings, and among so many that patterns are found
+//! in other ways; and after every change of the bindings.
 
 #![no_main]
 
@@ -23,12 +23,12 @@ use wildmatch::WildMatch;
 struct Input {
     bindings: Vec<(Text, u8, u8)>,
     names: Vec<Text>,
-    /// Whether they are all there before the changes, or none.
+    /// Whether all bindings are there before the changes, or none.
     full: bool,
     changes: Vec<Change>,
 }
 
-/// Bindings that are taken away and added in one step: every so many, from one on.
+/// Bindings that are removed and added in one step: from which one on, and at what distance.
 #[derive(Arbitrary, Debug)]
 struct Change {
     without: (u8, u8),
@@ -41,7 +41,7 @@ const LOCATIONS: [&str; 12] = [
     "a", "b", "c", "/a/b", "/a/b/c", "d", "e", "f", "g", "h", "i", "j",
 ];
 
-/// Where the bindings are that only make many of few. They do not compete with others.
+/// The location of bindings that only serve to make many of few. They do not compete with the others.
 const OTHERS: &str = "others";
 
 /// More patterns with wildcards than are listed.
@@ -107,7 +107,7 @@ fuzz_target!(|input: Input| {
             continue;
         };
         assert!((1..=1024).contains(&length));
-        // What almost is the pattern is a name worth trying.
+        // A name that is almost the pattern is worth trying.
         names.push(text.replace('*', "").replace('?', "a"));
         for name in &names {
             assert_eq!(

@@ -1,11 +1,11 @@
-//! Property: whoever can write bytes and has no key makes nothing that is opened as something else. For any bytes, and
-//! for any that were put together and changed from sealed ones,
+//! Property: whoever can write bytes, but has no key, cannot make anything that is opened as something else. For any
+//! bytes, and for any that were put together from sealed ones and changed,
 //!
-//! 1. a record opens only in the place that it was sealed for, and only as a whole: its own metadata, its own value, its
-//!    own data key, not one bit changed;
+//! 1. a record opens only in the place that it was sealed for, and only as a whole: its own metadata, its own value,
+//!    its own data key, not one bit changed;
 //! 2. a key slot opens only with its own key, and only unchanged, in its own vault, and gives the vault's own keys;
 //! 3. every error is `Corrupt` or `WrongKey`;
-//! 4. what can be read of bytes is written again as the same bytes.
+//! 4. what can be read from bytes is written again as the same bytes.
 
 #![no_main]
 
@@ -27,7 +27,7 @@ enum Input {
     Metadata(Vec<u8>),
     Slots {
         edits: Vec<Edit>,
-        /// Which slots there are, each by its number, in which order; if any.
+        /// The numbers of the slots, in order. If empty, the slots stay as they are.
         order: Vec<u8>,
         of_another_vault: bool,
         with_checksum: bool,
@@ -38,16 +38,16 @@ enum Input {
     },
 }
 
-/// A record, of which something is exchanged or changed.
+/// A record in which something is exchanged or changed.
 #[derive(Arbitrary, Debug)]
 struct Forgery {
     record: u8,
-    /// For which of the records it is to pass.
+    /// The record whose place it is put into.
     place: Option<u8>,
     key: Option<u8>,
     metadata: Option<Part>,
     value: Option<Part>,
-    /// What is done to the bytes of all of it.
+    /// Changes to the bytes of the whole.
     edits: Vec<Edit>,
 }
 
@@ -73,7 +73,7 @@ struct Record {
     parts: Parts,
 }
 
-/// Every revision of some secrets of two users, of which some have the same names, values and bindings.
+/// Every revision of some secrets of two users. Some of them have the same names, values and bindings.
 static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
     let vault = Vault::in_memory().expect("a vault");
     let mut seals = Seals::random().expect("keys");
@@ -104,7 +104,7 @@ static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
         seal(&seals, info, "value-2");
     }
     seals.add_data_key().expect("a key");
-    // Of the same revision, under another data key: as it is while the data key is rotated.
+    // The same revision under another data key, as while the data key is rotated.
     let info = users[0].secret("a").expect("it is there");
     seal(&seals, info, "value-2");
     Sealed {
@@ -147,7 +147,7 @@ impl Sealed {
     }
 }
 
-/// As the format says: `key id u32 | length u32 | metadata | value`.
+/// A record in its stored form, according to the format: `key id u32 | length u32 | metadata | value`.
 fn stored(parts: &Parts) -> Vec<u8> {
     let length = u32::try_from(parts.metadata.len()).expect("short");
     let numbers = [parts.key_id.to_le_bytes(), length.to_le_bytes()].concat();
@@ -174,8 +174,8 @@ struct Slots {
     bytes: Vec<u8>,
 }
 
-/// As the format says of a vault's id, and the number of slots; then of a raw key's slot: `id u32 | kind u8 |
-/// commitment [32] | length u32 | sealed master key [72]`.
+/// The length of a vault's id and the number of slots, according to the format; then that of a raw key's slot:
+/// `id u32 | kind u8 | commitment [32] | length u32 | sealed master key [72]`.
 const FIRST: usize = 16 + 1;
 const SLOT: usize = 4 + 1 + 32 + 4 + 72;
 
@@ -199,7 +199,7 @@ impl Slots {
         for (n, byte) in KEYS.into_iter().enumerate() {
             match self.seals.open_slots(stored, &key(byte)) {
                 Ok(own) => {
-                    // Another vault of the same keys may have been given as a whole.
+                    // The bytes may be those of another vault with the same keys as a whole.
                     let vault = SLOTS.iter().find(|vault| stored.starts_with(vault.head()));
                     let vault = vault.expect("a vault that there is");
                     assert_eq!(own, vault.bytes == self.bytes);

@@ -1,14 +1,14 @@
-//! Property: whatever bytes a file has, `Vault::open` and `Vault::snapshot` open it as a vault that was written, or say
-//! that they do not. They never panic, hang, or ask for memory without bound (the fuzzer watches the time and the memory).
+//! Property: whatever bytes a file has, `Vault::open` and `Vault::snapshot` open it as a vault that was written, or
+//! fail. They never panic, hang, or ask for memory without bound (the fuzzer watches the time and the memory).
 //!
 //! 1. Every error is one of opening a damaged file.
-//! 2. What such a vault says of its users is what they had, all of them at one moment, or an error; what `verify` accepts is
-//!    all as it was at one moment.
+//! 2. What such a vault says about its users is what they had, all of them at one moment, or an error; what `verify`
+//!    accepts is all as it was at one moment.
 //! 3. A snapshot leaves the file as it is, and agrees with the opened vault as far as both open.
-//! 4. Such a vault can be written to, or says that it cannot.
+//! 4. Such a vault can be written to, or reports that it cannot.
 //!
-//! The bytes are any; or those of the released file of version 1 with changes; or a database that is whole, of which the tables
-//! were forged: entries of two moments of one vault are exchanged, removed, renamed, and changed.
+//! The bytes are arbitrary; or those of the released file of version 1 with changes; or a database that is whole,
+//! but whose tables were forged: entries of two moments of one vault are exchanged, removed, renamed, and changed.
 
 #![no_main]
 
@@ -37,18 +37,18 @@ use uuid::Uuid;
 enum Input {
     Changed(Vec<Edit>),
     Forged {
-        /// Whether it begins with the later moment.
+        /// Whether the forgeries start from the later moment.
         later: bool,
         forgeries: Vec<Forgery>,
     },
-    /// Behind the header of a vault file.
+    /// Bytes after the header of a vault file.
     Database(Vec<u8>),
     Bytes(Vec<u8>),
 }
 
 static RELEASED: &[u8] = include_bytes!("../../tests/files/v1.keyward");
 
-/// Opens the released file by a raw key, so that no passphrase is stretched.
+/// The raw key of the released file, with which no passphrase has to be stretched.
 fn key() -> KeySource {
     KeySource::raw([0x4b; 32])
 }
@@ -92,7 +92,7 @@ static MOMENTS: LazyLock<[Moment; 2]> = LazyLock::new(|| {
     [moment(false), moment(true)]
 });
 
-/// A file without a name, which goes when the process does: in memory where there is such a place.
+/// A file without a name, which disappears with the process: in memory where the system has a place for that.
 struct Unnamed(File);
 
 impl Unnamed {
@@ -116,7 +116,7 @@ impl Unnamed {
     }
 }
 
-/// A user's secrets, and the value of each.
+/// The secrets of a user, and the value of each.
 type Seen = (Vec<SecretInfo>, Vec<Value>);
 
 fn see(vault: &Vault, user: UserId) -> Result<Seen, Error> {
@@ -185,7 +185,7 @@ fuzz_target!(|input: Input| {
     }
 });
 
-/// Whether the vault opens and is accepted as whole.
+/// Returns whether the vault opens and is accepted as whole.
 fn read(vault: Result<Vault, Error>, moments: &[Moment; 2]) -> bool {
     let vault = match vault {
         Ok(vault) => vault,

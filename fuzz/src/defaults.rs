@@ -20,16 +20,16 @@ pub enum Supplied {
 pub struct Call<'a> {
     pub args: &'a Map<String, Value>,
     pub schema: Option<&'a Value>,
-    /// What becomes of a value that was supplied.
+    /// What happens to a value that was supplied.
     pub supplied: Supplied,
-    /// Whether `""` is no value.
+    /// Whether `""` counts as no value.
     pub empty_is_absent: bool,
-    /// Where the granted references are.
+    /// The pointers to the granted references.
     pub references: Vec<&'a str>,
 }
 
-/// Checks which defaults went in, by location; where the schema says too much to be judged here, it is as it is. What makes
-/// the call fail must not be there.
+/// Checks which defaults went in, by location. Where the schema says too much to be judged here, what happened is
+/// accepted. The call must not contain anything that makes it fail.
 pub fn check(mut best: Vec<Best<'_>>, call: &Call<'_>, filled: &BTreeMap<&str, &str>) {
     let decided = best.iter().map(|default| default.pointer);
     assert!(
@@ -48,7 +48,7 @@ pub fn check(mut best: Vec<Best<'_>>, call: &Call<'_>, filled: &BTreeMap<&str, &
             assert_eq!(found, expected, "at {}", default.pointer);
         }
         if found.is_some() {
-            // With what is replaced goes what was put into it.
+            // What was put into a value that is replaced goes with it.
             put.retain(|other| !is_within(other, default.pointer));
             put.push(default.pointer);
         }
@@ -62,7 +62,7 @@ fn is_within(inner: &str, outer: &str) -> bool {
 }
 
 impl Call<'_> {
-    /// `None` if that cannot be judged here.
+    /// Returns whether a default goes in; `None` if that cannot be judged here.
     fn goes_in(&self, pointer: &str, put: &[&str], others: &[&str]) -> Option<bool> {
         let taken = |other: &&str| is_within(pointer, other) || **other == *pointer;
         if put.iter().any(taken) {
@@ -74,7 +74,7 @@ impl Call<'_> {
             Some(schema) => declares(schema, tokens, kind),
         };
         let text = || declared(&tokens, "string");
-        // From the outermost in, as far as there is something.
+        // From the outermost value inwards, as far as there is a value.
         let mut at: Option<&Value> = None;
         for (depth, token) in tokens.iter().enumerate() {
             let next = match at {
@@ -113,7 +113,8 @@ impl Call<'_> {
     }
 }
 
-/// Whether another default is bound to just what is not a container; else that fails the call.
+/// Returns whether another default is bound to the very value that is not a container. Otherwise that value fails
+/// the call.
 fn is_bound(depth: usize, pointer: &str, others: &[&str]) -> bool {
     let end = pointer.match_indices('/').nth(depth).map(|(at, _)| at);
     others.contains(&&pointer[..end.expect("it is as deep")])
@@ -131,7 +132,8 @@ fn tokens(pointer: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether the schema names this place and lets it have this type; `None` if it says more than can be judged here.
+/// Returns whether the schema names this place and allows this type there; `None` if it says more than can be judged
+/// here.
 fn declares(schema: &Value, tokens: &[String], kind: &str) -> Option<bool> {
     let node = match schema {
         Value::Object(node) => node,

@@ -1,16 +1,16 @@
-//! Changes to bytes that were right.
+//! Changes to bytes that were valid.
 
 use arbitrary::Arbitrary;
 
 #[derive(Arbitrary, Debug, Clone)]
 pub enum Edit {
-    /// Other bytes in the place of those that were there.
+    /// Replaces bytes by others.
     Write(u32, Vec<u8>),
-    /// One bit.
+    /// Flips one bit.
     Flip(u32, u8),
-    /// A number where a length or a page's number may be.
+    /// Writes a number, where a length or the number of a page may be.
     Number(u32, u64),
-    /// What stands at the first place, once more at the second.
+    /// Copies what stands at the first place to the second.
     Copy {
         from: u32,
         to: u32,
@@ -27,7 +27,7 @@ pub enum Edit {
 impl Edit {
     pub fn apply(&self, bytes: &mut Vec<u8>) {
         let length = bytes.len();
-        // Every place there is, and that behind the last.
+        // Any place that exists, and the one after the last.
         let place = |at: u32| usize::try_from(at).unwrap_or(0) % (length + 1);
         match self {
             Edit::Write(at, with) => overwrite(bytes, place(*at), with),

@@ -14,7 +14,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// The value in this form; `choices` decide where it leaves a choice, such as which characters are escaped.
+    /// The value in this form. `choices` decide where the form leaves a choice, such as which characters are
+    /// escaped.
     pub fn encode(self, value: &str, choices: &[bool]) -> String {
         let mut encoded = String::new();
         let mut choices = choices.iter().copied().chain(std::iter::repeat(true));
@@ -81,7 +82,7 @@ fn push_hex(to: &mut String, bytes: &[u8], mut lower: impl FnMut() -> bool) {
     }
 }
 
-/// Without padding.
+/// Base64 without padding.
 pub fn base64(bytes: &[u8], url_safe: bool) -> String {
     let last = if url_safe { b"-_" } else { b"+/" };
     let mut encoded = String::new();

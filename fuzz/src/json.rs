@@ -1,4 +1,4 @@
-//! JSON that is made of few words, in their places or not: schemas and arguments.
+//! JSON that is made of few words, in their proper places or elsewhere: schemas and arguments.
 
 use arbitrary::Arbitrary;
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ pub enum Node {
 }
 
 impl Node {
-    /// The value, with these names of members and these usual strings.
+    /// The value, with these member names and these usual strings.
     pub fn value(&self, words: &[&str], usual: &[&str]) -> Value {
         match self {
             Node::Object(members) => members
@@ -35,7 +35,7 @@ impl Node {
     }
 }
 
-/// One of them, whatever the number.
+/// Picks one of them, whatever the number is.
 pub fn pick<T: Copy>(of: &[T], number: u8) -> T {
     of[usize::from(number) % of.len()]
 }

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: structured input, and what is right, said in the simplest way.
+//! What the fuzz targets share: structured input, and what is right, written in the simplest way.
 
 pub mod defaults;
 pub mod edits;

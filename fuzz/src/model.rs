@@ -1,4 +1,4 @@
-//! What a vault has to do: a plain model of it in memory.
+//! What a vault has to do, as a plain model in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// What the vault has, as its owner knows it.
+/// What the vault holds, as its owner knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// How many secrets were made.
+    /// How many secrets were created.
     made: u64,
     /// Each user's secrets, the oldest first.
     pub users: BTreeMap<UserId, Vec<Secret>>,
@@ -26,7 +26,7 @@ pub struct Model {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Secret {
-    /// Which of all that were made it is, in their order.
+    /// The secret's number in the order in which secrets were created.
     serial: u64,
     pub name: String,
     pub value: String,
@@ -36,7 +36,7 @@ pub struct Secret {
     pub revision: u64,
 }
 
-/// The rules that an operation breaks; none if it is done.
+/// The rules that an operation breaks; none if it succeeds.
 pub type Broken = BTreeSet<&'static str>;
 
 impl Secret {
@@ -45,7 +45,7 @@ impl Secret {
         self.name.len() + self.value.len() + length(&self.tool) + length(&self.arg)
     }
 
-    /// Where it is the default: a pattern, and a location in its canonical form.
+    /// Where the secret is the default: a pattern, and a location in its canonical form.
     pub fn default(&self) -> Option<(String, String)> {
         let (tool, arg) = (self.tool.clone()?, self.arg.clone()?);
         self.is_default
@@ -68,7 +68,7 @@ impl Model {
         each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    /// Of a new vault, which this key opens.
+    /// The model of a new vault, which this key opens.
     pub fn new(key: u8) -> Model {
         Model {
             made: 0,
@@ -77,7 +77,7 @@ impl Model {
         }
     }
 
-    /// The same secrets, and this key.
+    /// The model of an export: the same secrets, and this key.
     #[must_use]
     pub fn exported(&self, key: u8) -> Model {
         Model {
@@ -86,7 +86,7 @@ impl Model {
         }
     }
 
-    /// What becomes of it, if `exported` was exported last; or which rules are broken.
+    /// The model after an operation, or the rules that are broken. `exported` is what was exported last.
     pub fn after(&self, operation: &Operation, exported: Option<&Model>) -> Result<Model, Broken> {
         let mut after = self.clone();
         match operation {
@@ -175,7 +175,7 @@ impl Model {
         self.judge(vault_before, broken)
     }
 
-    /// Adds what another vault has.
+    /// Adds what another vault holds.
     fn import(&mut self, from: Option<&Model>) -> Result<(), Broken> {
         let mut broken = Broken::new();
         let vault_before = self.usage();
@@ -192,7 +192,8 @@ impl Model {
         self.judge(vault_before, broken)
     }
 
-    /// Whether a write may stand that broke these rules, and perhaps that of the whole vault's usage.
+    /// Decides whether a write may stand that broke these rules, and perhaps the one about the usage of the whole
+    /// vault.
     fn judge(&self, before: (u64, u64), mut broken: Broken) -> Result<(), Broken> {
         if grows(before, self.usage(), VAULT_LIMITS) {
             broken.insert("quota");
@@ -204,7 +205,7 @@ impl Model {
         }
     }
 
-    /// Gives a user these secrets. The rules that they break, but for those of the whole vault.
+    /// Gives a user these secrets. Returns the rules that they break, except those of the whole vault.
     fn put(&mut self, user: UserId, after: Vec<Secret>) -> Broken {
         let mut broken = Broken::new();
         let mut names = BTreeSet::new();
@@ -229,15 +230,15 @@ impl Model {
     }
 }
 
-/// Whether a limit is met, of what is used before and after.
+/// Returns whether a write exceeds a limit, by what is used before and after it.
 fn grows(before: (u64, u64), after: (u64, u64), most: (u64, u64)) -> bool {
     after.0 > most.0 && after.0 > before.0 || after.1 > most.1 && after.1 > before.1
 }
 
-/// One write to a user's secrets: what becomes of those that were there, and new ones.
+/// One write to a user's secrets: the changes to those that were there, and the new ones.
 struct Write {
     base: Vec<Secret>,
-    /// `None` as it was, `Some(None)` gone.
+    /// `None` if the secret is as it was, `Some(None)` if it is gone.
     changed: Vec<Option<Option<Secret>>>,
     new: Vec<Option<Secret>>,
     made: u64,
@@ -263,8 +264,8 @@ impl Write {
         }));
     }
 
-    /// As it is after what was done so far. A name means what it meant before the write; one that only this write gave
-    /// means that.
+    /// Finds a secret as it is after what was done so far. A name means the secret that had it before the write, or
+    /// else the one that this write gave it to.
     fn find(&mut self, which: Which) -> Option<&mut Option<Secret>> {
         let now = |write: &Write, at: usize| match &write.changed[at] {
             None => Some(write.base[at].clone()),
@@ -359,7 +360,7 @@ pub fn kind_of(rule: &str) -> ErrorKind {
     }
 }
 
-/// What the defaults of these secrets put into a call without arguments.
+/// What these secrets' defaults put into a call without arguments.
 pub fn injected(secrets: &[Secret]) -> Map<String, Value> {
     let mut args: BTreeMap<String, (&Secret, String)> = BTreeMap::new();
     for secret in secrets {
@@ -381,7 +382,7 @@ pub fn injected(secrets: &[Secret]) -> Map<String, Value> {
         .collect()
 }
 
-/// The best first, by the rules of precedence for the patterns of this target.
+/// The rank of a pattern of this target by the rules of precedence, the best first.
 fn rank(tool: &str) -> usize {
     let order = ["tool", "too?", "t*"];
     order

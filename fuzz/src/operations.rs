@@ -1,4 +1,4 @@
-//! Operations on a vault: of few users, names, patterns, locations and keys, so that they meet.
+//! Operations on a vault, with few users, names, patterns, locations and keys, so that they meet.
 
 use arbitrary::Arbitrary;
 use keyward::{KeySource, NewSecret, Quota, SecretPatch, UserId};
@@ -25,9 +25,9 @@ pub enum Operation {
     RotateMasterKey(Vec<u8>),
     RotateDataKey(u8),
     Compact,
-    /// To a file with this key, which takes the place of the one before.
+    /// Exports to a file with this key, which replaces the one before.
     Export(u8),
-    /// What was exported last.
+    /// Imports what was exported last.
     Import,
     Lock,
     Unlock(u8),
@@ -44,7 +44,7 @@ pub enum Part {
     Delete(Which),
 }
 
-/// A secret of a user: by the id of the one in this place, or by name.
+/// Selects a secret of a user: by the id of the one in this place, or by name.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 pub enum Which {
     Place(u8),
@@ -92,7 +92,7 @@ pub const TOOLS: [Option<&str>; 5] = [None, Some("tool"), Some("t*"), Some("too?
 pub const ARGS: [Option<&str>; 5] = [None, Some("x"), Some("y"), Some("/x"), Some("zz")];
 pub const KEYS: u8 = 4;
 
-/// Secrets and bytes: few enough to be met.
+/// Limits for secrets and bytes, low enough to be reached.
 pub const USER_LIMITS: (u64, u64) = (4, 200);
 pub const VAULT_LIMITS: (u64, u64) = (7, 350);
 

@@ -1,12 +1,13 @@
-//! What redaction means, said in the slowest way: at each place, every form of every value by itself.
+//! What redaction means, written in the slowest way: at each place, every form of every value by itself.
 
-/// A value, and what stands for it.
+/// A value, and the reference that stands for it.
 pub struct Named<'a> {
     pub reference: &'a str,
     pub value: &'a str,
 }
 
-/// The text with each value replaced: leftmost first, of those the longest, of those the value that comes first.
+/// The text with each value replaced: the leftmost match first, of those the longest, of those the value that comes
+/// first.
 pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
     let mut output = Vec::new();
     let (mut at, mut replaced) = (0, 0);
@@ -41,14 +42,14 @@ struct Found {
     end: usize,
     /// Where its padding begins, in which another value may begin.
     padding: usize,
-    /// The base64 character that it ends in, if that holds bits of what comes next.
+    /// The base64 character that the match ends in, if that also holds bits of what comes next.
     shared: Option<Shared>,
 }
 
 #[derive(Clone, Copy)]
 struct Shared {
     sextet: u8,
-    /// How many bits of it, the last ones, are not those of the value.
+    /// How many of its last bits do not belong to the value.
     free: usize,
 }
 
@@ -101,7 +102,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_' || character == '-'
 }
 
-/// A backslash is itself only where it begins no escape of the character that is expected.
+/// Matches JSON. A backslash stands for itself only where it does not begin an escape of the expected character.
 fn json(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
     for character in value.chars() {
         at += match json_escape(text.get(at..)?, character) {
@@ -112,7 +113,7 @@ fn json(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
     Some(at)
 }
 
-/// The length of the escape of this character with which the text begins.
+/// The length of the escape of this character that the text begins with.
 fn json_escape(text: &[u8], character: char) -> Option<usize> {
     if text.first() != Some(&b'\\') {
         return None;
@@ -138,7 +139,8 @@ fn json_escape(text: &[u8], character: char) -> Option<usize> {
     Some(length)
 }
 
-/// A percent sign is itself only where it begins no escape of the byte that is expected.
+/// Matches percent-encoding. A percent sign stands for itself only where it does not begin an escape of the expected
+/// byte.
 fn percent(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
     for byte in value.bytes() {
         at += if text.get(at) == Some(&b'%') && hex_pair(text, at + 1) == Some(byte) {
@@ -190,13 +192,13 @@ fn line_break(text: &[u8], at: usize) -> usize {
 
 #[derive(Clone, Copy)]
 enum Begin {
-    /// So many bits of the first character are of what comes before the value.
+    /// This many bits of the first character belong to what comes before the value.
     Lead(usize),
-    /// The value begins in a character that was before this place.
+    /// The value begins in a character before this place.
     Shared(Shared),
 }
 
-/// Reads the bits of as many characters as the value needs, and compares those that are its own.
+/// Reads the bits of as many characters as the value needs, and compares those that belong to it.
 fn base64(text: &[u8], mut at: usize, value: &str, begin: Begin) -> Option<Found> {
     if value.len() < 8 {
         return None;
@@ -206,7 +208,7 @@ fn base64(text: &[u8], mut at: usize, value: &str, begin: Begin) -> Option<Found
         Begin::Shared(Shared { sextet, free }) => (6 - free, sextet, 6),
     };
     let end = lead + 8 * value.len();
-    // Whether the bits of the character that was read last are the value's, as far as they are of the value.
+    // Whether the bits of the last character read agree with the value, as far as they belong to it.
     let fits = |sextet: u8, read: usize| {
         (read - 6..read)
             .filter(|bit| (lead..end).contains(bit))
@@ -245,7 +247,7 @@ fn base64(text: &[u8], mut at: usize, value: &str, begin: Begin) -> Option<Found
     padded.filter(|_| free > 0).or(Some(plain))
 }
 
-/// The six bits of the character here, and its length.
+/// The six bits of the character at this place, and its length.
 fn read_sextet(text: &[u8], at: usize) -> Option<(u8, usize)> {
     let spelled = |spellings: &[&str]| {
         spellings
@@ -268,7 +270,7 @@ fn read_sextet(text: &[u8], at: usize) -> Option<(u8, usize)> {
     Some((sextet, 1))
 }
 
-/// Where so much padding ends, if all of it is here.
+/// The place where `count` characters of padding end, if all of them are there.
 fn padding(text: &[u8], mut at: usize, count: usize) -> Option<usize> {
     for _ in 0..count {
         let spellings = ["=", "\\u003d", "\\u003D", "%3d", "%3D"];

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::json::{Node, pick};
 
-/// A schema of objects within objects; one in which the words of JSON Schema stand anywhere; or any JSON.
+/// A schema of nested objects; one in which the words of JSON Schema stand anywhere; or any JSON.
 #[derive(Arbitrary, Debug)]
 pub enum Schema {
     Usual(Usual),
@@ -23,11 +23,11 @@ impl Schema {
     }
 }
 
-/// What a tool may have, with the keywords that make it hard to say what it asks for.
+/// A schema that a tool may have, with the keywords that make it hard to tell what it asks for.
 #[derive(Arbitrary, Debug)]
 pub struct Usual {
     root: Object,
-    /// Those of `T` and `U`.
+    /// The definitions of `T` and `U`.
     definitions: Option<(Object, Property)>,
     draft_7: bool,
 }
@@ -84,7 +84,7 @@ enum Keyword {
     Examples(Node),
 }
 
-/// What stands in `allOf` and its like.
+/// A branch of `allOf` and the like.
 #[derive(Arbitrary, Debug)]
 enum Branch {
     Required(Names),
@@ -99,7 +99,7 @@ enum Branch {
 /// Few names, so that keywords meet.
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Some of the names, a bit for each.
+/// Some of the names, one bit for each.
 #[derive(Arbitrary, Debug, Clone, Copy)]
 struct Names(u8);
 
@@ -114,7 +114,7 @@ impl Names {
     }
 }
 
-/// So deep lie objects in each other.
+/// How deeply objects are nested.
 const DEPTH: usize = 4;
 
 impl Usual {
@@ -228,7 +228,7 @@ impl Keyword {
             branches.map(|branch| branch.value(depth)).collect()
         };
         match self {
-            // A list of none is no schema.
+            // An empty list is not a valid schema.
             Keyword::AllOf(branches) | Keyword::AnyOf(branches) if branches.is_empty() => {}
             Keyword::AllOf(branches) => set("allOf", all(branches)),
             Keyword::AnyOf(branches) => set("anyOf", all(branches)),
@@ -295,8 +295,8 @@ impl Branch {
     }
 }
 
-/// Arguments of which many are valid: what the bytes choose, of what the schema asks for. When there are no bytes left,
-/// as little as it asks for.
+/// Arguments, many of which are valid: the bytes choose among what the schema asks for. When no bytes are left, the
+/// arguments are as few as it asks for.
 pub fn arguments(schema: &Value, bytes: &[u8]) -> Map<String, Value> {
     let mut choices = Choices(bytes.iter());
     choices.object(schema, schema, DEPTH)

@@ -1,4 +1,4 @@
-//! The store of a vault file, as whoever knows its format and has no key can write it.
+//! The store of a vault file, as it can be written by anyone who knows the format but has no key.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const USERS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("users");
 const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
 
-/// The length of the header, which the database is behind.
+/// The length of the header, which comes before the database.
 pub const HEADER: usize = 4096;
 
-/// What is in the tables.
+/// The contents of the tables.
 #[derive(Clone, PartialEq)]
 pub struct Store {
     meta: BTreeMap<String, Vec<u8>>,
@@ -26,21 +26,21 @@ pub struct Store {
     rows: BTreeMap<[u8; 32], Vec<u8>>,
 }
 
-/// What is done to a store. Which entry it is, is a number that is taken to mean one of those there are.
+/// A change to a store. The number of an entry is taken to mean one of those that exist.
 #[derive(Arbitrary, Debug)]
 pub enum Forgery {
-    /// Bytes of an entry; those of the keys with the checksum that belongs to them, if so wished.
+    /// Changes bytes of an entry; if `checksum`, those of the keys get the checksum that belongs to them.
     Edit {
         entry: Entry,
         edits: Vec<Edit>,
         checksum: bool,
     },
     Remove(Entry),
-    /// As it is in the other state of the vault: a former one comes back, or is missing.
+    /// Makes an entry as it is in the other state of the vault: a former one comes back, or one is missing.
     AsInOther(Entry),
-    /// All of a user: the root, and each row.
+    /// Does this with all of a user: the root, and each row.
     UserAsInOther(u8),
-    /// The bytes of one under the name of another of the same table.
+    /// Puts the bytes of one entry under the name of another one of the same table.
     Copy {
         from: Entry,
         to: u8,
@@ -49,7 +49,7 @@ pub enum Forgery {
         one: Entry,
         other: u8,
     },
-    /// A row under another name, perhaps another user's.
+    /// Puts a row under another name, perhaps another user's.
     Rename {
         row: u8,
         user: Option<u8>,
@@ -65,7 +65,7 @@ pub enum Entry {
 }
 
 impl Store {
-    /// What is in a vault file that is whole.
+    /// Reads the store of a vault file that is whole.
     pub fn read(file: &[u8]) -> Store {
         let database = database(Memory::holding(&file[HEADER..]));
         let read = database.begin_read().expect("a transaction");
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    /// A database that holds it.
+    /// Makes a database that holds the store.
     pub fn database(&self) -> Vec<u8> {
         let memory = Memory::default();
         let database = database(memory.clone());
@@ -104,7 +104,7 @@ impl Store {
         bytes.clone()
     }
 
-    /// `checksum` gives the keys without their checksum the one that belongs to them.
+    /// Applies a change. `checksum` appends the checksum that belongs to keys which are passed without it.
     pub fn forge(
         &mut self,
         forgery: &Forgery,
@@ -212,7 +212,7 @@ fn nth<K: Clone, V>(of: &BTreeMap<K, V>, n: u8) -> Option<K> {
     of.keys().cycle().nth(n.into()).cloned()
 }
 
-/// An entry of either: one that the other does not have goes.
+/// Takes over an entry of either state. If the other state does not have it, it is removed.
 fn take_over<K: Clone + Ord>(to: &mut BTreeMap<K, Vec<u8>>, from: &BTreeMap<K, Vec<u8>>, n: u8) {
     let all: Vec<&K> = to.keys().chain(from.keys()).collect();
     let Some(&key) = all.get(usize::from(n) % all.len().max(1)) else {
@@ -246,7 +246,7 @@ where
         .collect()
 }
 
-/// What a database keeps, so that it can be had when the database is gone.
+/// The bytes that a database keeps, which remain when the database is gone.
 #[derive(Debug, Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 

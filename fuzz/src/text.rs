@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 
-/// A text that is made of few characters, so that patterns and names meet; or any text.
+/// A text of few different characters, so that patterns and names meet; or any text.
 #[derive(Arbitrary, Debug)]
 pub enum Text {
     Few(Vec<Piece>),
@@ -19,7 +19,7 @@ pub enum Piece {
     Key,
     Star,
     Question,
-    /// What came before, once more.
+    /// All that came before, once more.
     Again,
     Any(char),
 }

@@ -1,41 +1,41 @@
-//! A name, seen from its places: what lets a pattern be followed at all of them at once.
+//! The places of a name, as sets, so that a pattern can be followed at all of them at once.
 //!
 //! A name of n characters has n + 1 places: one before each character, and the end. Matching goes over the *pattern*,
 //! character by character, and keeps the set of all places that the pattern can have come to:
 //!
 //! * at first, the place 0;
-//! * after a literal, the places behind those of the set where this character stands;
-//! * after `?`, the places behind those of the set, but the end;
+//! * after a literal, the places that follow those of the set at which this character stands;
+//! * after `?`, the places that follow those of the set; none follows the end;
 //! * after `*`, all places from the first of the set on.
 //!
-//! The pattern matches if the end is in the set at last. This is the definition of the language and no more; a set is
-//! n + 1 bits, so a step takes n/64 + 1 words, whatever the pattern and the name.
+//! The pattern matches if the last set contains the end. This is the definition of the language and no more. A set
+//! is n + 1 bits, so a step takes n/64 + 1 words, whatever the pattern and the name.
 //!
-//! The sets of places where a character stands are made once for a name. To keep their memory proportional to n, only
-//! the ASCII characters, and others that are frequent, have theirs in words; of the rest the places are listed.
+//! The sets of places at which a character stands are made once for a name. To keep their memory proportional to n,
+//! only the ASCII characters, and others that are frequent, have sets in words; the places of the rest are listed.
 
 use smallvec::SmallVec;
 
 use super::{ANY_CHAR, ANY_RUN};
 
-/// A set of places, one bit for each. Bits behind the end of the name mean nothing.
+/// A set of places, one bit for each. Bits beyond the end of the name mean nothing.
 pub(crate) type Set = SmallVec<[u64; 2]>;
 
 const BITS: usize = 64;
 
-/// Where each character of a name stands.
+/// The places at which each character of a name stands.
 pub(crate) struct Places {
     chars: SmallVec<[char; 64]>,
     /// How many words a set has.
     words: usize,
-    /// Sets, one behind the other. The first is that of all characters.
+    /// The sets, one after another. The first is that of all characters.
     sets: SmallVec<[u64; 32]>,
-    /// For each ASCII character the number of its set; 0 for one that does not occur.
+    /// For each ASCII character, the number of its set; 0 if it does not occur.
     ascii: [u8; 128],
-    /// For each frequent other character the number of its set, in the order of characters. Frequent is what occurs
-    /// once for each word of a set or more, so these are at most 64.
+    /// For each other character that is frequent, the number of its set, in the order of characters. A character is
+    /// frequent if it occurs at least once for each word of a set, so these are at most 64.
     frequent: Vec<(char, usize)>,
-    /// The other characters and where they stand, in order.
+    /// The other characters and the places at which they stand, in order.
     others: Vec<(char, usize)>,
 }
 
@@ -96,14 +96,14 @@ impl Places {
         self.sets[set * self.words + place / BITS] |= 1 << (place % BITS);
     }
 
-    /// The set of the first place.
+    /// The set that contains only the first place.
     pub(crate) fn first(&self) -> Set {
         let mut set = Set::from_elem(0, self.words);
         set[0] = 1;
         set
     }
 
-    /// Goes on by one character of a pattern, be it a wildcard or not. Returns whether a place is left.
+    /// Advances a set by one character of a pattern, a wildcard or not. Returns whether a place is left.
     pub(crate) fn follow(&self, set: &mut [u64], c: char) -> bool {
         match c {
             ANY_RUN => {
@@ -115,7 +115,7 @@ impl Places {
         }
     }
 
-    /// Goes on by one character, `None` for any. Returns whether a place is left.
+    /// Advances a set by one character, `None` for any. Returns whether a place is left.
     pub(crate) fn advance(&self, set: &mut [u64], c: Option<char>) -> bool {
         match self.standing(c) {
             Standing::Words(words) => advance(set, words.iter().copied()),
@@ -123,7 +123,7 @@ impl Places {
         }
     }
 
-    /// Goes on by any run of characters. There has to be a place in the set.
+    /// Advances a set by any run of characters. There has to be a place in the set.
     #[expect(clippy::unused_self, reason = "a set is used with its name")]
     pub(crate) fn go_anywhere(&self, set: &mut [u64]) {
         if let Some(first) = set.iter().position(|word| *word != 0) {
@@ -138,7 +138,7 @@ impl Places {
         set[end / BITS] >> (end % BITS) & 1 == 1
     }
 
-    /// Where `c` stands, `None` for any character.
+    /// The places at which `c` stands, `None` for any character.
     fn standing(&self, c: Option<char>) -> Standing<'_> {
         let number = match c {
             None => 0,
@@ -161,7 +161,7 @@ impl Places {
     }
 }
 
-/// The set of places where a character stands, in one of two forms.
+/// The set of places at which a character stands, in one of two forms.
 enum Standing<'p> {
     Words(&'p [u64]),
     Listed(&'p [(char, usize)]),
@@ -206,7 +206,7 @@ mod tests {
             .collect()
     }
 
-    /// What is to be done with a set, by `op`, on a plain set.
+    /// Advances a plain set by one character, `None` for any.
     fn model(name: &[char], set: &BTreeSet<usize>, op: Option<char>) -> BTreeSet<usize> {
         set.iter()
             .filter(|place| {

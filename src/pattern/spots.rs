@@ -1,23 +1,23 @@
-//! Where the characters of a short name stand: what makes it cheap to match one name with many patterns.
+//! The places of the characters of a short name, which make it cheap to match one name with many patterns.
 //!
-//! This is [`Places`](super::places::Places) for names of ASCII characters, of which there are less than bits in two
-//! words: then each step of a pattern takes some instructions.
+//! This is [`Places`](super::places::Places) for names of ASCII characters that are shorter than two words have
+//! bits: then each step of a pattern takes a few instructions.
 
-/// A place in a name is a bit, also the one behind all characters.
+/// A set of places in a name, one bit for each, including the place after all characters.
 type Set<const WORDS: usize> = [u64; WORDS];
 
-/// A name of ASCII characters, less than 64 for each word.
+/// A name of ASCII characters, fewer than 64 for each word.
 pub(crate) struct Spots<const WORDS: usize> {
-    /// For each character the places where it stands.
+    /// For each character, the places at which it stands.
     standing: [Set<WORDS>; 128],
     /// The places before a character.
     before: Set<WORDS>,
-    /// The place behind all characters.
+    /// The place after all characters.
     end: Set<WORDS>,
 }
 
 impl<const WORDS: usize> Spots<WORDS> {
-    /// `None` for other names.
+    /// Finds the places of a name. `None` if it is too long or not ASCII.
     pub(crate) fn of(name: &str) -> Option<Spots<WORDS>> {
         if name.len() >= 64 * WORDS || !name.is_ascii() {
             return None;
@@ -36,7 +36,7 @@ impl<const WORDS: usize> Spots<WORDS> {
         Some(spots)
     }
 
-    /// Whether a pattern matches the name.
+    /// Returns whether a pattern matches the name.
     #[inline]
     pub(crate) fn matches(&self, pattern: &str) -> bool {
         let mut places = [0; WORDS];
@@ -66,7 +66,7 @@ fn both<const WORDS: usize>(mut places: Set<WORDS>, others: &Set<WORDS>) -> Set<
     places
 }
 
-/// The places behind those of them that are among the others.
+/// The places that follow those which are in both sets.
 #[inline]
 fn behind<const WORDS: usize>(places: Set<WORDS>, others: &Set<WORDS>) -> Set<WORDS> {
     let mut places = both(places, others);
@@ -105,7 +105,7 @@ mod tests {
             star in "[ab]{0,9}",
         ) {
             let pattern = ToolPattern::new(&pattern).unwrap();
-            // One that it matches, too, if it is short enough.
+            // Also a name that the pattern matches, if it is short enough.
             let filled: String = pattern.as_str().chars().map(|c| match c {
                 '*' => star.clone(),
                 '?' => "b".to_owned(),

@@ -1,4 +1,4 @@
-//! The matcher against its definition and against `wildmatch`; the order of precedence.
+//! Tests the matcher against its definition and against `wildmatch`, and the order of precedence.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -40,7 +40,8 @@ fn assert_agrees(text: &str, name: &str) {
     );
 }
 
-/// The simple way, the bounded way, and giving up the one for the other after any number of steps.
+/// Asserts that the simple way and the bounded way agree, and that the simple way gives up or agrees after any
+/// number of steps.
 fn assert_every_way_agrees(text: &str, name: &str, expected: bool) {
     let pattern = pattern(text);
     let context = format!("{text:?} on {name:?}");
@@ -64,7 +65,7 @@ fn assert_every_way_agrees(text: &str, name: &str, expected: bool) {
     }
 }
 
-/// Every text over `alphabet` of at most `max` characters, the empty one among them.
+/// Every text of at most `max` characters of `alphabet`, including the empty one.
 fn all_texts(alphabet: &[char], max: usize) -> Vec<String> {
     let mut texts = vec![String::new()];
     let mut last = 0;
@@ -256,6 +257,6 @@ fn trying_is_given_up_where_it_would_take_long() {
         None
     );
     assert!(!pattern.matches(&name));
-    // By trying, this would be a hundred million steps.
+    // By trying, this would take a hundred million steps.
     assert!(!pattern.matches(&"a".repeat(200_000)));
 }

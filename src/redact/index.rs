@@ -1,4 +1,4 @@
-//! Where in a text a match can begin at all.
+//! The places in a text at which a match can begin.
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -7,14 +7,15 @@ use super::{
     spelling::{Sextet, short_escape},
 };
 
-/// Stands for every byte that may begin an escape or a line break after the first unit of a form.
+/// The bytes that may begin an escape or a line break after the first unit of a form. The first one stands for all
+/// of them.
 const ESCAPES: [u8; 4] = [b'\\', b'%', b'\r', b'\n'];
 
 /// The pairs of bytes that forms can begin with, and which forms of which needles begin with each.
 pub(super) struct Index {
-    /// One bit for each pair, for the loop that looks at every byte.
+    /// A bit for each pair, for the loop that looks at every byte.
     pairs: Zeroizing<Vec<u64>>,
-    /// Sorted.
+    /// The needles and forms that begin with each pair, sorted.
     entries: Zeroizing<Vec<Entry>>,
 }
 
@@ -27,11 +28,11 @@ struct Entry {
     form: Form,
 }
 
-/// Where to go on in a text.
+/// Where to continue in a text.
 pub(super) enum Start {
     /// A match may begin here.
     At(usize),
-    /// None begins before this place, and there is not enough text to tell about this place.
+    /// No match begins before this place, and there is not enough text to tell whether one begins here.
     NotBefore(usize),
 }
 
@@ -40,7 +41,7 @@ impl Index {
     where
         I: Iterator<Item = &'a Needle>,
     {
-        // Counted first, since a buffer that grows leaves copies behind.
+        // The entries are counted first, since a buffer that grows leaves copies behind.
         let mut count = 0;
         for needle in needles() {
             begin(needle, |_, _, _| count += 1);
@@ -126,7 +127,7 @@ fn is_escape(byte: u8) -> bool {
     ESCAPES.contains(&byte)
 }
 
-/// Every pair of bytes that a form of the needle can begin with; some more than once.
+/// Emits every pair of bytes that a form of the needle can begin with, some of them more than once.
 fn begin(needle: &Needle, mut emit: impl FnMut(Form, u8, u8)) {
     let value = needle.value().as_bytes();
     let (first, second) = match *value {

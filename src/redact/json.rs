@@ -8,7 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::Redactor;
 
 pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
-    // Not by recursion: a tool may answer with something that is nested without end.
+    // Not by recursion, since a tool may answer with a value that is nested arbitrarily deep.
     let mut pending = vec![value];
     while let Some(value) = pending.pop() {
         match value {
@@ -50,8 +50,8 @@ fn redact_keys(redactor: &Redactor, members: &mut Map<String, Value>) {
     }
 }
 
-/// What becomes of each key of an object; nothing at all if there is no value in any of them. Keys without a value keep
-/// their names. The others get a number behind theirs if it is taken.
+/// The new names of an object's keys: `None` for each key that keeps its name because it holds no value, and an
+/// empty list if no key holds one. A new name gets a number appended if it is taken.
 pub(super) fn names<'k>(
     redactor: &Redactor,
     keys: impl Iterator<Item = &'k str> + Clone,
@@ -70,7 +70,7 @@ pub(super) fn names<'k>(
     .collect()
 }
 
-/// The keys of an object, and for each the number to try next where it is wanted again.
+/// The keys of an object, and for each the number to append if it is wanted again.
 #[derive(Default)]
 struct Taken(HashMap<String, u64>);
 

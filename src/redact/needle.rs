@@ -1,8 +1,8 @@
-//! One value, and how each form of it is recognised at a place in a text.
+//! One value, and how each form of it is recognized at a place in a text.
 //!
-//! No form is ever written out: a form is recognised by walking the value and the text side by side. So nothing but
-//! the value itself has to be wiped, whatever the number of its spellings, and a walk that runs out of text can go on
-//! where it stopped when there is more.
+//! No form is ever written out: a form is recognized by walking the value and the text side by side. So nothing but
+//! the value itself has to be wiped, whatever the number of its spellings, and a walk that runs out of text can
+//! continue where it stopped when there is more.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::spelling::{
     word_begins_at, word_ends_at,
 };
 
-/// Values of fewer bytes are found in their raw form only, and only between boundaries.
+/// Values of fewer bytes are found only in their raw form, and only between word boundaries.
 const SHORT: usize = 8;
 
-/// A value to find, and what to put in its place.
+/// A value to find, and the reference to put in its place.
 pub(super) struct Needle {
     value: Zeroizing<Box<str>>,
     reference: Arc<str>,
@@ -32,8 +32,8 @@ pub(super) enum Form {
     Base64(Lead),
 }
 
-/// Where in a base64 character a value begins: how many of its six bits come before the value. A byte begins
-/// at the first, the third or the fifth bit of a character, so there is no other place.
+/// Where in a base64 character a value begins: how many of the character's six bits come before the value. A byte
+/// begins at the first, the third or the fifth bit of a character, so there are no other places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lead {
     Bits0,
@@ -53,23 +53,23 @@ impl Lead {
     }
 }
 
-/// What is left of a base64 match whose last character holds bits of its neighbour as well: another value may begin
-/// in that same character.
+/// The last character of a base64 match that also holds bits of its neighbor: another value may begin in that same
+/// character.
 #[derive(Clone, Copy)]
 pub(super) struct Carry {
     lead: Lead,
     sextet: u8,
 }
 
-/// How far the walk for one form has come. Holds no part of the value, apart from the last base64 character.
+/// How far the walk for one form has come. It holds no part of the value except the last base64 character.
 #[derive(Clone, Copy)]
 pub(super) struct Progress {
     form: Form,
     /// How much of the value has been matched: base64 characters in base64, else bytes of the value.
     matched: usize,
-    /// How many bytes of the text that took, without padding.
+    /// How many bytes of the text were matched, without padding.
     length: usize,
-    /// The base64 character matched last.
+    /// The base64 character that was matched last.
     tail: Option<u8>,
 }
 
@@ -93,7 +93,8 @@ impl Progress {
         self.length += bytes;
     }
 
-    /// The length of the line break that may come before the next unit; `None` if the text ends inside of one.
+    /// The length of the line break before the next unit, 0 if there is none; `None` if the text ends before that
+    /// can be told.
     fn line_break(&self, text: &[u8]) -> Option<usize> {
         if self.matched == 0 {
             return Some(0);
@@ -107,7 +108,7 @@ impl Progress {
 }
 
 impl Needle {
-    /// A needle with its own copy of the value, in a buffer of exactly its size.
+    /// Creates a needle with its own copy of the value, in a buffer of exactly its size.
     pub(super) fn new(reference: Arc<str>, value: &str) -> Needle {
         Needle {
             value: Zeroizing::new(Box::from(value)),
@@ -127,7 +128,7 @@ impl Needle {
         self.value.len() < SHORT
     }
 
-    /// Goes on with a walk that began at `start`. Unless `last`, more text may follow `text`.
+    /// Continues a walk that began at `start`. Unless `last`, more text may follow `text`.
     pub(super) fn advance(
         &self,
         progress: &mut Progress,
@@ -172,9 +173,9 @@ impl Needle {
         }
     }
 
-    /// RFC 8259, section 7: any character may be escaped. A backslash that begins no escape of the next character
-    /// of the value, and `"` and control characters, may stand for themselves: not every writer is strict. What the end
-    /// of the text cuts off is no escape.
+    /// RFC 8259, section 7: any character may be escaped. `"`, control characters, and a backslash that does not
+    /// begin an escape of the next character of the value may stand for themselves, since not every writer is
+    /// strict. A sequence that the end of the text cuts off is not an escape.
     fn json(&self, progress: &mut Progress, text: &[u8], last: bool) -> Step {
         let value = self.value.as_bytes();
         let mut run = plain_run(&value[progress.matched..], &text[progress.length..], b'\\');
@@ -194,8 +195,8 @@ impl Needle {
         Step::Match(progress.length)
     }
 
-    /// RFC 3986, section 2.1, with the `+` for a space of HTML forms. A percent sign that begins no escape of the
-    /// next byte of the value may stand for itself, as one that the end of the text cuts off does.
+    /// RFC 3986, section 2.1, with `+` for a space as in HTML forms. A percent sign may stand for itself if it does
+    /// not begin an escape of the next byte of the value, or if the end of the text cuts the escape off.
     fn percent(&self, progress: &mut Progress, text: &[u8], last: bool) -> Step {
         let value = &self.value.as_bytes()[progress.matched..];
         let run = plain_run(value, &text[progress.length..], b'%');
@@ -212,7 +213,7 @@ impl Needle {
         Step::Match(progress.length)
     }
 
-    /// RFC 4648, section 8, in either case, perhaps wrapped into lines between two bytes.
+    /// RFC 4648, section 8, in either case, possibly wrapped into lines between two bytes.
     fn hex(&self, progress: &mut Progress, text: &[u8]) -> Step {
         for &byte in &self.value.as_bytes()[progress.matched..] {
             let rest = &text[progress.length..];
@@ -228,7 +229,7 @@ impl Needle {
         Step::Match(progress.length)
     }
 
-    /// RFC 4648, sections 4 and 5, perhaps wrapped into lines between two characters. The padding is part of the
+    /// RFC 4648, sections 4 and 5, possibly wrapped into lines between two characters. The padding is part of the
     /// match if all of it is there.
     fn base64(&self, lead: Lead, progress: &mut Progress, text: &[u8], last: bool) -> Step {
         let characters = self.characters(lead);
@@ -270,7 +271,7 @@ impl Needle {
 
     /// The bits of the value in one of its base64 characters.
     pub(super) fn sextet(&self, lead: Lead, index: usize) -> Sextet {
-        // Counted from one byte before the value, so that no number is negative.
+        // Bits are counted from one byte before the value, so that no number is negative.
         let bit = 6 * index + 8 - lead.bits();
         let byte = |i: usize| Some(*self.value.as_bytes().get(i.checked_sub(1)?)?);
         let pair = [byte(bit / 8), byte(bit / 8 + 1)];
@@ -283,7 +284,7 @@ impl Needle {
         }
     }
 
-    /// What a base64 match of this needle leaves in its last character for a value that follows at once.
+    /// The last character of a base64 match of this needle, if a value that follows at once may begin in it.
     pub(super) fn carry(&self, progress: &Progress) -> Option<Carry> {
         let Form::Base64(lead) = progress.form else {
             return None;
@@ -297,7 +298,7 @@ impl Needle {
         Some(Carry { lead, sextet })
     }
 
-    /// A walk through base64 whose first character is the one that the match before ended with.
+    /// The start of a walk through base64 whose first character is the last one of the match before.
     pub(super) fn carried(&self, carry: Carry) -> Option<Progress> {
         let fits = !self.is_short() && self.sextet(carry.lead, 0).allows(carry.sextet);
         fits.then_some(Progress {

@@ -1,4 +1,4 @@
-//! Goes through a text from match to match, also when the text comes in parts.
+//! Goes through a text from match to match, even when the text comes in parts.
 
 use std::sync::Arc;
 
@@ -8,19 +8,22 @@ use super::{
     spelling::Step,
 };
 
-/// A match: where it is, and of which needle.
+/// A match: where it is, and which needle it is of.
 pub(super) struct Found {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) needle: usize,
 }
 
-/// A scan, between two looks at the text. It holds no text: the caller gives it the same text at every look, with
-/// more at the end, and tells it by [`discard`](Scan::discard) what was taken away at the beginning.
+/// The state of a scan between two looks at the text.
+///
+/// It holds no text: at every look the caller passes the same text, with more at the end, and tells by
+/// [`discard`](Scan::discard) what was removed at the beginning.
 pub(super) struct Scan {
     /// Everything before this place is decided.
     position: usize,
-    /// The end of the last match. The padding of that match is behind `position`: another value may begin there.
+    /// The end of the last match. The padding of that match lies between `position` and this place: another value
+    /// may begin there.
     replaced: usize,
     trying: Trying,
     /// The walks from `position` that ran out of text.
@@ -29,14 +32,15 @@ pub(super) struct Scan {
     best: Option<Best>,
 }
 
-/// What is tried at the position.
+/// What is being tried at the position.
 #[derive(Clone, Copy)]
 enum Trying {
-    /// Nothing yet; first a value that shares a base64 character with the match before, if there is such a character.
+    /// Nothing yet. If the match before left a base64 character that another value may share, such values come
+    /// first.
     Nothing(Option<Carry>),
-    /// That value.
+    /// Values that share a base64 character with the match before.
     Carried,
-    /// Everything else.
+    /// All forms of all values.
     Anything,
 }
 
@@ -53,7 +57,7 @@ struct Best {
     carry: Option<Carry>,
 }
 
-/// What a scan looks at, and for what.
+/// What a scan looks at, and what it looks for.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) needles: &'a [Arc<Needle>],
@@ -74,20 +78,20 @@ impl Scan {
         }
     }
 
-    /// Everything before this place is decided: it is in a match that was returned, or in none. What is behind it may be in
-    /// the match that was returned last.
+    /// Everything before this place is decided: it is in a match that was returned, or in none. Text after it may be
+    /// in the match that was returned last.
     pub(super) fn position(&self) -> usize {
         self.position
     }
 
-    /// The first `length` bytes of the text will be missing from now on; they are before the position.
+    /// Tells that the first `length` bytes of the text, which are before the position, are removed.
     pub(super) fn discard(&mut self, length: usize) {
         self.position -= length;
         self.replaced = self.replaced.saturating_sub(length);
     }
 
-    /// There are more needles now: what is undecided is tried anew. What goes on from the match before, of a value that
-    /// was there then, is kept.
+    /// Tells that there are more needles now: what is undecided is tried anew. A walk that continues from the match
+    /// before is kept, as its value was already there.
     pub(super) fn restart(&mut self) {
         if matches!(self.trying, Trying::Anything) {
             self.trying = Trying::Nothing(None);
@@ -96,7 +100,7 @@ impl Scan {
         }
     }
 
-    /// The next match; `None` if there is none before the end of the text or before a place where more text is
+    /// The next match; `None` if there is none before the end of the text, or before a place at which more text is
     /// needed to tell.
     pub(super) fn next(&mut self, view: View<'_>) -> Option<Found> {
         loop {
@@ -155,7 +159,7 @@ impl Scan {
         match needle.advance(&mut walk.progress, view.text, self.position, view.last) {
             Step::Mismatch => {}
             Step::More => self.undecided.push(walk),
-            // What is in the padding of another value altogether is replaced with it.
+            // A match that lies entirely in the padding of another one is replaced with it.
             Step::Match(length) if self.position + length <= self.replaced => {}
             Step::Match(length) => {
                 let better = self.best.as_ref().is_none_or(|best| {

@@ -1,12 +1,12 @@
 //! The spellings of one unit (a character, a byte, six bits), and what counts as a word.
 
-/// The line breaks that may stand inside hex and base64, since tools wrap them by default: plain, inside a JSON
-/// string, percent-encoded. None is the beginning of another.
+/// The line breaks that may stand inside hex and base64, since tools wrap them by default: plain, in a JSON string,
+/// and percent-encoded. None is the beginning of another.
 const LINE_BREAKS: [&[u8]; 8] = [
     b"\n", b"\r\n", b"\\n", b"\\r\\n", b"%0A", b"%0a", b"%0D%0A", b"%0d%0a",
 ];
 
-/// `+` and `/` where base64 stands inside a JSON string or is percent-encoded.
+/// The spellings of `+` and `/` in base64 that stands in a JSON string or is percent-encoded.
 const ESCAPED_SEXTETS: [(&[u8], u8); 9] = [
     (b"\\/", 63),
     (b"\\u002b", 62),
@@ -19,7 +19,7 @@ const ESCAPED_SEXTETS: [(&[u8], u8); 9] = [
     (b"%2F", 63),
 ];
 
-/// The padding of base64: plain, inside a JSON string, percent-encoded.
+/// The padding of base64: plain, in a JSON string, and percent-encoded.
 const PADDING: [&[u8]; 5] = [b"=", b"\\u003d", b"\\u003D", b"%3d", b"%3D"];
 
 /// The outcome of matching something against the text at one place.
@@ -49,7 +49,7 @@ fn literal(expected: &[u8], text: &[u8]) -> Step {
     Step::matching(text.starts_with(expected), expected.len())
 }
 
-/// Any one of several literals, none of which is the beginning of another.
+/// Matches any one of several literals, none of which is the beginning of another.
 fn one_of<'a>(literals: impl IntoIterator<Item = &'a [u8]>, text: &[u8]) -> Step {
     let mut outcome = Step::Mismatch;
     for expected in literals {
@@ -74,8 +74,8 @@ pub(super) fn padding(text: &[u8]) -> Step {
     one_of(PADDING, text)
 }
 
-/// How many bytes at the beginning of both are the same, up to the first `escape`; in steps, so perhaps a few too few.
-/// Most walks that get far are through plain text, and this is several times as fast as one unit after the other.
+/// How many bytes at the beginning of both are the same, up to the first `escape`, counted in steps and so perhaps a
+/// few too few. Most walks that get far go through plain text, and this is several times as fast as unit by unit.
 pub(super) fn plain_run(value: &[u8], text: &[u8], escape: u8) -> usize {
     const STEP: usize = 64;
     let steps = value.chunks_exact(STEP).zip(text.chunks_exact(STEP));
@@ -89,7 +89,7 @@ pub(super) fn plain_run(value: &[u8], text: &[u8], escape: u8) -> usize {
         .count()
 }
 
-/// One character of a JSON string.
+/// Matches one character of a JSON string.
 pub(super) fn json_character(character: char, text: &[u8]) -> Step {
     match text.first() {
         None => Step::More,
@@ -109,7 +109,7 @@ fn json_escape(character: char, text: &[u8]) -> Step {
     }
 }
 
-/// The letter of the two-character escape that RFC 8259 has for `character`.
+/// The letter of the two-character escape that RFC 8259 defines for `character`.
 pub(super) fn short_escape(character: char) -> Option<u8> {
     Some(match character {
         '"' => b'"',
@@ -124,7 +124,7 @@ pub(super) fn short_escape(character: char) -> Option<u8> {
     })
 }
 
-/// `\uXXXX`, twice for a character beyond the Basic Multilingual Plane.
+/// Matches `\uXXXX`, twice for a character beyond the Basic Multilingual Plane.
 fn unicode_escape(character: char, text: &[u8]) -> Step {
     let mut text = text.iter();
     let mut length = 0;
@@ -149,7 +149,7 @@ fn unicode_escape(character: char, text: &[u8]) -> Step {
     Step::Match(length)
 }
 
-/// One byte, percent-encoded or not.
+/// Matches one byte, percent-encoded or not.
 pub(super) fn percent_byte(byte: u8, text: &[u8]) -> Step {
     match text.first() {
         None => Step::More,
@@ -163,7 +163,7 @@ pub(super) fn percent_byte(byte: u8, text: &[u8]) -> Step {
     }
 }
 
-/// One byte as two hex digits.
+/// Matches one byte as two hex digits.
 pub(super) fn hex_byte(byte: u8, text: &[u8]) -> Step {
     for (i, expected) in [byte >> 4, byte & 15].into_iter().enumerate() {
         match text.get(i) {
@@ -184,7 +184,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// What the six bits of a base64 character must be, where `mask` is set; the others are not the value's.
+/// What the six bits of a base64 character must be where `mask` is set; the other bits do not belong to the value.
 #[derive(Clone, Copy)]
 pub(super) struct Sextet {
     pub(super) bits: u8,
@@ -197,7 +197,7 @@ impl Sextet {
     }
 }
 
-/// One character of base64 in either alphabet, and its six bits if it matches.
+/// Matches one character of base64 in either alphabet; also returns its six bits if it matches.
 pub(super) fn base64_character(expected: Sextet, text: &[u8]) -> (Step, u8) {
     let Some(&first) = text.first() else {
         return (Step::More, 0);
@@ -230,7 +230,7 @@ fn sextet_of(character: u8) -> Option<u8> {
     }
 }
 
-/// Whether the text ends in a letter, a digit, `_` or `-`. What is not valid UTF-8 is none of these.
+/// Returns whether the text ends in a letter, a digit, `_` or `-`. Bytes that are not valid UTF-8 are none of these.
 pub(super) fn word_ends_at(text: &[u8]) -> bool {
     (1..=text.len().min(4))
         .find_map(|length| std::str::from_utf8(&text[text.len() - length..]).ok())
@@ -238,7 +238,7 @@ pub(super) fn word_ends_at(text: &[u8]) -> bool {
         .is_some_and(is_word)
 }
 
-/// Whether the text begins with a letter, a digit, `_` or `-`; `None` if that depends on what follows.
+/// Returns whether the text begins with a letter, a digit, `_` or `-`; `None` if that depends on what follows.
 pub(super) fn word_begins_at(text: &[u8]) -> Option<bool> {
     let head = &text[..text.len().min(4)];
     let valid = match std::str::from_utf8(head) {

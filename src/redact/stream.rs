@@ -10,19 +10,20 @@ use super::{
     scan::{Scan, View},
 };
 
-/// How much of a chunk is looked at in one go, in bytes, so that a large chunk needs no large buffer.
+/// How many bytes of a chunk are looked at in one go, so that a large chunk needs no large buffer.
 const PIECE: usize = 16 * 1024;
 
-/// How many bytes before the undecided ones are kept: a character, which a short value may not follow directly.
+/// How many bytes before the undecided ones are kept: one character, which decides whether a short value may follow
+/// it.
 const CONTEXT: usize = 4;
 
 /// Redacts output that comes in chunks, as [`Redactor::redact_bytes`] redacts it in one piece.
 ///
-/// However the output is cut into chunks, also inside of a character, what [`push`](RedactStream::push) and
-/// [`finish`](RedactStream::finish) return is, put together, what `redact_bytes` returns for the whole.
+/// However the output is cut into chunks, even within a character, what [`push`](RedactStream::push) and
+/// [`finish`](RedactStream::finish) return adds up to what `redact_bytes` returns for the whole.
 ///
-/// What may be the beginning of a value is held back until that is certain. That is never more than 16 times the
-/// bytes of the longest value, plus 64, and for ordinary text a few bytes.
+/// Text that may be the beginning of a value is held back until that is decided. This is never more than 16 times
+/// the bytes of the longest value, plus 64, and for ordinary text a few bytes.
 ///
 /// ```
 /// use keyward::{Redactor, SecretValue};
@@ -38,15 +39,16 @@ const CONTEXT: usize = 4;
 ///
 /// # Security
 ///
-/// What is held back is wiped when the stream is finished or dropped. A stream that is dropped without
-/// `finish` loses it.
+/// What is held back is wiped when the stream is finished or dropped. A stream that is dropped without `finish` does
+/// not return it.
 pub struct RedactStream {
     redactor: Redactor,
     index: Arc<Index>,
     scan: Scan,
-    /// The text from a little before what is undecided; its buffer grows by hand, so that the old one is wiped.
+    /// The text from a little before the undecided part on. The buffer is grown by hand, so that the old one is
+    /// wiped.
     held: Zeroizing<Vec<u8>>,
-    /// How much of `held` has been given out, or replaced.
+    /// How many bytes of `held` have been returned or replaced.
     done: usize,
 }
 
@@ -61,7 +63,8 @@ impl RedactStream {
         }
     }
 
-    /// Takes the next chunk, and returns what has become certain: perhaps nothing, perhaps more than the chunk.
+    /// Takes the next chunk, and returns what has become certain: perhaps nothing, perhaps more than the chunk
+    /// holds.
     #[must_use = "what is returned is not returned again"]
     pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
         let mut output = Vec::with_capacity(chunk.len());
@@ -72,8 +75,10 @@ impl RedactStream {
         output
     }
 
-    /// From now on also redacts the values of another redactor, in what was held back and in what comes. The output of
-    /// a program that runs on is one stream, while it is given values from time to time.
+    /// Adds the values of another redactor, which are redacted in what was held back and in what comes from now on.
+    ///
+    /// This is for a program that keeps running: its output is one stream, while it is given values from time to
+    /// time.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -107,7 +112,7 @@ impl RedactStream {
     }
 
     fn hold(&mut self, piece: &[u8]) {
-        // Moving what is held only when half of it is done with keeps the cost of all moves linear.
+        // Moving what is held only when more than half of it is stale keeps the cost of all moves linear.
         let needless = self.done.min(self.scan.position());
         let stale = needless.saturating_sub(CONTEXT);
         if stale > self.held.len() / 2 {
@@ -155,7 +160,7 @@ impl fmt::Debug for RedactStream {
 
 /// Redacts text that comes in chunks of whole characters, as [`Redactor::redact`] redacts it in one piece.
 ///
-/// This is [`RedactStream`] for text: what is said there holds here as well.
+/// This is [`RedactStream`] for text; what its documentation says holds here as well.
 ///
 /// ```
 /// use keyward::{Redactor, SecretValue};
@@ -177,13 +182,14 @@ impl RedactTextStream {
         RedactTextStream(RedactStream::new(redactor))
     }
 
-    /// Takes the next chunk, and returns what has become certain: perhaps nothing, perhaps more than the chunk.
+    /// Takes the next chunk, and returns what has become certain: perhaps nothing, perhaps more than the chunk
+    /// holds.
     #[must_use = "what is returned is not returned again"]
     pub fn push(&mut self, chunk: &str) -> String {
         text(self.0.push(chunk.as_bytes()))
     }
 
-    /// From now on also redacts the values of another redactor, as [`RedactStream::merge`] does.
+    /// Adds the values of another redactor, as [`RedactStream::merge`] does.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -209,8 +215,8 @@ impl RedactTextStream {
     }
 }
 
-/// Whole characters went in, and matches begin and end between characters: a form begins with the first byte of a
-/// character, and nothing is held back from within one.
+/// Turns the bytes of a text stream into text. Whole characters went in, and matches begin and end between
+/// characters: a form begins with the first byte of a character, and nothing is held back from within one.
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

@@ -8,10 +8,10 @@ use super::{
 };
 use crate::secret::SecretId;
 
-/// How many rows are found at a key without looking further, at most.
+/// The most rows that are found at a key without looking further.
 const MERGED: usize = 16;
 
-/// How many steps it may take to find what wildcard patterns add to exact names, for each binding.
+/// How many steps for each binding it may take to find what wildcard patterns add to exact names.
 const LOOKING_UP: usize = 512;
 
 /// Fills in the nodes, their answers, the lists, the ids and the endings. `lists` holds the `own` rows of each node.
@@ -43,7 +43,7 @@ pub(super) fn fill(
         listed.winners = answers.list(listed.own, &winners);
     }
     index.inner.list = list;
-    // Shorter keys first: what is found there is found at the longer ones too.
+    // Shorter keys first, since what is found there is found at the longer ones too.
     ends.sort_unstable_by_key(|number: &u32| index.nodes[*number as usize].len);
     for number in ends {
         let at = number as usize;
@@ -66,7 +66,7 @@ pub(super) fn fill(
     place_endings(index);
 }
 
-/// The longest key that is the beginning, or the end, of another one.
+/// The longest other key that the key of this node begins, or ends, with.
 fn shorter(index: &Index, node: &Node, row: u32) -> Option<u32> {
     let text = node.key(row, &index.rows);
     let most = text.len().checked_sub(1)?;
@@ -76,7 +76,7 @@ fn shorter(index: &Index, node: &Node, row: u32) -> Option<u32> {
 struct Answers<'i> {
     lists: Vec<u32>,
     found: Vec<Answer>,
-    /// Of the rows.
+    /// The ids of the rows.
     ids: &'i [SecretId],
 }
 
@@ -113,7 +113,7 @@ impl Answers<'_> {
         }
     }
 
-    /// Also whether the winners are those among all patterns, so that a lookup ends here.
+    /// Also returns whether the winners are those among all patterns, so that a lookup ends here.
     fn of_name(
         &mut self,
         index: &Index,
@@ -153,7 +153,7 @@ impl Answers<'_> {
         Span { start, end }
     }
 
-    /// With `is_all`, a lookup that comes upon it needs no other node, but for the one that is next.
+    /// Puts an answer at a node. With `is_all`, a lookup that comes upon it needs no other node except the next one.
     fn put(&mut self, node: &mut Node, answer: Answer, is_all: bool) {
         if let [row] = answer.own.of(&self.lists)
             && answer.winners == answer.own
@@ -178,7 +178,8 @@ fn best_of_each(index: &Index, rows: &mut Vec<u32>) {
     rows.truncate(len);
 }
 
-/// Keeps of the lists what is looked at: most bindings are the only ones at their nodes, which hold them themselves.
+/// Keeps those parts of the lists that are looked at: most bindings are the only ones at their nodes, which hold
+/// them themselves.
 fn keep_used(index: &mut Index, lists: &[u32]) {
     let mut kept = Vec::new();
     let mut keep = |span: &mut Span| {
@@ -208,7 +209,7 @@ fn keep_used(index: &mut Index, lists: &[u32]) {
     index.lists = kept.into();
 }
 
-/// Each id is kept once: in the node whose only row it is of, or in a list.
+/// Keeps each id once: in the node whose only row it belongs to, or in a list.
 fn place_ids(index: &mut Index, ids: &[SecretId]) {
     for (number, node) in (0..).zip(&index.nodes) {
         if node.is_sole() {
@@ -225,8 +226,8 @@ fn place_ids(index: &mut Index, ids: &[SecretId]) {
     index.ids = others.into();
 }
 
-/// What lookups of exact names end in, with the places of ids; until then their nodes hold the answers. And the winners of
-/// listed patterns, where a lookup goes to them at once.
+/// Makes the endings of exact names, whose nodes lead to answers until then, and those of listed patterns where a
+/// lookup goes to them at once.
 fn place_endings(index: &mut Index) {
     let mut endings = Vec::new();
     let ending = |row: u32, rows: &[Row]| Ending {

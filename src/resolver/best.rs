@@ -1,4 +1,4 @@
-//! What a lookup gathers, and what it returns.
+//! What a lookup gathers and what it returns.
 
 use std::{cmp::Ordering, fmt, ops::Deref};
 
@@ -11,13 +11,13 @@ const USUAL_LOCATIONS: usize = 8;
 /// How many rows are gathered before all but the best of each location are dropped.
 const GATHERED: usize = 16;
 
-/// Gathers the best row of each location, or all.
+/// Gathers the best row of each location, or all rows.
 pub(super) struct Best<'r> {
     index: &'r Index,
-    /// In no order; the first ones count.
+    /// In no order; the first `len` of them count.
     few: [u32; GATHERED],
     len: usize,
-    /// Those for which there is no room.
+    /// The rows for which `few` has no room.
     many: Vec<u32>,
     /// The id of the first row that was offered, if it came with it.
     first_id: Option<&'r SecretId>,
@@ -98,7 +98,7 @@ impl<'r> Best<'r> {
         if self.len > GATHERED / 2 {
             self.many.extend_from_slice(&self.few[..self.len]);
             self.len = 0;
-            // Each time as many are added as there are locations, so that they are sorted seldom.
+            // Between two sorts as many are added as there are locations, so they are sorted seldom.
             if self.many.len() > 2 * self.index.locations.len() + GATHERED {
                 let len = keep_best(self.index, &mut self.many);
                 self.many.truncate(len);
@@ -146,7 +146,7 @@ impl<'r> Best<'r> {
     }
 }
 
-/// Brings the best row of each location to the front, in order, and says how many these are.
+/// Brings the best row of each location to the front, in order, and returns how many these are.
 pub(super) fn keep_best(index: &Index, rows: &mut [u32]) -> usize {
     // Rows are in the order of locations, then of precedence.
     rows.sort_unstable();
@@ -166,7 +166,7 @@ pub(super) fn keep_best(index: &Index, rows: &mut [u32]) -> usize {
 #[derive(Clone)]
 pub struct Resolved<'r>(Found<'r>);
 
-/// By how much there is: most lookups end in one match, and write no more than that.
+/// The matches, in a form for each number of them: most lookups end in one match, and write no more than that.
 #[derive(Clone)]
 enum Found<'r> {
     Nothing,
@@ -181,12 +181,12 @@ impl<'r> Resolved<'r> {
         Resolved(Found::One(Match { index, id, row }))
     }
 
-    /// Of rows in order, one for each location.
+    /// Makes the result from rows in order, one for each location.
     pub(super) fn of_rows(index: &'r Index, rows: &[u32]) -> Resolved<'r> {
         Resolved::of_each(rows, |row| Match::new(index, *row))
     }
 
-    /// Of endings in order, one for each location.
+    /// Makes the result from endings in order, one for each location.
     pub(super) fn of_endings(index: &'r Index, endings: &[Ending]) -> Resolved<'r> {
         Resolved::of_each(endings, |ending| Match {
             index,
@@ -212,7 +212,7 @@ impl<'r> Resolved<'r> {
         Resolved(Found::Few(few, all.len()))
     }
 
-    /// Of matches in the order of locations.
+    /// Makes the result from matches in the order of locations.
     pub(super) fn of(found: &[Match<'r>]) -> Resolved<'r> {
         Resolved::of_each(found, |found| *found)
     }
@@ -256,7 +256,7 @@ impl fmt::Debug for Resolved<'_> {
 #[derive(Clone, Copy)]
 pub struct Match<'r> {
     index: &'r Index,
-    /// Where the lookup came upon it, which it has in the cache.
+    /// The id where the lookup came upon it, since that place is in the cache.
     id: &'r SecretId,
     row: u32,
 }
@@ -272,7 +272,7 @@ impl<'r> Match<'r> {
         self.row
     }
 
-    /// By location, then by precedence: also of matches in different indices.
+    /// Compares by location, then by precedence. The matches may be of different indices.
     pub(super) fn cmp(&self, other: &Match<'_>) -> Ordering {
         let (pattern, other_pattern) = (self.pattern(), other.pattern());
         self.location()
@@ -282,17 +282,17 @@ impl<'r> Match<'r> {
             .then_with(|| pattern.as_str().cmp(other_pattern.as_str()))
     }
 
-    /// Where the secret may go.
+    /// Returns the location that the secret goes into.
     pub fn location(&self) -> &'r Location {
         &self.index.locations[self.index.location(self.row) as usize]
     }
 
-    /// The pattern that matches.
+    /// Returns the pattern that matches.
     pub fn pattern(&self) -> &'r ToolPattern {
         &self.index.rows[self.row as usize].pattern
     }
 
-    /// The secret.
+    /// Returns the id of the secret.
     #[inline]
     pub fn id(&self) -> SecretId {
         *self.id

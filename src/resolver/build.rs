@@ -24,7 +24,7 @@ pub(super) fn compile(bindings: &[Binding]) -> Index {
     compile_within(bindings, Limits::USUAL)
 }
 
-/// With limits that are [`Limits::USUAL`], but in tests.
+/// Compiles with these limits, which are [`Limits::USUAL`] except in tests.
 pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
     let Sorted {
         locations,
@@ -35,8 +35,8 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
     let mut plan = Plan::of(&rows, &shapes, limits);
     let longest = plan.longest(&rows);
     let mut draws = 0;
-    // The hashes are random. Those of sixteen keys cannot be kept apart two times in five, those of more seldom; unless they
-    // are hundreds of thousands of beginnings or ends that were chosen for it.
+    // The hashes are random. Those of sixteen keys cannot be kept apart two times in five; those of more keys seldom
+    // fail, unless these are hundreds of thousands of beginnings or ends that were chosen for it.
     let (draft, inner) = loop {
         if draws == limits.draws {
             let all = Limits {
@@ -95,18 +95,18 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
     index
 }
 
-/// The bindings by location, then by precedence, each once.
+/// The bindings, each once, sorted by location, then by precedence.
 struct Sorted {
     locations: Box<[Location]>,
     rows: Box<[Row]>,
-    /// Of the rows.
+    /// The ids of the rows.
     ids: Vec<SecretId>,
     shapes: Vec<Kind>,
 }
 
 impl Sorted {
     fn of(bindings: &[Binding]) -> Sorted {
-        // Each location is looked at once: there can be as many of them in memory as bindings.
+        // Each copy of a location is read once: there can be as many of them in memory as bindings.
         let mut seen: HashMap<&Location, usize> = HashMap::new();
         let first_seen: Vec<usize> = bindings
             .iter()
@@ -125,12 +125,12 @@ impl Sorted {
             .iter()
             .zip(first_seen)
             .map(|((pattern, _, id), seen)| {
-                // The texts are looked at in the order in which they are likely to lie in memory.
+                // Here the texts are read in the order in which they are likely to lie in memory.
                 let shape = shape(pattern);
                 (numbers[seen], pattern.specificity(), *id, pattern, shape)
             })
             .collect();
-        // The pattern at last: one id more than once is not decided by any rule, and must not be by chance either.
+        // The pattern comes last: no rule decides between bindings of one id, and chance must not either.
         order.sort_unstable_by(|a, b| {
             (a.0, a.1, a.2)
                 .cmp(&(b.0, b.1, b.2))
@@ -153,30 +153,30 @@ impl Sorted {
     }
 }
 
-/// What an index is made of, while it is made.
+/// The parts of an index while it is built.
 struct Draft<'p> {
     rows: &'p [Row],
     keys: Keys,
     slots: Slots,
     nodes: Box<[Node]>,
-    /// For each node a row that has its key.
+    /// For each node, a row whose pattern has its key.
     key_rows: Vec<u32>,
-    /// For each node the bucket of the inner patterns that are found there.
+    /// For each node, the bucket of the inner patterns that are found there.
     buckets: Vec<u32>,
     /// The members of these buckets.
     at_nodes: Vec<Vec<u32>>,
-    /// For each inner pattern, and then for each node, its rows: a part of `lists`.
+    /// For each inner pattern, and then for each node, the part of `lists` with its rows.
     spans: Vec<Span>,
     lists: Vec<u32>,
 }
 
-/// A key, and who is found by it.
+/// A key, and the row or inner pattern that is found by it.
 struct Entry {
     hash: u64,
     kind: Kind,
     /// A row that has the key in its pattern.
     row: u32,
-    /// The inner pattern, or `NONE` if the key is the row's.
+    /// The inner pattern, or `NONE` if the row is found by the key.
     inner: u32,
 }
 
@@ -242,7 +242,7 @@ impl<'p> Draft<'p> {
         Some(draft)
     }
 
-    /// Puts the rows of each place into a list.
+    /// Lists the rows of each place.
     fn group(&mut self, places: &[u32], count: usize) {
         let mut spans = vec![Span::default(); count];
         for &place in places {
@@ -263,7 +263,8 @@ impl<'p> Draft<'p> {
         self.spans = spans;
     }
 
-    /// The inner patterns. The first buckets are those of the nodes. `None` if other hashes have to be chosen.
+    /// Builds the inner patterns. The first buckets are those of the nodes. `None` if other hashes have to be
+    /// chosen.
     fn inner(&self, plan: &Plan<'_>) -> Option<Inner> {
         let text = |number: u32| {
             let row = plan.inner[number as usize].row;
@@ -297,7 +298,7 @@ impl<'p> Draft<'p> {
             rest: NONE,
             list: List::default(),
         };
-        // A sketch says little of a pattern without ends: many of those are tried all at once.
+        // A sketch says little about a pattern without ends: many of those are tried all at once.
         let is_endless = |number: &u32| !Sketch::of(text(*number)).is_selective();
         if rest.iter().filter(|number| is_endless(number)).count() >= MANY {
             inner.rest = narrow(lists.len());
@@ -330,7 +331,7 @@ impl<'p> Draft<'p> {
         Some(inner)
     }
 
-    /// These inner patterns as a list.
+    /// Builds a list of these inner patterns.
     fn list<'r>(&self, numbers: &[u32], text: impl Fn(u32) -> &'r ToolPattern) -> List {
         let listed = |number: &u32| {
             let own = self.spans[*number as usize];
@@ -388,7 +389,7 @@ fn entries(rows: &[Row], plan: &Plan<'_>, keys: &Keys) -> Vec<Entry> {
     entries
 }
 
-/// The node of a key, of which nothing is known yet but what it is.
+/// The node of a key before it is known what is found there.
 fn node(kind: Kind, key: &str, row: u32) -> Node {
     let mut node = Node {
         kind,

@@ -1,10 +1,10 @@
-//! A resolver that differs a little from another one: the other one's index, which is shared, with what was removed
-//! from it and a small index of what was added.
+//! A resolver that differs a little from another one: it shares the other one's index, and has a list of what was
+//! removed from it and a small index of what was added.
 //!
-//! A change compiles what was added so far anew, so with a limit of √n it takes O(√n) steps for n bindings; when the
-//! limit is reached, all is compiled, which is O(√n) for each change again. A lookup asks both indices. If one of the
-//! winners was removed, it goes back to all bindings that match, among which the next best is. Few bindings are all
-//! compiled with each change: it takes no longer, and a lookup asks one index.
+//! A change compiles anew all that was added so far, at most √n for n bindings, so it takes O(√n) steps. When that
+//! limit is reached, everything is compiled, which again is O(√n) for each change. A lookup asks both indices. If
+//! one of the winners was removed, it goes back to all bindings that match, to find the next best one. Few bindings
+//! are all compiled with each change: that takes no longer, and a lookup then asks one index.
 
 use std::{borrow::Borrow, sync::Arc};
 
@@ -16,13 +16,13 @@ use super::{
     index::Index,
 };
 
-/// Up to so many changes are kept aside, however few bindings there are.
+/// Up to this many changes are kept aside, however few bindings there are.
 const FEW_CHANGES: usize = 64;
 
-/// Up to so many bindings are compiled anew with every change.
+/// Up to this many bindings are compiled anew with every change.
 pub(super) const FEW_BINDINGS: usize = 64;
 
-/// What is different from an index.
+/// What differs from an index.
 #[derive(Debug)]
 pub(super) struct Changes {
     /// Rows of the index, sorted.
@@ -52,7 +52,7 @@ impl Changes {
     pub(super) fn candidates<'r>(&'r self, index: &'r Index, name: &str) -> Vec<Match<'r>> {
         let (old, new) = (self.left(index, name), self.added.candidates(name));
         let mut all = Vec::with_capacity(old.len() + new.len());
-        // Few are new. Their places among the others, which may be very many, are found by halving.
+        // Few are new. Their places among the others, of which there may be very many, are found by halving.
         let mut rest = &old[..];
         for found in new {
             let (before, after) =
@@ -65,15 +65,15 @@ impl Changes {
         all
     }
 
-    /// Of each location the best that matches and was not removed, in order. There may be very many others, and to compare
-    /// one with what was added takes as long as their patterns are.
+    /// The best binding of each location that matches and was not removed, in order. The others are dropped here,
+    /// since there may be very many, and comparing one with what was added takes as long as their patterns are.
     pub(super) fn best_left<'r>(&self, index: &'r Index, name: &str) -> Vec<Match<'r>> {
         let mut left = self.left(index, name);
         left.dedup_by_key(|found| index.location(found.row()));
         left
     }
 
-    /// What of the index matches and was not removed, in order.
+    /// All bindings of the index that match and were not removed, in order.
     fn left<'r>(&self, index: &'r Index, name: &str) -> Vec<Match<'r>> {
         let mut all = index.candidates(name);
         all.retain(|found| self.removed.binary_search(&found.row()).is_err());
@@ -81,7 +81,7 @@ impl Changes {
     }
 }
 
-/// The best of each location, from two lists that are in order, the best first.
+/// The best match of each location, from two lists in order, the best first.
 fn merge<'r>(
     old: impl Iterator<Item = Match<'r>>,
     new: impl Iterator<Item = Match<'r>>,
@@ -133,8 +133,8 @@ impl Index {
     }
 }
 
-/// The resolver with these changes, which is compiled anew if it has `few_bindings` at most: [`FEW_BINDINGS`], but in
-/// tests.
+/// The resolver with these changes. It is compiled anew if it has at most `few_bindings` bindings: [`FEW_BINDINGS`],
+/// except in tests.
 pub(super) fn change(
     resolver: &Resolver,
     removed: impl IntoIterator<Item = impl Borrow<Binding>>,

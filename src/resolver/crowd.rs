@@ -1,38 +1,39 @@
-//! Many patterns that nothing tells apart but the characters that they hold: which of them a name leaves is found for
-//! all at once.
+//! Many patterns that only the characters that they hold tell apart: which of them a name can match is found for all
+//! at once.
 //!
-//! A byte belongs to one of 32 classes. For each class and each number from none to three there is the set of patterns
-//! that hold more bytes of the class than that, a bit for each. What is in one of the sets that a name's own numbers
-//! choose, one for each class, cannot match. So a block of 64 patterns takes 32 steps, or one of 256 as many of four words.
-//! Of a class that a name has four times or more nothing is known.
+//! A byte belongs to one of 32 classes. For each class and each count from zero to three there is the set of
+//! patterns that hold more bytes of the class than that, one bit for each pattern. The name's own counts choose one
+//! set for each class; a pattern in any of these sets cannot match. So a block of 64 patterns takes 32 steps of one
+//! word each, and a block of 256 patterns takes 32 steps of four words each. A class that the name has four times or
+//! more rules out nothing.
 
 use crate::pattern::is_wildcard;
 
 const CLASSES: usize = 32;
 
-/// How often a byte is told to be there, at most.
+/// Counts from this one on are not told apart.
 const MOST: usize = 4;
 
-/// From so many patterns on, blocks are wide.
+/// From this many patterns on, blocks are wide.
 const WIDE: usize = 128;
 
 /// The sets of some patterns, in their order.
 #[derive(Debug)]
 pub(super) enum Crowd {
-    /// 64 patterns in a block.
+    /// Blocks of 64 patterns.
     Narrow(Blocks<1>),
-    /// 256 patterns in a block.
+    /// Blocks of 256 patterns.
     Wide(Blocks<4>),
 }
 
-/// Sets of so many words.
+/// Blocks whose sets have `WORDS` words.
 #[derive(Debug)]
 pub(super) struct Blocks<const WORDS: usize> {
     blocks: Box<[Block<WORDS>]>,
     patterns: usize,
 }
 
-/// For each class, and each number less than [`MOST`], the patterns that hold more bytes of the class.
+/// For each class and each count less than [`MOST`], the patterns that hold more bytes of the class.
 type Block<const WORDS: usize> = [[[u64; WORDS]; MOST]; CLASSES];
 
 /// How many bytes of each class there are.
@@ -114,7 +115,7 @@ impl<const WORDS: usize> Blocks<WORDS> {
     }
 }
 
-/// So many of the lowest bits, 64 at most.
+/// The lowest `bits` bits, at most 64.
 fn ones(bits: usize) -> u64 {
     if bits >= 64 {
         u64::MAX

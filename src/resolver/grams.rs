@@ -1,14 +1,15 @@
-//! Patterns by seven bytes in a row that they hold anywhere.
+//! Patterns by a run of seven consecutive bytes that they hold anywhere.
 //!
-//! To look at every place in a name is not needed: of a run of seven bytes the four parts of four bytes are noted. Wherever
-//! the run stands in a name, one of them begins at every fourth place; what is around it tells whether it is the run.
+//! A name need not be looked at in every place: a run of seven bytes is noted under each of its four parts of four
+//! bytes. Wherever the run stands in a name, one of its parts begins at a place whose number is a multiple of four;
+//! the bytes around the part tell whether the run is there.
 
 use std::ops::Range;
 
 use super::{narrow, perfect::Perfect, words::Keys};
 use crate::pattern::is_wildcard;
 
-/// Bytes in a part, and from one place where a name is looked at to the next one.
+/// Bytes in a part, and between two places where a name is looked at.
 const LEN: usize = 4;
 
 /// How many parts of a run are noted.
@@ -17,13 +18,13 @@ pub(super) const ROW: usize = LEN;
 /// Bytes in a run.
 const RUN: usize = LEN + ROW - 1;
 
-/// So many runs around a part are looked at one by one.
+/// Up to this many runs around a part are looked at one by one.
 const FEW: usize = 8;
 
-/// What patterns are found by.
+/// The bytes that patterns are found by.
 pub(super) type Run = [u8; RUN];
 
-/// The literals between the wildcards of a pattern, where there is a run among them.
+/// The literals between the wildcards of a pattern, as far as they are long enough for a run.
 pub(super) fn literals_of(pattern: &str) -> impl Iterator<Item = &[u8]> {
     let literals = pattern.as_bytes().split(|byte| is_wildcard(*byte));
     literals.filter(|literals| literals.len() >= RUN)
@@ -36,17 +37,18 @@ pub(super) fn parts_of(literals: &[u8]) -> impl Iterator<Item = u32> {
         .map(|part| u32::from_le_bytes(*part))
 }
 
-/// From runs to the numbers of buckets.
+/// Leads from runs to the numbers of buckets.
 #[derive(Debug)]
 pub(super) struct Grams {
-    /// Bits, 64 or more for each part: most places in a name are ruled out by them.
+    /// A bit set with 64 or more bits for each part. It rules out most places in a name.
     filter: Box<[u64]>,
     slots: Perfect,
-    /// By their slots, each with where the runs that have it begin; where the next one's do, they end.
+    /// The parts by their slots, each with the index at which its runs begin; they end where those of the next
+    /// begin.
     parts: Box<[(u32, u32)]>,
-    /// Part by part, those of each in order; each as [`around`] makes it.
+    /// The runs, part by part and sorted within each, as [`around`] makes them.
     runs: Box<[u64]>,
-    /// Of the runs.
+    /// The buckets of the runs.
     buckets: Box<[u32]>,
 }
 
@@ -58,7 +60,7 @@ struct Noted {
 }
 
 impl Grams {
-    /// Of runs that are different, each with its bucket. `None` if other keys have to be chosen.
+    /// Builds the index of these runs, which differ, each with its bucket. `None` if other keys have to be drawn.
     pub(super) fn of(runs: &[(Run, u32)], keys: &Keys) -> Option<Grams> {
         let mut noted: Vec<Noted> = Vec::with_capacity(ROW * runs.len());
         for (run, bucket) in runs {
@@ -100,10 +102,10 @@ impl Grams {
         })
     }
 
-    /// Calls `found` with the bucket of each run in `name`, for each time that it is there.
+    /// Calls `found` with the bucket of each run in `name`, once for each time that the run occurs.
     #[inline]
     pub(super) fn for_each_in(&self, name: &str, keys: &Keys, mut found: impl FnMut(u32)) {
-        /// As many as bits in a word. Which of them pass is not decided one by one.
+        /// As many as a word has bits. Which parts pass is decided for all of them before any is looked up.
         const AT_ONCE: usize = 64;
         let name = name.as_bytes();
         let (parts, _) = name.as_chunks();
@@ -128,7 +130,7 @@ impl Grams {
         }
     }
 
-    /// The same of those among some runs that are around the part at `at`.
+    /// Calls `found` with the bucket of each of these runs that is around the part at `at`.
     fn for_each_around(
         &self,
         name: &[u8],
@@ -158,14 +160,14 @@ impl Grams {
     }
 }
 
-/// The word and the bit of a part in a filter of so many words, by the upper half of its spread.
+/// The word and the bit of a part in a filter of `words` words, by the upper half of its spread.
 #[inline]
 fn filter_bit(spread: u64, words: usize) -> (usize, u32) {
     let word = (spread >> 32) as usize & (words - 1);
     (word, (spread >> 58) as u32)
 }
 
-/// A run, with the place in it of a part that it is noted by above.
+/// A run, and in the highest byte the place in the run of the part that it is noted under.
 #[inline]
 fn around(run: Run, place: usize) -> u64 {
     let mut bytes = [0; 8];

@@ -1,4 +1,4 @@
-//! The compiled index: what is kept of the bindings, and the way from a name to those that match it.
+//! The compiled index: what is kept of the bindings, and the way from a name to the bindings that match it.
 
 use super::{
     best::{Best, Match, Resolved},
@@ -12,27 +12,28 @@ use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 /// No node.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// How many bytes keys have at most, but for a few.
+/// The most bytes that keys have, with few exceptions.
 const USUAL: usize = 64;
 
-/// How many words a key has at most: 1,024 characters of four bytes.
+/// The most words that a key has: 1,024 characters of four bytes.
 const MOST_WORDS: usize = 512;
 
 pub(super) struct Index {
-    /// By location, then by precedence.
+    /// Sorted by location, then by precedence.
     pub(super) rows: Box<[Row]>,
-    /// The ids of rows that are not in a node.
+    /// The ids that are not in a node.
     pub(super) ids: Box<[SecretId]>,
     /// In the order of locations.
     pub(super) locations: Box<[Location]>,
-    /// By their slots; some are empty.
+    /// The nodes by their slots, some of which are empty.
     pub(super) nodes: Box<[Node]>,
-    /// From the hashes of keys to their nodes.
+    /// Leads from the hashes of keys to their nodes.
     pub(super) slots: Slots,
     pub(super) answers: Box<[Answer]>,
-    /// What a lookup ends in where several rows win: of nodes, and of patterns in a list of few that is the answer.
+    /// What a lookup ends in where several rows win: the endings of nodes, and of the patterns in a list of few that
+    /// is the answer.
     pub(super) endings: Box<[Ending]>,
-    /// What most spans are of: rows, one list behind the other.
+    /// Lists of rows, one after another, of which most spans are parts.
     pub(super) lists: Box<[u32]>,
     pub(super) keys: Keys,
     /// Bytes in the longest exact pattern.
@@ -48,20 +49,20 @@ pub(super) struct Index {
 pub(super) struct Row {
     pub(super) pattern: ToolPattern,
     pub(super) location: u32,
-    /// A node, or with [`IN_IDS`] an index in `ids`.
+    /// Where the id is: a node, or with [`IN_IDS`] an index in `ids`.
     pub(super) id_at: u32,
 }
 
 pub(super) const IN_IDS: u32 = 1 << 31;
 
-/// One key: an exact pattern, or what others begin or end with. It fills a line of the cache, with what most lookups
-/// end in.
+/// One key: an exact pattern, or what other patterns begin or end with. A node fills a cache line, and has what most
+/// lookups end in.
 #[repr(align(64))]
 #[derive(Clone)]
 pub(super) struct Node {
-    /// The key; where there is no room for it, a row that has it in its pattern.
+    /// The key, or where there is no room for it the number of a row whose pattern has it.
     pub(super) text: [u8; INLINE],
-    /// If the node is sole, of the secret.
+    /// The id of the secret, if the node is sole.
     pub(super) id: SecretId,
     pub(super) value: u32,
     /// Bytes in the key.
@@ -70,39 +71,40 @@ pub(super) struct Node {
     pub(super) holds: Holds,
 }
 
-/// What the value of a node is.
+/// What the value of a node means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// A row, which is all that there is to find here: the node is sole.
+    /// A row, which is all there is to find here: the node is sole.
     Row,
-    /// For an exact name: where in `endings` all is that there is to find. The first one has the index of the answer and
-    /// the number of those that follow.
+    /// For an exact name, an index in `endings`, where everything to find is. The first one there has the index of
+    /// the answer and the number of those that follow.
     Endings,
     /// An index in `answers`.
     Answer,
 }
 
-/// A row that wins, and where its id is: to find several, neither their answer nor their rows have to be looked at.
+/// A row that wins, and where its id is. So to find several winners, neither their answer nor their rows have to be
+/// looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ending {
     pub(super) row: u32,
     pub(super) id_at: u32,
 }
 
-/// Bytes that a key may have to be in its node.
+/// The most bytes of a key that is kept in its node.
 pub(super) const INLINE: usize = 40;
 
-/// What there is to find at a node, where that is more or less than one row.
+/// What there is to find at a node, where that is not one row alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer {
     /// The rows of the pattern that is this key.
     pub(super) own: Span,
-    /// The best of each location among these and what is found without looking further: for a head or a tail the
-    /// shorter ones, up to `next`; for an exact name that ends in endings, all.
+    /// The best of each location among these rows and what else is found without looking further: for a head or a
+    /// tail, the rows of the shorter ones, up to `next`; for an exact name whose node holds endings, all that match.
     pub(super) winners: Span,
-    /// The bucket of the patterns that have this key, and more.
+    /// The bucket of the patterns that have this key and continue beyond it.
     pub(super) bucket: u32,
-    /// The shorter head or tail at which to go on.
+    /// The node of the shorter head or tail to continue at.
     pub(super) next: u32,
 }
 
@@ -120,7 +122,7 @@ impl Span {
 }
 
 impl Node {
-    /// In a slot that no key has.
+    /// The node in a slot that belongs to no key.
     pub(super) const EMPTY: Node = Node {
         text: [0; INLINE],
         id: SecretId::new(uuid::Uuid::nil()),
@@ -135,8 +137,8 @@ impl Node {
         self.holds == Holds::Row
     }
 
-    /// The key. `row` is one that has it in its pattern, for a key that has no room in the node: all others are read where
-    /// they are next to the node, which matters to whoever reads very many.
+    /// The key. For a key that has no room in the node, `row` is one whose pattern has it. All other keys are read
+    /// from the node itself, which matters to callers that read very many.
     pub(super) fn key<'n>(&'n self, row: u32, rows: &'n [Row]) -> &'n str {
         let inline = self.text.get(..self.len.into());
         inline
@@ -177,7 +179,7 @@ impl Index {
         }
     }
 
-    /// Where there is more to it than one exact pattern.
+    /// Resolves a name for which the exact pattern is not the whole answer.
     fn resolve_further(&self, name: &str, exact: Option<&Node>) -> Resolved<'_> {
         let mut best = Best::new(self);
         if let Some(node) = exact {
@@ -203,7 +205,7 @@ impl Index {
         self.inner.anywhere(self, &mut tried, best);
     }
 
-    /// Every binding that matches, in order.
+    /// All bindings that match, in order.
     pub(super) fn candidates(&self, name: &str) -> Vec<Match<'_>> {
         let mut best = Best::keeping_all(self);
         self.all(name, &mut best);
@@ -211,7 +213,7 @@ impl Index {
         rows.into_iter().map(|row| Match::new(self, row)).collect()
     }
 
-    /// Every row that matches, in no order.
+    /// Offers all rows that match, in no order.
     pub(super) fn all<'r>(&'r self, name: &str, best: &mut Best<'r>) {
         let mut tried = Tried::new(name);
         if let Some(node) = self.exact(name) {
@@ -231,7 +233,7 @@ impl Index {
         self.inner.anywhere(self, &mut tried, best);
     }
 
-    /// The rows of the pattern that is this node's key.
+    /// The rows of the pattern that this node's key is or stands for.
     pub(super) fn own<'r>(&'r self, node: &'r Node) -> &'r [u32] {
         let answer = match node.holds {
             Holds::Row => return std::slice::from_ref(&node.value),
@@ -274,7 +276,7 @@ impl Index {
         is_this.then_some(slot)
     }
 
-    /// Whether a key for which there is no room in the node is this one.
+    /// Returns whether the key of this node, which has no room for it, is `key`.
     #[cold]
     fn is_long_key(&self, node: &Node, key: &[u8]) -> bool {
         let row = node
@@ -303,7 +305,7 @@ impl Index {
         self.find_on_ladder::<true>(name, most, &mut |_| true)
     }
 
-    /// The first of the nodes of keys that `name` begins or ends with of which `wanted` says so, longest first.
+    /// The first wanted node among those of the keys that `name` begins or ends with, the longest key first.
     #[inline]
     fn find_on_ladder<const BACK: bool>(
         &self,
@@ -336,7 +338,7 @@ impl Index {
         self.climb_down::<BACK, MOST_WORDS, { MOST_WORDS / 8 }>(ladder, name, most, wanted)
     }
 
-    /// For keys of up to `most` bytes, at most `WORDS` words or `64 * BLOCKS` bytes.
+    /// The same for keys of one to `most` bytes, which are at most `WORDS` words and `64 * BLOCKS` bytes.
     #[inline]
     fn climb_down<const BACK: bool, const WORDS: usize, const BLOCKS: usize>(
         &self,
@@ -388,7 +390,7 @@ impl Index {
         NONE
     }
 
-    /// Offers what there is to find from a node on towards shorter keys.
+    /// Offers what is found at a node and at shorter keys.
     #[inline]
     fn climb<'r>(&'r self, from: u32, tried: &mut Tried<'_>, best: &mut Best<'r>) {
         if let Some(node) = self.nodes.get(from as usize) {

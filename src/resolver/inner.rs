@@ -1,5 +1,5 @@
-//! Patterns that are more than a beginning or an end, or too few of a kind to be looked for: they are tried, most of them
-//! on the names only that hold some part of them.
+//! Patterns that are more than a beginning or an end, or too few of a kind to be looked for. They are tried, most of
+//! them only on names that hold some part of them.
 
 use smallvec::SmallVec;
 
@@ -13,20 +13,20 @@ use super::{
 };
 use crate::pattern::{ToolPattern, spots::Spots};
 
-/// From so many patterns in a bucket on, it has a [`Crowd`].
+/// A bucket of at least this many patterns has a [`Crowd`].
 pub(super) const MANY: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) buckets: Box<[Bucket]>,
-    /// The patterns of buckets, one bucket behind the other.
+    /// The patterns in buckets, one bucket after another.
     pub(super) members: Box<[Member]>,
     pub(super) crowds: Box<[Crowd]>,
-    /// Patterns by their parts, if there are any.
+    /// Patterns by their runs, if there are any.
     pub(super) grams: Option<Box<Grams>>,
-    /// The bucket of those that are tried on every name.
+    /// The bucket of the patterns that are tried on every name.
     pub(super) rest: u32,
-    /// Those that are tried on every name, but of which sketches leave few.
+    /// The patterns that are tried on every name, but which sketches rule out for most.
     pub(super) list: List,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Member {
     pub(super) pairs: u64,
     /// The first row with this pattern.
     pub(super) row: u32,
-    /// All of them.
+    /// All rows with this pattern.
     pub(super) own: Span,
 }
 
@@ -46,16 +46,16 @@ pub(super) struct Member {
 pub(super) struct Bucket {
     /// A part of the list of members, in the order of their rows.
     pub(super) members: Span,
-    /// If they are many.
+    /// The number of the crowd, if the members are many.
     pub(super) crowd: u32,
 }
 
-/// The name of one lookup, and what is made of it when it is needed.
+/// The name of one lookup, and what is computed from it when it is needed.
 pub(super) struct Tried<'n> {
     name: &'n str,
     pairs: Option<u64>,
     seen: Option<Seen>,
-    /// For a name that is not short. It is large, and few names need it: so it is not a part of what is seen.
+    /// For a name that is not short. Few names need it and it is large, so it is not a part of [`Seen`].
     long: Option<Spots<2>>,
 }
 
@@ -78,7 +78,7 @@ impl<'n> Tried<'n> {
 }
 
 impl Inner {
-    /// Offers the patterns that are found by no end.
+    /// Offers those matching patterns that are not found by their ends.
     #[inline]
     pub(super) fn anywhere<'r>(
         &'r self,
@@ -104,7 +104,7 @@ impl Inner {
         grams.for_each_in(tried.name, &index.keys, |bucket| {
             found.push(bucket);
         });
-        // A run that stands twice in the name leads to its bucket twice.
+        // A run that occurs twice in the name leads to its bucket twice.
         found.sort_unstable();
         found.dedup();
         for bucket in found {
@@ -164,14 +164,14 @@ impl Inner {
         }
     }
 
-    /// Whether all patterns that are not found by their ends are listed.
+    /// Returns whether all patterns that are not found by their ends are listed.
     pub(super) fn is_list(&self) -> bool {
         self.grams.is_none() && self.rest == NONE
     }
 }
 
 impl Member {
-    /// Offers it if it matches, which takes some steps and those for its own length.
+    /// Offers the pattern if it matches. That counts as `steps` steps, and one for each of its bytes.
     #[inline]
     fn offer_if<'r>(
         &self,

@@ -1,12 +1,13 @@
 //! Which beginnings, or ends, of a name can be keys: for all lengths at once.
 //!
-//! A key of 8·s + r bytes, 1 ≤ r ≤ 8, is noted on the rung s, which is found by the hash of its first 8·s bytes. A rung is
-//! a word with a lane of eight bits for each r: 0 if there is no key of this length, 1 if there are several, else a check
-//! of the last r bytes of the only one. Multiplying a word by an odd number gives such checks of all its beginnings at
-//! once, as the lower bytes of a product do not depend on the upper ones of its factors. So a rung costs one look, whatever
-//! the number of keys.
+//! A key of 8·s + r bytes, 1 ≤ r ≤ 8, is noted on the rung s, which is found by the hash of its first 8·s bytes. A
+//! rung is a word with a lane of eight bits for each r: 0 if there is no key of this length, 1 if there are several,
+//! else a check of the last r bytes of the only one. Multiplying a word by an odd number gives such checks of all
+//! its beginnings at once, as the lower bytes of a product do not depend on the upper bytes of its factors. So a
+//! rung costs one look, whatever the number of keys.
 //!
-//! All short keys would lie on one rung. So those of five to eight bytes are found by their first four.
+//! All keys of up to eight bytes would lie on one rung. So those of five to eight bytes are found by their first
+//! four.
 
 use super::{
     index::NONE,
@@ -17,12 +18,13 @@ use super::{
 /// The lengths of the keys of one kind.
 #[derive(Debug)]
 pub(super) struct Ladder {
-    /// Found by their hashes. Rungs that share a slot are noted together, which says too much at times, never too little.
+    /// The rungs by their hashes. Those that share a slot are noted together: then the slot may let through too
+    /// much, never too little.
     rungs: Box<[u64]>,
-    /// The keys of one to four bytes.
+    /// The rung of the keys of one to four bytes.
     bottom: u64,
-    /// Bits, sixteen or more for each key. One is set for each number of whole words that a key has, and goes on behind:
-    /// to look further seldom makes sense without it.
+    /// A bit set with sixteen bits or more for each key. One bit is set for each sequence of whole words that a key
+    /// begins with and continues after: where it is missing, no key continues.
     beyond: Box<[u64]>,
     /// Bytes in the longest key.
     pub(super) longest: usize,
@@ -30,18 +32,18 @@ pub(super) struct Ladder {
     pub(super) root: u32,
 }
 
-/// A bit in each lane: the lowest, and the highest, which is set in a check.
+/// A bit in each lane: the lowest, and the highest, which is set in every check.
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = LOW << 7;
 
-/// The lanes that are found by the first four bytes of a word, if it is the first.
+/// The lanes that in the first word are found by its first four bytes.
 const UPPER: u64 = u64::MAX << 32;
 
 const LANE: u64 = 0xff;
 const SEVERAL: u64 = 1;
 
 impl Ladder {
-    /// For so many keys. Without one it takes no memory: most resolvers are small.
+    /// Returns a ladder with room for this many keys. Without keys it takes no memory, as most resolvers are small.
     pub(super) fn for_keys(keys: usize) -> Ladder {
         let some = usize::from(keys > 0);
         Ladder {
@@ -90,7 +92,7 @@ impl Ladder {
         *rung = *rung & !(LANE << lane) | noted << lane;
     }
 
-    /// Of the first word of a name, a bit for each number of its bytes with which a key may end.
+    /// For the first word of a name, a bit for each number of its bytes after which a key may end.
     #[inline]
     pub(super) fn first_lengths(&self, word: u64, keys: &Keys) -> u64 {
         let hash = keys.half_step(word);
@@ -100,7 +102,7 @@ impl Ladder {
         )
     }
 
-    /// The same of another word, behind words of this sum. `None` if no key goes on behind these.
+    /// The same for another word, after words with this sum. `None` if no key continues after these.
     #[inline]
     pub(super) fn lengths(&self, word: u64, sum: u64, keys: &Keys) -> Option<u64> {
         let hash = keys.step(sum);
@@ -119,7 +121,7 @@ impl Ladder {
     }
 }
 
-/// A check for each lane: of as many bytes of the word, and of what was before it.
+/// A check for each lane: of as many bytes of the word as the lane is for, and of what was before the word.
 #[inline]
 fn checks(word: u64, hash: u64) -> u64 {
     // The rung is found by the upper half of the hash.
@@ -127,11 +129,11 @@ fn checks(word: u64, hash: u64) -> u64 {
     word.wrapping_mul(SPREAD) ^ (lower | lower << 32) | HIGH
 }
 
-/// A bit for each lane of a rung that holds this check, or several.
+/// A bit for each lane of a rung that holds this check or stands for several.
 #[inline]
 fn matching(rung: u64, checks: u64) -> u64 {
     let several = rung << 7 & !rung;
-    // The highest bit of a lane is left if the others are 0, and so is the lane.
+    // The highest bit of a lane is set in `same` if all bits of the lane are 0 in `other`.
     let other = rung ^ checks;
     let same = !((other & !HIGH).wrapping_add(!HIGH) | other);
     let lanes = (several | same) & HIGH;
@@ -182,7 +184,7 @@ mod tests {
         }
     }
 
-    /// For each length of which there may be a key in `name`.
+    /// The lengths of which there may be a key in `name`.
     fn lengths(ladder: &Ladder, name: &str, end: End, keys: &Keys) -> Vec<usize> {
         let name = name.as_bytes();
         let of_word = |at: usize| {

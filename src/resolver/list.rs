@@ -1,4 +1,4 @@
-//! Patterns that are tried on every name, by what sketches tell of them.
+//! Patterns that are tried on every name, by their sketches.
 
 use super::{
     best::{Best, Resolved},
@@ -7,16 +7,16 @@ use super::{
     sketch::{Sketch, View, pairs_in},
 };
 
-/// So many are looked at one by one, without a sieve.
+/// Up to this many patterns are looked at one by one, without a sieve.
 const FEW: usize = 8;
 
 /// Some patterns, in the order of their rows.
 #[derive(Debug, Default)]
 pub(super) struct List {
     pub(super) patterns: Box<[Listed]>,
-    /// Which of them a name can match, if they are not few.
+    /// Tells which of them a name can match, if they are not few.
     sieve: Option<Box<Sieve>>,
-    /// If they are few, a bit for each whose sketch does not tell all.
+    /// If they are few, a bit for each whose sketch does not decide alone.
     unsure: u64,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct Listed {
     pub(super) own: Span,
     /// The best of each location among them.
     pub(super) winners: Span,
-    /// The same in the list of endings, if the list is the answer and of few.
+    /// The same winners in the list of endings, if the list is the answer and has few patterns.
     pub(super) endings: Span,
 }
 
 impl List {
-    /// Of patterns whose winners are not yet known.
+    /// Makes a list of patterns whose winners are not known yet.
     pub(super) fn of(patterns: Box<[Listed]>) -> List {
         let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
         let few = (0..FEW).zip(&sketches);
@@ -46,7 +46,7 @@ impl List {
         }
     }
 
-    /// Whether they are looked at one by one.
+    /// Returns whether the patterns are looked at one by one.
     pub(super) fn is_few(&self) -> bool {
         self.sieve.is_none()
     }
@@ -74,7 +74,7 @@ impl List {
         best.finish()
     }
 
-    /// Offers what matches. `pairs` are those of the name, once they are known.
+    /// Offers the patterns that match. `pairs` are those of the name, once they are known.
     #[inline]
     pub(super) fn try_all<'r>(
         &'r self,
@@ -91,7 +91,7 @@ impl List {
         }
     }
 
-    /// The same, of many.
+    /// The same for many patterns.
     #[inline]
     fn try_left<'r>(
         &'r self,
@@ -112,11 +112,11 @@ impl List {
         });
     }
 
-    /// A bit for each of few that matches.
+    /// For few patterns, a bit for each that matches.
     #[inline]
     fn matching(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> u64 {
         let view = View::new(name);
-        // Which of them fit is not decided one by one.
+        // Computed without a branch for each of them.
         let fit = (0..).zip(&self.patterns).fold(0, |fit, (i, listed)| {
             fit | u64::from(listed.sketch.fits(&view)) << i
         });
@@ -127,7 +127,7 @@ impl List {
         }
     }
 
-    /// Of those that fit, those that match.
+    /// The patterns that match, of those that fit.
     fn confirmed(&self, mut fit: u64, index: &Index, name: &str, pairs: &mut Option<u64>) -> u64 {
         let mut unsure = fit & self.unsure;
         while unsure != 0 {
@@ -150,7 +150,8 @@ impl List {
 }
 
 impl Listed {
-    /// Of a pattern with very many rows few win.
+    /// Offers its winners, or all of its rows if all are wanted: a pattern may have very many rows, of which few
+    /// win.
     #[inline]
     fn offer<'r>(&self, index: &'r Index, best: &mut Best<'r>) {
         let rows = if best.keeps_all() {
@@ -163,7 +164,7 @@ impl Listed {
         best.offer_all(rows);
     }
 
-    /// Whether it matches a name that fits. Most sketches tell all.
+    /// Returns whether it matches a name that fits. Most sketches decide alone.
     #[inline]
     fn matches(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> bool {
         let fits = !self.sketch.wants_pairs()

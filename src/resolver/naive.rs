@@ -1,5 +1,5 @@
-//! The resolver as it is defined: every binding is tried, the matching ones are sorted by the rules as they are
-//! written. What the compiled resolver is tested against.
+//! The resolver as it is defined: every binding is tried, and those that match are sorted by the rules as they are
+//! written. The compiled resolver is tested against it.
 
 use std::cmp::Reverse;
 
@@ -19,7 +19,7 @@ impl Naive {
         }
     }
 
-    /// Every binding that matches, grouped by location, best first.
+    /// All bindings that match, grouped by location, best first.
     pub(super) fn candidates(&self, tool: &str) -> Vec<Binding> {
         let mut found: Vec<Binding> = self
             .bindings
@@ -38,7 +38,7 @@ impl Naive {
                 stars,
                 questions,
                 *id,
-                // One id more than once: no rule says which comes first, but it is always the same.
+                // No rule orders bindings of one id, but their order is always the same.
                 text.to_owned(),
             )
         });

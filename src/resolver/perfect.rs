@@ -1,18 +1,20 @@
-//! A perfect hash: from each key of a set that is known beforehand to a slot of its own, by one look at a small table.
+//! A perfect hash: it leads from each key of a set that is known beforehand to a slot of its own, by one look at a
+//! small table.
 //!
-//! The keys lie in buckets of a few. For each bucket, the largest first, multipliers are tried until all of its keys come
-//! to slots that are free (CHD: Belazzougui, Botelho, Dietzfelbinger, *Hash, displace, and compress*, ESA 2009).
+//! The keys are divided into small buckets. For each bucket, the largest first, multipliers are tried until all of
+//! its keys get slots that are free (CHD: Belazzougui, Botelho, Dietzfelbinger, *Hash, displace, and compress*, ESA
+//! 2009).
 
 use super::narrow;
 
 /// Keys in a bucket, on average.
 const BUCKET: usize = 4;
 
-/// So many multipliers are tried for a bucket. Seldom none of them serves: once in twenty times at most, where keys are few
-/// and alike.
+/// How many multipliers are tried for a bucket. Seldom none of them serves: at most once in twenty times, where keys
+/// are few and alike.
 const TRIES: u16 = 1 << 15;
 
-/// From the hash of a key to its slot. The hash of what is no key leads to some slot, too.
+/// Leads from the hash of a key to its slot. The hash of a text that is not a key leads to some slot, too.
 #[derive(Debug)]
 pub(super) struct Perfect {
     /// One for each bucket.
@@ -21,8 +23,8 @@ pub(super) struct Perfect {
 }
 
 impl Perfect {
-    /// For keys with these hashes, which are sorted and different. `None` if there is none: other hashes have to be
-    /// chosen.
+    /// Finds a perfect hash for keys with these hashes, which are sorted and different. `None` if there is none:
+    /// then other hashes have to be chosen.
     pub(super) fn of(hashes: &[u64]) -> Option<Perfect> {
         let mut perfect = Perfect {
             multipliers: vec![1; hashes.len() / BUCKET + 1].into(),
@@ -53,7 +55,7 @@ impl Perfect {
         Some(perfect)
     }
 
-    /// The number of slots, which is a little more than that of keys.
+    /// The number of slots, which is a little more than the number of keys.
     pub(super) fn slots(&self) -> usize {
         self.slots as usize
     }
@@ -63,21 +65,21 @@ impl Perfect {
         slot(hash, self.multipliers[self.bucket(hash)], self.slots)
     }
 
-    /// By the upper half of the hash, in its order.
+    /// The bucket of a key, by the upper half of its hash: buckets are in the order of hashes.
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
         scaled(hash, self.multipliers.len())
     }
 }
 
-/// Of a bucket's key, with its multiplier: by the lower half of the hash, in which the keys of a bucket have nothing in
-/// common.
+/// The slot of a key, with the multiplier of its bucket. It depends on the lower half of the hash, in which the keys
+/// of a bucket have nothing in common.
 #[inline]
 fn slot(hash: u64, multiplier: u16, slots: u32) -> usize {
     scaled((hash << 32).wrapping_mul(multiplier.into()), slots as usize)
 }
 
-/// The upper half of a hash, as an index below `end`.
+/// The upper half of a hash, scaled to an index below `end`.
 #[inline]
 pub(super) fn scaled(hash: u64, end: usize) -> usize {
     upper_half((hash >> 32) * end as u64)

@@ -11,17 +11,17 @@ use super::{
 };
 use crate::pattern::ToolPattern;
 
-/// Up to how many patterns are listed: that takes less than finding them.
+/// Up to how many patterns are listed, which takes less time than finding them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// If at most so many have wildcards, all of them are, whatever they are.
+    /// If at most this many have wildcards, all of them are listed, whatever their form.
     pub(super) few: usize,
-    /// If at most so many have wildcards, those are that have a beginning or an end.
+    /// If at most this many have wildcards, the ones that have a beginning or an end are listed.
     pub(super) listed: usize,
-    /// If more have wildcards, those of the form `prefix*` are if there are at most so many, and so are those of the form
-    /// `*suffix`.
+    /// If more have wildcards, those of the form `prefix*` are listed if they are at most this many, and so are
+    /// those of the form `*suffix`.
     pub(super) few_of_a_kind: usize,
-    /// If hashes that were drawn so often do not keep the keys apart, all are listed that have wildcards.
+    /// If hashes were drawn this often and none kept the keys apart, all patterns with wildcards are listed.
     pub(super) draws: usize,
 }
 
@@ -34,17 +34,17 @@ impl Limits {
     };
 }
 
-/// So many patterns with an end in common are found by it, so that they are tried all at once.
+/// At least this many patterns with an end in common are found by it, so that they are tried all at once.
 const MANY_ALIKE: u32 = 8;
 
-/// So many patterns tell which parts are frequent.
+/// How many patterns tell which parts are frequent.
 const SAMPLE: usize = 128;
 
-/// A bucket of so many patterns is as good as one that is smaller.
+/// A bucket of this many patterns is as good as a smaller one.
 const SMALL_BUCKET: u32 = 4;
 
 pub(super) struct Plan<'p> {
-    /// For each row.
+    /// For each row, how it is found.
     pub(super) places: Vec<Place>,
     /// The patterns that are more than one end, or too few of a kind, in the order of their rows.
     pub(super) inner: Vec<InnerPlan<'p>>,
@@ -52,7 +52,7 @@ pub(super) struct Plan<'p> {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Place {
-    /// By the key that it is.
+    /// By the key that its pattern is.
     Key(Kind),
     /// As one of the inner patterns.
     Inner(u32),
@@ -67,16 +67,16 @@ pub(super) struct InnerPlan<'p> {
 /// What an inner pattern is found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor<'p> {
-    /// What it begins with, or ends with.
+    /// The literals that it begins with, or ends with.
     Key(Kind, &'p str),
     /// A run that it holds.
     Run(&'p Run),
-    /// It is looked for in every name.
+    /// It is tried on every name.
     Nothing,
 }
 
 impl<'p> Plan<'p> {
-    /// Of rows, and for each the kind of key that its pattern is.
+    /// Plans for rows; `shapes` has for each row the kind of key that its pattern is.
     pub(super) fn of(rows: &'p [Row], shapes: &[Kind], limits: Limits) -> Plan<'p> {
         let place = |kind: &Kind| match kind {
             Kind::None => Place::Inner(u32::MAX),
@@ -125,7 +125,8 @@ impl<'p> Plan<'p> {
         plan
     }
 
-    /// Of these inner patterns. With `is_listed`, those that share their best end with few are listed instead.
+    /// Chooses the anchors of these inner patterns. With `is_listed`, those that share their best end with few
+    /// others are listed instead.
     fn choose_anchors(&mut self, rows: &'p [Row], numbers: &[usize], is_listed: bool) {
         let text = |inner: &InnerPlan<'_>| rows[inner.row as usize].pattern.as_str();
         let texts = numbers.iter().map(|number| text(&self.inner[*number]));
@@ -141,7 +142,7 @@ impl<'p> Plan<'p> {
         }
     }
 
-    /// Bytes in the longest key.
+    /// An upper bound for the bytes in the longest key.
     pub(super) fn longest(&self, rows: &[Row]) -> usize {
         let of_rows = self
             .places
@@ -159,7 +160,7 @@ impl<'p> Plan<'p> {
     }
 }
 
-/// Whether these rows have no more than so many different patterns.
+/// Whether these rows have at most `limit` different patterns.
 fn are_at_most<'r>(limit: usize, mut rows: impl Iterator<Item = &'r Row> + Clone) -> bool {
     let mut seen = HashSet::new();
     let is_one_too_many = |row: &'r Row| seen.insert(row.pattern.as_str()) && seen.len() > limit;
@@ -181,12 +182,12 @@ pub(super) fn shape(pattern: &ToolPattern) -> Kind {
     }
 }
 
-/// How many patterns could be found by what.
+/// How many patterns could be found by each key and each part.
 struct Choices<'p> {
     keys: HashMap<(Kind, &'p str), u32>,
-    /// The parts of the patterns.
+    /// How often each part is in the patterns.
     parts: Counts,
-    /// The parts of a sample of all patterns: what is frequent there is frequent in names.
+    /// How often each part is in a sample of all patterns: what is frequent there is frequent in names.
     usual: Counts,
 }
 
@@ -212,8 +213,8 @@ impl<'p> Choices<'p> {
         }
     }
 
-    /// That which the fewest others have; among as good ones an end, since names are taken apart for the ends anyway,
-    /// and then what is seldom in names.
+    /// The anchor that the fewest other patterns have. Among equally good ones an end goes first, since names are
+    /// taken apart for the ends anyway, then what is seldom in names.
     fn best_of(&self, text: &'p str) -> Anchor<'p> {
         let keys = ends(text).map(|key| (self.keys[&key], 0, Anchor::Key(key.0, key.1)));
         let runs = literals_of(text).flat_map(|literals| {
@@ -233,7 +234,7 @@ impl<'p> Choices<'p> {
     }
 }
 
-/// How often each part is there. Of parts that share a place too much is said, which makes a choice worse, not wrong.
+/// How often each part occurs. Parts that share a place are counted together, which makes a choice worse, not wrong.
 struct Counts(Box<[u32]>);
 
 impl Counts {
@@ -251,12 +252,12 @@ impl Counts {
     }
 }
 
-/// Where a part is counted, among so many places.
+/// The place, of `places`, where a part is counted.
 fn place(part: u32, places: usize) -> usize {
     scaled(u64::from(part).wrapping_mul(SPREAD), places)
 }
 
-/// The beginning and the end of a pattern, if there are any.
+/// The literal beginning and end of a pattern, as far as it has them.
 fn ends(text: &str) -> impl Iterator<Item = (Kind, &str)> {
     [(Kind::Head, head(text)), (Kind::Tail, tail(text))]
         .into_iter()

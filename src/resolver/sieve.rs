@@ -1,9 +1,10 @@
-//! Which of a list of patterns a name can match, as far as a few of its bytes tell: for all of them at once.
+//! Which of a list of patterns a name can match, as far as a few of its bytes tell, for all of them at once.
 //!
-//! For some places near a name's ends, and each class of bytes, there is the set of patterns that allow such a byte there,
-//! a bit for each. What is in all the sets that a name's own bytes choose is left. So 128 patterns take one step for each
-//! place, whatever they are. The places are chosen when the index is built: those first that leave the fewest patterns to
-//! names that begin and end like the patterns.
+//! For some places near a name's ends, and each class of bytes, there is the set of patterns that allow such a byte
+//! there, one bit for each pattern. The name's own bytes choose one set for each place; the patterns in all of these
+//! sets are left. So 128 patterns take one step for each place, whatever they are. The places are chosen when the
+//! index is built, one after another: each time the one that leaves the fewest patterns to names that begin and end
+//! like the patterns.
 
 use std::ops::Range;
 
@@ -12,22 +13,22 @@ use super::{
     words::halves,
 };
 
-/// How many places are looked at. More of them leave fewer patterns, and cost more than that spares.
+/// How many places are looked at. More would leave fewer patterns, but cost more than that saves.
 const PLACES: usize = 8;
 
-/// Two bytes that differ by a multiple of this are not told apart. Letters of one case are.
+/// Two bytes that differ by a multiple of this are not told apart. Letters of the same case are.
 const CLASSES: usize = 32;
 
-/// Some patterns, a bit for each.
+/// A set of patterns, one bit for each.
 type Set = u128;
 
-/// How many patterns are sifted together.
+/// How many patterns are sifted at once.
 const BLOCK: usize = Set::BITS as usize;
 
-/// For each class of bytes at one place the patterns that allow it.
+/// For each class of bytes at one place, the patterns that allow it.
 type Sets = [Set; CLASSES];
 
-/// So many names tell which places are best.
+/// How many names tell which places are best.
 const SAMPLE: usize = 64;
 
 const ALL_PLACES: Range<u8> = 0..32;
@@ -36,7 +37,7 @@ const _: () = assert!(ALL_PLACES.end as usize == VIEWED);
 /// The sets of some patterns, in their order.
 #[derive(Debug)]
 pub(super) struct Sieve {
-    /// In a [`View`].
+    /// Places in a [`View`].
     places: [u8; PLACES],
     blocks: Box<[[Sets; PLACES]]>,
 }
@@ -59,7 +60,7 @@ impl Sieve {
         }
     }
 
-    /// Calls `found` with the number of each pattern that is left for this name, in their order.
+    /// Calls `found` with the number of each pattern that is left for this name, in order.
     #[inline]
     pub(super) fn for_each_left(&self, name: &View, mut found: impl FnMut(usize)) {
         let bytes = name.bytes();
@@ -82,7 +83,7 @@ impl Sieve {
     }
 }
 
-/// Of each class the patterns that allow it at a place.
+/// For each class, the patterns that allow it at a place.
 fn sets(sketches: &[&Sketch], place: u8) -> Sets {
     let (mut sets, mut all) = ([0; CLASSES], 0);
     for (bit, sketch) in sketches.iter().enumerate() {
@@ -94,7 +95,7 @@ fn sets(sketches: &[&Sketch], place: u8) -> Sets {
     sets.map(|set| set | all)
 }
 
-/// The places that leave the fewest patterns to these names, one after the other.
+/// The places that leave the fewest patterns to these names, chosen one after another.
 fn choose(all: &[Vec<Sets>], names: &[[u8; VIEWED]]) -> [u8; PLACES] {
     let at = |place: u8| {
         let of_name = move |name: &[u8; VIEWED]| {
@@ -103,7 +104,7 @@ fn choose(all: &[Vec<Sets>], names: &[[u8; VIEWED]]) -> [u8; PLACES] {
         };
         names.iter().flat_map(of_name)
     };
-    // Of each name, what is left in each block.
+    // For each name, what is left in each block.
     let mut left: Vec<Set> = at(0).map(|_| Set::MAX).collect();
     std::array::from_fn(|_| {
         let count = |place: &u8| -> u32 {
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
     use crate::pattern::ToolPattern;
 
-    /// The patterns that a sieve leaves to a name, by their numbers.
+    /// The numbers of the patterns that a sieve leaves to a name.
     fn left(sieve: &Sieve, name: &str) -> Vec<usize> {
         let mut left = Vec::new();
         sieve.for_each_left(&View::new(name), |number| left.push(number));

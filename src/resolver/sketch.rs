@@ -1,9 +1,10 @@
-//! What can be said of a pattern without its text: enough to leave it for most names, and to take it for some.
+//! What can be said about a pattern without its text: enough to rule it out for most names, and to confirm it for
+//! some.
 
 use super::words::{End, WORD, head, mask, tail};
 use crate::pattern::{ANY_RUN, ToolPattern, begins_char, is_wildcard};
 
-/// How many words of a name's beginning a sketch has.
+/// How many words of a name's beginning a sketch looks at.
 const HEAD: usize = 3;
 
 /// The words of a [`View`]: those of the beginning, and the last one.
@@ -12,31 +13,31 @@ const ENDS: usize = HEAD + 1;
 /// Bytes in a view.
 pub(super) const VIEWED: usize = ENDS * WORD;
 
-/// What a pattern with wildcards demands of a name.
+/// What a pattern with wildcards requires of a name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sketch {
     /// What a name must begin and end with, as in [`View`].
     ends: [u64; ENDS],
-    /// Which bits of these count.
+    /// Which bits of `ends` count.
     masks: [u64; ENDS],
-    /// The [pairs](pairs_of) that it must hold.
+    /// The [pairs](pairs_of) that a name must hold.
     pairs: u64,
-    /// How many bytes it must have at least.
+    /// How many bytes a name must have at least.
     least: u16,
-    /// How many bytes the pattern begins and ends with, up to the first and from the last wildcard.
+    /// How many bytes the pattern has before the first wildcard and after the last one.
     head: u16,
     tail: u16,
     rest: Rest,
 }
 
-/// What a sketch does not tell of its pattern.
+/// What a sketch does not tell about its pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     /// Nothing: a name that fits matches.
     Nothing,
-    /// The ends are longer.
+    /// The ends are longer than the sketch has room for, and there is only one `*` between them.
     Ends,
-    /// There is one character between the ends, which may be longer.
+    /// There is only one `?` between the ends, which may be longer than the sketch has room for.
     One,
     /// There is more than one wildcard.
     Middle,
@@ -69,18 +70,18 @@ impl Sketch {
         }
     }
 
-    /// The byte that a name must have at this place of its [`View`], if the pattern says so.
+    /// The byte that a name must have at this place of its [`View`], if the pattern requires one.
     pub(super) fn byte_at(&self, place: usize) -> Option<u8> {
         let of = |words: &[u64; ENDS]| words[place / WORD].to_le_bytes()[place % WORD];
         (of(&self.masks) != 0).then(|| of(&self.ends))
     }
 
-    /// What a name must begin and end with, as in [`View`]; 0 where the pattern does not say.
+    /// What a name must begin and end with, as in [`View`]; 0 where the pattern requires nothing.
     pub(super) fn bytes(&self) -> [u8; VIEWED] {
         bytes_of(&self.ends)
     }
 
-    /// Whether a name can match, as far as its ends and its length tell.
+    /// Returns whether a name can match, as far as its ends and its length tell.
     #[inline]
     pub(super) fn fits(&self, name: &View) -> bool {
         let mut different = u64::from(name.len < usize::from(self.least));
@@ -90,28 +91,29 @@ impl Sketch {
         different == 0
     }
 
-    /// Whether a name that [`fits`](Sketch::fits) matches.
+    /// Returns whether every name that [`fits`](Sketch::fits) matches.
     pub(super) fn is_sure(&self) -> bool {
         self.rest == Rest::Nothing
     }
 
-    /// Whether it decides by itself for most names: the pattern has ends of some bytes, or only one wildcard.
+    /// Returns whether the ends and the length rule out most names: the pattern has ends of some bytes, or only one
+    /// wildcard.
     pub(super) fn is_selective(&self) -> bool {
         self.head + self.tail >= 3 || self.rest != Rest::Middle
     }
 
-    /// Whether the pairs of a name are worth knowing.
+    /// Returns whether the pairs of a name are worth computing.
     pub(super) fn wants_pairs(&self) -> bool {
         !self.is_selective()
     }
 
-    /// Whether a name with these pairs can match.
+    /// Returns whether a name with these pairs can match.
     #[inline]
     pub(super) fn fits_pairs(&self, pairs: u64) -> bool {
         self.pairs & !pairs == 0
     }
 
-    /// Whether the pattern matches a name that [`fits`](Sketch::fits).
+    /// Returns whether the pattern matches a name that [`fits`](Sketch::fits).
     pub(super) fn matches(&self, pattern: &ToolPattern, name: &str) -> bool {
         let one = match self.rest {
             Rest::Nothing => return true,
@@ -126,16 +128,16 @@ impl Sketch {
     }
 }
 
-/// A name, its ends and its length.
+/// A name as a sketch sees it: its ends and its length.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
-    /// The first 24 bytes, the first one lowest, and the last eight, the last one lowest.
+    /// The first 24 bytes, of each word the first byte lowest, and the last eight, the last byte lowest.
     ends: [u64; ENDS],
     len: usize,
 }
 
 impl View {
-    /// All bytes of the ends.
+    /// The bytes of the ends.
     #[inline]
     pub(super) fn bytes(&self) -> [u8; VIEWED] {
         bytes_of(&self.ends)
@@ -154,7 +156,7 @@ impl View {
                 len,
             };
         };
-        // Where there are less than eight bytes left, a word begins earlier, with bytes that are then shifted out.
+        // Where fewer than eight bytes are left, a word begins earlier, with bytes that are then shifted out.
         let word = |at: usize| {
             let start = (len - WORD).min(at);
             let word = bytes[start..].first_chunk();
@@ -173,14 +175,14 @@ impl View {
     }
 }
 
-/// Which pairs of bytes there are in a name, in 64 classes.
+/// The pairs of adjacent bytes in a name: one bit for each of 64 classes of pairs.
 pub(super) fn pairs_in(name: &str) -> u64 {
     let mut pairs = 0;
     // Seven pairs at a time.
     let mut rest = name.as_bytes();
     while let Some(word) = rest.first_chunk::<WORD>() {
         let word = u64::from_le_bytes(*word);
-        // Each byte beside the next one; what a byte is shifted into the next one does not count.
+        // Each byte is combined with the next one. Bits that are shifted into another byte are masked out.
         let classes = (word << 2 & 0xfcfc_fcfc_fcfc_fcfc) ^ word ^ word >> 8;
         for i in 0..7 {
             pairs |= 1 << (classes >> (8 * i) & 63);
@@ -200,7 +202,7 @@ fn bytes_of(ends: &[u64; ENDS]) -> [u8; VIEWED] {
     bytes
 }
 
-/// The pairs that a name must hold that a pattern matches.
+/// The pairs held by every name that this pattern matches.
 pub(super) fn pairs_of(pattern: &str) -> u64 {
     pattern
         .as_bytes()
@@ -214,12 +216,12 @@ fn bit_of(first: u8, second: u8) -> u64 {
     1 << (((first << 2) ^ first ^ second) & 63)
 }
 
-/// Whether this part of a name, between two characters, is one.
+/// Returns whether this part of a name, which is cut between characters, is one character.
 fn is_one_char(part: &[u8]) -> bool {
     part.iter().filter(|byte| begins_char(**byte)).count() == 1
 }
 
-/// A number of bytes in a pattern, which has at most 4,096.
+/// Narrows a number of bytes in a pattern, which has at most 4,096.
 fn short(bytes: usize) -> u16 {
     u16::try_from(bytes).expect("a pattern has at most 1,024 characters")
 }

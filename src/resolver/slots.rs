@@ -1,14 +1,15 @@
-//! From the hash of a key to the only node that can be of it.
+//! From the hash of a text to the only node whose key the text can be.
 //!
-//! Of each key a byte of its hash, its tag, is kept apart from the node: what is no key seldom leads further.
+//! One byte of each key's hash, its tag, is kept apart from the node: a text that is not a key seldom leads further.
 
 use super::perfect::Perfect;
 
-/// So many keys have tags that are all different, next to each other. They need no perfect hash, and so no table to wait
-/// for; but other hashes have to be drawn two times in five for sixteen of them, and one time in six for ten.
+/// Up to this many keys have tags that are all different, next to each other. They need no perfect hash, and so no
+/// table to wait for. But other hashes have to be drawn two times in five for sixteen keys, and one time in six for
+/// ten.
 const FEW: usize = size_of::<u128>();
 
-/// Where nodes are.
+/// Where the nodes of keys are.
 #[derive(Debug)]
 pub(super) enum Slots {
     /// A tag in each byte, in the order of the keys' hashes.
@@ -18,8 +19,8 @@ pub(super) enum Slots {
 }
 
 impl Slots {
-    /// For keys with these hashes, which are sorted and different. `None` if there is none: other hashes have to be
-    /// chosen.
+    /// Finds slots for keys with these hashes, which are sorted and different. `None` if there are none: then other
+    /// hashes have to be chosen.
     pub(super) fn of(hashes: &[u64]) -> Option<Slots> {
         if hashes.len() <= FEW {
             return Slots::of_few(hashes);
@@ -49,7 +50,7 @@ impl Slots {
         })
     }
 
-    /// The number of slots, some of which may be no key's.
+    /// The number of slots, some of which may belong to no key.
     pub(super) fn len(&self) -> usize {
         match self {
             Slots::Few { len, .. } => *len,
@@ -57,8 +58,8 @@ impl Slots {
         }
     }
 
-    /// The slot of the key that has this hash, if one has. The hash of what is no key may lead to some slot, too, or to one
-    /// behind the last.
+    /// The slot of the key that has this hash, if one has. The hash of a text that is not a key may also lead to a
+    /// slot, or to one beyond the last.
     #[inline]
     pub(super) fn find(&self, hash: u64) -> Option<usize> {
         match self {
@@ -77,13 +78,13 @@ fn tag(hash: u64) -> u8 {
     hash.to_le_bytes()[0]
 }
 
-/// The number of the first byte of a word that is this one.
+/// The index of the first byte of a word that equals `byte`.
 #[inline]
 fn byte_in(word: u128, byte: u8) -> Option<usize> {
     const LOW: u128 = u128::from_ne_bytes([1; FEW]);
     const HIGH: u128 = LOW << 7;
     let different = word ^ u128::from_ne_bytes([byte; FEW]);
-    // The lowest bit that is left is at the first byte that is 0. Borrows go up from there only.
+    // The lowest bit that is left is in the first byte that is 0, since borrows only go up from there.
     let found = different.wrapping_sub(LOW) & !different & HIGH;
     (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
@@ -112,7 +113,7 @@ mod tests {
             prop_assert!(found.iter().all(|slot| *slot < slots.len()));
         }
 
-        /// Most of what is no key leads nowhere.
+        /// Most texts that are not keys lead nowhere.
         #[test]
         fn what_has_no_keys_tag_has_no_slot(tags in btree_set(any::<u8>(), 0..=FEW)) {
             let hashes: Vec<u64> = tags.iter().copied().map(u64::from).collect();
@@ -124,7 +125,7 @@ mod tests {
             }
         }
 
-        /// Else a node would be looked at for most of what is no key.
+        /// Otherwise a node would be looked at for most texts that are not keys.
         #[test]
         fn a_slot_is_of_a_key_with_the_same_tag(
             hashes in btree_set(any::<u64>(), FEW + 1..200),
@@ -150,7 +151,7 @@ mod tests {
         }
     }
 
-    /// Names that are alike, in numbers that have tags of their own or just not.
+    /// Names that are alike, in numbers for which all tags have to differ, or just no longer have to.
     #[test]
     fn hashes_are_seldom_drawn_often() {
         for count in [FEW, FEW + 1, 100] {

@@ -1,5 +1,5 @@
-//! The compiled resolver against the definition: by cases that are written down, and by random ones. Each set of bindings is
-//! compiled in several ways, as if it were one of few bindings or of many.
+//! Tests the compiled resolver against the definition, by cases that are written down and by random ones. Each set
+//! of bindings is compiled in several ways, as if it were one of few bindings or of many.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ mod cases;
 mod changes;
 mod hostile;
 
-/// As a resolver takes it.
+/// A binding in the form that a resolver takes.
 fn given((location, pattern, id): &Binding) -> Given {
     (pattern.clone(), location.clone(), *id)
 }
@@ -42,7 +42,7 @@ fn resolver<'b>(bindings: impl IntoIterator<Item = &'b Binding>) -> Resolver {
     builder.build()
 }
 
-/// As if there were very many bindings.
+/// Limits as if there were very many bindings.
 const NO_LIST: Limits = Limits {
     few: 0,
     listed: 0,
@@ -50,13 +50,13 @@ const NO_LIST: Limits = Limits {
     ..Limits::USUAL
 };
 
-/// As if there were many.
+/// Limits as if there were many bindings.
 const ENDS_LISTED: Limits = Limits {
     few: 0,
     ..Limits::USUAL
 };
 
-/// As if no hashes kept the keys of so many apart.
+/// Limits as if no hashes kept the keys of very many bindings apart.
 const NO_KEYS: Limits = Limits {
     draws: 0,
     ..NO_LIST
@@ -73,7 +73,7 @@ fn resolver_within<'b>(
     }
 }
 
-/// The order in which bindings are added, and whether one is added again, must not matter; nor how they are found.
+/// The order in which bindings are added, whether one is added again, and how they are found must not matter.
 fn in_several_ways(bindings: &[Binding]) -> [Resolver; 4] {
     let middle = bindings.len() / 2;
     [
@@ -98,7 +98,7 @@ fn assert_agree(bindings: &[Binding], names: &[String]) {
     }
 }
 
-/// Whether a resolver of these bindings says what the naive one does.
+/// Asserts that a resolver of these bindings says what the naive one does.
 fn assert_says(resolver: &Resolver, naive: &Naive, bindings: &[Binding], names: &[String]) {
     for name in names {
         assert_eq!(
@@ -123,7 +123,7 @@ fn bindings_of(
     locations: usize,
     most: usize,
 ) -> impl Strategy<Value = Vec<Binding>> {
-    // Few ids, so that some bindings have one id and some differ in nothing else.
+    // Few ids, so that some bindings share an id, and some differ in nothing but the id.
     let binding = (pattern, 0..locations, 0u128..6)
         .prop_map(|(pattern, location, age)| binding(&pattern, LOCATIONS[location], age));
     prop::collection::vec(binding, 0..most)
@@ -232,7 +232,7 @@ fn agrees_on_more_locations_than_are_worked_out_beforehand() {
     }
 }
 
-/// What is wrong in one part of a name is not undone by what is wrong in another.
+/// A difference in one part of a name is not canceled by a difference in another part.
 #[test]
 fn agrees_where_parts_of_a_name_differ_alike() {
     let parts = ["aaaaaaaa", "bbbbbbbb", "cccccccc"];
@@ -258,7 +258,7 @@ fn agrees_where_parts_of_a_name_differ_alike() {
     }
 }
 
-/// Of one key and a thousand names of its length some have hashes that look like the key's.
+/// Of thousands of names as long as a key, some have hashes that look like the key's.
 #[test]
 fn a_key_is_compared_byte_by_byte() {
     for length in [12, 40, 41, 90] {
@@ -281,7 +281,7 @@ fn a_key_is_compared_byte_by_byte() {
 
 #[test]
 fn agrees_on_patterns_that_go_on_behind_a_key() {
-    // So many that each beginning, and each end, is a key of its own.
+    // Enough for each beginning, and each end, to be a key of its own.
     let keys: Vec<char> = ('a'..='l').collect();
     let bindings = |of_key: &dyn Fn(char) -> [(String, &'static str); 3]| -> Vec<Binding> {
         let patterns = keys.iter().flat_map(|key| of_key(*key));
@@ -312,7 +312,8 @@ fn agrees_on_patterns_that_go_on_behind_a_key() {
     }
 }
 
-/// What was found can stand where something of a shorter life is wanted, and be declared before the resolver that it is of.
+/// A result can be used where one with a shorter lifetime is wanted, and be declared before the resolver that it
+/// borrows.
 #[test]
 fn what_was_found_borrows_like_a_reference() {
     fn shorter<'a>(found: Resolved<'static>, _: &'a str) -> Resolved<'a> {
@@ -325,7 +326,7 @@ fn what_was_found_borrows_like_a_reference() {
     assert_eq!(found[0].len(), 1);
 }
 
-/// Of many rows with one pattern and location only the best is looked at.
+/// Of many rows with the same pattern and location only the best is looked at.
 #[test]
 fn only_winners_of_a_listed_pattern_are_offered() {
     let mut bindings: Vec<Binding> = (0..1_000).map(|age| binding("t*", "a", age)).collect();
@@ -340,7 +341,7 @@ fn only_winners_of_a_listed_pattern_are_offered() {
     assert_agree(&bindings, &names);
 }
 
-/// Limits are of patterns, however many locations each has.
+/// Limits count patterns, however many locations each has.
 #[test]
 fn a_pattern_counts_once() {
     const THREE: usize = 3;
@@ -367,7 +368,7 @@ fn a_pattern_counts_once() {
     }
 }
 
-/// A build ends, whoever chose the patterns.
+/// A build ends, whatever patterns were chosen.
 #[test]
 fn what_no_hashes_keep_apart_is_listed() {
     let bindings: Vec<Binding> = (0..300)

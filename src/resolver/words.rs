@@ -1,5 +1,5 @@
-//! A text in words of eight bytes, taken from its beginning or from its end, and the hashes of all its beginnings or
-//! ends at once.
+//! Texts in words of eight bytes, taken from the beginning or from the end, and the hashes of all beginnings or ends
+//! of a text at once.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,10 +8,10 @@ use crate::pattern::is_wildcard;
 /// Bytes in a word.
 pub(super) const WORD: usize = 8;
 
-/// An odd number without a pattern: 2⁶⁴ divided by the golden ratio.
+/// An odd number whose bits follow no pattern: 2⁶⁴ divided by the golden ratio.
 pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Numbers that nobody can know who chooses names or patterns: one for each word of a text, and two more.
+/// Random numbers that nobody who chooses names or patterns can know: one for each word of a text, and two more.
 #[derive(Debug)]
 pub(super) struct Keys {
     words: Box<[u64]>,
@@ -20,7 +20,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// For texts of up to `longest` bytes.
+    /// Draws the numbers for texts of up to `longest` bytes.
     pub(super) fn new(longest: usize) -> Keys {
         let mut state = RandomState::new().hash_one(longest);
         // SplitMix64.
@@ -38,7 +38,8 @@ impl Keys {
         }
     }
 
-    /// The hash of a whole name: sixteen bytes a step, the last of which may have been in the step before.
+    /// The hash of a whole name, sixteen bytes a step. The last step takes the last sixteen bytes, some of which may
+    /// have been in the step before.
     #[inline]
     pub(super) fn hash(&self, name: &[u8]) -> u64 {
         let mut hash = self.step ^ name.len() as u64;
@@ -89,7 +90,7 @@ impl Keys {
         })
     }
 
-    /// The hash of the words before a step, of which this is the sum.
+    /// The hash of the words before a step, whose sum this is.
     #[inline]
     pub(super) fn step(&self, sum: u64) -> u64 {
         fold(sum ^ self.finish, self.step)
@@ -110,7 +111,7 @@ impl Keys {
     /// The hash of a part of four bytes.
     #[inline]
     pub(super) fn part(&self, part: u32) -> u64 {
-        // Parts differ in a few bits only, as products of them do: these are spread first.
+        // Parts differ in a few bits only, and so do their products: so their bits are spread first.
         let spread = u64::from(part).wrapping_mul(SPREAD);
         fold(spread ^ self.step, self.finish)
     }
@@ -122,7 +123,7 @@ impl Keys {
     }
 }
 
-/// What a hash is of; texts of different kinds do not meet.
+/// What a hash is of. Texts of different kinds are hashed differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// A whole name.
@@ -146,7 +147,7 @@ impl Kind {
         }
     }
 
-    /// From which end of a name its keys are counted.
+    /// The end of a name from which keys of this kind are counted.
     #[inline]
     pub(super) fn end(self) -> End {
         match self {
@@ -156,20 +157,21 @@ impl Kind {
     }
 }
 
-/// What a pattern begins with before the first wildcard.
+/// The part of a pattern before the first wildcard.
 pub(super) fn head(pattern: &str) -> &str {
     let end = pattern.bytes().position(is_wildcard);
     &pattern[..end.unwrap_or(pattern.len())]
 }
 
-/// What a pattern ends with after the last wildcard.
+/// The part of a pattern after the last wildcard.
 pub(super) fn tail(pattern: &str) -> &str {
     let last = pattern.bytes().rposition(is_wildcard);
     &pattern[last.map_or(0, |last| last + 1)..]
 }
 
-/// Two halves, each with a random number added, multiplied (NH): two texts of as many words have the same sum with a
-/// probability of 2⁻³², whatever the texts, and the terms do not wait for one another.
+/// The term of a word: its halves, each with a random number added, multiplied (NH). Two texts with the same number
+/// of words have the same sum with a probability of 2⁻³², whatever the texts, and the terms do not wait for one
+/// another.
 #[inline]
 pub(super) fn term(word: u64, key: u64) -> u64 {
     let high = (word >> 32).wrapping_add(key >> 32) & 0xffff_ffff;
@@ -194,7 +196,7 @@ fn low(wide: u128) -> u64 {
     wide as u64
 }
 
-/// The lowest bytes of a word, so many of them.
+/// A mask of the lowest `bytes` bytes of a word.
 #[inline]
 pub(super) fn mask(bytes: usize) -> u64 {
     let others = 64 - 8 * bytes.min(WORD);
@@ -202,7 +204,7 @@ pub(super) fn mask(bytes: usize) -> u64 {
     (u64::MAX >> (others / 2)) >> (others - others / 2)
 }
 
-/// From which end the words of a text are taken.
+/// The end from which the words of a text are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Front,
@@ -210,7 +212,7 @@ pub(super) enum End {
 }
 
 impl End {
-    /// So many bytes from this end, at most.
+    /// The `len` bytes of a text at this end, or all of a shorter one.
     #[inline]
     pub(super) fn cut(self, text: &[u8], len: usize) -> &[u8] {
         match self {
@@ -253,18 +255,18 @@ impl End {
     }
 }
 
-/// A text in words of eight bytes. The first byte of a word, as seen from the end that the words are counted from, is its
-/// lowest; what is beyond the text is 0.
+/// A text in words of eight bytes. The first byte of a word, as seen from the end that the words are counted from,
+/// is its lowest byte; what is beyond the text is 0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Words<'t> {
     whole: &'t [[u8; WORD]],
-    /// What is less than a word.
+    /// The bytes that do not fill a word.
     last: u64,
     end: End,
 }
 
 impl Words<'_> {
-    /// A word; behind the last one there are more of it, for which nobody should ask.
+    /// The word at an index. Beyond the last word the result means nothing.
     #[inline]
     pub(super) fn at(&self, at: usize) -> u64 {
         match self.end {
@@ -278,11 +280,11 @@ impl Words<'_> {
     }
 }
 
-/// Whether two texts of the same length are the same. Most are short, and a call to compare them takes longer.
+/// Returns whether two texts of the same length are equal. Most are short, and a call to compare them takes longer.
 #[inline]
 pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     const PAIR: usize = 2 * WORD;
-    // Parts that overlap, so that texts of most lengths take the same way.
+    // The parts overlap, so that texts of most lengths take the same way.
     if let (Some((first_a, rest_a)), Some((first_b, rest_b))) =
         (a.split_first_chunk::<PAIR>(), b.split_first_chunk::<PAIR>())
     {
@@ -301,19 +303,19 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     a.first_chunk::<WORD>() == b.first_chunk() && last_a == last_b
 }
 
-/// The bits that differ.
+/// The bits in which two parts differ.
 #[inline]
 fn differing(a: Option<&[u8; 2 * WORD]>, b: Option<&[u8; 2 * WORD]>) -> u128 {
     let of = |pair: Option<&[u8; 2 * WORD]>| pair.map_or(0, |pair| u128::from_le_bytes(*pair));
     of(a) ^ of(b)
 }
 
-/// Less than a word, as one.
+/// The bytes of a text shorter than a word, as a word.
 #[inline]
 fn short(text: &[u8]) -> u64 {
     let len = text.len();
     if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
-        // They overlap, in bytes that are the same in both.
+        // They may overlap, in bytes that are the same in both.
         let last = u64::from(u32::from_le_bytes(*last));
         return u64::from(u32::from_le_bytes(*first)) | last << (8 * (len - 4));
     }

@@ -1,4 +1,4 @@
-//! The figures as a drawing: nanoseconds over the number of bindings, both axes logarithmic.
+//! The figures as a chart: nanoseconds over the number of bindings, with both axes logarithmic.
 
 use std::fmt::Write;
 
@@ -40,7 +40,8 @@ pub fn draw(rows: &[Row]) {
     std::fs::write(docs.join("resolver.svg"), svg).expect("the drawing can be written");
 }
 
-/// Ten to a million bindings from left to right, ten nanoseconds to a hundred milliseconds upwards.
+/// The point for these figures: ten to a million bindings from left to right, ten nanoseconds to a hundred
+/// milliseconds upwards.
 fn place(bindings: f64, ns: f64, left: f64) -> (f64, f64) {
     let x = left + (bindings.log10() - 1.0) / 5.0 * PANEL.0;
     let y = MARGIN.1 + PANEL.1 - (ns.log10() - 1.0) / 7.0 * PANEL.1;

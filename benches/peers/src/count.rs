@@ -1,5 +1,5 @@
-//! Instructions for each lookup, by callgrind. Whatever else the machine does, they differ by a few in a hundred, since
-//! hashes begin with random numbers. They say nothing of what waits for memory.
+//! Instructions for each lookup, counted by callgrind. Whatever else the machine does, the counts differ by a few in
+//! a hundred only, since hashes begin with random numbers. They say nothing about waiting for memory.
 
 use std::{
     process::{Command, Stdio},
@@ -12,16 +12,16 @@ use crate::{
     mix::{Mix, workload},
 };
 
-/// So many names are looked up, from all over the workload.
+/// How many names are looked up, from all over the workload.
 const NAMES: usize = 2_000;
 
-/// What takes longer to build is left out: under callgrind it takes minutes.
+/// Designs that take longer to build are left out: under callgrind they take minutes.
 const LONGEST_BUILD: Duration = Duration::from_millis(100);
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 
-/// Prints the table. Each figure is the difference between two runs of this program, one of which looks all names up once
-/// more.
+/// Prints the table. Each figure is the difference between two runs of this program, one of which looks all names up
+/// once more.
 ///
 /// # Panics
 ///
@@ -56,7 +56,7 @@ pub fn print(most: usize) {
     }
 }
 
-/// Of a whole run of this program.
+/// The instructions of a whole run of this program.
 fn instructions(mix: Mix, size: usize, design: &str, passes: usize) -> u64 {
     let program = std::env::current_exe().expect("this program has a path");
     let run = Command::new("valgrind")
@@ -76,7 +76,7 @@ fn instructions(mix: Mix, size: usize, design: &str, passes: usize) -> u64 {
     count.trim().parse().expect("a number")
 }
 
-/// What is counted: builds a design, and looks all names up so many times.
+/// Does the work that is counted: builds a design, and looks all names up as often as it is told.
 pub fn pass(design: &str, numbers: &[usize]) {
     let &[mix, size, passes] = numbers else {
         panic!("a pass is told the mix, the size and how often");

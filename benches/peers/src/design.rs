@@ -1,4 +1,4 @@
-//! What a design is to do, and the three that are no rivals: the floor, the naive matcher, and keyward.
+//! What a design has to do, and the three designs that are not rivals: the floor, the naive matcher, and keyward.
 
 use keyward::Resolver;
 
@@ -6,16 +6,16 @@ use crate::mix::{Binding, Names};
 
 /// One way to find, for a tool's name, the best binding of each location.
 pub trait Design {
-    /// The ids of the winners, in the order of locations, made into one number.
+    /// Returns the ids of the winners, in the order of locations, joined into one number.
     fn answer(&mut self, name: &str) -> u64;
 
-    /// Looks all names up, each only when the answer before it is known. Returns a number made from all answers.
+    /// Looks all names up, each only when the answer before it is known, and returns the sum of the answers.
     fn pass(&mut self, names: &Names, zero: u64) -> u64 {
         let (mut at, mut sum) = (0, 0u64);
         for _ in 0..names.len() {
             let answer = self.answer(names.get(at));
             sum = sum.wrapping_add(answer);
-            // `zero` is not known to the compiler: the next name waits for this answer.
+            // The compiler does not know `zero`, so the next name waits for this answer.
             at = (at + 1 + (answer & zero) as usize) % names.len();
         }
         sum
@@ -25,7 +25,7 @@ pub trait Design {
 pub type Built = Result<Box<dyn Design>, String>;
 pub type Build = fn(&[Binding]) -> Built;
 
-/// One step of making the winners' ids one number.
+/// Joins the id of one more winner to an answer.
 pub fn join(answer: u64, id: u64) -> u64 {
     answer.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(id)
 }
@@ -34,14 +34,14 @@ pub fn id_of(binding: &Binding) -> u64 {
     binding.2.as_uuid().as_u128() as u64
 }
 
-/// Bindings by location, in each the best first: the first of a location that matches wins there.
+/// Bindings sorted by location, and within each location best first: the first one that matches wins there.
 pub struct Ranked {
-    /// For each binding its index among the given ones.
+    /// For each binding, its index among the given ones.
     pub order: Vec<usize>,
     pub ids: Vec<u64>,
-    /// For each binding the number of its location.
+    /// For each binding, the number of its location.
     pub locations: Vec<u32>,
-    /// For each binding the index of the first one of the next location.
+    /// For each binding, the index of the first one of the next location.
     pub next_location: Vec<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Ranked {
         self.order.iter().map(|&i| bindings[i].0.as_str())
     }
 
-    /// The answer when it can be asked of each binding whether it matches.
+    /// The answer, for a design that can tell for each binding whether it matches.
     #[inline]
     pub fn first_of_each(&self, mut matches: impl FnMut(usize) -> bool) -> u64 {
         let (mut at, mut answer) = (0, 0);
@@ -97,7 +97,7 @@ impl Ranked {
         answer
     }
 
-    /// The answer from all bindings that match, in their order.
+    /// The answer, from all bindings that match, in their order.
     #[inline]
     pub fn best_of(&self, matching: impl Iterator<Item = usize>) -> u64 {
         let (mut answer, mut last) = (0, u32::MAX);
@@ -111,8 +111,8 @@ impl Ranked {
     }
 }
 
-/// What no design can be faster than: the name hashed once, one slot of 64 bytes looked at, the key compared. It finds
-/// names that have a binding of their own, and those not if two of them have one slot.
+/// The floor, which no design can beat: it hashes the name once, looks at one slot of 64 bytes, and compares the
+/// key. It finds names that have a binding of their own, and of those that share a slot only one.
 pub struct Floor {
     slots: Vec<Slot>,
 }
@@ -158,13 +158,13 @@ impl Design for Floor {
         if slot.key.get(..slot.len.into()) == Some(name.as_bytes()) {
             join(0, slot.id)
         } else {
-            // 0, which the processor cannot know before it has the slot.
+            // This is 0, but the processor cannot know that before it has the slot.
             u64::from(slot.id == u64::MAX)
         }
     }
 }
 
-/// 16 bytes a step, by a product of 128 bits.
+/// A hash that takes 16 bytes a step, by a product of 128 bits.
 #[inline]
 fn hash(text: &[u8]) -> u64 {
     fn fold(a: u64, b: u64) -> u64 {
@@ -192,11 +192,11 @@ fn hash(text: &[u8]) -> u64 {
         hash = fold(word(at) ^ KEYS[1], word(at + 8) ^ hash);
         at += 16;
     }
-    // The last 16 bytes, or all of them twice.
+    // The last 16 bytes, or all bytes if they are fewer, some of them twice.
     fold(word(len.saturating_sub(16)) ^ KEYS[2], word(len - 8) ^ hash)
 }
 
-/// Every pattern tried in turn, by precedence.
+/// The naive matcher, which tries every pattern in turn, by precedence.
 pub struct Naive {
     patterns: Vec<keyward::ToolPattern>,
     ranked: Ranked,

@@ -1,5 +1,5 @@
-//! What the table of designs does not say of keyward: exact hits alone, several locations, the worst single lookup,
-//! changes, and two readers.
+//! What the table of designs does not say about keyward: exact hits alone, several locations, the slowest single
+//! lookup, changes, and two readers.
 
 use std::{hint::black_box, time::Instant};
 
@@ -51,7 +51,7 @@ fn exact_hits(most: usize, draws: usize) {
     }
 }
 
-/// One location for each tool, and four.
+/// One location for each tool, compared with four.
 fn locations(size: usize, draws: usize) {
     let load = workload(Mix::Exact, size, draws);
     let of = |count: usize| -> Vec<Binding> {
@@ -76,7 +76,7 @@ fn locations(size: usize, draws: usize) {
     );
 }
 
-/// The slowest name of each mix; the best of some tries of each, so that it is the name that is slow.
+/// The slowest name of each mix. The best of several tries of each name counts, so that it is the name that is slow.
 fn worst(quick: bool) {
     for mix in [Mix::Exact, Mix::Wildcards, Mix::Hostile] {
         let size = if quick { 100 } else { 1_000 };
@@ -164,7 +164,7 @@ fn changes(size: usize, draws: usize) {
     );
 }
 
-/// Lookups in a second by two threads, as a multiple of those by one.
+/// The lookups per second of two threads, as a multiple of those of one.
 fn threads(size: usize, draws: usize) {
     let load = workload(Mix::Wildcards, size, draws);
     let resolver = resolver(&load.bindings);

@@ -1,13 +1,13 @@
-//! Keyward's resolver beside a floor, the naive matcher and what people otherwise match names with, on identical
+//! Keyward's resolver beside a floor, the naive matcher and what people otherwise use to match names, on identical
 //! workloads.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
 //! ```
 //!
-//! writes `target/peers.json`, draws `docs/resolver.svg`, and prints the tables. `-- --quick` only compares the answers,
-//! on small sizes. `-- draw` draws what was written before. `-- keyward` leaves the rivals out and writes nothing; a number is the greatest size.
-//! `-- count` counts instructions instead of time, with valgrind.
+//! writes `target/peers.json`, draws `docs/resolver.svg`, and prints the tables. `-- --quick` only compares the
+//! answers, on small sizes. `-- draw` draws what was written before. `-- keyward` leaves the rivals out and writes
+//! nothing. A number sets the greatest size. `-- count` counts instructions instead of time, with valgrind.
 
 use std::{hint::black_box, time::Instant};
 
@@ -29,11 +29,11 @@ mod report;
 #[global_allocator]
 static MEMORY: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);
 
-/// How many times all names are looked up.
+/// How often all names are looked up.
 const ROUNDS: usize = 6;
 
-/// So many names are timed together. The best time of each part counts, since what disturbs can only add, and on a
-/// machine with other work something disturbs every pass over all names.
+/// How many names are timed together. The best time of each part counts, since disturbances can only add to it, and
+/// on a machine with other work something disturbs every pass over all names.
 const PART: usize = 1_000;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct Row {
     pub bytes_per_binding: f64,
 }
 
-/// How to run.
+/// How the program is run.
 struct Options {
     quick: bool,
     rivals: bool,
@@ -149,7 +149,7 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
     }
 }
 
-/// What is measured at that size, by name.
+/// The designs that are measured at this size, by name.
 fn designs(mix: Mix, size: usize, rivals: bool) -> Vec<(&'static str, Build)> {
     let mut designs: Vec<(&str, Build)> =
         vec![("floor", Floor::build), ("keyward", Keyward::build)];
@@ -166,7 +166,7 @@ fn designs(mix: Mix, size: usize, rivals: bool) -> Vec<(&'static str, Build)> {
     designs
 }
 
-/// Compares the answers with the naive matcher's, for as many names as that one manages in a second.
+/// Compares the answers with those of the naive matcher, for as many names as the latter manages in a second.
 fn assert_right(name: &str, design: &mut dyn Design, load: &Workload, options: &Options) {
     let mut naive = Naive::new(&load.bindings);
     let start = Instant::now();
@@ -179,21 +179,21 @@ fn assert_right(name: &str, design: &mut dyn Design, load: &Workload, options: &
     }
 }
 
-/// Nanoseconds for one name.
+/// The nanoseconds for one name.
 pub fn time(design: &mut dyn Design, names: &Names) -> f64 {
     let zero = black_box(0);
     let part = names.first(50);
     let start = Instant::now();
     black_box(design.pass(&part, zero));
     let once = start.elapsed().as_secs_f64() / part.len() as f64;
-    // What takes long is timed on fewer names.
+    // A slow design is timed on fewer names.
     if once * names.len() as f64 > 2.0 {
         let part = names.first(((0.5 / once) as usize).clamp(50, names.len()));
         return best(1, || design.pass(&part, zero)) / part.len() as f64;
     }
     let parts = names.parts(PART);
     let mut least = vec![f64::INFINITY; parts.len()];
-    // All parts once, and again: none of them finds its own lines in the nearest cache.
+    // All parts are timed once, then again, so that none of them finds its own lines in the nearest cache.
     for _ in 0..ROUNDS {
         for (least, part) in least.iter_mut().zip(&parts) {
             *least = least.min(best(1, || design.pass(part, zero)));
@@ -212,7 +212,7 @@ pub fn best(rounds: usize, mut f: impl FnMut() -> u64) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-/// Milliseconds to build; small ones many times.
+/// The milliseconds that a build takes. Short builds are repeated many times.
 fn best_build(build: Build, bindings: &[Binding], first: f64) -> f64 {
     let rounds = ((50.0 / first) as usize).min(1_000);
     (0..rounds)

@@ -1,4 +1,4 @@
-//! What is looked up, and among what: bindings and names in several mixes, the same in every run.
+//! The workloads: bindings, and the names that are looked up among them, in several mixes, the same in every run.
 
 use std::collections::HashSet;
 
@@ -13,9 +13,9 @@ pub const DRAWS: usize = 200_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mix {
-    /// Of a hundred bindings ninety exact, nine `prefix*`, one of another kind.
+    /// Of a hundred bindings, ninety are exact, nine are `prefix*`, and one is of another kind.
     Exact,
-    /// Of ten bindings four exact, four `prefix*`, one `*suffix`, one with several stars.
+    /// Of ten bindings, four are exact, four are `prefix*`, one is `*suffix`, and one has several stars.
     Wildcards,
     /// Stars and single letters, made to match almost everywhere, and names that almost match.
     Hostile,
@@ -67,7 +67,7 @@ impl Random {
     }
 }
 
-/// Names one behind the other in memory, as a parser leaves them.
+/// Names one after another in memory, as a parser leaves them.
 #[derive(Default)]
 pub struct Names {
     text: String,
@@ -92,7 +92,7 @@ impl Names {
         }
     }
 
-    /// All of them, so many at a time.
+    /// All names, `len` at a time.
     pub fn parts(&self, len: usize) -> Vec<Names> {
         let mut parts: Vec<Names> = Vec::new();
         for (i, name) in self.iter().enumerate() {
@@ -119,8 +119,8 @@ impl Names {
 
 pub struct Workload {
     pub bindings: Vec<Binding>,
-    /// Of twenty names nine have a binding of their own, nine are matched by a wildcard pattern, two by nothing that
-    /// they were made from.
+    /// Of twenty names, nine have a binding of their own, nine are matched by a wildcard pattern, and two are not
+    /// matched by the pattern that they were made from.
     pub names: Names,
     /// Names with a binding of their own.
     pub exact_hits: Names,
@@ -206,7 +206,7 @@ impl<'t> Maker<'t> {
             0 => "api_key",
             n => &args[self.random.below(n)],
         };
-        // The first of ten are a sample of the mix, so that it is one in the smallest size too.
+        // In the smallest size the ten bindings are a sample of the mix, instead of being drawn.
         let percent = match (mix, self.size) {
             (_, 10) => age * 10,
             _ => self.random.below(100),
@@ -228,7 +228,7 @@ impl<'t> Maker<'t> {
         (pattern, location)
     }
 
-    /// A tool's service, made one of many by a number, and what it does.
+    /// The service of a tool, with a number appended if there are many services, and its action.
     fn numbered(&mut self, tool: &'t str) -> (String, &'t str) {
         let (service, action) = tool.rsplit_once("__").unwrap_or_else(|| {
             let (service, action) = tool.split_once('_').unwrap_or((tool, "run"));
@@ -257,7 +257,7 @@ impl<'t> Maker<'t> {
         }
     }
 
-    /// Stars between letters of a real name, of one kind or another.
+    /// A pattern with stars between letters of a real name, of one kind or another.
     fn hostile(&mut self, tool: &str) -> String {
         let mut pattern = String::from("*");
         match self.random.below(4) {
@@ -270,7 +270,7 @@ impl<'t> Maker<'t> {
                     }
                 }
             }
-            // The same with `?`, and an end.
+            // The same with `?`, and with the last letter at the end.
             1 => {
                 for c in tool.chars() {
                     match self.random.below(5) {
@@ -281,7 +281,7 @@ impl<'t> Maker<'t> {
                 }
                 pattern.extend(tool.chars().last());
             }
-            // One letter again and again, and at last another.
+            // One letter again and again, and another at the end.
             2 => {
                 let c = char::from(b'a' + self.random.below(26) as u8);
                 for _ in 0..2 + self.random.below(14) {
@@ -326,7 +326,7 @@ impl<'t> Maker<'t> {
         name
     }
 
-    /// Almost the name: one letter is another, early in it or, against hostile patterns, anywhere.
+    /// Almost the name: one letter is replaced, in the first half or, against hostile patterns, anywhere.
     fn miss(&mut self, mix: Mix, name: &str) -> String {
         let mut chars: Vec<char> = name.chars().collect();
         if let Some(last) = chars.len().checked_sub(1) {

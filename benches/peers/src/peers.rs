@@ -1,17 +1,17 @@
-//! The rivals. Each is given all patterns, by precedence, and is asked for all that match.
+//! The rivals. Each is given all patterns by precedence, and is asked for all that match.
 
 use crate::{
     design::{Build, Built, Design, Ranked},
     mix::Binding,
 };
 
-/// A rival, and the largest size at which it was found to build in some seconds and some gigabytes.
+/// A rival, and the largest sizes at which it was found to build within some seconds and some gigabytes.
 pub struct Peer {
     pub name: &'static str,
     pub build: Build,
-    /// The greatest size of each mix that it comes to an end with.
+    /// The greatest size of each mix that it can handle.
     pub most: [usize; 3],
-    /// What hinders it beyond that.
+    /// What prevents larger sizes.
     pub why: &'static str,
 }
 

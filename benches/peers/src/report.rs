@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use crate::Row;
 
-/// The repository.
+/// The root of the repository.
 pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// `peers.json`, where cargo keeps what it builds.
+/// The path of `peers.json`, in the directory in which cargo keeps what it builds.
 fn path() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root().join("target"), PathBuf::from)
@@ -24,13 +24,13 @@ pub fn write(rows: &[Row]) {
     println!("\nwritten to {}", path.display());
 }
 
-/// What was written.
+/// Reads the figures that were written.
 pub fn read() -> Vec<Row> {
     let json = std::fs::read_to_string(path()).expect("the rows were written");
     serde_json::from_str(&json).expect("they are rows")
 }
 
-/// For each mix and size: the floor, keyward, the best rival, and what keyward is as a multiple of them.
+/// Prints for each mix and size the floor, keyward, the best rival, and how keyward compares with them.
 pub fn print(rows: &[Row]) {
     println!(
         "\n| mix | bindings | floor ns | keyward ns | of the floor | best rival ns | rival | faster |"

@@ -81,7 +81,7 @@ impl Case {
     }
 }
 
-/// Replaces every `{N x TEXT}` by TEXT, N times; what only looks a little like it stays.
+/// Replaces every `{N x TEXT}` by TEXT repeated N times. What only looks similar stays as it is.
 fn written_out(text: &str) -> String {
     let Some((before, (times, repeated), after)) =
         text.split_once('{').and_then(|(before, rest)| {

@@ -1,4 +1,4 @@
-//! Resolvers with changes, against those that are built from nothing.
+//! Tests resolvers with changes against those that are built from nothing.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::resolver::changes::{FEW_BINDINGS, change};
 
 const NONE: [Given; 0] = [];
 
-/// Bindings of which each is removed or added at some time.
+/// Changes, each of which removes or adds some bindings.
 fn changes_of(
     pattern: &'static str,
     locations: usize,
@@ -17,9 +17,9 @@ fn changes_of(
     prop::collection::vec((any::<bool>(), bindings_of(pattern, locations, 12)), 1..14)
 }
 
-/// Applies changes one after the other, and compares each resolver with one that is built from nothing.
+/// Applies changes one after another, and compares each resolver with one that is built from nothing.
 fn assert_changes_agree(start: &[Binding], changes: &[(bool, Vec<Binding>)], names: &[String]) {
-    // Also as if they were many: changes are kept aside.
+    // With 0 as if there were many bindings: then changes are kept aside.
     for few_bindings in [0, FEW_BINDINGS] {
         assert_changes_agree_for(start, changes, names, few_bindings);
     }
@@ -37,7 +37,7 @@ fn assert_changes_agree_for(
         let before = derived.clone();
         let expected_before = Naive::new(&all);
         if *is_removal {
-            // Some that are there, and some that may be.
+            // Some bindings that are there, and some that may be.
             let there: Vec<Binding> = all
                 .iter()
                 .step_by(3)
@@ -85,7 +85,7 @@ proptest! {
     }
 }
 
-/// However many are left, few are compared with what was added.
+/// However many bindings are left, few are compared with what was added.
 #[test]
 fn of_what_is_left_the_best_of_each_location_counts() {
     let of = |location, age| binding("t*", location, age);

@@ -1,4 +1,4 @@
-//! Patterns and names that are made to take long.
+//! Patterns and names that are made to take a long time.
 
 use super::{Binding, LOCATIONS, assert_agree, binding, resolver};
 
@@ -20,7 +20,7 @@ fn hostile_families(length: usize) -> Vec<Vec<String>> {
         each(&|i| format!("{}a", choice(i, length, ['*', '?']))),
         each(&|i| format!("{}b", choice(i, length, ['*', '?']))),
         each(&|i| format!("{}*a", "?".repeat(length - 20 + i))),
-        // As long as the name, and one more or less.
+        // About as long as the name, shorter or longer.
         each(&|i| format!("*{}", "a".repeat(length - 20 + i))),
     ]
 }
@@ -51,7 +51,7 @@ fn hostile_patterns_agree() {
 
 #[test]
 fn hostile_patterns_of_full_length_take_bounded_time() {
-    // Trying each place for each beginning would be 10¹¹ steps.
+    // Trying each beginning at each place would take 10¹¹ steps.
     let bindings: Vec<Binding> = (0..200)
         .map(|i: usize| {
             let head: String = (0..10)
@@ -69,7 +69,7 @@ fn hostile_patterns_of_full_length_take_bounded_time() {
     );
 }
 
-/// Each has an end that the name has, and no more than one of them has the same beginning: so they are listed.
+/// Each pattern has an end that the name has, and no two have the same beginning: so they are listed.
 #[test]
 fn hostile_patterns_in_a_list_take_bounded_time() {
     let bindings: Vec<Binding> = (0..200)
