@@ -1,4 +1,4 @@
-//! What happened to a vault, without a value, for a log that others read.
+//! What happened to a vault, without any values, for a log that others read.
 
 use std::{
     fmt, io,
@@ -26,7 +26,7 @@ pub use self::{
     log::AuditLog,
 };
 
-/// Takes the events of a vault; see [`VaultBuilder::audit`](crate::VaultBuilder::audit).
+/// Receives the events of a vault; see [`VaultBuilder::audit`](crate::VaultBuilder::audit).
 ///
 /// ```
 /// use std::{io, sync::{Arc, Mutex}};
@@ -53,76 +53,77 @@ pub use self::{
 ///
 /// # What a sink may do
 ///
-/// It is called after the fact, in the thread that did what it is told of, and with no lock held: it may take its time, at
-/// the expense of that thread, and may use the vault. Events of threads that work at the same time may come in another
-/// order than what they tell happened in; the revision of a secret says which of two writes came first.
+/// It is called after the fact, in the thread that did what the event reports, with no lock held: it may take its
+/// time, at the expense of that thread, and may use the vault. Events of concurrent threads may arrive in a
+/// different order than they happened in; the revision of a secret tells which of two writes came first.
 ///
 /// # When it fails
 ///
-/// What happened is not undone, and the caller of the vault does not see the sink's error: a full disk must not take the
-/// tools away. An event that a sink does not take, because it returns an error or panics, is lost. Every event says how many
-/// were lost before it ([`AuditEvent::lost`]), and so does [`Vault::lost_audit_events`](crate::Vault::lost_audit_events): a
-/// program that would rather stop than work without a record asks for that and [locks](crate::Vault::lock) the vault. (In a
-/// program that is built to abort on a panic, a sink that panics ends it.)
+/// What happened is not undone, and the caller of the vault does not see the sink's error: a full disk must not take
+/// the tools away. An event that a sink does not record, because it returns an error or panics, is lost. Every event
+/// says how many were lost before it ([`AuditEvent::lost`]), and so does
+/// [`Vault::lost_audit_events`](crate::Vault::lost_audit_events): a program that would rather stop than work without
+/// a record checks this number and [locks](crate::Vault::lock) the vault. (In a program built to abort on panic, a
+/// sink that panics ends it.)
 pub trait AuditSink: Send + Sync {
     /// Records one event.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the event from being recorded: it then counts as lost.
+    /// Returns an error if the event could not be recorded; the event then counts as lost.
     fn record(&self, event: &AuditEvent) -> io::Result<()>;
 }
 
-/// A sink that the program keeps a handle of.
+/// Lets the program keep a handle to the sink.
 impl<S: AuditSink + ?Sized> AuditSink for Arc<S> {
     fn record(&self, event: &AuditEvent) -> io::Result<()> {
         (**self).record(event)
     }
 }
 
-/// One thing that happened, in terms that can be shown to anyone who may know which tools are used: no value, and no name
-/// of a secret, only its id.
+/// One thing that happened, described without any value or name of a secret, only its id: it can be shown to anyone
+/// who may know which tools are used.
 ///
-/// Names are left out because people put into them what they should not (the customer, the account, at worst the value),
-/// and because a log is kept longer and read by more people than a vault. [`UserVault::secret`](crate::UserVault::secret)
-/// has the name for who may know it.
+/// Names are left out because people put into them what they should not (the customer, the account, at worst the
+/// value), and because a log is kept longer and read by more people than a vault. Those who may know the name get it
+/// from [`UserVault::secret`](crate::UserVault::secret).
 ///
-/// Serializes as an object that has the fields that are there.
+/// Serializes as an object that has only the fields that are set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub struct AuditEvent {
-    /// When, by the clock of this process.
+    /// When it happened, by the clock of this process.
     #[serde(serialize_with = "rfc3339")]
     pub time: DateTime<Utc>,
-    /// What.
+    /// What happened.
     pub action: AuditAction,
-    /// Whose secret.
+    /// The user whose secret it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
-    /// The tool that is called; where a secret was written or deleted, its tool pattern. At most 1,024 characters.
+    /// The tool that is called, or, if a secret was written or deleted, its tool pattern. At most 1,024 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
-    /// Where in the arguments, as a JSON Pointer; where a secret was written or deleted, its location. Where a call was
-    /// denied, the names in it are the model's, and may be anything. At most 1,024 characters.
+    /// The place in the arguments, as a JSON Pointer, or, if a secret was written or deleted, its location. If a
+    /// call was denied, the names in it are the model's and may be anything. At most 1,024 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// Which secret. For a denied call, the one that was asked for, if there is such a one.
+    /// The secret. For a denied call, the one that was asked for, if it exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_id: Option<SecretId>,
-    /// Its revision.
+    /// The secret's revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// Why.
+    /// Why it happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<AuditReason>,
     /// The [id of the call](crate::ToolCall::with_id), if it has one. At most 1,024 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call_id: Option<String>,
-    /// Which key slot.
+    /// The key slot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_slot: Option<u32>,
-    /// How many events before this one the sink did not record. See [`AuditSink`].
+    /// The number of events before this one that the sink did not record. See [`AuditSink`].
     #[serde(skip_serializing_if = "is_zero")]
     pub lost: u64,
 }
@@ -130,7 +131,7 @@ pub struct AuditEvent {
 macro_rules! names {
     ($type:ident { $($variant:ident = $name:literal,)* }) => {
         impl $type {
-            /// The name that it is written as, which stays the same in every version.
+            /// Returns the name that it is written as, which is the same in every version.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $($type::$variant => $name,)*
@@ -152,47 +153,48 @@ macro_rules! names {
     };
 }
 
-/// What an [`AuditEvent`] tells of.
+/// What an [`AuditEvent`] reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuditAction {
     /// A secret was created.
     Created,
-    /// A secret was changed: its value, its binding, or what else there is of it.
+    /// A secret was changed: its value, its binding, or anything else about it.
     Updated,
     /// A secret was deleted.
     Deleted,
-    /// A secret was put into a call. One event for each place.
+    /// A secret was put into a call. There is one event for each place.
     Injected,
-    /// A call was denied. The event has the reason that the error does not tell.
+    /// A call was denied. The event has the reason, which the error leaves out.
     Denied,
     /// A write would have exceeded a limit.
     QuotaRefused,
-    /// All that a user had was deleted.
+    /// Everything that a user had was deleted.
     UserDeleted,
-    /// The vault was made.
+    /// The vault was created.
     VaultCreated,
-    /// The vault was opened, to be written or as a snapshot.
+    /// The vault was opened, for writing or as a snapshot.
     VaultOpened,
     /// The vault was locked.
     Locked,
-    /// The vault was unlocked, or a key for that was checked.
+    /// The vault was unlocked, or a key for unlocking it was checked.
     Unlocked,
     /// A key was tried that opens no key slot.
     KeyRefused,
-    /// A request over HTTP had a credential that is nobody's. Tells neither the credential nor what was asked for.
+    /// A request over HTTP had a credential that is nobody's. The event has neither the credential nor what was
+    /// asked for.
     CredentialRefused,
     /// A key slot was added.
     KeySlotAdded,
-    /// A key slot was put in the place of another.
+    /// A key slot was replaced by another.
     KeySlotChanged,
     /// A key slot was removed.
     KeySlotRemoved,
-    /// There is a new master key.
+    /// A new master key was made.
     MasterKeyRotated,
     /// Every secret was sealed again under a new data key.
     DataKeyRotated,
-    /// The secrets of another vault came in.
+    /// The secrets of another vault were imported.
     Imported,
     /// All secrets were copied for another vault.
     Exported,
@@ -225,7 +227,7 @@ names!(AuditAction {
 });
 
 impl AuditAction {
-    /// Whether something was refused.
+    /// Returns whether something was refused.
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
@@ -237,13 +239,13 @@ impl AuditAction {
     }
 }
 
-/// Why what an [`AuditEvent`] tells of happened. Not for the model: it tells which secrets exist.
+/// Why the thing that an [`AuditEvent`] reports happened. Not for the model: it tells which secrets exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuditReason {
     /// Injected: the secret is the best default there.
     Default,
-    /// Injected as a default, in the place of a value that the model supplied.
+    /// Injected: the secret is the best default there, and replaced a value that the model supplied.
     DefaultReplacing,
     /// Injected: the call asked for the secret.
     Reference,
@@ -257,7 +259,7 @@ pub enum AuditReason {
     NoLocation,
     /// Denied: the secret is for another location.
     OtherLocation,
-    /// Denied: the model supplied a value where a default is bound, which the policy refuses.
+    /// Denied: the model supplied a value where a default is bound, and the policy refuses that.
     SuppliedValue,
     /// Quota refused: the user would have too many secrets.
     UserSecrets,
@@ -286,7 +288,8 @@ names!(AuditReason {
 });
 
 impl AuditEvent {
-    /// That this happened at this time, and nothing more about it. For tests of sinks: a vault makes its own events.
+    /// Creates an event with this action and time and no other fields. For tests of sinks: a vault makes its own
+    /// events.
     pub fn new(action: AuditAction, time: DateTime<Utc>) -> AuditEvent {
         AuditEvent {
             time,
@@ -304,7 +307,7 @@ impl AuditEvent {
     }
 }
 
-/// A text that others wrote, as far as an event keeps it.
+/// Clips a text that others wrote to what an event keeps of it.
 pub(crate) fn clipped(text: &str) -> String {
     const MOST: usize = 1_024;
     match text.char_indices().nth(MOST) {
@@ -328,7 +331,7 @@ impl Audit {
         }
     }
 
-    /// The events are made only if someone takes them.
+    /// Records events. They are made only if there is a sink.
     pub(crate) fn record<E: IntoIterator<Item = AuditEvent>>(&self, events: impl FnOnce() -> E) {
         let Some(sink) = &self.sink else { return };
         for mut event in events() {

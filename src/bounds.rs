@@ -19,18 +19,18 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The least and the greatest number of characters that [`max_value_chars`](Bounds::max_value_chars) may set.
+    /// The range of bounds that [`max_value_chars`](Bounds::max_value_chars) may set, in characters.
     pub const MAX_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1_024..=65_536;
 
-    /// The greatest length of a value in characters, 1,024 to 65,536; the default is 1,024. A bound out of that range
-    /// is refused when the vault is built. The least length is 4 in every vault.
+    /// Sets the maximum length of a value in characters, from 1,024 to 65,536; the default is 1,024. A bound outside
+    /// this range is refused when the vault is built. The minimum length is 4 in every vault.
     #[must_use]
     pub fn max_value_chars(mut self, chars: usize) -> Bounds {
         self.value.max = chars;
         self
     }
 
-    /// Demands that every new secret says whether it is a default, as hosted platforms do for built-in agents: an
+    /// Requires every new secret to say whether it is a default, as hosted platforms do for built-in agents: an
     /// absent `is_default_for_tool` is then an error instead of `false`.
     #[must_use]
     pub fn require_explicit_default(mut self) -> Bounds {
@@ -73,7 +73,7 @@ impl Default for Bounds {
     }
 }
 
-/// A range of lengths in characters (Unicode scalar values, as JSON Schema counts them), both ends included.
+/// A range of lengths in characters (Unicode scalar values, as JSON Schema counts them), with both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CharRange {
     pub(crate) min: usize,
@@ -86,7 +86,7 @@ pub(crate) const TEXT: CharRange = CharRange { min: 1, max: 1024 };
 impl CharRange {
     /// # Errors
     ///
-    /// In the manner of Pydantic, if `text` is out of the range.
+    /// Returns an error in Pydantic's form if `text` is out of range.
     pub(crate) fn check(self, field: &'static str, text: &str) -> Result<(), FieldError> {
         let length = text.chars().count();
         if length < self.min {

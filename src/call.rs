@@ -1,4 +1,4 @@
-//! A tool call, where its arguments come from, and what a vault does with supplied values.
+//! A tool call, who wrote its arguments, and what a vault does with supplied values.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub struct ToolCall<'a> {
 }
 
 impl<'a> ToolCall<'a> {
-    /// A call of the tool with this name, its arguments written by the model.
+    /// Creates a call of the tool with this name, with arguments written by the model.
     pub fn new(tool: impl Into<Cow<'a, str>>) -> ToolCall<'a> {
         ToolCall {
             tool: tool.into(),
@@ -33,45 +33,45 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Gives the tool's input schema, in JSON Schema as in MCP's `inputSchema`: the original, not the concealed one. A
-    /// default then goes in only where the schema declares the property and its type allows a string.
+    /// Sets the tool's input schema, a JSON Schema such as MCP's `inputSchema`: the original, not the concealed one.
+    /// A default then goes in only where the schema declares the property and its type allows a string.
     #[must_use]
     pub fn with_schema(mut self, schema: &'a Value) -> ToolCall<'a> {
         self.schema = Some(schema);
         self
     }
 
-    /// Says who wrote the arguments.
+    /// Sets who wrote the arguments.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> ToolCall<'a> {
         self.origin = origin;
         self
     }
 
-    /// Gives the call an id by which it is found again in other logs, such as the model API's. It stands in the
-    /// [audit](crate::AuditEvent::call_id) and decides nothing.
+    /// Sets an id by which the call can be found in other logs, such as those of the model API. The id is recorded
+    /// in the [audit](crate::AuditEvent::call_id) and does not affect any decision.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Cow<'a, str>>) -> ToolCall<'a> {
         self.id = Some(id.into());
         self
     }
 
-    /// The tool's name.
+    /// Returns the tool's name.
     pub fn tool(&self) -> &str {
         &self.tool
     }
 
-    /// The tool's input schema, if it was given.
+    /// Returns the tool's input schema, if one was set.
     pub fn schema(&self) -> Option<&'a Value> {
         self.schema
     }
 
-    /// The id of the call, if it was given one.
+    /// Returns the id of the call, if one was set.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// Who wrote the arguments.
+    /// Returns who wrote the arguments.
     pub fn origin(&self) -> Origin {
         self.origin
     }
@@ -81,32 +81,33 @@ impl<'a> ToolCall<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The model, which may have been talked into anything. A reference is granted only to a secret that has a tool
-    /// pattern, which matches, and exactly this location.
+    /// The model, which may have been talked into anything. A reference is granted only if the secret has a tool
+    /// pattern that matches and is bound to exactly this location.
     #[default]
     Model,
-    /// The program's owner, for example in the steps of a workflow file. A reference is granted also to a secret that
-    /// has no location, no tool pattern, or neither; what it has must still match.
+    /// The program's owner, for example in the steps of a workflow file. A reference is granted even if the secret
+    /// has no location, no tool pattern, or neither; whichever it has must still match.
     Workflow,
 }
 
 /// What happens to a value that the model supplies where a default is bound.
 ///
-/// The default is to keep it: that is what the REST contract's platforms do, and a tool that is called with another
-/// account's key on purpose goes on working. A granted reference is not such a value, and what an
-/// [`Origin::Workflow`] call supplies is always kept.
+/// By default the value is kept. This is what the REST contract's platforms do, and a tool that is deliberately
+/// called with another account's key keeps working. A granted reference does not count as a supplied value, and what
+/// an [`Origin::Workflow`] call supplies is always kept.
 ///
 /// # Security
 ///
-/// A model that was talked into it can put an attacker's own key where yours belongs. The tool then works, for the
-/// attacker: the issue, the file, the message lands in the attacker's account. Where the model has no business
-/// supplying a credential, [replace](InjectionPolicy::replace_supplied) or [refuse](InjectionPolicy::refuse_supplied)
-/// what it supplies. That holds also where the tool's [schema](ToolCall::with_schema) does not declare the property:
-/// nothing can be put there then, so a supplied value fails the call under both policies. It does not hold where the
-/// schema declares something that is no text: the tool has another use for that argument.
+/// A model that was talked into it can put an attacker's key where yours belongs. The tool then works for the
+/// attacker: the issue, the file or the message lands in the attacker's account. Where the model has no business
+/// supplying a credential, [replace](InjectionPolicy::replace_supplied) or
+/// [refuse](InjectionPolicy::refuse_supplied) what it supplies. Both policies also cover a property that the tool's
+/// [schema](ToolCall::with_schema) does not declare: nothing can be put in there, so a supplied value fails the
+/// call. They do not cover a property that the schema declares with a type other than text: the tool has another use
+/// for that argument.
 ///
-/// Locations are exact. A tool that also takes `authorization` for `Authorization`, or a key in another argument, has
-/// more places to guard.
+/// Locations are exact. A tool that also accepts `authorization` for `Authorization`, or a key in another argument,
+/// has more places to guard.
 ///
 /// ```
 /// use keyward::{InjectionPolicy, NewSecret, ToolCall, UserId, Vault};
@@ -150,14 +151,14 @@ impl InjectionPolicy {
         self
     }
 
-    /// Refuses the call, with [`ErrorKind::Denied`](crate::ErrorKind::Denied).
+    /// Refuses a call in which the model supplies a value, with [`ErrorKind::Denied`](crate::ErrorKind::Denied).
     #[must_use]
     pub fn refuse_supplied(mut self) -> InjectionPolicy {
         self.supplied = Supplied::Refuse;
         self
     }
 
-    /// Counts `""` as no value: some models fill in every argument that they see.
+    /// Treats `""` as absent: some models fill in every argument that they see.
     #[must_use]
     pub fn empty_is_absent(mut self) -> InjectionPolicy {
         self.empty_is_absent = true;

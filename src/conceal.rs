@@ -2,46 +2,47 @@
 //!
 //! # The property
 //!
-//! Arguments that hold no value (nothing, or null) at a hidden location or at a removed parent, and are valid under the
-//! concealed schema, are valid under the original one after the defaults have been put in, whatever strings of 4
-//! characters up to the vault's bound those are. Where that cannot be had, the location stays in the schema, exactly as
-//! it was, and the report says why. The concealed schema may ask for more than the original, never for less.
+//! Take arguments that have no value (nothing, or null) at any hidden location or removed parent. If they are valid
+//! under the concealed schema, they are valid under the original one once the defaults are put in, whatever strings
+//! of 4 characters up to the vault's bound these are. Where this cannot be guaranteed, the location stays in the
+//! schema exactly as it was, and the report says why. The concealed schema may ask for more than the original, never
+//! for less.
 //!
 //! # How
 //!
-//! `walk` expands the path to a location: it finds every subschema that the objects on the path must satisfy (through
-//! `allOf`, `$ref`, and an `anyOf` or `oneOf` of which one branch alone takes objects, as in "an object or null"), and
-//! gives up where a keyword could tell the arguments before from those after, which `sensitivity` decides. A `$ref` on
-//! the path is replaced by a copy of its target, so that other places that share the target keep it, unless the target
-//! contains the `$ref`. `edit` then removes the property from all of these subschemas. `references` mends references
-//! that pointed into what was changed, which it knows from one comparison of the two (`changes`), and drops definitions
-//! that nothing refers to any more.
+//! `walk` expands the path to a location: it finds every subschema that the objects on the path must satisfy
+//! (through `allOf`, `$ref`, and an `anyOf` or `oneOf` with a single branch that takes objects, as in "an object or
+//! null"). It gives up where a keyword could tell the arguments before from those after, which `sensitivity`
+//! decides. A `$ref` on the path is replaced by a copy of its target, so that other places that share the target
+//! keep it, unless the target contains the `$ref`. `edit` then removes the property from all of these subschemas.
+//! `references` mends references into the parts that were changed, which it learns from one comparison of the two
+//! schemas (`changes`), and drops definitions that nothing refers to any more.
 //!
-//! An object that is absent is made when a default goes into it. If the original schema asks for something else in it,
-//! the object made would be invalid: the concealed schema then requires the object and no longer takes null for it, so
+//! An absent object is made when a default goes into it. If the original schema asks for something else in it, such
+//! an object would be invalid: the concealed schema then requires the object and no longer allows null for it, so
 //! that the model supplies the rest.
 //!
-//! Locations are hidden one after the other, deepest first; the property carries over from step to step. While one is
-//! hidden the others are relied upon to be there (an object that requires two hidden properties can be made), so a
-//! failure starts the work again without the location that failed.
+//! Locations are hidden one after the other, deepest first, and the property above carries over from step to step.
+//! While one is hidden, the others are assumed to be filled (so that an object that requires two hidden properties
+//! can be made); if one fails, the work starts again without it.
 //!
 //! # Work
 //!
-//! A schema may come from anyone. Let `n` be its size in units, which `schema::measure` defines (about one for each
-//! JSON value, and four for an object), and `L` how many of the locations it declares as strings. Then a call does at
-//! most
+//! A schema may come from anyone. Let `n` be its size in units, as `schema::measure` defines them (about one for
+//! each JSON value, and four for an object), and `L` the number of the locations that it declares as strings. A call
+//! then does at most
 //!
 //! * L questions of `FUEL` units each: what does the schema declare at a location? (For a location that it does not
 //!   declare, or not as a string, this is all.)
-//! * 500,000 + 32·(L+1)·n units in all other work: of looking at subschemas, following references, comparing and
+//! * 500,000 + 32·(L+1)·n units in all other work: looking at subschemas, following references, comparing and
 //!   copying. One attempt to hide one location gets at most 50,000 + 16·n of these; an ordinary one takes about 8·n.
 //!
-//! A location for which an attempt gets no further is left as [`LeftReason::TooComplex`]. A unit takes on the order of
-//! 50 ns and, copied, 100 bytes. The schema grows by no more than was copied, so by less than the same bound.
+//! A location whose attempt runs out of units is left as [`LeftReason::TooComplex`]. A unit takes on the order of 50
+//! ns and, copied, 100 bytes. The schema grows by no more than was copied, so by less than the same bound.
 //!
-//! Copying, comparing and dropping a `Value` recurse as deep as it is nested, so a schema that is nested deeper than
-//! [`MAX_LEVELS`], which `serde_json` does not parse unless told to, is found out without recursion and left as it is;
-//! no copy makes one deeper than that.
+//! Copying, comparing and dropping a `Value` recurse as deep as it is nested. A schema nested deeper than
+//! [`MAX_LEVELS`], which `serde_json` does not parse unless told to, is therefore detected without recursion and
+//! left as it is; no copy makes a schema deeper than that.
 
 mod changes;
 mod edit;
@@ -65,9 +66,9 @@ use crate::{
     schema::{Budget, Declaration, declares, declares_within, measure},
 };
 
-/// What was hidden from a tool's input schema, and what was not, and why.
+/// What was hidden from a tool's input schema, what was not, and why.
 ///
-/// Serializes for logs, without any value:
+/// Serializes for logs, without any secret value:
 /// `{"hidden": ["/token"], "removed_parents": [], "left": [{"location": "/pin", "reason": "constrained_value",
 /// "keyword": "pattern"}]}`.
 ///
@@ -109,9 +110,10 @@ use crate::{
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// A schema may come from anyone, so the work on it is bounded: by a constant, and in proportion to its size for each
-/// location. One that is nested deeper than 256 levels is left as it is, with [`LeftReason::TooComplex`]. (To clone or
-/// to drop a `Value` that is nested very deep can overflow the stack by itself; `serde_json` does not parse one.)
+/// A schema may come from anyone, so the work on it is bounded: by a constant, plus an amount for each location that
+/// is proportional to the schema's size. A schema nested deeper than 256 levels is left as it is, with
+/// [`LeftReason::TooComplex`]. (Cloning or dropping a very deeply nested `Value` can itself overflow the stack;
+/// `serde_json` does not parse one.)
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Concealment {
@@ -123,26 +125,26 @@ pub struct Concealment {
 }
 
 impl Concealment {
-    /// The locations that are no longer in the schema, in their order.
+    /// Returns the locations that are no longer in the schema, in order.
     pub fn hidden(&self) -> &[Location] {
         &self.hidden
     }
 
-    /// The objects that are no longer in the schema, because nothing was left in them to ask for. They are made when
-    /// the defaults go in.
+    /// Returns the objects that are no longer in the schema because nothing is left in them to ask for. They are
+    /// made when the defaults go in.
     ///
-    /// An object that says `additionalProperties: true`, or has a schema there, can take anything and is kept; one
-    /// without the keyword lists what it takes, as in schemas made from types, and is removed.
+    /// An object whose `additionalProperties` is `true` or a schema can take anything and is kept. One without the
+    /// keyword lists what it takes, as in schemas generated from types, and is removed.
     pub fn removed_parents(&self) -> &[Location] {
         &self.removed_parents
     }
 
-    /// The locations that stay as they were, and why, in their order.
+    /// Returns the locations that stay as they were, in order, and why.
     pub fn left(&self) -> &[LeftLocation] {
         &self.left
     }
 
-    /// Whether the model sees none of the locations: each is hidden, or was not in the schema in the first place.
+    /// Returns whether the model sees none of the locations: each is hidden, or was never in the schema.
     pub fn is_complete(&self) -> bool {
         self.left
             .iter()
@@ -160,12 +162,12 @@ pub struct LeftLocation {
 }
 
 impl LeftLocation {
-    /// The location.
+    /// Returns the location.
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// Why it stays in the schema.
+    /// Returns why it stays in the schema.
     pub fn reason(&self) -> LeftReason {
         self.reason
     }
@@ -179,8 +181,8 @@ impl fmt::Display for LeftLocation {
 
 /// Why a location stays in the schema.
 ///
-/// Except for the first two, the model may still be asked for a value there, and the default goes in if it gives none.
-/// Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
+/// Except for the first two reasons, the model may still be asked for a value there, and the default goes in if it
+/// gives none. Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -189,32 +191,32 @@ pub enum LeftReason {
     NotDeclared,
     /// The schema declares it with a type that no string has: nothing is put in.
     NotAString,
-    /// The schema accepts some strings there and not others: the tool might refuse the secret.
+    /// The schema accepts only some strings there, so the tool might refuse the secret.
     ConstrainedValue(&'static str),
     /// What the schema asks for depends on whether the property is there.
     ConditionalSchema(&'static str),
-    /// The schema limits which properties, or how many of them, an object on the way may have.
+    /// The schema limits which properties, or how many, an object on the path may have.
     ConstrainedObject(&'static str),
-    /// On the way lies something that may be neither an object nor null.
+    /// Something on the path may be neither an object nor null.
     ParentNotObject,
-    /// An object on the way may be null, would be invalid if it were made, and null cannot be ruled out.
+    /// An object on the path may be null, would be invalid if it were made, and null cannot be ruled out.
     ParentNullable,
     /// It lies inside an array, which may have no such element.
     InsideArray,
     /// It lies inside another location that takes a string.
     InsideAnother,
-    /// The schema refers to what is not followed: another document, an anchor, a dynamic reference.
+    /// The schema has a reference that is not followed: to another document, to an anchor, or a dynamic one.
     UnsupportedReference(&'static str),
-    /// Another part of the schema refers to this one in a way that cannot be taken apart, such as a recursion.
+    /// Another part of the schema refers to this one in a way that cannot be untangled, such as a recursion.
     SharedSchema,
-    /// A keyword has a value that JSON Schema does not give it.
+    /// A keyword has a value that JSON Schema does not allow.
     Malformed(&'static str),
     /// The schema is too large or too deep.
     TooComplex,
 }
 
 impl LeftReason {
-    /// The keyword that stands in the way, for reasons that have one.
+    /// Returns the keyword that stands in the way, for reasons that have one.
     pub fn keyword(self) -> Option<&'static str> {
         match self {
             LeftReason::ConstrainedValue(keyword)
@@ -264,7 +266,7 @@ impl fmt::Display for LeftReason {
 
 /// Removes `locations` from `schema`, so that the model is not asked for them.
 ///
-/// `max_value_chars` is the length in characters of the longest string that can be put in, a format included.
+/// `max_value_chars` is the length in characters of the longest string that can be put in, including a format.
 pub(crate) fn conceal<'l>(
     schema: &mut Value,
     locations: impl IntoIterator<Item = &'l Location>,
@@ -313,7 +315,7 @@ pub(crate) fn conceal<'l>(
         let base = concealed.as_ref().unwrap_or(schema);
         let batch = hide_most(base, &pending, max_value_chars, work);
         for (&location, &reason) in &batch.failures {
-            // The first reason is the one that speaks of the schema as it was given.
+            // Keep the first reason: it is about the schema as it was given.
             reasons.entry(location).or_insert(reason);
         }
         let Some(mut next) = batch.concealed else {
@@ -350,7 +352,7 @@ pub(crate) fn conceal<'l>(
     }
 }
 
-/// How deep a schema may be nested that is changed, as given and with copies in it. The work on it recurses as deep.
+/// How deep a schema that is changed may be nested, as given and with copies in it. The work on it recurses as deep.
 const MAX_LEVELS: usize = 256;
 
 /// The work that one call may cause; see the top of this module.
@@ -371,7 +373,7 @@ impl Work {
         }
     }
 
-    /// One attempt to hide one location.
+    /// Runs one attempt to hide one location.
     fn attempt<T>(
         &self,
         hide: impl FnOnce(&Budget) -> Result<T, LeftReason>,
@@ -380,7 +382,7 @@ impl Work {
         let budget = Budget::new(given);
         let result = hide(&budget);
         self.total.take(given - budget.left());
-        // What was in the way may be nothing but that there was no more looking.
+        // Whatever failed, it may have failed only because the budget ran out.
         if budget.is_spent() {
             return Err(LeftReason::TooComplex);
         }
@@ -389,7 +391,7 @@ impl Work {
 }
 
 struct Batch<'l> {
-    /// If any location is hidden.
+    /// `None` if no location is hidden.
     concealed: Option<Value>,
     hidden: BTreeSet<&'l Location>,
     removed_parents: BTreeSet<Location>,
@@ -438,8 +440,8 @@ fn hide_most<'l>(
     }
 }
 
-/// The schema without `location`, and the parents that were left empty by it. `with` are all the locations that will be
-/// hidden.
+/// Returns the schema without `location`, and the parents that this left empty. `with` holds all the locations that
+/// will be hidden.
 fn hide(
     schema: &Value,
     location: &Location,

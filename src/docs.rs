@@ -1,6 +1,6 @@
 //! Documents that go beyond one item.
 //!
-//! They are part of the documentation only: there is nothing here to be used.
+//! These modules are documentation only; they hold no items.
 
 #[doc = include_str!("../docs/format.md")]
 pub mod format {}

@@ -1,10 +1,10 @@
-//! The one public error.
+//! The one public error type.
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
 use serde::{Serialize, Serializer};
 
-/// What went wrong, what to do about it, and the details of its kind.
+/// What went wrong, what to do about it, and details that depend on the kind.
 ///
 /// No error carries a value or a key: not in its message, not in its `Debug` form, not in its source.
 ///
@@ -31,23 +31,23 @@ enum Detail {
     Quota(QuotaExceeded),
 }
 
-/// The kinds of [`Error`], one for each thing that a caller may want to do about it.
+/// The kinds of [`Error`], one for each way in which a caller may want to react.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// One or more invalid fields; see [`Error::field_errors`].
+    /// One or more fields are invalid; see [`Error::field_errors`].
     Validation,
-    /// No such secret for this user.
+    /// The user has no such secret.
     NotFound,
     /// Another secret of this user has the name.
     NameTaken,
     /// Another secret of this user is the default for the same tool pattern and location.
     DefaultTaken,
-    /// The revision that the update demanded is not the current one.
+    /// The current revision is not the one that the update demanded.
     Conflict,
     /// A limit would be exceeded; see [`Error::quota`].
     QuotaExceeded,
-    /// A reference that is not granted, or a supplied value that a policy refuses.
+    /// A reference was not granted, or the policy refuses a supplied value.
     Denied,
     /// The vault is locked.
     Locked,
@@ -59,20 +59,20 @@ pub enum ErrorKind {
     RolledBack,
     /// The vault was written by a version of keyward that this one cannot read.
     UnsupportedVersion,
-    /// The vault file, or the audit log, is open elsewhere, in this process or another. See
+    /// The vault file or the audit log is already open, in this process or another. See
     /// [`VaultBuilder::wait`](crate::VaultBuilder::wait).
     InUse,
-    /// The store failed. Nothing changed, unless the message says that this is not known: what a write was about is then
-    /// there as a whole or not at all once the vault is opened again. Where there is no file at a path, or something where a
-    /// file was to be made, the source is a [`std::io::Error`] of the kind `NotFound`, or `AlreadyExists`.
+    /// The store failed. Nothing changed, unless the message says that this is unknown: once the vault is opened
+    /// again, the write is then there either as a whole or not at all. If a file is missing, or something exists
+    /// where a file was to be made, the source is a [`std::io::Error`] of the kind `NotFound` or `AlreadyExists`.
     Storage,
-    /// This vault cannot do what was asked, whatever the arguments: for example, a vault made without a key
-    /// cannot be locked.
+    /// This vault cannot do what was asked, whatever the arguments: for example, a vault made without a key cannot
+    /// be locked.
     Unsupported,
 }
 
 impl ErrorKind {
-    /// The HTTP status that says the same.
+    /// Returns the corresponding HTTP status.
     pub fn http_status(self) -> u16 {
         match self {
             ErrorKind::Validation => 422,
@@ -93,17 +93,17 @@ impl ErrorKind {
 }
 
 impl Error {
-    /// The kind, to decide on.
+    /// Returns the kind, on which a caller can decide what to do.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The HTTP status that says the same as [`kind`](Error::kind).
+    /// Returns the HTTP status that corresponds to the [`kind`](Error::kind).
     pub fn http_status(&self) -> u16 {
         self.kind().http_status()
     }
 
-    /// Every invalid field of the request, in the order of the request's fields; empty unless the kind is
+    /// Returns every invalid field of the request, in the order of the request's fields; empty unless the kind is
     /// [`ErrorKind::Validation`].
     pub fn field_errors(&self) -> &[FieldError] {
         match &self.0.detail {
@@ -112,7 +112,8 @@ impl Error {
         }
     }
 
-    /// Which limit, what is used and what was asked; `None` unless the kind is [`ErrorKind::QuotaExceeded`].
+    /// Returns the limit, the usage and the amount requested; `None` unless the kind is
+    /// [`ErrorKind::QuotaExceeded`].
     pub fn quota(&self) -> Option<&QuotaExceeded> {
         match &self.0.detail {
             Detail::Quota(quota) => Some(quota),
@@ -145,7 +146,7 @@ impl Error {
         error
     }
 
-    /// Keeps what caused this error for [`std::error::Error::source`]. The source must not hold a value or a key.
+    /// Sets the source, for [`std::error::Error::source`]. The source must not hold a value or a key.
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -225,7 +226,7 @@ impl FieldError {
         }
     }
 
-    /// Of a part of a request other than its body: `path` or `query`.
+    /// Creates the error of a part of a request outside its body: `path` or `query`.
     #[cfg(feature = "http")]
     pub(crate) fn outside_body(
         part: &'static str,
@@ -248,26 +249,27 @@ impl FieldError {
         FieldError::new([LocSegment::from(name)], error_type, msg)
     }
 
-    /// `type` is `value_error`: the field has the right type and length, and is wrong all the same.
+    /// Creates an error of type `value_error`: the field has the right type and length but is still invalid.
     pub(crate) fn value_error(name: &'static str, msg: impl fmt::Display) -> FieldError {
         FieldError::field(name, "value_error", format!("Value error, {msg}"))
     }
 
-    /// Where in the request: `body`, then the field's name (in a batch, the index of the operation before it); of
-    /// malformed JSON, the number of characters before the place where it stops being JSON.
+    /// Returns where in the request the field is: `body`, then the field's name (in a batch, preceded by the index
+    /// of the operation). For malformed JSON, it is the number of characters before the place where the text stops
+    /// being JSON.
     pub fn loc(&self) -> &[LocSegment] {
         &self.loc
     }
 
-    /// What is wrong, for a person.
+    /// Returns what is wrong, for a person.
     pub fn msg(&self) -> &str {
         &self.msg
     }
 
-    /// What is wrong, for a program: `missing`, `string_type`, `string_unicode` (an unpaired surrogate),
-    /// `string_too_short`, `string_too_long`, `bool_type`, `value_error`, `json_invalid`, `model_attributes_type` (the
-    /// body is no JSON object) or `uuid_parsing`; over HTTP, of a query, also `int_parsing`, `greater_than_equal` or
-    /// `less_than_equal`.
+    /// Returns what is wrong, for a program: `missing`, `string_type`, `string_unicode` (an unpaired surrogate),
+    /// `string_too_short`, `string_too_long`, `bool_type`, `value_error`, `json_invalid`, `model_attributes_type`
+    /// (the body is not a JSON object) or `uuid_parsing`; over HTTP, for a query, also `int_parsing`,
+    /// `greater_than_equal` or `less_than_equal`.
     pub fn error_type(&self) -> &str {
         self.error_type
     }
@@ -285,7 +287,7 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// One step of [`FieldError::loc`]: the name of a field or an index.
+/// One step of [`FieldError::loc`]: the name of a field, or an index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LocSegment {
@@ -319,23 +321,23 @@ impl Serialize for LocSegment {
     }
 }
 
-/// The limit that a write would exceed. Nothing was changed.
+/// The limit that a write would have exceeded. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct QuotaExceeded {
-    /// Whose limit.
+    /// Whose limit it is.
     pub scope: QuotaScope,
-    /// The limit of what.
+    /// What is limited.
     pub resource: QuotaResource,
     /// The limit.
     pub limit: u64,
-    /// What is used now.
+    /// How much is used now.
     pub used: u64,
-    /// What the write would add.
+    /// How much the write would add.
     pub requested: u64,
 }
 
-/// Whose limit a [`QuotaExceeded`] speaks of.
+/// Whose limit a [`QuotaExceeded`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -346,7 +348,7 @@ pub enum QuotaScope {
     Vault,
 }
 
-/// The limit of what a [`QuotaExceeded`] speaks of.
+/// What the limit of a [`QuotaExceeded`] applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! Why a call gets what it gets, without a value.
+//! Why a call gets what it gets, without any values.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use crate::{
 
 /// What [`inject`](crate::UserVault::inject) would do with a call, and why.
 ///
-/// For the program's owner: it tells which secrets exist, so it is not for the model. It holds no value.
+/// It is for the program's owner and not for the model, because it tells which secrets exist. It holds no value.
 ///
 /// ```
 /// use keyward::{NewSecret, ToolCall, UserId, Vault};
@@ -38,13 +38,13 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The tool that is called.
+    /// The tool's name.
     pub tool: String,
-    /// Every location that a default which matches the tool is bound to, parents first.
+    /// Every location to which a default that matches the tool is bound, parents first.
     pub locations: Vec<ExplainedLocation>,
-    /// The references in the arguments, in their order; of those that are not granted the first hundred.
+    /// The references in the arguments, in order; the list ends at the hundredth one that is not granted.
     pub references: Vec<ExplainedReference>,
-    /// What makes the call fail, in the words of the error; `None` if nothing does.
+    /// The error that makes the call fail, as text; `None` if nothing does.
     pub failure: Option<String>,
 }
 
@@ -52,15 +52,15 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedLocation {
-    /// Where they go.
+    /// The location.
     pub location: Location,
-    /// What becomes of the best of them.
+    /// What happens to the best of them.
     pub outcome: Outcome,
     /// Every default that matches the tool, best first.
     pub candidates: Vec<Candidate>,
 }
 
-/// What becomes of the best default for a location.
+/// What happens to the best default for a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -79,22 +79,22 @@ pub enum Outcome {
 pub struct Candidate {
     /// The secret.
     pub secret_id: SecretId,
-    /// Its name.
+    /// The secret's name.
     pub secret_name: String,
-    /// Its tool pattern.
+    /// The secret's tool pattern.
     pub pattern: ToolPattern,
-    /// How it stands to the best.
+    /// How it compares to the best.
     pub rank: Rank,
 }
 
-/// Why a default is the best for its location, or what it loses to the best by.
+/// Why a default is the best for its location, or by which rule it loses to the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Rank {
     /// It is the best.
     Best,
-    /// It has a wildcard; the best is exact.
+    /// It has a wildcard; the best has none.
     Wildcard,
     /// It has fewer literal characters.
     FewerLiterals,
@@ -110,9 +110,9 @@ pub enum Rank {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedReference {
-    /// Where it stands.
+    /// Where it is in the arguments.
     pub location: Location,
-    /// What it names: the secret's id and name, if there is one.
+    /// The id and name of the secret that it names, if there is one.
     pub secret: Option<(SecretId, String)>,
     /// Whether it is granted.
     pub verdict: Verdict,
@@ -186,7 +186,7 @@ fn explain_candidate(snapshot: &Snapshot, candidate: &Match<'_>, best: &Match<'_
     }
 }
 
-/// The first rule of precedence by which the candidate loses to the best.
+/// Returns the first rule of precedence by which the candidate loses to the best.
 pub(crate) fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
     let count = |pattern: &ToolPattern, wanted: char| pattern.as_str().matches(wanted).count();
     let literals = |pattern: &ToolPattern| {
@@ -223,7 +223,7 @@ fn explain_reference(reference: &PlannedReference<'_>) -> ExplainedReference {
 }
 
 impl fmt::Display for Explanation {
-    /// One line for each location, candidate and reference.
+    /// Writes one line for each location, candidate and reference.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.tool.escape_debug())?;
         if self.locations.is_empty() && self.references.is_empty() {

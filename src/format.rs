@@ -1,4 +1,4 @@
-//! What is put around a value where it is injected.
+//! The text that is put around a value where it is injected.
 
 use zeroize::Zeroizing;
 
@@ -11,7 +11,7 @@ const PLACEHOLDER: &str = "{}";
 pub(crate) struct Format(Box<str>);
 
 impl Format {
-    /// The format that `text` says; `None` for `{}`, which puts nothing around the value.
+    /// Parses a format; `None` for `{}`, which puts nothing around the value.
     pub(crate) fn parse(text: &str) -> Result<Option<Format>, FieldError> {
         const FIELD: &str = "format";
         TEXT.check(FIELD, text)?;
@@ -26,12 +26,12 @@ impl Format {
         &self.0
     }
 
-    /// The number of characters that it puts around a value.
+    /// The number of characters that it adds to a value.
     pub(crate) fn added_chars(&self) -> usize {
         self.0.chars().count() - PLACEHOLDER.len()
     }
 
-    /// The text with the value in its place.
+    /// The text with the value in place of `{}`.
     pub(crate) fn apply(&self, value: &SecretValue) -> SecretValue {
         let value = value.expose_secret();
         let (before, after) = self.0.split_once(PLACEHOLDER).unwrap_or_default();

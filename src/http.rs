@@ -38,21 +38,21 @@
 //! | `POST /api/v1/secrets/` with a `NewSecret` | the [`SecretInfo`](crate::SecretInfo) |
 //! | `GET /api/v1/secrets/?limit=N&after=ID` | `{"data": [SecretInfo, …]}`, oldest first |
 //! | `GET /api/v1/secrets/{secret_id}` | the `SecretInfo` |
-//! | `PATCH /api/v1/secrets/{secret_id}` with a `SecretPatch` | the `SecretInfo` after it |
+//! | `PATCH /api/v1/secrets/{secret_id}` with a `SecretPatch` | the `SecretInfo` after the change |
 //! | `DELETE /api/v1/secrets/{secret_id}` | `null` |
 //! | `GET /openapi.json` | this table as an OpenAPI document, for anyone: [`openapi()`] |
 //!
-//! A page has at most `limit` secrets, 1 to 1,000, and 100 unless this is said. The next page is what comes after the
-//! last `secret_id` of this one; a page with fewer than `limit` secrets is the last. A patch without a body changes
-//! nothing. A trailing slash too few or too many is redirected (307), as FastAPI does.
+//! A page has at most `limit` secrets, from 1 to 1,000; the default is 100. The next page is the one after the last
+//! `secret_id` of this one; a page with fewer than `limit` secrets is the last. A patch without a body changes
+//! nothing. A missing or extra trailing slash is redirected (307), as FastAPI does.
 //!
 //! # Who asks
 //!
 //! Any one of the headers `token`, `Authorization` (with or without `Bearer`) and `x-api-key` is enough; an
-//! [`Authenticator`] turns what it says into a user. If several are sent, all must name the same user. A header that is
-//! sent twice, is empty, or is not visible ASCII names nobody. Of a request, its path and its method alone are looked at
-//! before users are told apart: anyone gets 405 for a method that is not served and 307 for a trailing slash, and who is
-//! nobody gets 401 for all else, whatever the rest of the request is.
+//! [`Authenticator`] maps its content to a user. If several are sent, all must name the same user. A header that is
+//! sent twice, is empty, or is not visible ASCII names nobody. Only the path and the method of a request are looked
+//! at before the user is known: anyone gets 405 for a method that is not served and 307 for a trailing slash. For
+//! everything else, a request that names no user gets 401, whatever the rest of it is.
 //!
 //! # Errors
 //!
@@ -60,7 +60,7 @@
 //! |---|---|---|
 //! | 400 | the body breaks off | a text |
 //! | 401 | no user | a text |
-//! | 404 | no such secret of this user; another user's is none | a text |
+//! | 404 | the user has no such secret, even if another user does | a text |
 //! | 409 | the name is taken, or another secret is the default for the same pattern and location | a text |
 //! | 413 | a quota would be exceeded, or the body is longer than any valid one | a text |
 //! | 422 | the request is invalid | every error, as `{loc, msg, type}` |
@@ -68,32 +68,34 @@
 //! | 500 | the store failed | a text |
 //! | 501 | a write to a snapshot of a vault | a text |
 //!
-//! For a 422, `loc` and `type` are those of FastAPI with Pydantic 2 and the same models with strict types, and so is `msg`
-//! where it does not repeat the input. Only JSON of RFC 8259 in UTF-8 without a byte order mark is read, and anything else
-//! is `json_invalid`; FastAPI takes `NaN` and UTF-16, too, and answers to bytes that are no text with a 400 that the
-//! contract does not name.
+//! For a 422, `loc` and `type` are those of FastAPI with Pydantic 2 and the same models with strict types, and so is
+//! `msg` where it does not repeat the input. Only JSON of RFC 8259 in UTF-8 without a byte order mark is read;
+//! anything else is `json_invalid`. FastAPI also accepts `NaN` and UTF-16, and answers bytes that are not text with
+//! a 400 that the contract does not name.
 //!
-//! No answer repeats what was sent. What happened in full, for a log, is the [`Error`](crate::Error) in an `Arc` among the
-//! extensions of the response. Its message may name a secret or a place, never a value.
+//! No answer repeats what was sent. The full [`Error`](crate::Error), for a log, is among the extensions of the
+//! response, in an `Arc`. Its message may name a secret or a place, but never holds a value.
 //!
 //! # Audit
 //!
-//! The [sink](crate::VaultBuilder::audit) of the vault is told of what is done through the router as of any other write: what
-//! was created, updated and deleted, by which user, and which quota was refused. It is also told of each request that had a
-//! credential and was refused for it, [`CredentialRefused`](crate::AuditAction::CredentialRefused); a request without any is
-//! not worth a line. Events have no id of the request, and reading is none: no answer has a value in it.
+//! The [sink](crate::VaultBuilder::audit) of the vault receives what is done through the router like any other
+//! write: what was created, updated and deleted, by which user, and which quota was refused. It also receives each
+//! request that had a credential and was refused because of it, as
+//! [`CredentialRefused`](crate::AuditAction::CredentialRefused); a request without any is not worth a line. Events
+//! have no id of the request, and reads are not recorded: no answer has a value in it.
 //!
 //! # Security
 //!
-//! * Serve this over TLS, or on loopback. The router has no rate limit and no time limit: put them around it. Of no body
-//!   is more read than the longest valid request could take. What is left of a body that an answer did not need is
-//!   thrown away as it comes, up to that limit, so that the answer arrives; beyond it the connection ends.
-//! * The body is collected in a buffer that is wiped after use, and read without leaving copies. What the server read it
-//!   into from its socket is not keyward's to wipe: hyper, for one, keeps a buffer of each connection, and frees it as it
-//!   is.
+//! * Serve this over TLS, or on loopback. The router has no rate limit and no time limit: put them around it. No
+//!   more of a body is read than the longest valid request could take. The rest of a body that an answer did not
+//!   need is discarded as it arrives, up to that limit, so that the answer gets through; beyond it the connection
+//!   ends.
+//! * The body is collected in a buffer that is wiped after use, and read without leaving copies. The server's own
+//!   socket buffers are out of keyward's reach: hyper, for one, keeps a buffer for each connection, and frees it
+//!   without wiping it.
 //! * This module writes no log and opens no span. A layer around it that logs bodies logs secrets, and one that logs
 //!   headers logs credentials.
-//! * A request whose client goes away is done as a whole or not at all.
+//! * A request whose client goes away is done completely or not at all.
 //! * The vault works on tokio's threads for blocking work, so this needs a tokio runtime.
 
 use std::sync::Arc;
@@ -123,7 +125,7 @@ use self::{answer::Refusal, body::Received, operations::Target};
 const SECRETS: &str = "/api/v1/secrets/";
 const SECRET: &str = "/api/v1/secrets/{secret_id}";
 
-/// The REST contract over a vault: see the [module](self).
+/// Creates a router that serves the REST contract over a vault: see the [module](self).
 ///
 /// The router has no fallback, so that it can be merged into another one; its paths are those of the contract, and
 /// `/openapi.json`.
@@ -146,7 +148,8 @@ pub fn router<A: Authenticator>(vault: Vault, authenticator: A) -> Router {
         .with_state(Arc::new(service))
 }
 
-/// The OpenAPI document that the [`router`] of a vault serves: the operations of the contract, and what is around them.
+/// Returns the OpenAPI document that the [`router`] of a vault serves: the operations of the contract, and what
+/// surrounds them.
 pub fn openapi(vault: &Vault) -> serde_json::Value {
     openapi::document(vault.bounds())
 }
@@ -170,7 +173,7 @@ enum Path {
 }
 
 impl Path {
-    /// The methods that are served here, as in the header `Allow`; `None` where every request is redirected.
+    /// The methods that are served here, as for the header `Allow`; `None` where every request is redirected.
     fn methods(self) -> Option<&'static str> {
         match self {
             Path::Secrets => Some("GET, POST"),
@@ -207,8 +210,8 @@ impl<A: Authenticator> Service<A> {
         match path {
             Path::Secrets => self.secrets(parts, body).await,
             Path::Secret => self.secret(parts, body).await,
-            // The locations are relative, so that they are right wherever the router is mounted and whatever the request
-            // says of its host. Only what can be an id is repeated in one.
+            // The locations are relative, so that they are right wherever the router is mounted and whatever the
+            // request says about its host. A location repeats only text that can be an id.
             Path::SecretsWithoutSlash => answer::redirect("secrets/", parts.uri.query()),
             Path::SecretWithSlash => {
                 let path = parts.uri.path().trim_end_matches('/');

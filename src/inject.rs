@@ -1,6 +1,6 @@
 //! Filling one call's arguments, all or nothing.
 //!
-//! References first, then defaults, each put in once; what was put in is never looked at again.
+//! References go in first, then defaults, each once; a value that was put in is never scanned again.
 
 use std::fmt;
 
@@ -32,10 +32,10 @@ use self::{
     plan::{Decision, Denial, DenialReason, Plan, PlannedDefault},
 };
 
-/// What became of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
+/// The outcome of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
 ///
-/// The record is value-free: it can be logged. The values are in the arguments, which are the caller's, and in the
-/// redactor, which wipes them when it is dropped.
+/// What it records of this holds no values, so it can be logged. The values are in the arguments, which belong to the
+/// caller, and in the redactor, which wipes them when it is dropped.
 ///
 /// ```
 /// use keyward::{NewSecret, Reason, ToolCall, UserId, Vault};
@@ -63,9 +63,9 @@ pub struct Injection {
     skipped: Vec<Skipped>,
     redactor: Redactor,
     undo: SmallVec<[Undo; 1]>,
-    /// The text in place of which another was put, if the arguments are text.
+    /// The original text, if the arguments are text: the filled text took its place.
     text: Option<Zeroizing<String>>,
-    /// Whether null stood where an object of arguments was made.
+    /// Whether the arguments were null and an object was made in place of null.
     was_null: bool,
 }
 
@@ -73,19 +73,19 @@ pub struct Injection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Filled {
-    /// Where.
+    /// Where the value was put in.
     pub location: Location,
-    /// From which secret.
+    /// The secret that was put in.
     pub secret_id: SecretId,
-    /// Its name.
+    /// The secret's name.
     pub secret_name: String,
-    /// Its revision: which of the values that it had over time.
+    /// The secret's revision, which tells which of its successive values was put in.
     pub revision: u64,
-    /// Its tool pattern, which matched; `None` if it has none.
+    /// The secret's tool pattern, which matched; `None` if it has none.
     pub pattern: Option<ToolPattern>,
-    /// Why.
+    /// Why the place was filled.
     pub reason: Reason,
-    /// Whether a value that the model supplied had to go: the [policy](InjectionPolicy) replaces it.
+    /// Whether a value that the model supplied was replaced, as the [policy](InjectionPolicy) says.
     pub replaced: bool,
 }
 
@@ -94,10 +94,10 @@ pub struct Filled {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// The secret is the best default for the tool and the location, and the call had no value there, or one that the
+    /// The secret is the best default for the tool and the location, and the call had no value there or one that the
     /// policy replaces.
     Default,
-    /// The call had a reference to the secret there, which was granted.
+    /// The call had a reference to the secret there, and it was granted.
     Reference,
 }
 
@@ -110,47 +110,47 @@ impl fmt::Display for Reason {
     }
 }
 
-/// One secret that matched and was not put in.
+/// A secret that matched but was not put in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Where it would have gone.
+    /// Where the secret would have gone.
     pub location: Location,
     /// The secret.
     pub secret_id: SecretId,
-    /// Its name.
+    /// The secret's name.
     pub secret_name: String,
-    /// Why not.
+    /// Why it was not put in.
     pub reason: SkipReason,
 }
 
 impl Injection {
-    /// What was put in: references in the order of the arguments, then defaults, parents first.
+    /// Returns what was put in: references in the order of the arguments, then defaults, parents first.
     pub fn filled(&self) -> &[Filled] {
         &self.filled
     }
 
-    /// What matched and was not put in.
+    /// Returns what matched but was not put in.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
 
-    /// Finds the values that were put in, and nothing else, in what the tool says: each bare, and with its
-    /// [format](crate::NewSecret::format) around it.
+    /// Returns a redactor that finds the values that were put in, and nothing else, in the tool's output: each value
+    /// bare, and with its [format](crate::NewSecret::format) around it.
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 
-    /// The redactor alone.
+    /// Returns the redactor alone.
     pub fn into_redactor(self) -> Redactor {
         self.redactor
     }
 
-    /// Overwrites the values in the arguments and restores what stood there before, so that the arguments can be
-    /// recorded. Of what was moved or copied elsewhere it knows nothing.
+    /// Overwrites the values in the arguments and restores what was there before, so that the arguments can be
+    /// recorded. Values that were moved or copied elsewhere are not touched.
     ///
-    /// Wipe before the same arguments are filled again, for example to try the tool once more: a second injection takes
-    /// what the first one put in for a value of the call's own.
+    /// Wipe the arguments before they are filled again, for example to retry the tool: a second injection would take
+    /// a value from the first one for a value that the call supplied.
     pub fn wipe(&self, args: &mut Map<String, Value>) {
         for undo in &self.undo {
             undo.wipe(args);
@@ -181,7 +181,7 @@ pub(crate) struct Injector<'a> {
 /// Why the arguments of a call were not filled.
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    /// What the error of a denied call does not tell: the audit alone gets it.
+    /// What the error of a denied call leaves out; only the audit gets it.
     pub(crate) denial: Option<Denial>,
 }
 
@@ -231,7 +231,7 @@ impl Injector<'_> {
         Ok(injection)
     }
 
-    /// Puts one secret in. If that fails, the arguments are as they were before.
+    /// Puts one secret in. On failure, leaves the arguments as they were.
     fn fill(
         &self,
         entry: &Entry,
@@ -267,10 +267,10 @@ impl Injector<'_> {
     }
 }
 
-/// Why a secret is put in, and whether a value of the call goes away for it; or why not.
+/// Why a secret is put in and whether it replaces a value of the call, or why it is skipped.
 type Outcome<'s> = (Location, &'s Entry, Result<(Reason, bool), SkipReason>);
 
-/// What to do, in the order in which it is done. Nothing of the plan makes the call fail.
+/// The steps of the plan in the order in which they are done. The plan must hold nothing that makes the call fail.
 fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
     let references = plan.references.into_iter().filter_map(|reference| {
         let outcome = if reference.covered {
@@ -291,7 +291,7 @@ fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
     references.chain(defaults)
 }
 
-/// The first thing that makes the call fail, if anything does.
+/// Returns the first failure in the plan, if there is one.
 fn refuse(plan: &mut Plan<'_>) -> Result<(), Failure> {
     for reference in &plan.references {
         if let (Some(_), Verdict::Granted) = (reference.entry, reference.verdict) {
@@ -337,7 +337,7 @@ mod tests {
         secret::{SecretValue, UserId},
     };
 
-    /// The values that come before it are in the arguments by then.
+    /// Values that precede it are already in the arguments when it fails.
     #[test]
     fn a_value_that_does_not_open_leaves_the_arguments_as_they_were() {
         let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();

@@ -35,7 +35,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Location(Arc<Parts>);
 
-/// Shared, as each binding and each call has locations of its own.
+/// Shared, so that cloning a location copies no text.
 struct Parts {
     /// The canonical form, by which locations are compared.
     pointer: Box<str>,
@@ -43,14 +43,14 @@ struct Parts {
 }
 
 impl Location {
-    /// Reads a location: a JSON Pointer if `text` begins with `/`, else the name of a top-level argument.
+    /// Parses a location: a JSON Pointer if `text` begins with `/`, otherwise the name of a top-level argument.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation), for the field `tool_arg`, if `text` is empty or longer
-    /// than 1,024 characters; if it is a malformed pointer (a `~` that is followed by neither `0` nor `1`); or if one
-    /// of its tokens is `-`, which RFC 6901 reserves for the element after an array's last: a secret goes to an
-    /// element that is there.
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation), for the field `tool_arg`, if `text` is empty or
+    /// longer than 1,024 characters; if it is a malformed pointer (a `~` that is followed by neither `0` nor `1`);
+    /// or if one of its tokens is `-`, which RFC 6901 reserves for the element after an array's last one: a secret
+    /// goes only to an element that exists.
     pub fn new(text: &str) -> Result<Location, Error> {
         match Location::parse(text) {
             Ok(location) => Ok(location),
@@ -82,7 +82,7 @@ impl Location {
         Ok(Location::from_tokens(tokens))
     }
 
-    /// The location under these names and indices, outermost first.
+    /// Creates the location that these names and indices lead to, outermost first.
     pub(crate) fn from_tokens(tokens: Vec<Box<str>>) -> Location {
         let mut pointer = String::new();
         for token in &tokens {
@@ -94,22 +94,23 @@ impl Location {
         }))
     }
 
-    /// The canonical form: a JSON Pointer, also where the location was given as a name.
+    /// Returns the canonical form: a JSON Pointer, even if the location was given as a name.
     pub fn as_pointer(&self) -> &str {
         &self.0.pointer
     }
 
-    /// The canonical form for a line that a person reads: names can be those of a server or a model, and hold anything.
+    /// The canonical form, escaped for a line of output: names can come from a server or a model and hold anything.
     pub(crate) fn in_line(&self) -> impl fmt::Display {
         self.0.pointer.escape_debug()
     }
 
-    /// The names and array indices that lead to the value, outermost first, without escapes; at least one.
+    /// Returns the names and array indices that lead to the value, outermost first and unescaped; there is at least
+    /// one.
     pub fn tokens(&self) -> &[Box<str>] {
         &self.0.tokens
     }
 
-    /// Whether `other` lies inside what this location names.
+    /// Whether `other` lies inside the value at this location.
     pub(crate) fn contains(&self, other: &Location) -> bool {
         other.0.tokens.len() > self.0.tokens.len() && other.0.tokens.starts_with(&self.0.tokens)
     }
@@ -127,7 +128,7 @@ pub(crate) fn push_token(pointer: &mut String, token: &str) {
     }
 }
 
-/// The token that its escaped form stands for; `None` if an escape is malformed.
+/// Unescapes a token; `None` if an escape is malformed.
 fn unescape(escaped: &str) -> Option<Box<str>> {
     let mut token = String::with_capacity(escaped.len());
     let mut chars = escaped.chars();
@@ -165,7 +166,7 @@ impl fmt::Debug for Location {
 }
 
 impl Serialize for Location {
-    /// As its canonical form.
+    /// Serializes the canonical form.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0.pointer)
     }

@@ -1,16 +1,16 @@
 //! The Model Context Protocol: secrets between a client and a server.
 //!
-//! [`Filter`] keeps what one session needs: which secrets, what the server listed, and which values it was given so far.
-//! It takes messages in two forms:
+//! [`Filter`] holds the state of one session: which secrets, what the server listed, and which values it was given
+//! so far. It takes messages in two forms:
 //!
-//! * as they are on the wire, for programs that pass them on (feature `mcp-text`; `keyward mcp` is one): what has to change
-//!   is changed, and every other byte stays;
+//! * as they are on the wire, for programs that pass them on (feature `mcp-text`; `keyward mcp` is one): only what
+//!   has to change is changed, and every other byte stays;
 //! * as the types of the `rmcp` crate, for runtimes in Rust that have a client of their own (feature `mcp`).
 //!
-//! With the feature `mcp`, a [`NeedsSecret`](crate::NeedsSecret) becomes a question to the person: an elicitation, which asks
-//! for no value.
+//! With the feature `mcp`, a [`NeedsSecret`](crate::NeedsSecret) can be turned into a question to the person: an
+//! elicitation, which asks for no value.
 //!
-//! Neither has input or output of its own, waits, or needs an async runtime.
+//! None of this does any input or output, waits, or needs an async runtime.
 
 #[cfg(feature = "mcp")]
 mod elicitation;

@@ -40,24 +40,24 @@ pub struct ToolSpec<'a> {
 }
 
 impl<'a> ToolSpec<'a> {
-    /// The tool with this name, of whose arguments nothing is known.
+    /// Creates a tool with this name, whose arguments are unknown.
     pub fn new(name: &'a str) -> ToolSpec<'a> {
         ToolSpec { name, schema: None }
     }
 
-    /// Gives the tool's input schema, as for [`ToolCall::with_schema`]: the original, not the concealed one.
+    /// Sets the tool's input schema, as for [`ToolCall::with_schema`]: the original, not the concealed one.
     #[must_use]
     pub fn with_schema(mut self, schema: &'a Value) -> ToolSpec<'a> {
         self.schema = Some(schema);
         self
     }
 
-    /// The tool's name.
+    /// Returns the tool's name.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// The tool's input schema, if it was given.
+    /// Returns the tool's input schema, if one was set.
     pub fn schema(&self) -> Option<&'a Value> {
         self.schema
     }
@@ -77,7 +77,7 @@ impl<'a> ToolSpec<'a> {
     }
 }
 
-/// A name and an input schema.
+/// Creates a tool from its name and its input schema.
 impl<'a> From<(&'a str, &'a Value)> for ToolSpec<'a> {
     fn from((name, schema): (&'a str, &'a Value)) -> ToolSpec<'a> {
         ToolSpec::new(name).with_schema(schema)
@@ -86,27 +86,28 @@ impl<'a> From<(&'a str, &'a Value)> for ToolSpec<'a> {
 
 /// What [`UserVault::check`](crate::UserVault::check) found.
 ///
-/// For the program's owner, or the person whose secrets these are: it tells which secrets exist, so it is not for the model.
-/// It holds no value. `Display` writes one line for each finding; it serializes as an object, in which every finding has its
-/// machine name under `code`.
+/// It is for the program's owner or the person whose secrets these are, and not for the model, because it tells
+/// which secrets exist. It holds no value. `Display` writes one line for each finding. It serializes as an object in
+/// which every finding has its machine-readable name under `code`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many tools were looked at.
+    /// The number of tools that were checked.
     pub tools: usize,
-    /// How many secrets were looked at.
+    /// The number of secrets that were checked.
     pub secrets: usize,
-    /// What was found: what keeps a tool from working first, in the order of the tools and of the secrets.
+    /// The findings. Those that keep a tool from working come first; within a kind, they are in the order of the
+    /// tools and of the secrets.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Whether nothing was found.
+    /// Returns whether there are no findings.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// The secrets that are missing, each of which a runtime can ask the person for.
+    /// Returns the missing secrets, each of which a runtime can ask the person for.
     pub fn needs(&self) -> impl Iterator<Item = &NeedsSecret> {
         self.findings.iter().filter_map(|finding| match finding {
             Finding::NeedsSecret(needs) => Some(needs),
@@ -160,12 +161,12 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    /// What a call of this tool without arguments would leave open, and where its secrets could go.
+    /// What a call of this tool without arguments would leave open, and where its secrets could be sent.
     fn arguments(&mut self, tool: &ToolSpec<'a>) {
         let Some(schema) = tool.schema else { return };
         let filled = self.filled(tool);
         let is_filled = |location: &Location| filled.iter().any(|(at, _)| at == location);
-        // As much work as one tool's schema may cause, whatever it refers to.
+        // The most work that one tool's schema may cause, whatever it refers to.
         let budget = Budget::new(200_000);
         let Arguments {
             found: arguments,
@@ -194,7 +195,7 @@ impl<'a> Check<'a> {
                 location: argument.location.clone(),
                 is_filled: is_filled(&argument.location),
             })
-            // What is filled in cannot be chosen where the policy lets no other value pass.
+            // The model cannot choose what is filled in, unless the policy keeps supplied values.
             .filter(|destination| {
                 !destination.is_filled || self.policy.supplied() == Supplied::Keep
             })
@@ -207,8 +208,8 @@ impl<'a> Check<'a> {
                 .iter()
                 .filter(|other| other.location != *location);
             let destinations: Vec<Destination> = others.cloned().collect();
-            // The default for a destination is no secret that could be sent there; nor is one known to be a secret where
-            // the arguments were not looked at.
+            // A default for a destination is not a secret that could be sent there. A location below the levels that
+            // were searched is not known to be a secret.
             let is_destination = location.tokens().len() > levels
                 || arguments
                     .iter()
@@ -249,7 +250,7 @@ impl<'a> Check<'a> {
         entries.map(|entry| &**entry).find(is_bound)
     }
 
-    /// Whether the binding of a secret is of use, and no wider than that takes.
+    /// Checks whether the binding of a secret is useful and no wider than necessary.
     fn binding(&mut self, entry: &'a Entry) {
         let Some(pattern) = &entry.pattern else {
             return;
@@ -289,7 +290,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Where defaults compete: those that never win, and those that win for a reason that few think of.
+    /// Finds the defaults that never win, and those that win for a reason that few expect.
     fn precedence(&mut self) {
         let mut lost: BTreeMap<SecretId, Lost> = BTreeMap::new();
         let mut won: Vec<SecretId> = Vec::new();
@@ -337,7 +338,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What the loser loses by, unless that is what everyone expects: that the one for fewer tools wins.
+    /// What the loser loses by, unless it is what everyone expects: that the pattern for fewer tools wins.
     fn surprise(&self, winner: &Match<'_>, loser: &Match<'_>) -> Option<Rank> {
         let rank = explain::rank(loser, winner);
         let mut tools = self.tools.iter().map(|tool| tool.name);
@@ -351,7 +352,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What the one of two defaults loses by, and for which tools; `None` if that is what everyone expects.
+/// What one of two defaults loses by, and for which tools; `None` if it is what everyone expects.
 type Surprise = Option<(Rank, Vec<String>)>;
 
 /// What a default lost to, and for which tools.

@@ -21,7 +21,7 @@ impl Usage {
         Usage { secrets, bytes }
     }
 
-    /// This usage with `before` taken away and `after` put in its place; `None` if `before` is no part of it.
+    /// Replaces `before` by `after` in this usage; `None` if `before` is not part of it.
     pub(crate) fn replace(self, before: Usage, after: Usage) -> Option<Usage> {
         let replace = |all: u64, before, after| all.checked_sub(before)?.checked_add(after);
         Some(Usage {
@@ -31,10 +31,10 @@ impl Usage {
     }
 }
 
-/// How much may be stored: per user, and in the whole vault.
+/// How much may be stored, per user and in the whole vault.
 ///
-/// The default is 1,000 secrets and 1 MiB per user, and no limit for the vault. What a user has beyond a limit that
-/// was lowered later stays, and can shrink; only growth is refused.
+/// The default is 1,000 secrets and 1 MiB per user, and no limit for the vault. If a limit is lowered below what is
+/// already stored, the excess stays and may shrink; only growth is refused.
 ///
 /// ```
 /// use keyward::{ErrorKind, NewSecret, Quota, UserId, Vault};
@@ -79,7 +79,7 @@ impl Default for Quota {
 }
 
 impl Quota {
-    /// No limit at all.
+    /// Creates a quota without any limits.
     pub fn unlimited() -> Quota {
         Quota {
             user: Limits::NONE,
@@ -87,40 +87,40 @@ impl Quota {
         }
     }
 
-    /// The greatest number of secrets of one user.
+    /// Sets the maximum number of secrets per user.
     #[must_use]
     pub fn user_secrets(mut self, secrets: u64) -> Quota {
         self.user.secrets = Some(secrets);
         self
     }
 
-    /// The greatest size of all secrets of one user together, in bytes.
+    /// Sets the maximum size of all secrets of one user together, in bytes.
     #[must_use]
     pub fn user_bytes(mut self, bytes: u64) -> Quota {
         self.user.bytes = Some(bytes);
         self
     }
 
-    /// The greatest number of secrets in the vault.
+    /// Sets the maximum number of secrets in the vault.
     #[must_use]
     pub fn vault_secrets(mut self, secrets: u64) -> Quota {
         self.vault.secrets = Some(secrets);
         self
     }
 
-    /// The greatest size of all secrets in the vault together, in bytes.
+    /// Sets the maximum size of all secrets in the vault together, in bytes.
     #[must_use]
     pub fn vault_bytes(mut self, bytes: u64) -> Quota {
         self.vault.bytes = Some(bytes);
         self
     }
 
-    /// Whether one user's usage may become `after`.
+    /// Checks that one user's usage may become `after`.
     pub(crate) fn check_user(&self, before: Usage, after: Usage) -> Result<(), Error> {
         check(self.user, QuotaScope::User, before, after)
     }
 
-    /// Whether the vault's usage may become `after`.
+    /// Checks that the vault's usage may become `after`.
     pub(crate) fn check_vault(&self, before: Usage, after: Usage) -> Result<(), Error> {
         check(self.vault, QuotaScope::Vault, before, after)
     }
@@ -172,7 +172,7 @@ mod tests {
             ((0, 0), (3, 100), true),
             ((2, 50), (4, 60), false),
             ((2, 50), (3, 101), false),
-            // The limits were lowered since: shrinking and staying are allowed, growing is not.
+            // The limits were lowered since: shrinking and staying the same are allowed, growing is not.
             ((9, 900), (8, 899), true),
             ((9, 900), (9, 900), true),
             ((9, 900), (9, 901), false),

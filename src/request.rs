@@ -1,4 +1,4 @@
-//! Requests: a new secret and a change to one, parsed into valid forms with all errors at once.
+//! Requests: a new secret or a change to one, parsed into valid forms with all errors at once.
 
 #[cfg(feature = "file")]
 use crate::secret::SecretInfo;
@@ -15,7 +15,7 @@ mod json;
 
 /// A secret to be created.
 ///
-/// Nothing is checked before [`UserVault::create`](crate::UserVault::create), which reports every invalid field at
+/// Nothing is checked until [`UserVault::create`](crate::UserVault::create), which reports every invalid field at
 /// once.
 ///
 /// ```
@@ -33,8 +33,8 @@ pub struct NewSecret {
 }
 
 impl NewSecret {
-    /// A secret without a binding. The name has 1 to 1,024 characters; the value 4 to 1,024, or more where the vault
-    /// [allows it](Bounds::max_value_chars).
+    /// Creates a secret without a binding. The name has 1 to 1,024 characters; the value 4 to 1,024, or more where
+    /// the vault [allows it](Bounds::max_value_chars).
     pub fn new(name: impl Into<String>, value: impl Into<SecretValue>) -> NewSecret {
         NewSecret {
             fields: Fields {
@@ -45,55 +45,56 @@ impl NewSecret {
         }
     }
 
-    /// Binds the secret to the tools that match a pattern and to one location in their arguments, in the languages of
+    /// Binds the secret to the tools that match a pattern and to one location in their arguments, in the syntax of
     /// [`ToolPattern`] and [`Location`].
     #[must_use]
     pub fn bind(self, tool_pattern: impl Into<String>, location: impl Into<String>) -> NewSecret {
         self.tool_pattern(tool_pattern).location(location)
     }
 
-    /// Binds the secret to the tools that match a pattern, without a location. Such a secret can be asked for by
-    /// [`Origin::Workflow`](crate::Origin::Workflow) references only.
+    /// Binds the secret to the tools that match a pattern, without a location. Only
+    /// [`Origin::Workflow`](crate::Origin::Workflow) references can ask for such a secret.
     #[must_use]
     pub fn tool_pattern(mut self, pattern: impl Into<String>) -> NewSecret {
         self.fields.tool_name = Given::Value(pattern.into());
         self
     }
 
-    /// Binds the secret to one location, whatever the tool. Such a secret can be asked for by
-    /// [`Origin::Workflow`](crate::Origin::Workflow) references only.
+    /// Binds the secret to one location, whatever the tool. Only [`Origin::Workflow`](crate::Origin::Workflow)
+    /// references can ask for such a secret.
     #[must_use]
     pub fn location(mut self, location: impl Into<String>) -> NewSecret {
         self.fields.tool_arg = Given::Value(location.into());
         self
     }
 
-    /// Makes the secret a default: it is put in by itself where a call of a matching tool has no value at the
-    /// location. Needs a tool pattern and a location.
+    /// Makes the secret a default: it is put in automatically where a call of a matching tool has no value at the
+    /// location. Requires a tool pattern and a location.
     #[must_use]
     pub fn default_for_tool(self) -> NewSecret {
         self.is_default_for_tool(true)
     }
 
-    /// Says whether the secret is a default. A vault can [demand](Bounds::require_explicit_default) that this is said.
+    /// Sets whether the secret is a default. A vault can [require](Bounds::require_explicit_default) this to be set.
     #[must_use]
     pub fn is_default_for_tool(mut self, is_default: bool) -> NewSecret {
         self.fields.is_default = Given::Value(is_default);
         self
     }
 
-    /// Puts a text around the value where it is injected, with `{}` for the value: `Bearer {}`. The value itself stays
-    /// bare, so that the redactor finds it bare as well. The format `{}` is none.
+    /// Sets a text to put around the value where it is injected, with `{}` for the value: `Bearer {}`. The stored
+    /// value stays bare, so the redactor finds it bare as well. The format `{}` means none.
     #[must_use]
     pub fn format(mut self, format: impl Into<String>) -> NewSecret {
         self.fields.format = Given::Value(format.into());
         self
     }
 
-    /// Reads the REST contract's `NewSecret` from JSON text and wipes the text, whether it was valid or not.
+    /// Reads the REST contract's `NewSecret` from JSON text and wipes the text, whether or not it was valid.
     ///
-    /// Fields that the contract does not know are ignored; of a repeated field the last counts. The fields are checked
-    /// within the contract's bounds; see [`from_json_within`](NewSecret::from_json_within) for a vault with other ones.
+    /// Fields that the contract does not know are ignored; of a repeated field, the last one counts. The fields are
+    /// checked within the contract's bounds; for a vault with other bounds, see
+    /// [`from_json_within`](NewSecret::from_json_within).
     ///
     /// ```
     /// use keyward::NewSecret;
@@ -113,12 +114,13 @@ impl NewSecret {
     ///
     /// # Security
     ///
-    /// Leaves no copy of the value behind, other than in the returned request, which wipes it when dropped.
+    /// Leaves no copy of the value behind except in the returned request, which wipes it when dropped.
     pub fn from_json(json: &mut [u8]) -> Result<NewSecret, Error> {
         NewSecret::from_json_within(json, &Bounds::default())
     }
 
-    /// [`from_json`](NewSecret::from_json) within the bounds of a vault: see [`Vault::bounds`](crate::Vault::bounds).
+    /// Does what [`from_json`](NewSecret::from_json) does, within a vault's bounds; see
+    /// [`Vault::bounds`](crate::Vault::bounds).
     ///
     /// # Errors
     ///
@@ -129,7 +131,7 @@ impl NewSecret {
         Ok(NewSecret { fields })
     }
 
-    /// What a secret that is elsewhere would be created with here.
+    /// Creates the request that would create a copy of an existing secret.
     #[cfg(feature = "file")]
     pub(crate) fn like(info: &SecretInfo, value: SecretValue) -> NewSecret {
         let optional = |text: &Option<String>| text.clone().map_or(Given::Null, Given::Value);
@@ -171,7 +173,7 @@ impl NewSecret {
     }
 }
 
-/// A change to a secret. A field that is not named stays as it is.
+/// A change to a secret. Fields that are not set stay as they are.
 ///
 /// ```
 /// use keyward::{NewSecret, SecretPatch, UserId, Vault};
@@ -189,20 +191,20 @@ pub struct SecretPatch {
 }
 
 impl SecretPatch {
-    /// Changes nothing.
+    /// Creates a patch that changes nothing.
     pub fn new() -> SecretPatch {
         SecretPatch::default()
     }
 
-    /// Gives the secret another name.
+    /// Renames the secret.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> SecretPatch {
         self.fields.name = Given::Value(name.into());
         self
     }
 
-    /// Replaces the value. This is always a write, also with the value that the secret has: otherwise updates would
-    /// tell whether a guess is right.
+    /// Replaces the value. This is always a write, even with the current value: otherwise updates would tell whether
+    /// a guess is right.
     #[must_use]
     pub fn value(mut self, value: impl Into<SecretValue>) -> SecretPatch {
         self.fields.value = Given::Value(value.into());
@@ -229,21 +231,22 @@ impl SecretPatch {
         self
     }
 
-    /// Takes the tool pattern away. A default needs one: make the secret none in the same patch.
+    /// Removes the tool pattern. A default needs one: if the secret is a default, make it a non-default in the same
+    /// patch.
     #[must_use]
     pub fn clear_tool_pattern(mut self) -> SecretPatch {
         self.fields.tool_name = Given::Null;
         self
     }
 
-    /// Takes the location away. A default needs one: make the secret none in the same patch.
+    /// Removes the location. A default needs one: if the secret is a default, make it a non-default in the same patch.
     #[must_use]
     pub fn clear_location(mut self) -> SecretPatch {
         self.fields.tool_arg = Given::Null;
         self
     }
 
-    /// Takes the whole binding away, and makes the secret no default.
+    /// Removes the whole binding and makes the secret a non-default.
     #[must_use]
     pub fn unbind(self) -> SecretPatch {
         self.clear_tool_pattern()
@@ -251,21 +254,21 @@ impl SecretPatch {
             .is_default_for_tool(false)
     }
 
-    /// Makes the secret a default, or none.
+    /// Sets whether the secret is a default.
     #[must_use]
     pub fn is_default_for_tool(mut self, is_default: bool) -> SecretPatch {
         self.fields.is_default = Given::Value(is_default);
         self
     }
 
-    /// Replaces what is put around the value where it is injected; `{}` takes it away.
+    /// Replaces the text around the value where it is injected; `{}` removes it.
     #[must_use]
     pub fn format(mut self, format: impl Into<String>) -> SecretPatch {
         self.fields.format = Given::Value(format.into());
         self
     }
 
-    /// Demands that the secret is at this revision: else the update fails with
+    /// Requires the secret to be at this revision: otherwise the update fails with
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and changes nothing.
     #[must_use]
     pub fn if_revision(mut self, revision: u64) -> SecretPatch {
@@ -273,9 +276,9 @@ impl SecretPatch {
         self
     }
 
-    /// Reads the REST contract's `SecretPatch` from JSON text and wipes the text, whether it was valid or not.
+    /// Reads the REST contract's `SecretPatch` from JSON text and wipes the text, whether or not it was valid.
     ///
-    /// `null` takes `tool_name` and `tool_arg` away, and leaves every other field as it is.
+    /// `null` removes `tool_name` or `tool_arg`, and leaves any other field as it is.
     ///
     /// # Errors
     ///
@@ -288,7 +291,8 @@ impl SecretPatch {
         SecretPatch::from_json_within(json, &Bounds::default())
     }
 
-    /// [`from_json`](SecretPatch::from_json) within the bounds of a vault: see [`Vault::bounds`](crate::Vault::bounds).
+    /// Does what [`from_json`](SecretPatch::from_json) does, within a vault's bounds; see
+    /// [`Vault::bounds`](crate::Vault::bounds).
     ///
     /// # Errors
     ///
@@ -326,7 +330,7 @@ impl SecretPatch {
     }
 }
 
-/// A new secret whose every field is valid by itself and with the others.
+/// A new secret whose fields are all valid, by themselves and together.
 #[derive(Debug)]
 pub(crate) struct ValidSecret {
     pub(crate) name: String,
@@ -339,7 +343,7 @@ pub(crate) struct ValidSecret {
     pub(crate) format: Option<Format>,
 }
 
-/// A patch whose every field is valid by itself: `None` leaves a field as it is, `Some(None)` takes it away.
+/// A patch whose fields are each valid: `None` leaves a field as it is, `Some(None)` removes it.
 #[derive(Debug)]
 #[expect(clippy::option_option, reason = "outer: not named; inner: taken away")]
 pub(crate) struct ValidPatch {
@@ -352,7 +356,7 @@ pub(crate) struct ValidPatch {
     pub(crate) if_revision: Option<u64>,
 }
 
-/// A default needs somewhere to go.
+/// Checks that a default has a tool pattern and a location.
 pub(crate) fn check_default(
     is_default: bool,
     has_tool: bool,
@@ -394,9 +398,9 @@ enum Given<T> {
     Absent,
     Null,
     Value(T),
-    /// Of a JSON type that the field cannot have.
+    /// A JSON value of a type that the field cannot have.
     WrongType,
-    /// A string of JSON that is no Unicode text: it has an unpaired surrogate.
+    /// A JSON string that is not Unicode text: it has an unpaired surrogate.
     NotUnicode,
 }
 
@@ -453,7 +457,7 @@ impl Fields {
         }
         self.check_options(&mut errors);
         let is_default = matches!(self.is_default, Given::Value(true));
-        // A field of a wrong type was given all the same: saying that it is missing would mislead.
+        // A field of a wrong type was still given: to call it missing would mislead.
         let given = |field: &Given<String>| !matches!(field, Given::Absent | Given::Null);
         errors.note(check_default(
             is_default,
@@ -506,7 +510,7 @@ impl Errors {
         self.0.extend(result.err());
     }
 
-    /// The field is there, and not null.
+    /// Notes an error if the field is absent or null.
     fn required<T>(&mut self, field: &'static str, given: &Given<T>) {
         match given {
             Given::Absent => self

@@ -3,34 +3,37 @@
 //! `inject` puts a default in only where the tool's input schema declares the property and its type allows a string,
 //! and `conceal` hides only what `inject` fills. Both ask [`declares`], so that they cannot disagree.
 //!
-//! The dialect is JSON Schema 2020-12 (the default of MCP's `inputSchema`), or what the root's `$schema` says. These
-//! are the decisions; section numbers are those of 2020-12, Core unless marked otherwise:
+//! The dialect is JSON Schema 2020-12 (the default of MCP's `inputSchema`), or what the root's `$schema` says. The
+//! decisions are as follows; section numbers are those of 2020-12, Core unless marked otherwise:
 //!
-//! * `properties` (§10.3.2.1) declares a property; `prefixItems` and `items` (§10.3.1) declare array elements, also in
-//!   the older form in which `items` is an array. `additionalProperties`, `patternProperties` and
-//!   `unevaluatedProperties` permit properties and declare none.
-//! * `$ref` (§8.2.3.1) is followed within the document, by JSON Pointer. Drafts up to 7 ignore what stands beside a
-//!   `$ref`, and so does this. Other documents are never fetched, and anchors, `$dynamicRef` and embedded resources
-//!   with an `$id` of their own are not followed: what they declare is unknown, and unknown is not declared.
+//! * `properties` (§10.3.2.1) declares a property; `prefixItems` and `items` (§10.3.1) declare array elements, also
+//!   in the older form in which `items` is an array. `additionalProperties`, `patternProperties` and
+//!   `unevaluatedProperties` permit properties but declare none.
+//! * `$ref` (§8.2.3.1) is followed within the document, by JSON Pointer. Keywords beside a `$ref` are ignored in drafts
+//!   up to 7, as those drafts demand. Other documents are never fetched, and anchors, `$dynamicRef` and embedded
+//!   resources with an `$id` of their own are not followed: what they declare is unknown, and unknown counts as not
+//!   declared.
 //! * `allOf` (§10.2.1.1): declared if a branch declares it, unless another branch forbids a string there, by the
 //!   property's type or by an `additionalProperties: false` that does not list it.
 //! * `anyOf`, `oneOf` (§10.2.1.2, §10.2.1.3): declared if some branch declares it with a type that allows a string.
-//! * `not` (§10.2.1.4) rules out the types of a schema that says nothing but a type, and every type if it says nothing at
-//!   all; what else it says is ignored.
+//! * `not` (§10.2.1.4) rules out the types of a schema that states only a type, and every type if the schema is
+//!   empty; anything else in it is ignored.
 //! * `if`, `then`, `else` and `dependentSchemas` say what holds for some arguments, and declare nothing.
-//! * A type allows a string if `type` (Validation §6.1.1), where present, names `string`, and `enum` and `const`, where
-//!   present, have a string among their values. What further limits the value, such as `pattern`, is the tool's to
-//!   check.
-//! * What is no schema declares nothing, and never panics. So does what is nested or repeated without end.
+//! * A type allows a string if `type` (Validation §6.1.1), where present, names `string`, and `enum` and `const`,
+//!   where present, have a string among their values. Further limits on the value, such as `pattern`, are for the
+//!   tool to check.
+//! * Anything that is not a schema declares nothing and never panics. The same goes for endless nesting or
+//!   repetition.
 //!
 //! # Work
 //!
 //! A schema may come from anyone, and a few kilobytes can stand for an exponentially larger one. A question may use
-//! [`FUEL`]: a subschema costs 1, and 1 more for every four of its keywords and of the members of its lists; following
-//! a `$ref` costs 1, and 1 more for every 8 bytes of it. So the time for one question is at most a small constant times
-//! `FUEL`, however large the schema is and whatever it refers to: a millisecond or two. `inject` asks one question for each
-//! default, and one for each of its parents that has to be made. Subschemas are followed into one another to a depth of
-//! [`DEPTH`] and no other code here recurses, so a question needs little stack however deep a schema is nested.
+//! [`FUEL`] units: a subschema costs 1, and 1 more for every four of its keywords and of the members of its lists;
+//! following a `$ref` costs 1, and 1 more for every 8 bytes of it. So one question takes at most a small constant
+//! times `FUEL`, however large the schema is and whatever it refers to: a millisecond or two. `inject` asks one
+//! question for each default, and one for each of its parents that has to be made. Nested subschemas are followed to
+//! a depth of [`DEPTH`] and no other code here recurses, so a question needs little stack however deep a schema is
+//! nested.
 
 #[cfg(test)]
 mod tests;
@@ -58,31 +61,31 @@ pub(crate) enum Declaration {
     String,
 }
 
-/// What `schema`, a tool's input schema, declares at `location`.
+/// Returns what `schema`, a tool's input schema, declares at `location`.
 pub(crate) fn declares(schema: &Value, location: &Location) -> Declaration {
     Document::new(schema, Types::NONE).declaration(location.tokens(), Types::STRING)
 }
 
-/// What `schema` declares at `location`. Nothing, if there is not enough of `budget` left to find out.
+/// Returns what `schema` declares at `location`: nothing if `budget` does not suffice to find out.
 pub(crate) fn declares_within(schema: &Value, location: &Location, budget: &Budget) -> Declaration {
     Document::within(schema, Types::NONE, budget).declaration(location.tokens(), Types::STRING)
 }
 
-/// Whether `schema` lets an object be made at `parent`, where there is none: it declares the place, and its type allows
-/// an object. Arguments are an object always.
+/// Whether `schema` allows an object to be made at `parent`, where there is none: it declares the place with a type
+/// that allows an object. The arguments themselves are always an object.
 pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
     parent.is_empty()
         || Document::new(schema, Types::NONE).declaration(parent, Types::OBJECT)
             == Declaration::String
 }
 
-/// How much work one question may cause.
+/// How many units of work one question may cause.
 const FUEL: u64 = 20_000;
 
-/// How deep subschemas may lie in one another; `$ref` counts.
+/// How deep subschemas may be nested, counting `$ref`.
 const DEPTH: usize = 100;
 
-/// A schema as the whole within which references are resolved.
+/// A schema as a whole, within which references are resolved.
 pub(crate) struct Document<'a> {
     root: &'a Value,
     /// Whether keywords beside a `$ref` are ignored.
@@ -90,7 +93,7 @@ pub(crate) struct Document<'a> {
     /// The types to assume where they cannot be known.
     unknown: Types,
     fuel: Budget,
-    /// What this question shares with others.
+    /// The budget that this question shares with others.
     shared: Option<&'a Budget>,
 }
 
@@ -105,7 +108,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// A document for questions of which all together may cost no more than `budget`. When that is spent, types are
+    /// Creates a document for questions that together may cost no more than `budget`. Once that is spent, types are
     /// `unknown` and nothing is declared.
     pub(crate) fn within(root: &'a Value, unknown: Types, budget: &'a Budget) -> Document<'a> {
         Document {
@@ -183,7 +186,7 @@ impl<'a> Document<'a> {
         found
     }
 
-    /// The types that an instance of `schema` can have: at most these.
+    /// A superset of the types that an instance of `schema` can have.
     pub(crate) fn types(&self, schema: &Value) -> Types {
         self.types_at(schema, 0)
     }
@@ -219,7 +222,7 @@ impl<'a> Document<'a> {
         types
     }
 
-    /// The schema that the value of a `$ref` names within this document.
+    /// Returns the schema that the value of a `$ref` names within this document.
     pub(crate) fn resolve(&self, reference: &Value) -> Option<&'a Value> {
         let units = pointer_units(reference.as_str()?);
         self.charge(units).then(|| resolve(self.root, reference))?
@@ -229,30 +232,30 @@ impl<'a> Document<'a> {
         self.ref_hides_siblings
     }
 
-    /// Whether one more subschema may be looked at.
+    /// Pays for one more subschema. Returns whether it may be looked at.
     pub(crate) fn spend(&self, node: &Map<String, Value>, depth: usize) -> bool {
         depth <= DEPTH && self.charge(node_units(node))
     }
 
-    /// Whether there was more to look at than there may be, so that answers are guesses, if on the safe side.
+    /// Whether the work ran out, so that answers are only guesses, though on the safe side.
     pub(crate) fn is_spent(&self) -> bool {
         self.fuel.is_spent() || self.shared.is_some_and(Budget::is_spent)
     }
 
-    /// Whether there is as much work left; if not, there is none from now on.
+    /// Takes units of work. Returns whether there were that many; if not, none are left.
     pub(crate) fn charge(&self, units: u64) -> bool {
         let shared = self.shared.is_none_or(|budget| budget.take(units));
         self.fuel.take(units) && shared
     }
 }
 
-/// What a subschema says about the place that is looked for.
+/// What a subschema says about the place in question.
 #[derive(Default, Clone, Copy)]
 struct Found {
     declared: bool,
-    /// Declared somewhere with the type that is looked for.
+    /// Declared somewhere with the wanted type.
     fits: bool,
-    /// No value of that type is valid here.
+    /// No value of the wanted type is valid here.
     forbidden: bool,
 }
 
@@ -292,7 +295,7 @@ impl Types {
     pub(crate) const STRING: Types = Types(1 << 3);
     const BOOLEAN: Types = Types(1 << 4);
     const INTEGER: Types = Types(1 << 5);
-    /// Integers and the other numbers.
+    /// All numbers, integers included.
     const NUMBER: Types = Types((1 << 6) | (1 << 5));
     pub(crate) const ALL: Types = Types((1 << 7) - 1);
 
@@ -349,12 +352,12 @@ impl Not for Types {
     }
 }
 
-/// The types that this one node leaves, without the subschemas in it other than `not`.
+/// The types that this node alone allows, without its subschemas other than `not`.
 fn own_types(node: &Map<String, Value>) -> Types {
     named_types(node) & !excluded_types(node)
 }
 
-/// The types that `type`, `enum` and `const` of this one node leave.
+/// The types that `type`, `enum` and `const` of this node alone allow.
 fn named_types(node: &Map<String, Value>) -> Types {
     let mut types = match node.get("type") {
         None => Types::ALL,
@@ -373,7 +376,8 @@ fn named_types(node: &Map<String, Value>) -> Types {
     types
 }
 
-/// The types that a `not` rules out as a whole: those of a schema that says nothing but a type.
+/// The types that `not` rules out entirely: those of a schema that states only a type, or all if the schema is
+/// empty.
 fn excluded_types(node: &Map<String, Value>) -> Types {
     match node.get("not") {
         Some(Value::Bool(true)) => Types::ALL,
@@ -399,7 +403,7 @@ pub(crate) fn branches<'a>(node: &'a Map<String, Value>, keyword: &str) -> &'a [
         .map_or(&[], Vec::as_slice)
 }
 
-/// The schema of the array element at `index`, in the form of 2020-12 or of the drafts before it.
+/// The schema of the array element at `index`, in the form of 2020-12 or of earlier drafts.
 fn element(node: &Map<String, Value>, index: usize) -> Option<&Value> {
     match node.get("items") {
         Some(Value::Array(items)) => items.get(index).or_else(|| node.get("additionalItems")),
@@ -413,7 +417,7 @@ pub(crate) fn array_index(token: &str) -> Option<usize> {
     canonical.then(|| token.parse().ok())?
 }
 
-/// Whether the dialect ignores what stands beside a `$ref`: drafts 3 to 7.
+/// Whether the dialect ignores keywords beside a `$ref`: drafts 3 to 7.
 fn ref_hides_siblings(root: &Value) -> bool {
     root.get("$schema")
         .and_then(Value::as_str)
@@ -425,7 +429,7 @@ fn ref_hides_siblings(root: &Value) -> bool {
         })
 }
 
-/// What the value of a `$ref` names within the document `root`.
+/// Returns what the value of a `$ref` names within the document `root`.
 pub(crate) fn resolve<'a>(root: &'a Value, reference: &Value) -> Option<&'a Value> {
     let pointer = fragment_pointer(reference)?;
     pointer_tokens(&pointer).try_fold(root, |value, token| match value {
@@ -435,7 +439,7 @@ pub(crate) fn resolve<'a>(root: &'a Value, reference: &Value) -> Option<&'a Valu
     })
 }
 
-/// The JSON Pointer that the value of a `$ref` to this document holds: empty, or `/` first.
+/// The JSON Pointer in the value of a `$ref` to this document: empty, or beginning with `/`.
 pub(crate) fn fragment_pointer(reference: &Value) -> Option<Cow<'_, str>> {
     let pointer = percent_decode(reference.as_str()?.strip_prefix('#')?)?;
     (pointer.is_empty() || pointer.starts_with('/')).then_some(pointer)

@@ -23,15 +23,15 @@ use crate::error::{Error, FieldError};
 pub struct UserId(#[serde(with = "uuid_text")] Uuid);
 
 impl UserId {
-    /// The user of a program that has only one: the nil UUID.
+    /// The user of a program that has only one user: the nil UUID.
     pub const LOCAL: UserId = UserId(Uuid::nil());
 
-    /// The user with this UUID.
+    /// Creates a user id from a UUID.
     pub const fn new(id: Uuid) -> UserId {
         UserId(id)
     }
 
-    /// The UUID.
+    /// Returns the UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
@@ -45,19 +45,19 @@ impl UserId {
 pub struct SecretId(#[serde(with = "uuid_text")] Uuid);
 
 impl SecretId {
-    /// The id with this UUID.
+    /// Creates an id from a UUID.
     ///
-    /// For ids that come from elsewhere, such as a URL: keyward makes the ids of new secrets itself.
+    /// This is for ids that come from elsewhere, such as a URL: keyward makes the ids of new secrets itself.
     pub const fn new(id: Uuid) -> SecretId {
         SecretId(id)
     }
 
-    /// The UUID.
+    /// Returns the UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
 
-    /// The id that `text` is in the hyphenated form, in either case; `None` for any other text.
+    /// Parses an id in the hyphenated form, in either case; `None` for any other text.
     pub(crate) fn from_hyphenated(text: &str) -> Option<SecretId> {
         const HYPHENATED: usize = 36;
         if text.len() != HYPHENATED {
@@ -92,7 +92,7 @@ macro_rules! id_conversions {
 
             /// # Errors
             ///
-            /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if `text` is no UUID.
+            /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if `text` is not a UUID.
             fn from_str(text: &str) -> Result<$id, Error> {
                 Uuid::try_parse(text).map($id).map_err(|_| {
                     let msg = "Input should be a valid UUID";
@@ -123,10 +123,10 @@ mod uuid_text {
     }
 }
 
-/// A secret of a user, by its id or by a text.
+/// A reference to a user's secret, by id or by text.
 ///
-/// A text means what it means in a reference: if it is the id of one of the user's secrets, in the hyphenated form,
-/// that secret; else the secret with that name.
+/// A text means what it means in a reference: if it is the id of one of the user's secrets, in hyphenated form, that
+/// secret; otherwise the secret with that name.
 ///
 /// ```
 /// use keyward::SecretRef;
@@ -139,7 +139,7 @@ mod uuid_text {
 pub enum SecretRef {
     /// The secret with this id.
     Id(SecretId),
-    /// The secret whose id or name this is.
+    /// The secret that has this text as its id or name.
     Text(String),
 }
 
@@ -173,7 +173,7 @@ impl From<&String> for SecretRef {
     }
 }
 
-/// All that can ever be read of a secret. Its value is not part of it.
+/// Everything that can be read of a secret. Its value is not part of it.
 ///
 /// The JSON form is that of the REST contract's `SecretInfo`.
 ///
@@ -201,22 +201,22 @@ pub struct SecretInfo {
     pub tool_name: Option<String>,
     /// The location of the binding, as it was given.
     pub tool_arg: Option<String>,
-    /// Whether the secret is put in by itself when a call has no value at its location.
+    /// Whether the secret is put in automatically when a call has no value at its location.
     pub is_default_for_tool: bool,
-    /// What is put around the value where it is injected, with `{}` for the value. Not part of the REST contract,
-    /// and absent from the JSON unless set.
+    /// The text that is put around the value where it is injected, with `{}` for the value. Not part of the REST
+    /// contract, and absent from the JSON unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// When the secret was created, to the microsecond.
     pub created_at: DateTime<Utc>,
-    /// When the secret was last written, to the microsecond. Never goes back.
+    /// When the secret was last written, to the microsecond. Never goes backwards.
     pub updated_at: DateTime<Utc>,
-    /// How many times the secret was written, from 1. Not part of the JSON.
+    /// How many times the secret was written, counting from 1. Not part of the JSON.
     #[serde(skip)]
     pub revision: u64,
 }
 
-/// A value that must not be seen: redacted in `Debug`, without `Display` and `Serialize`, wiped when dropped.
+/// A value that must not be seen: redacted in `Debug`, without `Display` or `Serialize`, wiped when dropped.
 ///
 /// ```
 /// use keyward::SecretValue;
@@ -228,23 +228,23 @@ pub struct SecretInfo {
 ///
 /// # Security
 ///
-/// A `&str` is copied: the copy is wiped, the original is the caller's. A `String` is taken over as it is and wiped
-/// when dropped, but what it left behind when it grew before is out of reach.
+/// A `&str` is copied: the copy is wiped, but the original remains with the caller. A `String` is taken over as it
+/// is and wiped when dropped, but copies that it left in memory when it grew earlier are out of reach.
 #[derive(Clone)]
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
-    /// Takes the value over.
+    /// Takes over the value.
     pub fn new(value: impl Into<String>) -> SecretValue {
         SecretValue(Zeroizing::new(value.into()))
     }
 
-    /// The value itself. This is the only way to it, so that uses can be found by name.
+    /// Returns the value itself. This is the only access to it, so that uses can be found by name.
     pub fn expose_secret(&self) -> &str {
         &self.0
     }
 
-    /// Hands the value out, unwiped from here on.
+    /// Returns the value as a plain string, which is no longer wiped.
     pub(crate) fn into_string(mut self) -> String {
         std::mem::take(&mut *self.0)
     }
@@ -274,8 +274,8 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// What a person may see of a value, to tell it from others: under 12 characters eight `*`; else the first and last
-/// `min(4, length / 8)` characters around eight `*`.
+/// Masks a value so that a person can tell it from others: eight `*` if it has fewer than 12 characters; otherwise
+/// its first and last `min(4, length / 8)` characters around eight `*`.
 pub(crate) fn mask(value: &str) -> String {
     const STARS: &str = "********";
     let length = value.chars().count();

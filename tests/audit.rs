@@ -1,4 +1,4 @@
-//! What a vault tells its audit sink, and the log whose lines form a chain.
+//! What a vault reports to its audit sink, and the log whose lines form a chain.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -23,7 +23,7 @@ use keyward::{
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// Keeps what it is told.
+/// Keeps the events that it receives.
 #[derive(Default)]
 struct Memory(Mutex<Vec<AuditEvent>>);
 
@@ -87,7 +87,7 @@ fn writes_are_told_with_their_binding() {
             "secret_id": info.secret_id, "revision": revision,
         })
     };
-    // An update that changes nothing is none, and so is what failed.
+    // An update that changes nothing is not an event, nor is a failure.
     let expected = [
         event("created", 1),
         event("updated", 2),
@@ -154,7 +154,7 @@ fn each_place_that_is_filled_is_told() {
     assert_eq!(told, expected);
     assert_eq!(events[1].secret_id, Some(a.secret_id));
 
-    // The other forms are told alike, and a call that gets nothing is none.
+    // The other forms are reported alike, and a call that gets nothing is not an event.
     user.inject_value(&call, &mut json!({})).unwrap();
     user.inject_str(&call, &mut "{}".to_owned()).unwrap();
     user.inject(&ToolCall::new("other"), &mut Map::new())
@@ -344,7 +344,7 @@ fn the_life_of_a_file_is_told() {
     assert_eq!(memory.actions(), expected);
 }
 
-/// Fails as it is told to.
+/// Fails when told to.
 #[derive(Default)]
 struct Unreliable {
     fails: AtomicBool,
@@ -415,7 +415,7 @@ fn a_sink_may_use_the_vault() {
     *sink.0.lock().unwrap() = None;
 }
 
-/// A log with a vault's events in it: `events` of secrets, after the one of the vault.
+/// A log with a vault's events in it: the one of the vault, then `events` of secrets.
 fn write_log(path: &Path, events: usize) -> AuditHead {
     let log = Arc::new(AuditLog::open(path).unwrap());
     let vault = Vault::builder().audit(Arc::clone(&log)).in_memory();
@@ -433,7 +433,7 @@ fn fault(path: &Path, remembered: Option<&AuditHead>) -> Option<(u64, AuditFault
     Some((fault.line, fault.kind))
 }
 
-/// The chain as the documentation of the log has it, worked out without the log.
+/// The chain as the documentation of the log describes it, computed without the log.
 #[test]
 fn the_lines_form_the_chain_that_is_documented() {
     let folder = tempfile::tempdir().unwrap();
@@ -509,7 +509,7 @@ fn what_was_changed_is_found_at_its_line() {
             Some((1, Malformed)),
             None,
         ),
-        // These are found with a head that was remembered only.
+        // These are found only with a remembered head.
         ("the end", join(&lines[..3]), None, Some((4, Truncated))),
         ("all of it", String::new(), None, Some((1, Truncated))),
         ("written anew", rewritten, None, Some((5, Rewritten))),
@@ -519,7 +519,7 @@ fn what_was_changed_is_found_at_its_line() {
         fs::write(&path, changed).unwrap();
         assert_eq!(fault(&path, None), alone, "{what}");
         assert_eq!(fault(&path, Some(&head)), remembered.or(alone), "{what}");
-        // To a log that was changed, nothing is added.
+        // Nothing is added to a log that was changed.
         let opened = AuditLog::open(&path).map(drop);
         let kind = opened.map_err(|error| error.kind()).err();
         assert_eq!(kind, alone.map(|_| ErrorKind::Corrupt), "{what}");
@@ -600,7 +600,7 @@ fn those_who_share_a_log_write_one_chain() {
     let path = folder.path().join("audit.jsonl");
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            // As processes do: a log of its own for each.
+            // As separate processes would: each has its own log.
             scope.spawn(|| {
                 let log = AuditLog::open_shared(&path, SOON).unwrap();
                 for _ in 0..50 {

@@ -1,4 +1,4 @@
-//! What a call gets, as a table in `calls.toml`, and what must hold of every call.
+//! What a call gets, as a table in `calls.toml`, and what must hold for every call.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -45,7 +45,7 @@ impl Case {
             policy = policy.empty_is_absent();
         }
         policy = match self.supplied.as_deref() {
-            // Whatever was chosen before.
+            // The last choice counts, whatever was chosen before.
             None => policy.refuse_supplied().keep_supplied(),
             Some("replace") => policy.replace_supplied(),
             Some("refuse") => policy.refuse_supplied(),
@@ -187,7 +187,7 @@ fn every_call_gets_what_the_table_says() {
     }
 }
 
-/// Arguments in the forms other than a map.
+/// Arguments in forms other than a map.
 #[derive(Debug, Clone, PartialEq)]
 enum Form {
     Value(Value),
@@ -328,7 +328,7 @@ fn a_reference_by_id_is_one_to_that_secret() {
         user.inject(&ToolCall::new("t"), &mut args).unwrap();
         assert_eq!(args["k"], "value-of-first");
     }
-    // The id of a secret that is gone is a name like any other.
+    // The id of a deleted secret is a name like any other.
     user.delete(first.secret_id).unwrap();
     user.create(NewSecret::new(&id, "value-of-second").bind("t", "k"))
         .unwrap();
@@ -496,7 +496,7 @@ fn arguments_that_are_nested_too_deep_fail_the_call() {
     let arrays = (0..200).fold(json!("x"), |inner, _| json!([inner]));
     let objects = (0..200).fold(json!("x"), |inner, _| json!({"a": inner}));
     let call = ToolCall::new("t");
-    // Also behind a reference that is denied.
+    // This holds even behind a reference that is denied.
     for (before, deep) in [
         ("x", &arrays),
         ("x", &objects),
@@ -536,7 +536,7 @@ fn a_replaced_value_is_noted() {
     for (args, replaced) in [
         (r#"{"k": "theirs"}"#, true),
         (r#"{"k": null}"#, false),
-        // The policy takes it for no value.
+        // The policy treats it as absent.
         (r#"{"k": ""}"#, false),
         (r#"{"k": "secret://a"}"#, false),
         ("{}", false),

@@ -1,7 +1,8 @@
 //! The command line, as scripts: `tests/cli/*.console` hold commands and what they print.
 //!
-//! A line that begins with `$ ` is run by `sh`; what it prints, on both outputs, follows without empty lines, and `[exit N]` unless N is 0.
-//! Ids, times, hashes and the folder are replaced by `[ID]`, `[TIME]`, `[HASH]` and `[DIR]`; `$TESTS` is the folder of the scripts. With `KEYWARD_BLESS=1` the files are written anew.
+//! A line that begins with `$ ` is run by `sh`. What it prints on both outputs follows, without empty lines, and
+//! then `[exit N]` unless N is 0. Ids, times, hashes and the folder are replaced by `[ID]`, `[TIME]`, `[HASH]` and
+//! `[DIR]`; `$TESTS` is the folder of the scripts. With `KEYWARD_BLESS=1` the files are rewritten.
 
 #![cfg(all(unix, feature = "cli"))]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -69,7 +70,7 @@ fn a_script_of_completions_names_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = words(&keyward(&["completions", shell]));
         for word in commands.iter().chain(&["--from-env-file", "--supplied"]) {
-            // Some write an option's dashes apart from its name.
+            // Some write an option's dashes separately from its name.
             let name = word.trim_start_matches('-');
             assert!(
                 script.iter().any(|found| found == word || found == name),
@@ -167,7 +168,7 @@ fn of_a_key_file_and_the_keyring_the_one_on_the_command_line_is_meant() {
     let file = ("KEYWARD_KEY_FILE", "key");
     assert_eq!(keyward(&["init", "--key-file", "key"], &[keyring]).0, 0);
     assert_eq!(keyward(&["list", "--key-file", "key"], &[keyring]).0, 0);
-    // The vault's key is not there, whatever keyring there is.
+    // The vault's key is not in any keyring, whichever there is.
     let (code, said) = keyward(&["list", "--keyring"], &[file]);
     assert!(matches!(code, 1 | 7), "{code}: {said}");
     for (args, environment) in [
@@ -196,7 +197,7 @@ fn check(script: &str) {
         actual += line;
         actual.push('\n');
         if let Some(command) = line.strip_prefix("$ ") {
-            // The scripts are of a program without a keyring, which is one more place for a key.
+            // The scripts are for a program without a keyring, which is one more place for a key.
             actual += &run(command, dir.path()).replace(", --keyring", "");
             while lines
                 .next_if(|line| {

@@ -1,12 +1,12 @@
-//! Many threads on one vault: what they see can be put in one order in which each call takes effect between its start
-//! and its end.
+//! Many threads on one vault: what they see can be put in one order, in which each call takes effect between its
+//! start and its end.
 //!
-//! Each secret is a register. A write returns the revision that it made, so the order of the writes to a secret is known,
-//! and what is left to check is that it is the order of time: a write or a read that starts after a call has ended has
-//! that revision or a later one, and no read has a revision of a write that starts after it. Time is a counter: a call
-//! that has returned is earlier than one that has not started.
+//! Each secret is a register. A write returns the revision that it made, so the order of the writes to a secret is
+//! known. What remains is to check that it is the order of time: a write or a read that starts after a call has
+//! ended has that call's revision or a later one, and no read has the revision of a write that starts after it. Time
+//! is a counter: a call that has returned is earlier than one that has not started.
 //!
-//! A few hundred calls each time. To make more: `KEYWARD_STRESS=20000 cargo test --release --test concurrent`
+//! Each run makes a few hundred calls. To make more: `KEYWARD_STRESS=20000 cargo test --release --test concurrent`
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -27,7 +27,7 @@ const PAIRS: usize = 2;
 const WRITERS: u64 = 2;
 const READERS: u64 = 2;
 
-/// For each writer and reader.
+/// The number of calls of each writer and reader.
 fn calls() -> u64 {
     env::var("KEYWARD_STRESS").map_or(150, |number| number.parse().unwrap())
 }
@@ -40,7 +40,7 @@ fn user(number: u128) -> UserId {
     UserId::new(Uuid::from_u128(number))
 }
 
-/// Repeatable chance: `SplitMix64`.
+/// A repeatable random number generator: `SplitMix64`.
 struct Chance(u64);
 
 impl Chance {
@@ -62,7 +62,7 @@ struct Event {
     start: u64,
     end: u64,
     is_write: bool,
-    /// That of a write, or the one that was read.
+    /// The revision that was written or read.
     revision: u64,
 }
 
@@ -83,7 +83,7 @@ impl Stress<'_> {
         }
     }
 
-    /// Calls until the vault is not locked.
+    /// Repeats a call until the vault is not locked.
     fn unlocked<T>(&self, call: impl Fn() -> Result<T, keyward::Error>) -> (u64, T, u64) {
         loop {
             let start = self.now();
@@ -95,8 +95,8 @@ impl Stress<'_> {
         }
     }
 
-    /// Each value tells what it is: the register, and the revision that it was written as. A writer cannot know that, so
-    /// it demands it.
+    /// Writes a value that tells the register and the revision that it is written as. A writer cannot know that
+    /// revision, so it demands it.
     fn write(&self, chance: &mut Chance) -> Option<Event> {
         let register = random_register(chance);
         let user = self.vault.user(user(register.0));
@@ -196,7 +196,7 @@ fn fill(vault: &Vault) {
     }
 }
 
-/// Everything at once: writes, reads, secrets that come and go, another data key, a locked vault.
+/// Everything at once: writes, reads, secrets that come and go, new data keys, a locked vault.
 fn run(vault: &Vault) -> Vec<Event> {
     let stress = Stress {
         vault,
@@ -254,7 +254,7 @@ fn check(mut events: Vec<Event>) -> Result<(), String> {
         .filter(|event| event.is_write)
         .map(|event| (event.revision, event.start))
         .collect();
-    // By their ends; of those that have ended, the greatest revision is the least for those that start later.
+    // The ended calls are taken by their ends: their greatest revision is the least for calls that start later.
     events.sort_unstable_by_key(|event| event.start);
     let mut ended: Vec<(u64, u64)> = events.iter().map(|e| (e.end, e.revision)).collect();
     ended.sort_unstable();

@@ -14,7 +14,7 @@ fn schema(name: &str) -> Validator {
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-/// Every combination of what the optional fields of a request may be.
+/// Every combination of values that the optional fields of a request can have.
 fn optional_fields() -> Vec<Value> {
     let texts = [
         None,

@@ -10,7 +10,7 @@ use keyward::{
 };
 use serde_json::{Map, Value, json};
 
-/// No part of them occurs anywhere else.
+/// No part of these occurs anywhere else.
 const VALUE: &str = "CANARY-value-7f3a";
 const PASSPHRASE: &str = "CANARY-passphrase-91be";
 const KEY: [u8; 32] = *b"CANARY-key-0123456789abcdefghijk";

@@ -1,4 +1,4 @@
-//! What an explanation says of every candidate and every reference.
+//! What an explanation says about every candidate and every reference.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{NewSecret, Rank, SkipReason, ToolCall, UserId, UserVault, Vault, Verdict};

@@ -1,4 +1,4 @@
-//! A vault in a file: what is there after it was closed, and what a changed or foreign file is.
+//! A vault in a file: what is there after it was closed, and what becomes of a changed or foreign file.
 #![cfg(feature = "file")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -16,7 +16,7 @@ fn raw() -> KeySource {
 }
 
 fn builder() -> VaultBuilder {
-    // The floor: tests need not be slow.
+    // The minimum: tests need not be slow.
     Vault::builder().kdf_params(KdfParams::new(19 * 1024, 2, 1).unwrap())
 }
 
@@ -35,7 +35,7 @@ fn injected(vault: &Vault) -> Map<String, serde_json::Value> {
     args
 }
 
-/// The kind of the system's error that a vault's error comes from.
+/// The kind of the system's error that caused a vault's error.
 fn io_kind(result: Result<Vault, keyward::Error>) -> Option<io::ErrorKind> {
     let error = result.expect_err("an error");
     let source = error.source()?.downcast_ref::<io::Error>()?;
@@ -80,7 +80,7 @@ fn what_was_written_is_there_when_the_vault_is_opened_again() {
     for key in [raw(), KeySource::passphrase("correct horse")] {
         let vault = builder().anchor(anchor).open(&path, key).unwrap();
         let user = vault.user(UserId::LOCAL);
-        // The revision is no part of what compares as JSON, so compare the whole.
+        // Revisions are not part of the JSON, so compare everything.
         assert_eq!(user.secrets().unwrap(), secrets);
         assert_eq!(vault.usage().unwrap(), usage);
         assert_eq!(vault.users().unwrap().len(), 2);
@@ -277,7 +277,7 @@ fn nothing_that_a_vault_keeps_can_be_read_in_the_file() {
     }
 }
 
-/// Opening one waits for who writes to it.
+/// Opening a pipe waits until someone writes to it.
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_no_vault_and_is_not_waited_for() {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 const CALL: &str = "t";
 
-/// A user with a default for each location, whose value is `value-of-` and the location.
+/// A user with a default for each location; its value is `value-of-` followed by the location.
 fn user(locations: &[&str]) -> UserVault {
     let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
     for location in locations {
@@ -22,7 +22,7 @@ fn user(locations: &[&str]) -> UserVault {
 #[test]
 fn text_changes_only_where_a_secret_goes() {
     for (locations, before, after) in [
-        // An object without members, and one with some; spaces stay.
+        // An object without members, and one with some; whitespace stays.
         (&["k"][..], "{}", r#"{"k":"value-of-k"}"#),
         (&["k"], " { }\n", " {\"k\":\"value-of-k\" }\n"),
         (&["k"], r#"{ "a" : 1 }"#, r#"{ "a" : 1,"k":"value-of-k" }"#),
@@ -36,7 +36,7 @@ fn text_changes_only_where_a_secret_goes() {
             r#"{"a":[]}"#,
             r#"{"a":[],"k":"value-of-k","l":"value-of-l"}"#,
         ),
-        // What stands there and is no value is replaced.
+        // Null is replaced where it stands.
         (
             &["k", "z"],
             r#"{"k": null, "a": 1}"#,
@@ -48,10 +48,10 @@ fn text_changes_only_where_a_secret_goes() {
             r#"{"z":1.50,"a":1e400,"n":123456789012345678901234567890,"s":"\u00e9\/\n"}"#,
             r#"{"z":1.50,"a":1e400,"n":123456789012345678901234567890,"s":"\u00e9\/\n","k":"value-of-k"}"#,
         ),
-        // Names are compared as what they stand for.
+        // Names are compared after unescaping.
         (&["k"], r#"{"\u006b": null}"#, r#"{"\u006b": "value-of-k"}"#),
         (&["k"], r#"{"\u006b": "theirs"}"#, r#"{"\u006b": "theirs"}"#),
-        // Parents, made or there.
+        // Parents, made or existing.
         (
             &["/p/q/r", "/p/s"],
             r#"{"x":0}"#,
@@ -100,7 +100,7 @@ fn what_is_no_object_is_refused() {
         ("{'k': 1}", "json_invalid"),
         (r#"{"a": "\ud800"}"#, "string_unicode"),
         (r#"{"\ud800": 1}"#, "string_unicode"),
-        // Which of the two does the tool read?
+        // It is unknown which of the two the tool reads.
         (r#"{"a": "x", "a": null}"#, "value_error"),
         (r#"{"a": 1, "\u0061": 2}"#, "value_error"),
         (r#"{"b": [{"a": 1, "a": 1}]}"#, "value_error"),
@@ -199,8 +199,8 @@ fn forms_can_be_mixed() {
     assert_eq!(text, "", "there is no text to put back");
 }
 
-/// How often a text is in the memory of this process. The text is given without its first character, so that the search
-/// does not find itself.
+/// How often a text occurs in the memory of this process. The text is given without its first character, so that the
+/// search does not find itself.
 #[cfg(target_os = "linux")]
 fn count_in_memory(first: u8, rest: &[u8]) -> usize {
     use std::os::unix::fs::FileExt;
@@ -209,7 +209,7 @@ fn count_in_memory(first: u8, rest: &[u8]) -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let memory = std::fs::File::open("/proc/self/mem").unwrap();
     let mut buffer = vec![0; 1 << 20];
-    // What was read lies in memory as well.
+    // What was read is in memory as well.
     let own = buffer.as_ptr().addr() as u64..buffer.as_ptr().addr() as u64 + (1 << 20);
     let mut found = 0;
     for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
@@ -225,7 +225,7 @@ fn count_in_memory(first: u8, rest: &[u8]) -> usize {
                 .filter(|(at, part)| part[0] == first && part[1..] == *rest && !own.contains(at))
                 .count();
             buffer.as_mut_slice().zeroize();
-            // Parts overlap, by less than the text.
+            // The parts overlap by less than the text.
             let is_last = at + wanted as u64 == end;
             at += (wanted - if is_last { 0 } else { rest.len() }) as u64;
         }
@@ -233,13 +233,13 @@ fn count_in_memory(first: u8, rest: &[u8]) -> usize {
     found
 }
 
-/// What keyward puts into a text is in the text alone, and is gone when that is wiped.
+/// A value that keyward puts into a text is only in that text, and is gone once it is wiped.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_copy_of_a_value_is_left_in_memory() {
     let rest = "his-part-of-the-value-is-looked-for-in-the-memory-of-the-process\"\\";
     let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
-    // An allocator writes to the beginning of what is freed, and uses small pieces again soon.
+    // An allocator writes to the beginning of freed memory, and soon reuses small pieces.
     let padding = "-".repeat(450);
     let mut value = String::with_capacity(1_024);
     for part in [&padding, "t", rest, &padding] {
@@ -250,7 +250,7 @@ fn no_copy_of_a_value_is_left_in_memory() {
 
     let mut args = format!(r#"{{"a": "{padding}", "p": null, "z": "{padding}{padding}"}}"#);
     let injection = user.inject_str(&ToolCall::new(CALL), &mut args).unwrap();
-    // As it is written in JSON, it is in the text alone; bare, in the redactor alone.
+    // As written in JSON, the value is only in the text; bare, only in the redactor.
     let written = rest.replace('\\', "\\\\").replace('"', "\\\"");
     assert_eq!(count_in_memory(b't', written.as_bytes()), 1);
     assert_eq!(count_in_memory(b't', rest.as_bytes()), 1);
@@ -281,7 +281,7 @@ fn object(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Stri
 }
 
 proptest! {
-    /// Text gets what a map gets, or fails as it does; and it can be put back.
+    /// Text gets what a map gets, or fails in the same way; and it can be restored.
     #[test]
     fn text_and_map_agree(
         args in object(json()),

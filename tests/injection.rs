@@ -1,4 +1,4 @@
-//! What holds of every injection, whatever the secrets, the arguments and the policy.
+//! What holds for every injection, whatever the secrets, the arguments and the policy.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
@@ -49,7 +49,7 @@ fn secret() -> impl Strategy<Value = Secret> {
     })
 }
 
-/// Arguments over few names, so that locations meet them; some ask for secrets, of which not all exist.
+/// Arguments over few names, so that locations hit them; some ask for secrets, not all of which exist.
 fn args() -> impl Strategy<Value = Map<String, Value>> {
     let leaf = prop_oneof![
         3 => (0..6_u8).prop_map(|n| json!(format!("secret://s{n}"))),
@@ -90,7 +90,7 @@ fn value(n: usize) -> String {
     format!("value-of-s{n}-{n:08}")
 }
 
-/// Those of the secrets that can be together.
+/// A user with those of the secrets that can exist together.
 fn user(policy: InjectionPolicy, secrets: &[Secret]) -> UserVault {
     let user = Vault::builder()
         .injection_policy(policy)

@@ -20,7 +20,7 @@ fn opens_and_keeps(store: &Arc<CredentialStore>) {
     let user = vault.user(UserId::LOCAL);
     user.create(NewSecret::new("a", "value-of-a")).unwrap();
     assert_eq!(vault.key_slots().unwrap()[0].kind, KeyKind::Provider);
-    // Another vault's key is another entry.
+    // Another vault's key is a separate entry.
     let other = Vault::builder().in_memory_with_key(source(store)).unwrap();
     for vault in [&vault, &other] {
         vault.lock().unwrap();
@@ -38,7 +38,7 @@ fn opens_and_keeps(store: &Arc<CredentialStore>) {
 fn any_store_will_do() {
     let store: Arc<CredentialStore> = mock::Store::new().unwrap();
     opens_and_keeps(&store);
-    // Another store, where the entry is not.
+    // A different store, without the entry.
     let vault = Vault::builder().in_memory_with_key(source(&store)).unwrap();
     vault.lock().unwrap();
     let empty: Arc<CredentialStore> = mock::Store::new().unwrap();

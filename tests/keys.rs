@@ -15,7 +15,7 @@ fn raw(byte: u8) -> KeySource {
 }
 
 fn vault() -> Vault {
-    // The floor: tests need not be slow.
+    // The minimum: tests need not be slow.
     let kdf = KdfParams::new(19 * 1024, 2, 1).unwrap();
     let vault = Vault::builder()
         .kdf_params(kdf)
@@ -175,7 +175,7 @@ fn a_new_master_key_takes_no_key_for_two() {
     }
     assert_eq!(vault.anchor().unwrap(), before);
     assert_opens(&vault, raw(2), true);
-    // Of two slots that one key opens, each is a slot to keep.
+    // If one key opens two slots, it is named once for each slot to keep.
     vault.add_key(raw(1), raw(1)).unwrap();
     vault.rotate_master_key([raw(1), raw(1)]).unwrap();
     assert_eq!(vault.key_slots().unwrap().len(), 2);

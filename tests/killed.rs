@@ -1,14 +1,14 @@
-//! A process that is killed at random moments while it writes, again and again, on one vault file.
+//! A process that writes to a vault file is killed at random moments, again and again, on the same file.
 //!
-//! The process does operations of a series, and says so of each when it has returned. It is killed; the file is opened
-//! and must have what was acknowledged, and of the operation under way nothing or all: names, values where they are
-//! injected, revisions, usage, and the keys that open it. The next process goes on from there.
+//! The process does the operations of a series, and reports each one when it has returned. After it is killed, the
+//! file is opened and must hold what was acknowledged, and all or nothing of the operation under way: names, values
+//! where they are injected, revisions, usage, and the keys that open it. The next process goes on from there.
 //!
-//! A few rounds each time. Some hundreds of them, which takes some minutes:
-//! `KEYWARD_KILLS=300 cargo test --release --test killed -- --nocapture`
+//! Each run does a few rounds. A few hundred rounds, which take some minutes: `KEYWARD_KILLS=300 cargo test
+//! --release --test killed -- --nocapture`
 //!
-//! What a process does not show is a loss of power: what the file may hold then is made up, step by step, by the tests
-//! of crashes within the crate.
+//! Killing a process does not show the effect of a power failure: what the file may hold then is constructed, step
+//! by step, by the crash tests within the crate.
 #![cfg(feature = "file")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -40,7 +40,7 @@ fn user(number: u128) -> UserId {
     UserId::new(Uuid::from_u128(number))
 }
 
-/// Repeatable chance: `SplitMix64`.
+/// A repeatable random number generator: `SplitMix64`.
 #[derive(Clone)]
 struct Chance(u64);
 
@@ -77,7 +77,7 @@ enum Change {
 impl Change {
     fn random(chance: &mut Chance) -> Change {
         let name = format!("name-{}", chance.below(NAMES));
-        // Some of several pages.
+        // Some take several pages.
         let length = [8, 20, 100, 1000][usize::try_from(chance.below(4)).unwrap()];
         let value = format!("{:08}", chance.below(100_000_000)).repeat(length / 8);
         match chance.below(5) {
@@ -89,7 +89,7 @@ impl Change {
 }
 
 impl Operation {
-    /// The one with this number in the series.
+    /// The operation with this number in the series.
     fn of(series: u64, number: u64) -> Operation {
         let mut chance = Chance(series ^ number.wrapping_mul(0xD134_2543_DE82_EF95));
         let user = 1 + u128::from(chance.below(USERS.try_into().unwrap()));
@@ -159,7 +159,7 @@ impl Operation {
     }
 }
 
-/// What the vault has, as its owner knows it.
+/// What the vault holds, as its owner knows it.
 #[derive(Debug, Clone, PartialEq)]
 struct Model {
     /// For each user by name: the value and the revision.
@@ -184,7 +184,7 @@ impl Model {
         model
     }
 
-    /// Whether the operation can be done. If not, it changes nothing.
+    /// Applies the operation. Returns whether it can be done; if not, nothing changes.
     fn apply(&mut self, operation: &Operation) -> bool {
         match operation {
             Operation::Secret(id, change) => self.change(*id, std::slice::from_ref(change)),
@@ -217,10 +217,10 @@ impl Model {
         }
     }
 
-    /// Names are judged on the final state, and a name means first what it meant before.
+    /// Applies the changes. Names are judged by the final state, and a name first means what it meant before.
     fn change(&mut self, id: u128, changes: &[Change]) -> bool {
         let before = &self.users[&id];
-        // By name, then by whether it was there before: a name can be deleted and made again.
+        // By name, then by whether it was there before: a name can be deleted and created again.
         let mut old: BTreeMap<&str, Option<(String, u64)>> = before
             .iter()
             .map(|(name, known)| (name.as_str(), Some(known.clone())))
@@ -262,7 +262,7 @@ impl Model {
         true
     }
 
-    /// Everything that the vault has, through what everyone can call.
+    /// Reads everything that the vault holds, through the public API.
     fn of(vault: &Vault) -> Result<Model, Error> {
         let mut model = Model::new();
         let mut sum = (0, 0);
@@ -289,7 +289,8 @@ fn assert_usage(found: Usage, (secrets, bytes): (u64, u64)) {
     assert_eq!((found.secrets, found.bytes), (secrets, bytes));
 }
 
-/// Whether the vault has what the model has: the order of slots shows in their number and in what opens the vault.
+/// Whether the vault holds what the model holds. Slots are compared by their number and by the keys that open the
+/// vault.
 fn is(vault: &Vault, found: &Model, model: &Model) -> bool {
     found.users == model.users
         && vault.key_slots().unwrap().len() == model.slots.len()
@@ -307,7 +308,7 @@ fn is(vault: &Vault, found: &Model, model: &Model) -> bool {
         })
 }
 
-/// Set for a run of this test program as the process that is killed: the file, the series, and where to begin.
+/// Set when this test program runs as the process to be killed: the series, where to begin, and the file.
 const CHILD: &str = "KEYWARD_TEST_WRITES";
 
 fn write_until_killed(task: &str) {
@@ -336,7 +337,7 @@ fn start(path: &Path, series: u64, start: u64) -> Child {
         .unwrap()
 }
 
-/// Kills the process at a moment of chance; the number of the last operation that it has acknowledged.
+/// Kills the process at a random moment. Returns the number of the last operation that it acknowledged.
 fn kill(mut child: Child, chance: &mut Chance) -> Option<u64> {
     let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut last = None;
@@ -346,7 +347,7 @@ fn kill(mut child: Child, chance: &mut Chance) -> Option<u64> {
             last = Some(number.parse().unwrap());
         }
     };
-    // Now and then before it has opened the file, or while it recovers it.
+    // Sometimes before it has opened the file, or while it recovers it.
     if chance.below(8) > 0 {
         for _ in 0..5 + chance.below(30) {
             hear(said.next().expect("the process ended by itself").unwrap());
@@ -354,7 +355,7 @@ fn kill(mut child: Child, chance: &mut Chance) -> Option<u64> {
     }
     thread::sleep(Duration::from_micros(chance.below(20_000)));
     child.kill().unwrap();
-    // What it had said before. The last line may be cut off: then it was not acknowledged.
+    // What it said before that. If the last line is cut off, its operation was not acknowledged.
     for line in said.map_while(Result::ok) {
         hear(line);
     }

@@ -1,4 +1,4 @@
-//! What stands between an MCP client and an MCP server, on the wire and on the types of `rmcp`.
+//! The filter between an MCP client and an MCP server, on the wire and on the types of `rmcp`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -26,7 +26,7 @@ fn filter() -> Filter {
     Filter::new(user(InjectionPolicy::default().replace_supplied()))
 }
 
-/// After a call that took the key to the server.
+/// A filter after a call that took the key to the server.
 fn filter_that_knows_the_key() -> Filter {
     let filter = filter();
     let sent = to_server(&filter, &call("1", "{}")).unwrap();

@@ -1,4 +1,4 @@
-//! What a check of secrets against tools finds, as a table in `preflight.toml`, and what must hold of every check.
+//! What a check of secrets against tools finds, as a table in `preflight.toml`, and what must hold for every check.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -83,7 +83,7 @@ fn schema<'a>(arguments: impl Iterator<Item = &'a str>) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
-/// The names and arguments of tools of real frameworks; those of a toolkit with the key that it is set up with.
+/// The names and arguments of tools of real frameworks; for a toolkit, with the key that it is configured with.
 fn real_tools() -> Vec<Tool> {
     #[derive(Deserialize)]
     struct Real {
@@ -252,13 +252,13 @@ fn an_answer_fills_the_need() {
     assert!(report.is_clean(), "{report}");
 }
 
-/// A report is true also where a schema has more of them than are looked for.
+/// A report is true even if a schema has more credentials than are looked for.
 #[test]
 fn too_many_credentials_are_not_looked_at() {
     let secrets = ["a t k00_token default", "b t /at/host default"].map(str::to_owned);
     for (count, needed, open) in [
         (10, 9, Some("/url, /at/host (filled)")),
-        // That the other default is for a destination is not known any more.
+        // It is no longer known that the other default is for a destination.
         (99, 98, Some("/url")),
         (200, 99, None),
     ] {
@@ -321,7 +321,7 @@ proptest! {
         let user = user(&secrets, None);
         let report = check(&user, &tools);
 
-        // Required credentials: reported exactly if a call leaves them unfilled, and the model sees them then.
+        // Required credentials are reported exactly if a call leaves them unfilled, and the model then sees them.
         let mut unfilled = BTreeSet::new();
         let mut winners = BTreeSet::new();
         let mut candidates = BTreeSet::new();
@@ -380,7 +380,7 @@ proptest! {
     }
 }
 
-/// The names of a tool's arguments are those of its server.
+/// The names of a tool's arguments come from its server.
 #[test]
 fn no_name_forges_a_line() {
     let user = Vault::in_memory().unwrap().user(UserId::LOCAL);

@@ -17,11 +17,10 @@ fn key() -> KeySource {
     KeySource::raw([7; 32])
 }
 
-/// Set for a run of this test program as the other process: the file.
+/// Set when this test program runs as the other process: the file.
 const CHILD: &str = "KEYWARD_TEST_OTHER_PROCESS";
 
-/// What the other process does: it opens the vault, writes, says how that went, and stays until it is killed or told to
-/// go on.
+/// The other process: opens the vault, writes, says how that went, and stays until it is killed or told to go on.
 fn other_process(path: &str) {
     let Err(error) = Vault::open(path, key()).and_then(|vault| {
         let secret = NewSecret::new("a", "value-of-a").bind("t", "a");
@@ -29,7 +28,7 @@ fn other_process(path: &str) {
             .user(UserId::LOCAL)
             .create(secret.default_for_tool())?;
         println!("it has written");
-        // Until the parent goes, at the latest.
+        // At the latest until the parent ends.
         let _ = io::stdin().read_line(&mut String::new());
         Ok(())
     }) else {
@@ -38,7 +37,7 @@ fn other_process(path: &str) {
     println!("it has failed: {:?}", error.kind());
 }
 
-/// Starts it; what it says comes behind.
+/// Starts the other process; returns it and the lines that it prints.
 fn start(test: &str, path: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
@@ -78,7 +77,7 @@ fn the_second_process_finds_the_vault_in_use_until_the_first_is_killed() {
         let error = Vault::builder().wait(wait).open(&path, key()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
     }
-    // With the wrong key, too: the file is not even read.
+    // This is so even with the wrong key: the file is not even read.
     let error = Vault::open(&path, KeySource::raw([8; 32])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
 

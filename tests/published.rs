@@ -52,7 +52,7 @@ fn location(place: (u8, u8)) -> String {
     format!("at-{}", place.1)
 }
 
-/// Whether it worked is not the point, but that it is whole.
+/// It does not matter whether the step succeeds, only that the state is whole.
 fn run(user: &UserVault, step: &Step) {
     let result = match step {
         Step::Create(n, at) => {
@@ -139,7 +139,7 @@ proptest! {
         for step in &steps {
             run(&user, step);
             let published = see(&user);
-            // Drops what was published, and loads it anew.
+            // Drops what was published, and loads it again.
             vault.lock().unwrap();
             vault.unlock(key()).unwrap();
             prop_assert_eq!(see(&user), published);

@@ -1,7 +1,7 @@
-//! Vault files of released versions of the format open for ever.
+//! Vault files of released versions of the format open forever.
 //!
-//! Each is a small vault with everything in it that its version can hold. A file is made once, by the version it is of,
-//! and never again: `KEYWARD_MAKE_FILE=tests/files/v1.keyward cargo test --test released`
+//! Each is a small vault with everything that its version can hold. A file is made once, by its own version, and
+//! never again: `KEYWARD_MAKE_FILE=tests/files/v1.keyward cargo test --test released`
 #![cfg(feature = "file")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -14,7 +14,7 @@ use keyward::{
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-/// Wraps a key by xor with its context: a test needs no more.
+/// Wraps a key by xor with its context, which is enough for a test.
 struct Xor;
 
 impl KeyProvider for Xor {
@@ -55,7 +55,7 @@ fn user(number: u128) -> UserId {
     UserId::new(Uuid::from_u128(number))
 }
 
-/// As long as a value may be, of characters of two bytes.
+/// The longest possible value, of two-byte characters.
 fn longest() -> String {
     "ź".repeat(1024)
 }
@@ -204,7 +204,7 @@ fn a_file_of_version_1_opens() {
     }
     let folder = tempfile::tempdir().unwrap();
     for (i, key) in keys().into_iter().enumerate() {
-        // Opening writes.
+        // Opening writes to the file.
         let path = folder.path().join(i.to_string());
         fs::copy(&released, &path).unwrap();
         check(&Vault::snapshot(&path, raw()).unwrap());
@@ -218,7 +218,7 @@ fn a_file_of_version_1_opens() {
     }
 }
 
-/// What is made now is what is checked of the released file, so that neither can change without the other.
+/// A vault made now has the content that is checked in the released file, so neither can change without the other.
 #[test]
 fn what_is_checked_is_what_is_made() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a request may hold, as a table in `requests.toml`, through both ways in.
+//! What a request may hold, as a table in `requests.toml`, through both ways of reading one.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -118,7 +118,7 @@ fn patches_from_json() {
     }
 }
 
-/// Each way to say it changes what the same JSON does, and nothing else.
+/// Each builder method changes what the same JSON does, and nothing else.
 #[test]
 fn a_patch_in_code_is_the_patch_in_json() {
     let new = SecretPatch::new;
@@ -171,7 +171,8 @@ fn a_patch_in_code_is_the_patch_in_json() {
     }
 }
 
-/// The plain way in reports every field of a wrong type in its own error, and leaves the rest to the vault.
+/// The ordinary `Deserialize` reports every field of a wrong type in its own error, and leaves the rest to the
+/// vault.
 #[test]
 fn plain_deserialize_says_the_same() {
     let suite = suite();
@@ -277,7 +278,7 @@ fn no_message_repeats_a_value() {
         r#"{"secret_name": "n", "secret_value": ["xyz"]}"#,
         r#"{"secret_name": "n", "secret_value": "xyzxyzxyz", "is_default_for_tool": "xyz"}"#,
         r#"{"secret_name": "n", "secret_value": "xyz" xyz}"#,
-        // As it is when a body is encoded twice, or only the value is sent.
+        // This is what is sent if a body is encoded twice, or if only the value is sent.
         r#""{\"secret_name\": \"n\", \"secret_value\": \"xyzxyzxyz\"}""#,
         r#"["xyzxyzxyz"]"#,
     ] {

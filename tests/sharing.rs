@@ -24,7 +24,8 @@ fn key() -> KeySource {
 }
 
 fn builder() -> VaultBuilder {
-    // The floor: tests need not be slow. A child of another test holds a copy of a lock between its fork and its exec.
+    // The minimum: tests need not be slow. A child of another test holds a copy of a lock between its fork and its
+    // exec.
     Vault::builder()
         .kdf_params(KdfParams::new(19 * 1024, 2, 1).unwrap())
         .wait(Duration::from_secs(10))
@@ -36,7 +37,7 @@ fn secret(name: &str, value: &str) -> NewSecret {
         .default_for_tool()
 }
 
-/// A file with a secret of each of two users.
+/// A file with one secret for each of two users.
 struct Shared(TempDir);
 
 impl Shared {
@@ -250,7 +251,7 @@ fn who_has_the_vault_open_keeps_others_from_reading_it() {
     let vault = builder().open(shared.path(), key()).unwrap();
     let error = Vault::snapshot(shared.path(), key()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
-    // Whoever waits reads it when it is free.
+    // A reader that waits can read it once it is free.
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             let forever = builder().wait(Duration::MAX);
@@ -276,7 +277,7 @@ fn an_anchor_is_demanded_of_a_snapshot_too() {
         .unwrap();
 }
 
-/// Ends the other threads, also if this one fails.
+/// Ends the other threads, even if this one fails.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {

@@ -1,11 +1,11 @@
-//! A vault file whose bytes are changed, cut off, or made up to use up the machine.
+//! A vault file whose bytes are changed or cut off, or made up to exhaust the machine.
 //!
-//! Each changed file is opened, read and verified, without an anchor and with the anchor of its last state. The vault is
-//! then in a state that was once committed, or the opening or the use of a user's secrets fails with `Corrupt`,
-//! `RolledBack` or `WrongKey`. It is never a panic, and never takes more memory than the file would explain.
+//! Each changed file is opened, read and verified, both without an anchor and with the anchor of its last state. The
+//! vault is then in a state that was once committed, or opening it or using a user's secrets fails with `Corrupt`,
+//! `RolledBack` or `WrongKey`. It never panics, and never takes more memory than the file would explain.
 //!
-//! Some of the bytes each time. Every byte of the file, with three changes of each, and every length, which takes some
-//! minutes: `KEYWARD_FLIP_ALL=1 cargo test --release --test tampering -- --nocapture`
+//! Each run changes some of the bytes. To change every byte of the file in three ways, and to cut it at every
+//! length, which takes some minutes: `KEYWARD_FLIP_ALL=1 cargo test --release --test tampering -- --nocapture`
 #![cfg(all(feature = "file", unix))]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -31,7 +31,7 @@ fn key() -> KeySource {
 
 const USERS: [UserId; 2] = [UserId::LOCAL, UserId::new(Uuid::from_u128(1))];
 
-/// What a user has: what can be read of it, and where the values go.
+/// What a user sees: what can be read of the secrets, and where the values go.
 type Seen = (Vec<SecretInfo>, Map<String, Value>);
 
 fn see(vault: &Vault, user: UserId) -> Result<Seen, Error> {
@@ -62,7 +62,7 @@ impl Committed {
     }
 }
 
-/// A small vault file, and every state that it was in.
+/// A small vault file, and every state that it has been in.
 struct Fixture {
     _folder: TempDir,
     path: PathBuf,
@@ -72,7 +72,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Fixture {
-        // In memory where there is such a folder: it is about what is in the files, not about the disk.
+        // In memory if there is such a folder: the test is about the content of the files, not about the disk.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let folder = folder.unwrap();
         let path = folder.path().join("vault");
@@ -92,7 +92,7 @@ impl Fixture {
                 a.update("a", SecretPatch::new().value("other-of-a"))
                     .map(drop)
             },
-            // Short again, and with no free pages between the others.
+            // Makes the file short again, with no free pages between the others.
             &|| vault.compact(),
             &|| {
                 b.update("b", SecretPatch::new().tool_pattern("sea*"))
@@ -113,7 +113,7 @@ impl Fixture {
         }
     }
 
-    /// Opens the file as it now is, and holds it against what there was.
+    /// Opens the file as it now is, and compares it with the states that were committed.
     fn judge(&self, what: &str, outcomes: &mut Outcomes) {
         let demanded = self.states[self.states.len() - 1].anchor;
         let judged = catch_unwind(AssertUnwindSafe(|| self.open(&demanded)));
@@ -134,7 +134,7 @@ impl Fixture {
         let state = self.states.iter().rev().find(|state| state.anchor == found);
         let state = state.ok_or("a state that never was")?;
         let mut outcome = "the same";
-        // A store that found itself damaged does nothing more.
+        // A store that has found itself damaged does nothing more.
         let mut refused_in_use = |error: &Error, now| {
             if outcome == "the same" {
                 refused(error)?;
@@ -182,7 +182,7 @@ fn refused(error: &Error) -> Result<&'static str, String> {
     }
 }
 
-/// Whether to do all, or the share of it that is quick.
+/// Whether to try everything, or only a quick share of it.
 fn all() -> bool {
     env::var_os("KEYWARD_FLIP_ALL").is_some()
 }
@@ -222,7 +222,7 @@ fn no_byte_of_the_file_can_be_changed_unnoticed() {
     println!("{length} bytes, every {stride}. with {masks:x?}: {outcomes:?}");
     if let (Some(before), Some(after)) = (before, peak_memory()) {
         println!("peak memory {before} KiB before, {after} KiB after");
-        // The file, what the database may keep of it, and the tests beside this one.
+        // The file, what the database may keep of it, and the tests that run beside this one.
         assert!(after - before < 64 * 1024, "{before} KiB, {after} KiB");
     }
 }

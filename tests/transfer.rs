@@ -1,4 +1,4 @@
-//! Copies of a vault: backups, exports and what is imported from them, and the file made short.
+//! Copies of a vault: backups, exports and imports of them, and compacting the file.
 #![cfg(feature = "file")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -57,7 +57,7 @@ impl Folder {
         names
     }
 
-    /// A vault of three users, one of whom has nothing any more.
+    /// A vault of three users, one of whom has no secrets any more.
     fn vault(&self) -> Vault {
         let vault = Vault::create(self.path("v"), key()).unwrap();
         fill(&vault);
@@ -269,7 +269,7 @@ fn an_import_is_all_or_nothing() {
         assert_eq!(to.usage().unwrap().secrets, before.len() as u64);
     }
 
-    // A name here that is the id of what comes in.
+    // A name here that is the id of an imported secret.
     let [to, from] = [in_memory(), in_memory()];
     let id = from.user(user(1)).create(secret("a")).unwrap().secret_id;
     from.export(folder.path("named"), other_key()).unwrap();
@@ -338,7 +338,7 @@ fn a_locked_vault_says_so_whatever_there_is_at_the_path() {
     }
 }
 
-/// Counts what it was asked to wrap.
+/// Counts the keys that it was asked to wrap.
 struct Counting(Arc<AtomicU32>);
 
 impl KeyProvider for Counting {
@@ -362,7 +362,7 @@ impl KeyProvider for Counting {
     }
 }
 
-/// A keyring keeps an entry for each.
+/// Such as a keyring, which keeps an entry for each.
 #[test]
 fn no_provider_wraps_a_key_for_a_file_that_cannot_be() {
     let folder = Folder::new();
@@ -427,10 +427,10 @@ fn checking_tells_how_far_it_has_come_and_ends_as_its_caller_says() {
     assert!(told.iter().map(|progress| progress.done).eq(1..=40));
     assert!(told.iter().all(|progress| progress.total == 40));
 
-    // A panic in the caller's code is the caller's, and the vault goes on.
+    // A panic in the caller's code reaches the caller, and the vault goes on.
     let panicked = std::panic::catch_unwind(|| vault.verify_with_progress(|_| panic!("enough")));
     assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "enough");
-    // Locked amid the check, which ends: locking waits for it.
+    // The vault is locked during the check, which ends; locking waits for that.
     std::thread::scope(|scope| {
         let (begun, wait) = std::sync::mpsc::channel();
         let checking = scope.spawn({
@@ -439,7 +439,7 @@ fn checking_tells_how_far_it_has_come_and_ends_as_its_caller_says() {
                 vault.verify_with_progress(|progress| {
                     if progress.done == 1 {
                         begun.send(()).unwrap();
-                        // Until the keys are being taken away.
+                        // Wait until the keys are being taken away.
                         while vault.usage().is_ok() {
                             std::thread::yield_now();
                         }
@@ -514,7 +514,7 @@ fn writes_go_on_while_a_vault_is_checked_and_copied() {
     let mut wrote = false;
     vault
         .verify_with_progress(|progress| {
-            // In the middle of the scan: what is checked is what there was.
+            // In the middle of the scan: what is checked is the state at its start.
             if progress.done == 5 {
                 vault.user(user(2)).delete("s0").unwrap();
                 vault.user(user(9)).create(secret("new")).unwrap();

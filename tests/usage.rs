@@ -1,4 +1,4 @@
-//! Usage is what a count over the secrets gives, after any sequence of operations and from several threads.
+//! Usage is what counting the secrets gives, after any sequence of operations and from several threads.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -47,7 +47,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A value of so many characters of two bytes each; under 4 it is too short, and the operation fails.
+/// A value of `chars` two-byte characters; with fewer than 4 it is too short, and the operation fails.
 fn value(chars: usize) -> String {
     "é".repeat(chars)
 }
@@ -78,7 +78,7 @@ fn patch(chars: Option<usize>, new_name: Option<u8>, unbind: bool) -> SecretPatc
     if unbind { patch.unbind() } else { patch }
 }
 
-/// Applies the operation, which may fail; then nothing changes. Value lengths go into the model by what succeeded.
+/// Applies the operation, which may fail; then nothing changes. The model is updated with what succeeded.
 fn apply(vault: &Vault, user: &UserVault, op: &Op, model: &mut Model) {
     let key = |n: &String| (user.id().as_uuid().as_u128(), n.clone());
     let before = user.secrets().unwrap();

@@ -19,7 +19,7 @@ fn local(vault: &Vault) -> UserVault {
     vault.user(UserId::LOCAL)
 }
 
-/// What a tool that asks for nothing gets at `k`.
+/// What a tool whose call has no arguments gets at `k`.
 fn injected(user: &UserVault, tool: &str) -> Option<String> {
     let mut args = Map::new();
     user.inject(&ToolCall::new(tool), &mut args).unwrap();
@@ -584,7 +584,7 @@ fn a_locked_vault_says_so_to_every_call() {
         user.secret("a").err(),
         user.secrets().err(),
         user.batch(|batch| batch.delete("a")).err(),
-        // Nor does it look at what is asked for first.
+        // Nor does it look at the request first.
         user.create(NewSecret::new("", "")).err(),
         user.update("a", SecretPatch::new().name("")).err(),
         user.batch(|batch| batch.create(NewSecret::new("", "")))
@@ -711,7 +711,7 @@ fn the_bounds_of_the_vault_hold_for_every_way_to_write() {
     );
 }
 
-/// Bounds are the vault's as it is open: a value may be of a time when they were wider.
+/// The bounds are those with which the vault is open: a value may come from a time when they were wider.
 #[cfg(feature = "file")]
 #[test]
 fn a_value_beyond_the_bounds_is_reckoned_with_when_a_schema_is_shown() {

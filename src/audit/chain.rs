@@ -1,4 +1,4 @@
-//! Lines that form a chain: making one, and checking them.
+//! Lines that form a chain: making them and checking them.
 
 use std::{
     fmt,
@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use super::AuditEvent;
 use crate::error::{Error, FieldError};
 
-/// The end of a log: how many lines it has, and the hash of the last, which stands for all of them.
+/// The end of a log: the number of its lines, and the hash of the last one, which stands for all of them.
 ///
-/// Written as text, `12:9f86d0…`, it can be kept where who can change the log cannot reach, and demanded of the log
-/// [later](super::AuditLog::verify).
+/// Written as text, `12:9f86d0…`, it can be kept out of reach of anyone who can change the log, and
+/// [later](super::AuditLog::verify) be compared with it.
 ///
 /// ```
 /// use keyward::AuditHead;
@@ -43,17 +43,17 @@ impl Default for AuditHead {
 }
 
 impl AuditHead {
-    /// The number of the last line, from 1; 0 if there is none.
+    /// Returns the number of the last line, counting from 1; 0 if there is none.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The hash of the last line.
+    /// Returns the hash of the last line.
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
 
-    /// The head after one more line, which begins with `body`.
+    /// Returns the head after one more line, which begins with `body`.
     fn after(&self, body: &[u8]) -> AuditHead {
         let hash = Sha256::new().chain_update(self.hash).chain_update(body);
         AuditHead {
@@ -93,12 +93,12 @@ impl FromStr for AuditHead {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditCheck {
-    /// The head as of the last line that is as it should be, before any that is not.
+    /// The head after the last good line before any fault.
     pub head: AuditHead,
-    /// Whether the last line has no end: a crash, or a full disk, broke it off. It is no part of the chain, and goes when
-    /// the log is opened again.
+    /// Whether the last line is incomplete because a crash or a full disk cut it off. It is not part of the chain,
+    /// and is dropped when the log is opened again.
     pub torn: bool,
-    /// The first thing that is not as it should be.
+    /// The first fault, if any.
     pub fault: Option<AuditFault>,
 }
 
@@ -106,7 +106,7 @@ pub struct AuditCheck {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditFault {
-    /// The number of the line, from 1. For lines that are missing at the end, the first of them.
+    /// The number of the line, counting from 1. If lines are missing at the end, the first of them.
     pub line: u64,
     /// What is wrong.
     pub kind: AuditFaultKind,
@@ -116,15 +116,15 @@ pub struct AuditFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuditFaultKind {
-    /// The line is none of an audit log.
+    /// The line is not a line of an audit log.
     Malformed,
-    /// The line has another number than its place: lines were taken out, put in or exchanged.
+    /// The line's number does not match its position: lines were removed, inserted or exchanged.
     WrongSequence,
     /// The line is not the one that was written after those before it.
     WrongHash,
-    /// The log ends before the head that was remembered.
+    /// The log ends before the remembered head.
     Truncated,
-    /// The log leads to another head than the one that was remembered: it was written anew.
+    /// The log leads to a different head than the remembered one: it was rewritten.
     Rewritten,
 }
 
@@ -147,10 +147,10 @@ impl fmt::Display for AuditFault {
     }
 }
 
-/// More bytes than a line can have: what is longer is no log, and is not read into memory.
+/// More bytes than a line can have. Anything longer is not a log, and is not read into memory.
 const MOST: u64 = 64 * 1024;
 
-/// What stands behind the body of a line: this, the hash, and the end.
+/// What follows the body of a line: this, the hash, and the end.
 const HASH: &[u8] = br#","hash":""#;
 const END: &[u8] = br#""}"#;
 
@@ -166,7 +166,7 @@ struct Sequence {
     sequence: u64,
 }
 
-/// The line for an event after `head`, with its end, and the head that it makes.
+/// Returns the line for an event after `head`, with its line end, and the new head.
 pub(super) fn line(head: &AuditHead, event: &AuditEvent) -> io::Result<(Vec<u8>, AuditHead)> {
     let sequence = head.sequence + 1;
     let mut line = serde_json::to_vec(&Line { sequence, event })?;
@@ -179,7 +179,7 @@ pub(super) fn line(head: &AuditHead, event: &AuditEvent) -> io::Result<(Vec<u8>,
     Ok((line, head))
 }
 
-/// The head that a line, without its end, makes after `head`.
+/// Returns the head that a line, given without its line end, makes after `head`.
 fn follow(head: &AuditHead, line: &[u8]) -> Result<AuditHead, AuditFaultKind> {
     let parts = line.strip_suffix(END).and_then(|line| {
         let (line, hash) = line.split_at_checked(line.len().checked_sub(64)?)?;
@@ -198,7 +198,7 @@ fn follow(head: &AuditHead, line: &[u8]) -> Result<AuditHead, AuditFaultKind> {
     }
 }
 
-/// Checks a log to its end or to the first fault. Also gives the length in bytes of what is as it should be.
+/// Checks a log to its end or to the first fault. Also returns the length in bytes of the good lines.
 pub(super) fn check(
     log: impl BufRead,
     remembered: Option<&AuditHead>,
@@ -206,7 +206,7 @@ pub(super) fn check(
     check_after(AuditHead::default(), log, remembered)
 }
 
-/// The same for what comes after `head`.
+/// Checks what comes after `head`, as [`check`] does.
 pub(super) fn check_after(
     head: AuditHead,
     mut log: impl BufRead,
@@ -268,7 +268,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The bytes that 64 lower-case hex digits stand for.
+/// Decodes 64 lower-case hex digits.
 fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if digits.len() != 64 || digits.iter().any(u8::is_ascii_uppercase) {

@@ -1,4 +1,4 @@
-//! A file of events, line by line.
+//! A file of events, one per line.
 
 use std::{
     fmt,
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// A sink that appends events to a file, as lines of JSON that form a chain: nothing can be changed, taken out or put in
-/// before the last line without this being [found](AuditLog::verify).
+/// A sink that appends events to a file, as lines of JSON that form a chain: [`verify`](AuditLog::verify) finds any
+/// line before the last one that was changed, removed or inserted.
 ///
 /// ```
 /// use keyward::{AuditLog, NewSecret, UserId, Vault};
@@ -39,23 +39,25 @@ use crate::error::{Error, ErrorKind};
 ///
 /// # The chain
 ///
-/// A line is the event as a JSON object, with its number in `sequence` as the first member, from 1, and `hash` as the last.
-/// The hash is the SHA-256 of 32 bytes, the hash of the line before, and of the line itself up to, but not including, the
-/// comma before `"hash"`; in 64 lower-case hex digits. Before the first line stands the SHA-256 of `keyward audit log 1`.
+/// A line is the event as a JSON object, with its number in `sequence`, counting from 1, as the first member and
+/// `hash` as the last. The hash is the SHA-256 of 32 bytes, the hash of the line before, followed by the line itself
+/// up to, but not including, the comma before `"hash"`; it is written as 64 lower-case hex digits. The hash before
+/// the first line is the SHA-256 of `keyward audit log 1`.
 ///
-/// Each line is written at once. What a crash or a full disk leaves of a line is recognized, as it has no end, and goes when
-/// the next one is written, or the log is opened again. The system is not asked to put lines on the disk, so a power failure
-/// can take the last of them: see [`sync`](AuditLog::sync).
+/// Each line is written at once. A line that a crash or a full disk cut off is recognized by its missing end, and is
+/// dropped when the next line is written or the log is opened again. The system is not asked to flush lines to disk,
+/// so a power failure can lose the last of them: see [`sync`](AuditLog::sync).
 ///
-/// One process writes to a log that was [opened](AuditLog::open), and opening it a second time fails. Many can write to one that
-/// each of them opened as [shared](AuditLog::open_shared). To begin a new file, drop the log, rename the file, and open a new
-/// one, which has a chain of its own.
+/// One process writes to a log that was [opened](AuditLog::open), and opening it a second time fails. Several
+/// processes can write to a log if each of them opened it as [shared](AuditLog::open_shared). To start a new file,
+/// drop the log, rename the file, and open a new one, which has its own chain.
 ///
 /// # Security
 ///
-/// The hashes take no key. Who can write to the file can cut off lines at its end, or write the whole of it anew, with hashes
-/// that are right: that is found only against a [head](AuditLog::head) that was remembered elsewhere, and only for what came
-/// before that. What is in the lines is not encrypted; on Unix, a new file can be read by its owner alone.
+/// The hashes are not keyed. Anyone who can write to the file can cut off lines at its end, or rewrite all of it
+/// with correct hashes: that is found only by comparison with a [head](AuditLog::head) that was remembered
+/// elsewhere, and only for the lines up to that head. The lines are not encrypted; on Unix, a new file can be read
+/// only by its owner.
 pub struct AuditLog {
     writer: Mutex<Writer>,
     repaired: bool,
@@ -66,30 +68,33 @@ struct Writer {
     head: AuditHead,
     /// The length of the file up to the end of its last line.
     length: u64,
-    /// Whether there may be more in the file than that.
+    /// Whether the file may hold more than that.
     torn: bool,
-    /// For a file that others write to as well: how long to wait for them. It is locked only while a line is written.
+    /// Set if others write to the file as well: how long to wait for them. It is locked only while a line is
+    /// written.
     shared: Option<Duration>,
 }
 
 impl AuditLog {
-    /// Opens the log in a file, or begins one. The lines that there are, are checked: this takes time in proportion to them.
+    /// Opens the log in a file, or creates one. Existing lines are checked, which takes time proportional to their
+    /// number.
     ///
     /// # Errors
     ///
-    /// `InUse` if the log is open elsewhere; `Corrupt` if its lines form no chain, to which none is added then: look into
-    /// it, and begin another file; `Storage` if it cannot be read or written.
+    /// `InUse` if the log is open elsewhere; `Corrupt` if its lines do not form a chain, in which case no line is
+    /// ever added: investigate, and start another file; `Storage` if it cannot be read or written.
     pub fn open(path: impl AsRef<Path>) -> Result<AuditLog, Error> {
         AuditLog::open_with(path.as_ref(), None)
     }
 
-    /// Opens a log that other processes write to at the same time, each through a log that is shared as well; one chain comes
-    /// of it. An event waits for those of others, at most for `wait`, and is lost else. What others wrote is checked before a
-    /// line is put after it; nothing is, once it was changed.
+    /// Opens a log that other processes write to at the same time, each of them having opened it as shared; together
+    /// they write one chain. An event waits for those of other processes, at most for `wait`; after that it is lost.
+    /// Lines that others wrote are checked before one is added after them; none is added once the log was tampered
+    /// with.
     ///
     /// # Errors
     ///
-    /// As for [`open`](AuditLog::open); `InUse` if it is open otherwise, or is not free in time.
+    /// As for [`open`](AuditLog::open); also `InUse` if it is open but not shared, or is not free in time.
     pub fn open_shared(path: impl AsRef<Path>, wait: Duration) -> Result<AuditLog, Error> {
         AuditLog::open_with(path.as_ref(), Some(wait))
     }
@@ -125,32 +130,32 @@ impl AuditLog {
         })
     }
 
-    /// The head of the log as it is now; of one that is shared, after the last line that this process wrote. Kept elsewhere,
-    /// it shows later that nothing up to here is missing.
+    /// Returns the head of the log as it is now; for a shared log, after the last line that this process wrote. Kept
+    /// elsewhere, it shows later that no line up to here is missing.
     pub fn head(&self) -> AuditHead {
         self.writer().head
     }
 
-    /// Whether the log ended in a torn line when it was opened, which was dropped.
+    /// Returns whether the log ended in a torn line when it was opened; that line was dropped.
     pub fn was_repaired(&self) -> bool {
         self.repaired
     }
 
-    /// Waits until the disk has every line so far.
+    /// Waits until all lines so far are on disk.
     ///
     /// # Errors
     ///
-    /// `Storage` if the system fails to.
+    /// `Storage` if the system fails to do so.
     pub fn sync(&self) -> Result<(), Error> {
         self.writer().file.sync_data().map_err(failed)
     }
 
-    /// Checks the lines in a file, up to its end or the first fault. With a head that was remembered, the log must have led
-    /// to it: else lines at its end could be missing, or all of it be written anew.
+    /// Checks the lines in a file, up to its end or the first fault. If a remembered head is given, the log must
+    /// lead to it: without one, lines could be missing at the end, or all of it could have been rewritten.
     ///
     /// # Errors
     ///
-    /// `Storage` if the file cannot be read; on Windows, that is so while it is open as a log.
+    /// `Storage` if the file cannot be read, which on Windows includes while it is open as a log.
     pub fn verify(
         path: impl AsRef<Path>,
         remembered: Option<&AuditHead>,
@@ -160,7 +165,7 @@ impl AuditLog {
         Ok(check)
     }
 
-    /// What is guarded is whole at every moment, so a panic elsewhere does not spoil it.
+    /// The writer is consistent at every moment, so a panic elsewhere does not spoil it.
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,7 +187,7 @@ impl Writer {
         written.and(self.file.unlock())
     }
 
-    /// Takes in what others wrote since.
+    /// Checks and takes in the lines that others have written since.
     fn catch_up(&mut self) -> io::Result<()> {
         let length = self.file.metadata()?.len();
         if length == self.length {
@@ -212,7 +217,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops what there is of a line that was not written as a whole.
+    /// Drops what there is of a line that was not completely written.
     fn repair(&mut self) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.length)?;
@@ -238,7 +243,7 @@ fn options() -> OpenOptions {
     options
 }
 
-/// How long to wait before a lock that another process has is tried again.
+/// How long to wait between attempts to take a lock that another process holds.
 const POLL: Duration = Duration::from_millis(1);
 
 fn lock(file: &File, wait: Duration) -> Result<(), TryLockError> {

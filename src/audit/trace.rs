@@ -6,8 +6,8 @@ use tracing::{field, info, warn};
 
 use super::{AuditEvent, AuditReason, AuditSink};
 
-/// A sink that emits an event of the crate `tracing` for each of a vault's, with the target `keyward::audit`: a warning where
-/// something was refused, else at the level `INFO`. Fields that an event does not have are left out.
+/// A sink that emits each event of a vault as an event of the `tracing` crate, with the target `keyward::audit`: at
+/// the level `WARN` if something was refused, otherwise at `INFO`. Fields that an event does not have are left out.
 ///
 /// ```
 /// use keyward::{TracingSink, Vault};
@@ -16,7 +16,8 @@ use super::{AuditEvent, AuditReason, AuditSink};
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// Whether anyone listens is not known here: what nobody listens to does not count as [lost](AuditSink).
+/// The sink does not know whether anyone listens: an event that nobody listens to does not count as
+/// [lost](AuditSink).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingSink;
 
@@ -28,7 +29,7 @@ impl AuditSink for TracingSink {
                     target: "keyward::audit",
                     action = event.action.as_str(),
                     user = event.user.map(field::display),
-                    // Tools and locations can be the model's own text: escaped, it forges no line.
+                    // Tools and locations can be the model's own text: escaped, they cannot forge a line.
                     tool = event.tool.as_ref().map(field::debug),
                     location = event.location.as_ref().map(field::debug),
                     secret_id = event.secret_id.map(field::display),

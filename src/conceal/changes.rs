@@ -8,8 +8,8 @@ use crate::schema::{fragment_pointer, pointer_tokens, resolve};
 
 /// The places in which a schema differs from an earlier version of it.
 ///
-/// Comparing the two takes time in proportion to their size; asking afterwards whether what a reference leads to has
-/// changed takes time in proportion to the reference.
+/// Comparing the two takes time proportional to their size; asking afterwards whether the target of a reference has
+/// changed takes time proportional to the length of the reference.
 pub(super) struct Changes<'a> {
     before: &'a Value,
     after: &'a Value,
@@ -32,7 +32,7 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Whether the value of a `$ref` means something else after than before.
+    /// Whether a `$ref` with this value means something else after than before.
     pub(super) fn concern(&self, reference: &Value) -> bool {
         let Some(pointer) = fragment_pointer(reference) else {
             return false;

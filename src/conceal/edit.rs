@@ -1,4 +1,4 @@
-//! Removing a property from every subschema that applies to its object, and what follows from that for its parents.
+//! Removing a property from every subschema that applies to its object, and what this entails for its parents.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,10 @@ use crate::{
     schema::{Budget, Document, Types, branches, entry},
 };
 
-/// Removes what `tokens` name from the path's schema; gives back the parents that were left empty and removed as well.
+/// Removes what `tokens` name from the path's schema. Returns the parents that this left empty, which are removed
+/// too.
 ///
-/// `with` are all the locations that will be hidden.
+/// `with` holds all the locations that will be hidden.
 pub(super) fn remove(
     path: &mut Path,
     tokens: &[Box<str>],
@@ -53,7 +54,7 @@ pub(super) fn remove(
     Ok(removed)
 }
 
-/// Whether an object that consists of nothing but the property at the end of `tokens` and the others that will be hidden
+/// Whether an object that holds only the property at the end of `tokens` and the others that will be hidden
 /// satisfies all nodes.
 fn can_be_made(
     schema: &Value,
@@ -85,7 +86,7 @@ fn can_be_made(
             .all(asks_for_nothing_else)
 }
 
-/// Whether there is nothing left in an object that anyone could usefully fill.
+/// Whether nothing is left in an object that anyone could usefully fill.
 fn is_empty(schema: &Value, level: &Level) -> bool {
     let lists_nothing = |keyword: &str, node: &Map<String, Value>| match node.get(keyword) {
         None => true,
@@ -116,7 +117,7 @@ fn is_empty(schema: &Value, level: &Level) -> bool {
             })
 }
 
-/// Removes the property `name` and all demands for it from the nodes of `level`.
+/// Removes the property `name`, and every requirement of it, from the nodes of `level`.
 fn remove_property(schema: &mut Value, level: &Level, name: &str) {
     for pointer in &level.nodes {
         let Some(node) = object_mut(schema, pointer) else {
@@ -150,7 +151,7 @@ fn remove_property(schema: &mut Value, level: &Level, name: &str) {
     }
 }
 
-/// Removes what stands at `tokens` from the samples of an object that `default` and `examples` give.
+/// Removes what is at `tokens` from the sample objects in `default` and `examples`.
 fn strip_samples(schema: &mut Value, level: &Level, tokens: &[Box<str>]) {
     for pointer in level.nodes.iter().chain(&level.entries) {
         if let Some(node) = object_mut(schema, pointer) {
@@ -213,7 +214,7 @@ fn require(schema: &mut Value, level: &Level, name: &str) -> Result<(), LeftReas
     Ok(())
 }
 
-/// Gives a place without any type the type `object`.
+/// Gives the type `object` to a place that has no type.
 fn declare_object(schema: &mut Value, level: &Level) {
     if let Some(node) = level
         .entries
@@ -224,7 +225,8 @@ fn declare_object(schema: &mut Value, level: &Level) {
     }
 }
 
-/// Takes null from the types of a place: from `type`, and the branches of `anyOf` and `oneOf` that are for null alone.
+/// Removes null from the types of a place: from `type`, and the branches of `anyOf` and `oneOf` that allow only
+/// null.
 fn rule_out_null(schema: &mut Value, level: &Level, budget: &Budget) -> Result<(), LeftReason> {
     for pointer in &level.entries {
         let types: Vec<Types> = {

@@ -1,4 +1,4 @@
-//! The references of a schema of which a part was changed.
+//! The references of a schema that was changed in part.
 
 use std::{collections::BTreeSet, ptr};
 
@@ -13,8 +13,8 @@ use crate::{
 /// How many references may be replaced by copies of their targets to mend a schema.
 const MAX_COPIES: usize = 64;
 
-/// The keyword for which a schema as a whole cannot be changed safely: an anchor or a resource of its own inside it,
-/// which a copy would repeat, or a reference that may lead to any place.
+/// Returns why a schema as a whole cannot be changed safely, if so: it contains an anchor or a resource of its own,
+/// which a copy would duplicate, or a reference that may lead anywhere.
 pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
     let mut absolute = false;
     for (depth, node) in objects(schema) {
@@ -42,15 +42,15 @@ pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
     may_mean_itself.then_some(LeftReason::UnsupportedReference("$ref"))
 }
 
-/// Makes every reference in `concealed` mean what it meant in `schema`: one whose target was changed or removed is
-/// replaced by a copy of what the target was.
+/// Makes every reference in `concealed` mean what it meant in `schema`: a reference whose target was changed or
+/// removed is replaced by a copy of the original target.
 pub(super) fn mend(
     schema: &Value,
     concealed: &mut Value,
     budget: &Budget,
 ) -> Result<(), LeftReason> {
     let alone = Document::new(schema, Types::ALL).ref_hides_siblings();
-    // Where copies were put, and of what.
+    // Where copies were put, and what they are copies of.
     let mut copies: Vec<(String, &Value)> = Vec::new();
     loop {
         let found = {
@@ -69,7 +69,7 @@ pub(super) fn mend(
         };
         let round = copies.len();
         for place in found {
-            // A copy may have come to lie here; the next round looks at it.
+            // This place may now lie in a new copy; the next round looks at it.
             if copies[round..]
                 .iter()
                 .any(|(copied, _)| is_at_or_below(&place, copied))
@@ -80,7 +80,7 @@ pub(super) fn mend(
                 .pointer(&place)
                 .and_then(|node| resolve(schema, node.get("$ref")?))
                 .ok_or(LeftReason::SharedSchema)?;
-            // What contains itself would be copied again and again.
+            // A target that contains itself would be copied again and again.
             let recursion = copies
                 .iter()
                 .any(|(copied, of)| ptr::eq(*of, target) && is_at_or_below(&place, copied));
@@ -94,7 +94,7 @@ pub(super) fn mend(
     }
 }
 
-/// A copy of `target` that is to stand at `place`.
+/// Copies `target`, which will be put at `place`.
 pub(super) fn copy_to(place: &str, target: &Value, budget: &Budget) -> Result<Value, LeftReason> {
     MAX_LEVELS
         .checked_sub(place.matches('/').count())
@@ -110,7 +110,7 @@ pub(super) fn is_at_or_below(pointer: &str, place: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The changes, if there is work left to find them and to go through the references.
+/// Compares the two, if the budget allows for that and for a pass over the references.
 fn changes_between<'a>(
     before: &'a Value,
     after: &'a Value,
@@ -123,7 +123,7 @@ fn changes_between<'a>(
     Ok(Changes::between(before, after))
 }
 
-/// Removes the definitions of the root that `before` referred to and `after` does not.
+/// Removes the root's definitions that `before` referred to and `after` does not.
 pub(super) fn drop_unused_definitions(before: &Value, after: &mut Value, budget: &Budget) {
     let (used_before, used_after) = (used_definitions(before), used_definitions(after));
     let Value::Object(root) = &*after else {
@@ -165,7 +165,7 @@ pub(super) fn drop_unused_definitions(before: &Value, after: &mut Value, budget:
 
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
-/// The definitions of the root that something outside of the definitions leads to.
+/// The root's definitions that something outside of the definitions leads to.
 fn used_definitions(schema: &Value) -> BTreeSet<(&'static str, String)> {
     let mut used = BTreeSet::new();
     let Value::Object(root) = schema else {
@@ -190,7 +190,7 @@ fn used_definitions(schema: &Value) -> BTreeSet<(&'static str, String)> {
     used
 }
 
-/// The definition of the root at or in which a reference ends.
+/// The root's definition that a reference leads to or into.
 fn definition_name(reference: &Value) -> Option<(&'static str, String)> {
     let pointer = fragment_pointer(reference)?;
     let mut tokens = pointer_tokens(&pointer);
@@ -213,8 +213,8 @@ fn references_in(value: &Value) -> Vec<&Value> {
         .collect()
 }
 
-/// Where a schema has a `$ref` that `wanted` accepts, looking only where JSON Schema puts schemas: the first `most` of
-/// them, outer ones before those in them.
+/// Returns the places of `$ref`s that `wanted` accepts, looking only where JSON Schema puts schemas: the first
+/// `most` of them, outer ones before those inside.
 fn find_references(root: &Value, most: usize, wanted: &dyn Fn(&Value) -> bool) -> Vec<String> {
     let mut search = Search {
         wanted,
@@ -229,7 +229,7 @@ fn find_references(root: &Value, most: usize, wanted: &dyn Fn(&Value) -> bool) -
 struct Search<'a> {
     wanted: &'a dyn Fn(&Value) -> bool,
     most: usize,
-    /// Where the search is.
+    /// The current place of the search.
     place: String,
     found: Vec<String>,
 }
@@ -291,7 +291,7 @@ impl Search<'_> {
     }
 }
 
-/// Every JSON object in `value`, whatever it means, with its depth.
+/// Every JSON object in `value`, whatever its meaning, with its depth.
 fn objects(value: &Value) -> Vec<(usize, &Map<String, Value>)> {
     let mut found = Vec::new();
     let mut pending = vec![(0, value)];

@@ -1,7 +1,7 @@
-//! Whether a subschema can tell an object before a property is put in from the object after.
+//! Whether a subschema can distinguish an object before a property is put in from the object after.
 //!
-//! The answer errs on one side: a subschema is said to be insensitive only if nothing in it can look at the property, so
-//! that an object that satisfies it does so with the property as well, and the other way round.
+//! The answer errs on one side: a subschema counts as insensitive only if nothing in it can look at the property, so
+//! that an object satisfies it with the property exactly if it does so without.
 
 use std::{collections::HashSet, ptr};
 
@@ -20,10 +20,10 @@ pub(super) const CONDITIONS: [&str; 6] = [
     "dependencies",
 ];
 
-/// Where references led that were followed already: that has been, or is being, looked at.
+/// Targets of references that were already followed: they have been, or are being, looked at.
 type Seen = HashSet<*const Value>;
 
-/// Whether a subschema may answer differently for an object before and after the property `token` is put in.
+/// Whether a subschema may answer differently before and after the property `token` is put into an object.
 pub(super) struct Sensitivity<'a> {
     document: &'a Document<'a>,
     token: &'a str,
@@ -38,7 +38,7 @@ impl<'a> Sensitivity<'a> {
         self.find(schema, &mut Seen::new(), 0)
     }
 
-    /// The conditional keyword of the node, if any, that may answer differently.
+    /// Returns the first conditional keyword of the node that may answer differently.
     pub(super) fn of_conditions(&self, node: &Map<String, Value>) -> Option<&'static str> {
         CONDITIONS
             .into_iter()
@@ -83,7 +83,7 @@ impl<'a> Sensitivity<'a> {
                 .any(|keyword| self.in_keyword(node, keyword, seen, depth))
     }
 
-    /// Whether lists of dependent properties name the property.
+    /// Whether a list of dependent properties names the property.
     fn in_dependencies(&self, node: &Map<String, Value>, keyword: &str) -> bool {
         let Some(dependencies) = node.get(keyword).and_then(Value::as_object) else {
             return node.contains_key(keyword);
@@ -157,7 +157,7 @@ pub(super) fn check_object(node: &Map<String, Value>, token: &str) -> Result<(),
     Ok(())
 }
 
-/// Whether the keyword is there and says something: `true`, `{}` and `"minProperties": 0` say nothing.
+/// Whether the keyword is there and constrains anything: `true`, `{}` and `"minProperties": 0` do not.
 pub(super) fn is_constraint(node: &Map<String, Value>, keyword: &str) -> bool {
     node.get(keyword).is_some_and(|value| match value {
         Value::Number(least) => least.as_u64() != Some(0) || keyword == "maxProperties",
@@ -165,7 +165,7 @@ pub(super) fn is_constraint(node: &Map<String, Value>, keyword: &str) -> bool {
     })
 }
 
-/// Whether a schema accepts everything at first sight.
+/// Whether a schema is seen at once to accept everything.
 pub(super) fn is_trivial(schema: &Value) -> bool {
     match schema {
         Value::Bool(always) => *always,
@@ -174,7 +174,7 @@ pub(super) fn is_trivial(schema: &Value) -> bool {
     }
 }
 
-/// Whether `enum` or `const` names an object, so that an instance may have to be exactly that.
+/// Whether `enum` or `const` holds an object, so that an instance may have to equal it.
 fn names_object(node: &Map<String, Value>, keyword: &str) -> bool {
     match node.get(keyword) {
         Some(Value::Array(values)) if keyword == "enum" => values.iter().any(Value::is_object),
@@ -183,10 +183,11 @@ fn names_object(node: &Map<String, Value>, keyword: &str) -> bool {
     }
 }
 
-/// Whether a pattern of `patternProperties` may match the name and say something about the property.
+/// Whether a pattern of `patternProperties` may match the name and constrain the property.
 ///
-/// There is no regular expression engine here. Known not to match are patterns of letters, digits, `_`, `-` and spaces,
-/// perhaps after `^`, that the name does not contain or begin with, if they are not very long.
+/// There is no regular expression engine here. The only patterns known not to match consist of letters, digits, `_`,
+/// `-` and spaces, perhaps after `^`, are not very long, and are not contained in the name (after `^`: not at its
+/// beginning).
 fn may_match_pattern(node: &Map<String, Value>, name: &str) -> bool {
     let patterns = match node.get("patternProperties") {
         None => return false,

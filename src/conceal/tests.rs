@@ -1,5 +1,5 @@
-//! `tests/conceal.toml` says what becomes of given schemas; the properties are checked on schemas made at random, with
-//! the `jsonschema` crate as the judge of what is valid: on few here, and on as many as `PROPTEST_CASES` says if that is
+//! `tests/conceal.toml` says what becomes of given schemas. The properties are checked on random schemas, with the
+//! `jsonschema` crate as the judge of what is valid: on a few by default, and on `PROPTEST_CASES` of them if that is
 //! set.
 
 mod generate;
@@ -15,7 +15,7 @@ use self::generate::Entropy;
 use super::*;
 use crate::schema::{allows_object, branches, resolve};
 
-/// The bound of values in these tests; `generate` puts lengths around it into schemas.
+/// The bound on values in these tests; `generate` puts lengths around it into schemas.
 const MAX_CHARS: usize = 8;
 
 #[derive(Deserialize)]
@@ -141,7 +141,7 @@ fn entropy() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..2500)
 }
 
-/// The random checks above are worth something only if they reach hidden locations with valid arguments.
+/// The random checks above are useful only if they reach hidden locations with valid arguments.
 #[test]
 fn the_random_checks_are_not_vacuous() {
     let mut tally = Tally::default();
@@ -270,8 +270,8 @@ fn check(entropy: &mut Entropy<'_>) -> Tally {
     tally
 }
 
-/// Whether some schema leads back to itself for the same value, such as by `not`, so that what is valid is undefined
-/// (2020-12, Core §9.4.1).
+/// Whether some schema leads back to itself for the same value, for example through `not`, so that validity is
+/// undefined (2020-12, Core §9.4.1).
 fn is_circular(root: &Value) -> bool {
     let mut done = HashSet::new();
     let mut pending = vec![root];
@@ -331,7 +331,7 @@ fn assert_reported_once(report: &Concealment, locations: &[Location]) {
     assert_eq!(reported, asked);
 }
 
-/// Puts a default in, as `inject` does: a parent that is absent or null is made.
+/// Puts a default in, as `inject` does: parents that are absent or null are made.
 fn fill(mut place: &mut Value, tokens: &[Box<str>], secret: String) -> Option<()> {
     for token in tokens {
         if place.is_null() {

@@ -8,10 +8,11 @@ use crate::schema::{Document, Types, branches};
 /// The shortest string that can be put in: no value is shorter, and a format only lengthens it.
 const MIN_CHARS: u64 = 4;
 
-/// Succeeds only if `schema` accepts every string of 4 to `max_chars` characters; else the keyword that may not.
+/// Succeeds only if `schema` accepts every string of 4 to `max_chars` characters; otherwise returns the keyword that
+/// may refuse one.
 ///
-/// `format`, `contentEncoding` and their like are annotations (Validation §7.2.1, §8.1), also in older drafts: a tool
-/// that asserts them has the same right to refuse a secret that its owner bound there as it has with any other.
+/// `format`, `contentEncoding` and the like are annotations (Validation §7.2.1, §8.1), in older drafts too: a tool
+/// that asserts them may refuse a secret that its owner bound there, as it may refuse any other.
 pub(super) fn accepts_every_string(
     document: &Document<'_>,
     schema: &Value,
@@ -87,7 +88,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The keywords that say something about a string by themselves.
+    /// Checks a keyword that constrains a string by itself.
     fn accepts_keyword(&self, keyword: &str, constraint: &Value) -> Result<(), LeftReason> {
         let (keyword, accepts) = match keyword {
             "type" => {
@@ -119,7 +120,7 @@ impl Check<'_> {
             .ok_or(LeftReason::ConstrainedValue(keyword))
     }
 
-    /// Exactly one branch must hold for each string: one that accepts all, beside others that accept none.
+    /// Exactly one branch must hold for each string: one branch accepts all strings, and the others none.
     fn accepts_one_of(&self, branches: &[Value], depth: usize) -> Result<(), LeftReason> {
         let mut taking: Vec<&Value> = branches.iter().collect();
         taking.retain(|branch| !self.rejects(branch));

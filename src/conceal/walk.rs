@@ -1,5 +1,5 @@
-//! The way to a location: which subschemas the objects on it must satisfy, and whether a default can change the answer
-//! of any other.
+//! The path to a location: which subschemas the objects on it must satisfy, and whether a default can change the
+//! answer of any other.
 
 use std::{collections::BTreeSet, ptr};
 
@@ -22,33 +22,33 @@ use crate::{
 /// How many references may be replaced by copies of their targets for one location.
 const MAX_COPIES: usize = 32;
 
-/// How deep in-place subschemas may lie in one another.
+/// How deep in-place subschemas may be nested.
 const MAX_DEPTH: usize = 64;
 
-/// A schema, in which the way to a location is free of references, and that way.
+/// A schema in which the path to a location is free of references, and that path.
 pub(super) struct Path {
     pub(super) schema: Value,
-    /// One for each object on the way: the arguments, then its parents, outermost first.
+    /// One level for each object on the path: the arguments, then the parents, outermost first.
     pub(super) levels: Vec<Level>,
 }
 
-/// What an object on the way must satisfy.
+/// What an object on the path must satisfy.
 #[derive(Default)]
 pub(super) struct Level {
     /// Where the schemas of this place begin, as JSON Pointers into the schema. All of them apply.
     pub(super) entries: Vec<String>,
-    /// These and the subschemas in them that apply to every object here, too.
+    /// The entries, and the subschemas in them that also apply to every object here.
     pub(super) nodes: Vec<String>,
-    /// Whether other subschemas apply that do not depend on the next property.
+    /// Whether other subschemas apply as well, which do not depend on the next property.
     pub(super) opaque: bool,
     /// The types that the place can have.
     pub(super) types: Types,
 }
 
-/// Expands the way through `schema` to the place that `tokens` name.
+/// Expands the path through `schema` to the place that `tokens` name.
 ///
-/// Succeeds only if, for objects that satisfy all nodes without the property at the end of the way, putting in a string
-/// there changes no answer but those that [`remove`](super::edit::remove) takes care of.
+/// Succeeds only if, for objects that satisfy all nodes without the property at the end of the path, putting in a
+/// string there changes no answer except those that [`remove`](super::edit::remove) takes care of.
 pub(super) fn expand(
     schema: &Value,
     tokens: &[Box<str>],
@@ -90,7 +90,8 @@ pub(super) fn expand(
     })
 }
 
-/// A parent must be an object. One that may be null is, once a default is in it; one without a type will get that type.
+/// A parent must be an object. One that may be null becomes an object once a default is in it; one without a type is
+/// given that type.
 fn check_parent(types: Types, token: &str) -> Result<(), LeftReason> {
     let object_or_null = Types::OBJECT | Types::NULL;
     if types == Types::ALL || types & object_or_null == types && types.contains(Types::OBJECT) {
@@ -177,7 +178,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Replaces the `$ref` at `pointer` by a copy of its target if that depends on the property.
+    /// Replaces the `$ref` at `pointer` by a copy of its target if the target depends on the property.
     fn replace_references(
         &mut self,
         pointer: &str,
@@ -214,9 +215,9 @@ impl Walk<'_> {
         }
     }
 
-    /// The schemas of the property `token` of the objects of `level`.
+    /// Returns where the schemas of the property `token` of the objects of `level` are.
     ///
-    /// `max_chars` is there if the property is the location itself.
+    /// `max_chars` is set if the property is the location itself.
     fn descend(
         &self,
         level: &Level,
@@ -224,7 +225,7 @@ impl Walk<'_> {
         max_chars: Option<usize>,
     ) -> Result<Vec<String>, LeftReason> {
         let document = self.document();
-        // The nodes, those that a node contains after it, and whether they declare the property.
+        // Each node, and whether it declares the property; a node comes before those that it contains.
         let nodes: Vec<(&String, &Map<String, Value>, bool)> = level
             .nodes
             .iter()
@@ -264,7 +265,7 @@ impl Walk<'_> {
             })
             .collect();
         if entries.is_empty() {
-            // It is declared somewhere, or no one would have come here: as an element where this may be an array.
+            // It is declared somewhere, or this would not be reached: as an element, where this may be an array.
             return Err(if array_index(token).is_some() {
                 LeftReason::InsideArray
             } else {
@@ -283,7 +284,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether `place` is `target` or lies in it. A copy of that, put there, would contain the place again.
+/// Whether `place` is `target` or lies in it. A copy of `target` at `place` would then contain `place` again.
 fn lies_in(place: &str, root: &Value, target: &Value) -> bool {
     let mut outer = root;
     let mut tokens = pointer_tokens(place);
@@ -303,17 +304,18 @@ fn lies_in(place: &str, root: &Value, target: &Value) -> bool {
     }
 }
 
-/// What becomes of the keywords beside a `$ref`.
+/// What happens to the keywords beside a `$ref`.
 #[derive(PartialEq, Eq)]
 enum Beside {
     Applies,
     Ignored,
 }
 
-/// Puts `copy`, the target of the `$ref` at `pointer`, in its place. `alone` says that the keywords beside it are ignored.
+/// Replaces the `$ref` at `pointer` by `copy`, a copy of its target. `alone` says that keywords beside it are
+/// ignored.
 ///
-/// Beside nothing but annotations the copy's keywords join the node. Beside other keywords it becomes a branch of
-/// `allOf`, because keywords such as `additionalProperties` look at their neighbours.
+/// If only annotations stand beside it, the copy's keywords join the node. Otherwise the copy becomes a branch of
+/// `allOf`, because keywords such as `additionalProperties` look at their neighbors.
 pub(super) fn replace_reference(
     schema: &mut Value,
     pointer: &str,
@@ -357,9 +359,9 @@ fn stays_beside(keyword: &str) -> bool {
     )
 }
 
-/// Since the property `token` will be there, what depends on it holds always.
+/// Turns what depends on the property `token` into what always holds, since the property will be there.
 ///
-/// `older_draft` stands for drafts up to 7, in which `dependencies` alone says so.
+/// `older_draft` means a draft up to 7, in which only `dependencies` has this effect.
 fn settle_dependencies(
     node: &mut Map<String, Value>,
     token: &str,
@@ -385,7 +387,7 @@ fn settle_dependencies(
         }
         let (keyword, more) = match settled {
             None => continue,
-            // No keyword there, so it asks for nothing, and a reference in it may lead nowhere.
+            // In older drafts this is no keyword, so it asks for nothing, and a reference in it may lead nowhere.
             Some(_) if older_draft && keyword != "dependencies" => continue,
             Some(Value::Array(names)) => ("required", names),
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => ("allOf", vec![schema]),

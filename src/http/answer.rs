@@ -1,4 +1,4 @@
-//! What is answered. Nothing here repeats what was asked.
+//! The answers. Nothing here repeats what was asked.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use serde_json::json;
 
 use crate::error::{Error, ErrorKind, FieldError, QuotaScope};
 
-/// Why a request is not done.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
     NoSuchPath,
-    /// The methods that are.
+    /// The methods that are allowed.
     MethodNotAllowed(&'static str),
     NotAuthenticated,
     /// The body breaks off.
     Unreadable,
     /// The body is longer than any valid one.
     TooLong,
-    /// What the vault says.
+    /// The vault's error.
     Failed(Error),
-    /// The work was given up, by a panic or since the runtime ends.
+    /// The work was abandoned, because of a panic or because the runtime shuts down.
     Interrupted,
 }
 
@@ -44,7 +44,7 @@ impl From<FieldError> for Refusal {
     }
 }
 
-/// `drained`: nothing of the request is left unread. Else the connection ends with this answer.
+/// `drained` means that nothing of the request is left unread; otherwise the connection ends with this answer.
 pub(super) fn finish(done: Result<Response, Refusal>, drained: bool) -> Response {
     let response = done.unwrap_or_else(refuse);
     if drained {
@@ -79,14 +79,14 @@ fn refuse(refusal: Refusal) -> Response {
     }
 }
 
-/// The error itself goes along as an extension, for a layer that logs.
+/// The error itself is added as an extension, for a layer that logs.
 fn failure(error: Error) -> Response {
     let status =
         StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match error.kind() {
         ErrorKind::Validation => json(status, &json!({"detail": error.field_errors()})),
         ErrorKind::NotFound => detail(status, "Secret not found"),
-        // The vault's own message repeats the name, or the place.
+        // The vault's own message repeats the name or the place.
         ErrorKind::NameTaken => detail(
             status,
             "The name is taken by another secret, or is a secret's id: choose another one",
@@ -97,7 +97,7 @@ fn failure(error: Error) -> Response {
         ),
         ErrorKind::QuotaExceeded => match error.quota() {
             Some(quota) if quota.scope == QuotaScope::User => detail(status, &quota.to_string()),
-            // How much the others have is no business of this user.
+            // How much others store is none of this user's business.
             _ => detail(status, "The total size limit of stored secrets is exceeded"),
         },
         ErrorKind::Locked => detail(status, "The vault is locked"),

@@ -1,4 +1,4 @@
-//! Whose request it is.
+//! Authentication: whose request it is.
 
 use std::{fmt, future::Future};
 
@@ -7,15 +7,15 @@ use axum::http::{HeaderMap, HeaderValue};
 use super::answer::Refusal;
 use crate::secret::UserId;
 
-/// Tells whose a credential is.
+/// Finds out whose a credential is.
 ///
 /// # Security
 ///
-/// A comparison that ends at the first difference tells how much of a guess is right: compare in constant time, or look
-/// up a digest of the credential. Whether a credential is unknown, expired or revoked is nobody's business: all of that
-/// is `None`, and the caller gets 401.
+/// A comparison that ends at the first difference reveals how much of a guess is right: compare in constant time, or
+/// look up a digest of the credential. Whether a credential is unknown, expired or revoked is nobody's business: for
+/// all of these, return `None`, and the caller gets 401.
 pub trait Authenticator: Send + Sync + 'static {
-    /// The user whose credential this is; `None` if it is nobody's.
+    /// Returns the user whose credential this is; `None` if it is nobody's.
     ///
     /// Called once for every credential of a request, before its body is read.
     fn authenticate(
@@ -24,7 +24,7 @@ pub trait Authenticator: Send + Sync + 'static {
     ) -> impl Future<Output = Option<UserId>> + Send;
 }
 
-/// What a request says to show whose it is. Redacted in `Debug`.
+/// What a request presents to show whose it is. Redacted in `Debug`.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
     header: CredentialHeader,
@@ -44,12 +44,12 @@ pub enum CredentialHeader {
 }
 
 impl<'a> Credential<'a> {
-    /// The header that it came in.
+    /// Returns the header that it came in.
     pub fn header(&self) -> CredentialHeader {
         self.header
     }
 
-    /// The credential itself, not empty and visible ASCII. `Bearer` is taken off.
+    /// Returns the credential itself, which is non-empty visible ASCII. `Bearer` is removed.
     pub fn text(&self) -> &'a str {
         self.text
     }
@@ -87,8 +87,8 @@ impl CredentialHeader {
     }
 }
 
-/// The user whom every credential of a request names. All are asked about, so that how many there are is all that the
-/// time tells.
+/// Returns the user whom every credential of a request names. The authenticator is asked about all of them, so that
+/// the time reveals only how many there are.
 pub(super) async fn user<A: Authenticator>(
     authenticator: &A,
     headers: &HeaderMap,
@@ -111,7 +111,8 @@ pub(super) fn has_credential(headers: &HeaderMap) -> bool {
     known.any(|header| headers.contains_key(header.name()))
 }
 
-/// Every header counts once: which of two values another program on the way took for the right one, nobody knows.
+/// Each header may occur only once: of two values, nobody knows which one another program on the way took for the
+/// right one.
 fn credentials(headers: &HeaderMap) -> Result<Vec<Credential<'_>>, Refusal> {
     let mut credentials = Vec::new();
     for header in CredentialHeader::ALL {
@@ -127,7 +128,7 @@ fn credentials(headers: &HeaderMap) -> Result<Vec<Credential<'_>>, Refusal> {
     Ok(credentials)
 }
 
-/// `Bearer` is a scheme in any case (RFC 9110), and needs no credential to be one.
+/// `Bearer` is a scheme in any case (RFC 9110), even without a credential after it.
 fn without_scheme(text: &str) -> &str {
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -18,8 +18,8 @@ use crate::{
     request::{NewSecret, SecretPatch},
 };
 
-/// The longest body that is read, in bytes: every field at its longest and every character of it escaped, and some room
-/// for names, space and fields that are ignored.
+/// The longest body that is read, in bytes: every field at its longest with every character escaped, and some room
+/// for names, space and ignored fields.
 pub(super) fn limit(bounds: &Bounds) -> usize {
     /// `\ud83d\ude00`.
     const LONGEST_CHARACTER: usize = 12;
@@ -29,10 +29,10 @@ pub(super) fn limit(bounds: &Bounds) -> usize {
     LONGEST_CHARACTER * (TEXTS * TEXT.max + bounds.value().max) + ROOM
 }
 
-/// A body as it came.
+/// A body as it was received.
 pub(super) enum Received {
     Empty,
-    /// Of another type than JSON.
+    /// The body is not JSON by its content type.
     NotJson,
     Json(Zeroizing<Vec<u8>>),
 }
@@ -40,7 +40,7 @@ pub(super) enum Received {
 impl Received {
     /// # Errors
     ///
-    /// If the body is longer than `limit`, or breaks off.
+    /// Fails if the body is longer than `limit` or breaks off.
     pub(super) async fn read(
         headers: &HeaderMap,
         body: &mut Body,
@@ -68,7 +68,7 @@ impl Received {
         }
     }
 
-    /// In the contract, the body of a patch need not be there.
+    /// In the contract, a patch may have no body.
     pub(super) fn patch(self, bounds: &Bounds) -> Result<SecretPatch, Error> {
         match self {
             Received::Json(mut text) => SecretPatch::from_json_within(&mut text, bounds),
@@ -83,10 +83,11 @@ fn not_an_object() -> Error {
     Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
 }
 
-/// Throws away what is left of a body. A server that closes a connection with something unread in it resets it, and the
+/// Discards what is left of a body. A server that closes a connection with unread data in it resets it, and the
 /// client may then never see the answer.
 ///
-/// `false` if more than `limit` is left, or the client waits to be told to go on (RFC 9110, section 10.1.1), which it is not.
+/// Returns `false` if more than `limit` is left, or if the client waits to be told to continue (RFC 9110, section
+/// 10.1.1), which does not happen.
 pub(super) async fn drain(headers: &HeaderMap, mut body: Body, limit: usize) -> bool {
     if body.is_end_stream() {
         return true;
@@ -104,7 +105,7 @@ pub(super) async fn drain(headers: &HeaderMap, mut body: Body, limit: usize) -> 
     true
 }
 
-/// Whether a body says that it is longer than `limit`.
+/// Whether a body declares a length of more than `limit`.
 fn is_longer(body: &Body, limit: usize) -> bool {
     usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit)
 }
@@ -125,7 +126,7 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Re
     Ok(text)
 }
 
-/// The next data of a body. Trailers are left out.
+/// Returns the next data of a body. Trailers are skipped.
 async fn next_data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     loop {
         let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
@@ -137,7 +138,7 @@ async fn next_data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     }
 }
 
-/// Makes room for `more` bytes. A vector that grows by itself frees what it had without wiping it.
+/// Makes room for `more` bytes. A vector that grows by itself frees its old memory without wiping it.
 fn reserve(text: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = text.len() + more;
     if needed > text.capacity() {

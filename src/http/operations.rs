@@ -1,5 +1,5 @@
-//! The operations. The vault works where blocking is allowed, and goes on there if the client goes away: what it writes
-//! is written as a whole.
+//! The operations. The vault works where blocking is allowed, and continues there if the client goes away: every
+//! write is completed.
 
 use axum::{extract::RawPathParams, http::StatusCode, response::Response};
 use serde::Serialize;
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Target(Result<SecretId, FieldError>);
 
 impl Target {
-    /// `None` for a path that is no UTF-8.
+    /// `None` stands for a path that is not UTF-8.
     pub(super) fn from_path(params: Option<&RawPathParams>) -> Target {
         let text = params.and_then(|params| {
             let mut named = params.iter().filter(|(name, _)| *name == "secret_id");
@@ -34,8 +34,8 @@ impl Target {
         )
     }
 
-    /// The secret, and what the body asks for; else all errors of both. Malformed JSON hides every other error, as in
-    /// FastAPI, which parses the body first.
+    /// Returns the secret and what the body asks for, or the errors of both. Malformed JSON hides every other error,
+    /// as in FastAPI, which parses the body first.
     fn with<T>(self, body: Result<T, Error>) -> Result<(SecretId, T), Error> {
         match (self.0, body) {
             (Ok(id), Ok(body)) => Ok((id, body)),
@@ -56,7 +56,7 @@ impl Target {
     }
 }
 
-/// The message of Pydantic goes on with the character that it found, and where.
+/// Pydantic's message goes on with the character that it found, and where; this one does not.
 pub(super) fn invalid_uuid(part: &'static str, name: &'static str) -> FieldError {
     FieldError::outside_body(part, name, "uuid_parsing", "Input should be a valid UUID")
 }
@@ -106,7 +106,7 @@ pub(super) async fn delete(user: UserVault, target: Target) -> Result<Response, 
     blocking(move || user.delete(id)).await
 }
 
-/// Reading is done here as well: the first use of a user waits for the store.
+/// Runs blocking work. Reads are done here as well: a user's first use waits for the store.
 async fn blocking<T: Serialize + Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<Response, Refusal> {

@@ -1,4 +1,4 @@
-//! Which part of a list is asked for.
+//! The requested page of a list.
 
 use std::num::IntErrorKind;
 
@@ -21,7 +21,7 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
 
 impl Page {
-    /// Reads `limit` and `after`. Other names are ignored; of a repeated name the last counts.
+    /// Reads `limit` and `after`. Other names are ignored; of a repeated name, the last one counts.
     pub(super) fn from_query(query: &str) -> Result<Page, Error> {
         let (mut limit, mut after) = (Ok(DEFAULT_LIMIT), Ok(None));
         for pair in query.split('&') {

@@ -9,7 +9,7 @@ use super::{Failure, Injection, Injector, place::Undo, text};
 use crate::error::{Error, FieldError};
 
 impl Injector<'_> {
-    /// Fills arguments that are an object, or null for none.
+    /// Fills arguments that are an object, or null if there are none.
     pub(crate) fn inject_value(&self, args: &mut Value) -> Result<Injection, Failure> {
         match args {
             Value::Object(members) => self.inject(members),
@@ -28,8 +28,8 @@ impl Injector<'_> {
 
     /// Fills arguments that are JSON text. The text changes only where a secret goes.
     ///
-    /// A secret is written once, into a text that is as long as it has to be from the start, so that none is left in what
-    /// a growing text lets go of.
+    /// The secret is written once, into a buffer allocated at its final length, so that no copy stays behind in
+    /// memory that a growing buffer frees.
     pub(crate) fn inject_text(&self, args: &mut String) -> Result<Injection, Failure> {
         let mut read = text::read(args)?;
         let mut injection = self.inject_value(&mut read)?;
@@ -49,8 +49,8 @@ impl Injector<'_> {
 }
 
 impl Injection {
-    /// Does what [`wipe`](Injection::wipe) does, in arguments that are a JSON value: those of
-    /// [`inject_value`](crate::UserVault::inject_value). Null becomes null again.
+    /// Does what [`wipe`](Injection::wipe) does for arguments that are a JSON value, such as those of
+    /// [`inject_value`](crate::UserVault::inject_value). If they were null, they become null again.
     pub fn wipe_value(&self, args: &mut Value) {
         if let Value::Object(members) = args {
             self.wipe(members);
@@ -60,9 +60,9 @@ impl Injection {
         }
     }
 
-    /// Overwrites the whole text, and puts back the one that [`inject_str`](crate::UserVault::inject_str) was given, to the
-    /// byte. Does nothing if nothing was put in. An injection into arguments of another form has no text to put back: what
-    /// is left is empty.
+    /// Overwrites the whole text and puts back, byte for byte, the text that
+    /// [`inject_str`](crate::UserVault::inject_str) was given. Does nothing if nothing was put in. An injection into
+    /// arguments of another form has no text to put back, so it leaves `args` empty.
     pub fn wipe_str(&self, args: &mut String) {
         if self.undo.is_empty() {
             return;

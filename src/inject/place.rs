@@ -7,31 +7,31 @@ use crate::location::Location;
 
 type Args = Map<String, Value>;
 
-/// What stands at a location.
+/// What is at a location.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Spot<'a> {
     /// A value other than null.
     Value(&'a Value),
     /// Nothing, or null; `missing` tokens of the location lead to what is there, from the outermost that is not.
     Free {
-        /// The number of tokens that lead to a container that is there.
+        /// The number of tokens that lead to an existing container.
         present: usize,
     },
     /// The first `depth` tokens lead to something that cannot hold the next one.
     Misfit { depth: usize, found: Found },
 }
 
-/// What cannot hold the next token.
+/// What was found that cannot hold the next token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     String,
     Number,
     Bool,
-    /// An array, and the next token is not the index of one of its elements.
+    /// An array in which the next token is not the index of an element.
     Array,
 }
 
-/// What stands at a location in the arguments.
+/// Returns what is at a location in the arguments.
 pub(crate) fn look<'a>(args: &'a Args, location: &Location) -> Spot<'a> {
     let tokens = location.tokens();
     let mut current = match args.get(&*tokens[0]) {
@@ -59,20 +59,20 @@ pub(crate) fn look<'a>(args: &'a Args, location: &Location) -> Spot<'a> {
     Spot::Value(current)
 }
 
-/// How to take out again what was put in.
+/// What it takes to undo one [`put`].
 pub(crate) struct Undo {
     location: Location,
     /// The number of tokens that lead to the outermost value that was replaced or made.
     depth: usize,
-    /// What stood there; `None` if nothing did.
+    /// The value that was there; `None` if there was none.
     previous: Option<Value>,
 }
 
-/// Puts a string at a location and makes the parents that are absent or null.
+/// Puts a string at a location, making the parents that are absent or null.
 ///
 /// # Errors
 ///
-/// Gives the string back if it does not fit; the arguments are then as they were.
+/// Gives the string back if it does not fit; the arguments are then unchanged.
 pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<Undo, String> {
     let tokens = location.tokens();
     let present = match look(args, location) {
@@ -103,12 +103,12 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
 }
 
 impl Undo {
-    /// The names and indices that lead to the outermost value that was replaced or made.
+    /// The tokens that lead to the outermost value that was replaced or made.
     pub(super) fn outermost(&self) -> &[Box<str>] {
         &self.location.tokens()[..self.depth]
     }
 
-    /// Overwrites the string that was put in, wherever the parents of its location still are.
+    /// Overwrites the string that was put in, if the parents of its location are still there.
     pub(crate) fn wipe(&self, args: &mut Args) {
         let (last, parents) = split_last(self.location.tokens());
         let value = match container(args, parents) {
@@ -121,7 +121,7 @@ impl Undo {
         }
     }
 
-    /// Puts back what stood there before.
+    /// Puts back what was there before.
     pub(crate) fn restore(&self, args: &mut Args) {
         let (last, parents) = split_last(self.outermost());
         match (container(args, parents), self.previous.clone()) {
@@ -141,7 +141,7 @@ impl Undo {
     }
 }
 
-/// What stood there may have been put in by an injection before, which was not wiped.
+/// The previous value may come from an earlier injection that was not wiped.
 impl Drop for Undo {
     fn drop(&mut self) {
         if let Some(previous) = &mut self.previous {
@@ -150,7 +150,7 @@ impl Drop for Undo {
     }
 }
 
-/// Of a value that is no deeper than arguments may be.
+/// The value is no deeper than arguments may be, so the recursion is bounded.
 fn wipe_strings(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
@@ -191,7 +191,7 @@ fn split_last(tokens: &[Box<str>]) -> (&str, &[Box<str>]) {
     }
 }
 
-/// The array index that a token is: no sign, no leading zero (RFC 6901, section 4).
+/// The array index that a token denotes: no sign, no leading zero (RFC 6901, section 4).
 pub(super) fn index(token: &str) -> Option<usize> {
     let canonical = token == "0" || !token.starts_with(['0', '+']);
     if canonical { token.parse().ok() } else { None }

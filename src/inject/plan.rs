@@ -1,4 +1,4 @@
-//! What a call gets: worked out before anything is opened or changed, for `inject` and `explain` alike.
+//! What a call gets, worked out before anything is opened or changed, for both `inject` and `explain`.
 
 use std::{fmt, ops::ControlFlow};
 
@@ -20,10 +20,10 @@ use crate::{
     snapshot::{Entry, Snapshot},
 };
 
-/// As many denied references does an explanation list. An injection ends at the first.
+/// The number of denied references that an explanation lists. An injection ends at the first.
 pub(crate) const DENIALS_EXPLAINED: usize = 100;
 
-/// What becomes of every reference in the arguments and of every default that matches the tool.
+/// What happens to every reference in the arguments and every default that matches the tool.
 pub(crate) struct Plan<'s> {
     pub(crate) references: Vec<PlannedReference<'s>>,
     /// The best default for each location, parents first.
@@ -32,14 +32,14 @@ pub(crate) struct Plan<'s> {
 
 pub(crate) struct PlannedReference<'s> {
     pub(crate) location: Location,
-    /// What the reference names, if there is such a secret.
+    /// The secret that the reference names, if it exists.
     pub(crate) entry: Option<&'s Entry>,
     pub(crate) verdict: Verdict,
-    /// A default takes the place of what the reference stands in.
+    /// Whether a default replaces the value that contains the reference.
     pub(crate) covered: bool,
 }
 
-/// Whether a reference is granted. Not for the model: it tells which secrets exist.
+/// Whether a reference is granted, and if not, why. Not for the model: it tells which secrets exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -79,7 +79,7 @@ pub(crate) struct PlannedDefault<'s> {
 
 pub(crate) enum Decision {
     Fill {
-        /// Whether a value of the call goes away for it.
+        /// Whether a value of the call is replaced.
         replaces: bool,
     },
     Skip(SkipReason),
@@ -93,12 +93,12 @@ pub(crate) enum Decision {
 pub enum SkipReason {
     /// The call has a value there, and the policy keeps it.
     Supplied,
-    /// The call has a reference there, which was granted.
+    /// The call has a reference there, and it was granted.
     Reference,
-    /// The tool's schema does not declare the property, or its type allows no string.
+    /// The tool's schema does not declare the property, or its type does not allow a string.
     NotDeclared,
-    /// A location that contains this one takes a string: something was put in there, or the call has a value there and
-    /// another default is bound to it.
+    /// A location that contains this one holds a string: a secret was put in there, or the call has a value there
+    /// and another default is bound to it.
     ParentFilled,
 }
 
@@ -116,20 +116,20 @@ impl fmt::Display for SkipReason {
 /// What a denied call asked for, and why it did not get it.
 pub(crate) struct Denial {
     pub(crate) location: Location,
-    /// The secret that was asked for, if there is one, and its revision.
+    /// The secret that was asked for, if it exists, and its revision.
     pub(crate) secret: Option<(SecretId, u64)>,
     pub(crate) reason: DenialReason,
 }
 
 pub(crate) enum DenialReason {
-    /// A reference that is not granted.
+    /// A reference was not granted.
     Reference(Verdict),
-    /// A value where a default is bound, which the policy refuses.
+    /// A value was supplied where a default is bound, and the policy refuses that.
     Supplied,
 }
 
 impl<'s> Plan<'s> {
-    /// References are looked for until `most_denials` of them, at least one, were denied.
+    /// Plans a call. Stops looking for references once `most_denials` of them (at least 1) were denied.
     pub(crate) fn new(
         snapshot: &'s Snapshot,
         policy: &InjectionPolicy,
@@ -160,7 +160,7 @@ impl<'s> Plan<'s> {
             defaults: SmallVec::new(),
         };
         for default in &snapshot.resolver().resolve(call.tool()) {
-            // The resolver is made of the snapshot's own entries.
+            // The resolver is built from the snapshot's own entries.
             let Some(entry) = snapshot.by_id(default.id()) else {
                 continue;
             };
@@ -223,14 +223,14 @@ impl<'s> Plan<'s> {
         }
     }
 
-    /// Whether another default that matches is bound to just this place.
+    /// Whether another matching default is bound to exactly this place.
     fn is_bound(&self, tokens: &[Box<str>]) -> bool {
         self.defaults
             .iter()
             .any(|planned| planned.default.location().tokens() == tokens)
     }
 
-    /// Where something is put in, so far.
+    /// The locations where something is put in, so far.
     fn put_locations(&self) -> impl Iterator<Item = &Location> {
         let references = self
             .references
@@ -245,7 +245,7 @@ impl<'s> Plan<'s> {
             .chain(defaults.map(|planned| planned.default.location()))
     }
 
-    /// A default goes in at `location`: what is put into the value that it replaces goes away with it.
+    /// Marks the references that a default at `location` covers: they disappear with the value that it replaces.
     fn cover(&mut self, location: &Location) {
         for reference in &mut self.references {
             reference.covered |= location.contains(&reference.location);
@@ -253,9 +253,9 @@ impl<'s> Plan<'s> {
     }
 }
 
-/// What becomes of a default where the call has a value. What the schema says decides over a replacement only: an
-/// argument that it does not declare may reach the tool all the same, as an additional property does, so a policy that
-/// keeps foreign values out is not to be passed by on that way.
+/// Decides what happens to a default where the call has a value. The schema matters only when the policy replaces or
+/// refuses that value. An argument that the schema does not declare may still reach the tool, as an additional
+/// property does, so it is no way around a policy that keeps foreign values out.
 fn decide_supplied(
     policy: &InjectionPolicy,
     call: &ToolCall<'_>,
@@ -268,14 +268,15 @@ fn decide_supplied(
     };
     match (supplied, declared) {
         (Supplied::Keep, _) => Decision::Skip(SkipReason::Supplied),
-        // The tool has another use for this argument: it takes no text there.
+        // The tool takes no text there, so it has another use for this argument.
         (_, Declaration::NoString) => Decision::Skip(SkipReason::NotDeclared),
         (Supplied::Replace, Declaration::String) => Decision::Fill { replaces: true },
         (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(refused(location)),
     }
 }
 
-/// A reference by the model needs a whole binding: otherwise a secret could leave through any argument of any tool.
+/// Decides on a reference. From the model it needs a secret with both a tool pattern and a location: otherwise a
+/// secret could leave through any argument of any tool.
 fn grant(call: &ToolCall<'_>, path: &Path<'_>, entry: Option<&Entry>) -> Verdict {
     let Some(entry) = entry else {
         return Verdict::UnknownSecret;
@@ -293,7 +294,7 @@ fn grant(call: &ToolCall<'_>, path: &Path<'_>, entry: Option<&Entry>) -> Verdict
     }
 }
 
-/// The same whether the secret exists or not.
+/// The error of a denied reference; the same whether the secret exists or not.
 pub(crate) fn denied_error(location: &Location) -> Error {
     Error::new(
         ErrorKind::Denied,
@@ -338,7 +339,8 @@ fn misfit(location: &Location, depth: usize, found: Found) -> Error {
     )])
 }
 
-/// Locations of references are made of the model's own keys, which have no bound and may hold anything.
+/// Clips a location for an error message: those of references consist of the model's own keys, which have no length
+/// limit and may hold any characters.
 fn clipped(location: &Location) -> String {
     const MOST: usize = 100;
     let mut chars = location.as_pointer().chars();

@@ -9,15 +9,15 @@ use crate::{
     location::Location,
 };
 
-/// What starts a reference; the rest of the string is the name.
+/// The prefix of a reference; the rest of the string is the name.
 const REFERENCE: &str = "secret://";
 
-/// As many keys and indices may lead to a value: no fewer than in what `serde_json` reads without being told otherwise.
-/// Deeper arguments could exhaust the stack, here or in the tool.
+/// The number of keys and indices that may lead to a value: no fewer than `serde_json` allows by default. Deeper
+/// arguments could exhaust the stack, here or in the tool.
 pub(super) const DEPTH: usize = 128;
 
-/// Visits every string value that is a reference as a whole, with where it stands and the name that it asks for, until
-/// `visit` breaks off. That the arguments are too deep is found wherever they are, also behind that.
+/// Calls `visit` with the path and the name of every string value that is, as a whole, a reference, until `visit`
+/// breaks off. Arguments that are too deep are an error even if they are so behind that point.
 pub(super) fn find(
     args: &Map<String, Value>,
     visit: &mut impl FnMut(&Path<'_>, &str) -> ControlFlow<()>,
@@ -32,7 +32,7 @@ pub(super) fn find(
     }
 }
 
-/// One step on the way to a value, and the steps before it.
+/// The last step on the way to a value, linked to the steps before it.
 pub(super) struct Path<'p> {
     parent: Option<&'p Path<'p>>,
     token: Token<'p>,
@@ -45,7 +45,7 @@ enum Token<'p> {
 }
 
 impl Path<'_> {
-    /// Whether this is where `location` leads. Copies nothing: the keys on the way are the model's, and may be long.
+    /// Whether this is where `location` leads. Copies nothing, because the keys are the model's and may be long.
     pub(super) fn is(&self, location: &Location) -> bool {
         let mut next = Some(self);
         for expected in location.tokens().iter().rev() {

@@ -1,12 +1,12 @@
-//! Arguments as JSON text: reading them, and changing the text at some places only.
+//! Arguments as JSON text: reading them, and changing the text only where something is put in.
 //!
-//! The text is not parsed and written anew, which would lose the order of the keys, the digits of large numbers and every
-//! space, and would hand a tool other arguments than the model wrote. `serde_json` checks the grammar; then the text is
-//! read here, into the value that the places of secrets are worked out with, and where they lie in the text is found when
-//! they are known.
+//! The text is not parsed and serialized again: that would lose the order of the keys, the digits of large numbers
+//! and the whitespace, and so give the tool other arguments than the model wrote. `serde_json` checks the grammar.
+//! The text is then read here, into a value that is used to work out where secrets go; once these places are known,
+//! they are found in the text.
 //!
-//! A name that an object has twice is an error: readers of JSON differ in which one counts (RFC 8259, section 4), so the
-//! tool might read another than the one that was looked at here.
+//! A name that occurs twice in an object is an error: JSON parsers differ in which one counts (RFC 8259, section 4),
+//! so the tool might read a different value than the one that was checked here.
 
 use std::{
     io::{self, Write},
@@ -22,18 +22,18 @@ use super::{
 };
 use crate::error::{Error, FieldError};
 
-/// Reads arguments. Text without anything in it is null: some runtimes write that for a call without arguments.
+/// Reads arguments. Empty or blank text is null: some runtimes write that for a call without arguments.
 pub(super) fn read(text: &str) -> Result<Value, Error> {
     if text.trim_matches(WHITESPACE).is_empty() {
         return Ok(Value::Null);
     }
-    // The parser's own message is left out, since it may repeat what it found.
+    // The parser's own message is left out, since it may repeat part of the text.
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| malformed())?;
     Cursor { text, at: 0 }.read(0)
 }
 
-/// The text of arguments in which the values at these places are those of `filled`. A place is where a value is replaced
-/// in the text, or where the member of an object is missing; one that lies inside another is part of that.
+/// Returns the text with the values at `places` taken from `filled`. A place is either a value that is replaced in
+/// the text, or a member that is missing from its object. A place inside another one needs no edit of its own.
 pub(super) fn edit<'p>(
     text: &str,
     filled: &Value,
@@ -51,12 +51,12 @@ pub(super) fn edit<'p>(
     written(|to| write(to, text, &edits))
 }
 
-/// The text of arguments that there were none of.
+/// Returns the text of filled arguments for a call that had none.
 pub(super) fn new(filled: &Value) -> String {
     written(|to| Ok(serde_json::to_writer(to, filled)?))
 }
 
-/// What `write` writes, into a buffer of just that length.
+/// Returns what `write` writes, in a buffer allocated at exactly that length.
 fn written(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> String {
     let mut length = Length(0);
     let mut buffer = Vec::new();
@@ -105,12 +105,12 @@ impl Write for Length {
     }
 }
 
-/// A value that takes the place of a part of the text.
+/// A value that replaces a range of the text.
 struct Edit<'a> {
     place: &'a [Box<str>],
     value: &'a Value,
     range: Range<usize>,
-    /// For a member that is added, with its name.
+    /// Set for a member that is added together with its name.
     position: Option<Position>,
 }
 
@@ -122,7 +122,7 @@ enum Position {
 }
 
 impl<'a> Edit<'a> {
-    /// `None` for a place that is neither in the text nor in a container that is; there is none such.
+    /// Returns `None` for a place that is not in the text and whose container is not either; this does not occur.
     fn new(text: &str, filled: &'a Value, place: &'a [Box<str>]) -> Option<Edit<'a>> {
         let (range, position) = find(text, place)?;
         let value = place.iter().try_fold(filled, |value, token| match value {
@@ -139,7 +139,7 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// Where the value at a place is; or where, in the object that is there, a member with this name would go.
+/// Returns the range of the value at a place, or the position in its object at which the missing member would go.
 fn find(text: &str, place: &[Box<str>]) -> Option<(Range<usize>, Option<Position>)> {
     let mut cursor = Cursor { text, at: 0 };
     let (last, parents) = place.split_last()?;
@@ -165,14 +165,14 @@ fn find(text: &str, place: &[Box<str>]) -> Option<(Range<usize>, Option<Position
 
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// A place in JSON text whose grammar was checked.
+/// A position in JSON text whose grammar was checked.
 struct Cursor<'t> {
     text: &'t str,
     at: usize,
 }
 
 impl<'t> Cursor<'t> {
-    /// Reads the value that begins here, which is `depth` deep in others.
+    /// Reads the value that begins here, `depth` levels deep.
     fn read(&mut self, depth: usize) -> Result<Value, Error> {
         if depth > DEPTH {
             return Err(too_deep());
@@ -200,16 +200,16 @@ impl<'t> Cursor<'t> {
             }
             first => match serde_json::from_str(self.scalar()) {
                 Ok(value) => Ok(value),
-                // Half of a surrogate pair is grammar, but no text.
+                // Half of a surrogate pair is valid grammar, but not text.
                 Err(_) if first == b'"' => Err(no_text()),
-                // A number beyond what a value can hold: that it is one is all that counts here.
+                // A number too large for a `Value`; it only matters that it is a number.
                 Err(_) => Ok(Value::from(0)),
             },
         }
     }
 
-    /// Goes to the value of the member or element that `token` names in the object or array that begins here; or, if there
-    /// is none, behind the last one. Whether there is one.
+    /// Goes to the value that `token` names in the object or array that begins here, and returns true. If there is
+    /// no such value, goes behind the last member or element and returns false.
     fn go_to(&mut self, token: &str) -> Result<bool, Error> {
         let is_object = match self.next_byte() {
             b'{' => true,
@@ -234,7 +234,7 @@ impl<'t> Cursor<'t> {
         Ok(false)
     }
 
-    /// Whether there is another member or element before `end`, which is passed if there is not.
+    /// Whether another member or element comes before `end`; if not, passes `end`.
     fn is_more(&mut self, end: u8) -> bool {
         let mut byte = self.next_byte();
         if byte == b',' {
@@ -247,7 +247,7 @@ impl<'t> Cursor<'t> {
         byte != end
     }
 
-    /// Passes the name of a member, and the colon behind it.
+    /// Passes the name of a member and the colon behind it.
     fn name(&mut self) -> Result<String, Error> {
         self.skip_whitespace();
         let name = serde_json::from_str(self.scalar()).map_err(|_| no_text())?;
@@ -296,7 +296,7 @@ impl<'t> Cursor<'t> {
         &rest[..length]
     }
 
-    /// The first byte here that is no space; there is one.
+    /// The next byte that is not whitespace; there must be one.
     fn next_byte(&mut self) -> u8 {
         self.skip_whitespace();
         self.text.as_bytes()[self.at]
@@ -308,7 +308,7 @@ impl<'t> Cursor<'t> {
     }
 }
 
-/// The length of the string that the text begins with, quotes included.
+/// The length of the string literal that `text` begins with, quotes included.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     let end = text.bytes().enumerate().skip(1).find(|&(_, byte)| {
@@ -324,7 +324,7 @@ fn malformed() -> Error {
     Error::validation(vec![FieldError::new([], "json_invalid", msg)])
 }
 
-/// Of a string whose grammar was checked.
+/// The error of a string that passed the grammar check but does not decode.
 fn no_text() -> Error {
     let msg = "Input should be a valid string: one in the arguments has half of a surrogate pair, so that no reader of \
                text can have it as it is; leave it out, or write both halves";
@@ -342,7 +342,7 @@ mod tests {
 
     use super::*;
 
-    /// A text that grows leaves what was in it behind.
+    /// A string that grows leaves copies of its content behind in memory.
     #[test]
     fn what_is_written_has_its_length_from_the_start() {
         let filled = json!({"p": {"k": "v".repeat(500)}, "a": "x".repeat(500)});

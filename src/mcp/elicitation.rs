@@ -1,4 +1,4 @@
-//! Asking the person for a secret that is missing.
+//! Asking the person for a missing secret.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use crate::{
     preflight::NeedsSecret,
 };
 
-/// As a question to the person, by way of an MCP client: an *elicitation*.
+/// Turning it into a question to the person, by way of an MCP client: an *elicitation*.
 ///
-/// What is typed into a form of an elicitation goes through the client, which shows it, keeps it, and may give it to the
-/// model; so the protocol forbids to ask for credentials in one. Neither of these questions does:
+/// What is typed into an elicitation form goes through the client, which shows it, keeps it, and may give it to the
+/// model; so the protocol forbids asking for credentials in one. Neither of these questions does:
 ///
 /// | the client | question |
 /// |---|---|
@@ -44,20 +44,20 @@ use crate::{
 ///
 /// # Security
 ///
-/// * `accept` says that the person agreed, or ticked the box, no more: [check](crate::UserVault::check) again. Do not look
-///   for a value in the content of an answer, and do not log it: a person may type one there in spite of all.
-/// * The names of the tool and of the argument are the words of the server's author. They are quoted, so that a line that is
-///   pasted into a shell runs nothing else, and without control characters, so that a client shows what is there.
-/// * The page must know by itself whose secret it takes, from a session of its own. Who has its address must not get in by
-///   that: the client, and whoever it shows it to, has it.
+/// * `accept` says only that the person agreed, or ticked the box: [check](crate::UserVault::check) again. Do not
+///   look for a value in the content of an answer, and do not log it: a person may type one there anyway.
+/// * The names of the tool and of the argument are chosen by the server's author. They are quoted, so that a line
+///   pasted into a shell runs nothing else, and free of control characters, so that a client shows what is there.
+/// * The page must know by itself whose secret it takes, from its own session. Having its address must not be enough
+///   to get in: the client, and anyone it shows it to, has the address.
 impl NeedsSecret {
-    /// Asks the person to open this page. `id` tells the elicitation from others; versions of the protocol since 2026-07-28
-    /// have none, and do not need it.
+    /// Asks the person to open this page. `id` distinguishes the elicitation from others; versions of the protocol
+    /// since 2026-07-28 have no such id, and do not need one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) unless the address begins with `https://`, or with `http://` and
-    /// this machine: `localhost`, `127.0.0.1` or `[::1]`.
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) unless the address begins with `https://`, or with
+    /// `http://` and this machine: `localhost`, `127.0.0.1` or `[::1]`.
     pub fn elicit_at(
         &self,
         url: impl Into<String>,
@@ -79,8 +79,8 @@ impl NeedsSecret {
         })
     }
 
-    /// Tells the person how to add the secret at the command line, under this name, and asks whether that is done. The only
-    /// field of the form is a box to tick, `done`.
+    /// Tells the person how to add the secret under this name at the command line, and asks whether that is done.
+    /// The only field of the form is a checkbox, `done`.
     pub fn elicit_done(&self, name: &str) -> ElicitRequestParams {
         let mut message = format!("{}. Do not type it here. ", self.what());
         let words = [name, &self.tool, self.location.as_pointer()].map(shell_word);
@@ -118,9 +118,9 @@ impl NeedsSecret {
     }
 }
 
-/// Nobody on the way can read what is sent there.
+/// Whether nobody on the way can read what is sent to `url`.
 fn is_confidential(url: &str) -> bool {
-    // Programs do not agree about these.
+    // Programs disagree about these.
     if url.contains(|c: char| c == '\\' || c.is_control() || c.is_whitespace()) {
         return false;
     }
@@ -147,12 +147,12 @@ fn is_confidential(url: &str) -> bool {
     })
 }
 
-/// In quotes, so that it cannot be taken for the text around it.
+/// Quotes a name, so that it cannot be taken for the text around it.
 fn shown(name: &str) -> String {
     format!("{name:?}")
 }
 
-/// One word for any shell of the Bourne family; `None` for what nobody should paste into one.
+/// Quotes one word for any shell of the Bourne family; `None` for text that nobody should paste into one.
 fn shell_word(text: &str) -> Option<String> {
     if !text
         .bytes()

@@ -1,4 +1,4 @@
-//! What stands between an MCP client and an MCP server: message by message, without any input or output of its own.
+//! A filter between an MCP client and an MCP server, message by message, without any input or output of its own.
 
 use std::{
     borrow::Cow,
@@ -19,21 +19,21 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 
 /// Stands between one client and one server of the Model Context Protocol.
 ///
-/// It takes the messages as they are on the wire, one JSON text each, and returns what goes on in their place:
+/// It takes the messages as they are on the wire, one JSON text each, and returns what to pass on in their place:
 ///
-/// * in what a server answers to `tools/list`, the arguments that defaults will fill are taken out of each tool's
+/// * in a server's answer to `tools/list`, the arguments that defaults will fill are removed from each tool's
 ///   `inputSchema`, as by [`UserVault::conceal`];
-/// * into a `tools/call` the secrets are put, as by [`UserVault::inject`], with the tool's schema as the server last
-///   listed it. A tool that is not among those that it listed gets no default, nor does one whose schema cannot be read;
-///   before there is any list, defaults go in wherever they match. A call that is denied does not reach the server: the client
-///   gets a result with `isError`, in words that tell no value and not which secrets there are. The audit has the message's
-///   `id` as the [call's](ToolCall::with_id);
-/// * of everything that a server sends, answers, errors, notifications and requests, each string, key and number is
-///   redacted, with every value that was put in so far, and what is no JSON wherever a value stands in it. Of a message
-///   itself stay the keys that the protocol has, its version, and an `id` and a `method` that are no object or array.
+/// * in a `tools/call`, the secrets are put in, as by [`UserVault::inject`], with the tool's schema as the server
+///   last listed it. A tool that the server did not list gets no default, nor does one whose schema cannot be read;
+///   before there is any list, defaults go in wherever they match. A denied call does not reach the server: the
+///   client gets a result with `isError`, in words that reveal neither a value nor which secrets exist. The audit
+///   has the message's `id` as the [call's](ToolCall::with_id);
+/// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
+///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Of the message itself, the
+///   keys of the protocol, its version, and an `id` or `method` that is not an object or array stay as they are.
 ///
-/// All else goes on as it is. A message in which nothing has to change goes on byte for byte, and one in which something
-/// has to, but for just that.
+/// Everything else is passed on as it is. A message in which nothing has to change is passed on byte for byte, and
+/// in any other only what has to change differs.
 ///
 /// ```
 /// use keyward::{NewSecret, UserId, Vault, mcp::Filter};
@@ -57,20 +57,20 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// What to do with a value that the model supplies at a hidden argument is the vault's
-/// [policy](crate::InjectionPolicy); for a client that shows the model what is listed,
-/// [replacing](crate::InjectionPolicy::replace_supplied) it is the one to have.
+/// The vault's [policy](crate::InjectionPolicy) decides what happens to a value that the model supplies at a hidden
+/// argument. For a client that shows the model what is listed, choose to
+/// [replace](crate::InjectionPolicy::replace_supplied) it.
 pub struct Filter {
     user: UserVault,
     server: Option<String>,
     redactor: Mutex<Arc<Redactor>>,
-    /// What the server listed last, as it was: by name, each tool's input schema. `None` before there is any list.
+    /// Each tool's input schema by name, as the server last listed it. `None` before there is any list.
     schemas: Mutex<Option<HashMap<String, Arc<Value>>>>,
     /// The ids of `tools/list` requests that are not answered yet.
     listings: Mutex<HashSet<String>>,
 }
 
-/// What becomes of a message from the client.
+/// The outcome of a message from the client.
 pub struct ClientMessage<'a> {
     to_server: Option<Passed<'a>>,
     to_client: Option<Vec<u8>>,
@@ -83,7 +83,7 @@ enum Passed<'a> {
 }
 
 impl ClientMessage<'_> {
-    /// What goes to the server, if anything.
+    /// Returns what goes to the server, if anything.
     pub fn to_server(&self) -> Option<&[u8]> {
         self.to_server.as_ref().map(|passed| match passed {
             Passed::Unchanged(message) => *message,
@@ -91,7 +91,7 @@ impl ClientMessage<'_> {
         })
     }
 
-    /// What goes back to the client at once: the answer to a call that was denied. It has no end of line.
+    /// Returns what goes back to the client at once, if anything: the answer to a denied call. It has no line end.
     pub fn to_client(&self) -> Option<&[u8]> {
         self.to_client.as_deref()
     }
@@ -107,7 +107,7 @@ impl fmt::Debug for ClientMessage<'_> {
 }
 
 impl Filter {
-    /// For one session of a client with a server, with this user's secrets.
+    /// Creates a filter for one session of a client with a server, with this user's secrets.
     pub fn new(user: UserVault) -> Filter {
         Filter {
             user,
@@ -118,31 +118,32 @@ impl Filter {
         }
     }
 
-    /// Names the server: its tool `create_issue` is then matched as `NAME__create_issue`. What is sent keeps its name.
+    /// Names the server: its tool `create_issue` is then matched as `NAME__create_issue`. Messages keep the tool's
+    /// own name.
     #[must_use]
     pub fn server(mut self, name: impl Into<String>) -> Filter {
         self.server = Some(name.into());
         self
     }
 
-    /// Also redacts these values: what the server was given otherwise, such as in its environment.
+    /// Also redacts these values: those that the server was given in other ways, such as in its environment.
     #[must_use]
     pub fn redacting(self, redactor: &Redactor) -> Filter {
         self.learn(redactor);
         self
     }
 
-    /// Whose secrets are put in.
+    /// Returns the user whose secrets are put in.
     pub fn user(&self) -> &UserVault {
         &self.user
     }
 
-    /// Finds every value that the server was given so far.
+    /// Returns a redactor that finds every value that the server was given so far.
     pub fn redactor(&self) -> Arc<Redactor> {
         Arc::clone(&hold(&self.redactor))
     }
 
-    /// A message, or a batch of them, from the client.
+    /// Filters a message, or a batch of them, from the client.
     pub fn client_message<'a>(&self, message: &'a [u8]) -> ClientMessage<'a> {
         let text = json::decode(message);
         let at = json::trimmed(&text);
@@ -172,8 +173,8 @@ impl Filter {
         self.batch(&text, at, &batch).unwrap_or_else(unchanged)
     }
 
-    /// A message, or a batch of them, from the server. What is neither is redacted too: some programs write what they
-    /// please there.
+    /// Filters a message, or a batch of them, from the server. Anything else is redacted as text: some programs write
+    /// arbitrary output there.
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
         let text = json::decode(message);
@@ -198,7 +199,7 @@ impl Filter {
         new.map_or(Cow::Borrowed(message), |new| Cow::Owned(new.into_bytes()))
     }
 
-    /// `None` if every message of the batch goes on as it is.
+    /// Returns `None` if every message of the batch is passed on as it is.
     fn batch(
         &self,
         text: &str,
@@ -265,7 +266,7 @@ impl Filter {
         }
     }
 
-    /// A call with its secrets; `None` if it goes on as it is.
+    /// Returns the call with its secrets; `None` if it is passed on as it is.
     fn call(
         &self,
         text: &str,
@@ -325,7 +326,7 @@ impl Filter {
         Ok(Some(changed.into_bytes()))
     }
 
-    /// What a message of the server becomes; `None` if it stays as it is.
+    /// Returns what a message of the server becomes; `None` if it stays as it is.
     fn answer(
         &self,
         text: &str,
@@ -347,7 +348,7 @@ impl Filter {
         redaction::message(&concealed, whole, &members, redactor).or(Some(concealed))
     }
 
-    /// Where the result of a `tools/list` is, if this is one.
+    /// Returns where the result of a `tools/list` is, if this is one.
     fn listed(&self, text: &str, members: &[json::Member<'_>]) -> Option<Range<usize>> {
         let mut listings = hold(&self.listings);
         if listings.is_empty() || json::find(members, "method").is_some() {
@@ -358,7 +359,7 @@ impl Filter {
         json::find(members, "result")
     }
 
-    /// What becomes of the schemas in a list of tools: where they are, and what to put there.
+    /// Returns the changes to the schemas in a list of tools: where they are, and what to put there.
     fn conceal(&self, text: &str, result: Range<usize>) -> Vec<(Range<usize>, String)> {
         self.expect_listed();
         let mut changes = Vec::new();
@@ -377,12 +378,13 @@ impl Filter {
             let Some((at, schema)) =
                 place.and_then(|at| Some((at.clone(), json::parse(text, at)?)))
             else {
-                // There is none, or nobody can say what it declares: also if an earlier list had one that declared more.
+                // There is none, or it cannot be read, so nothing is declared, even if an earlier list declared
+                // more.
                 self.remember(name, nothing());
                 continue;
             };
             let mut shown = schema.clone();
-            // A vault that is locked, or worse, hides nothing: then nothing is put in either.
+            // If the vault is locked, or worse, nothing is hidden; then nothing is put in either.
             let report = self.user.conceal(&self.matched_name(&name), &mut shown);
             if report.is_ok() && shown != schema {
                 let mut rewritten = Buffer::default();
@@ -394,15 +396,16 @@ impl Filter {
         changes
     }
 
-    /// What decides where a default may go. A tool that the server has not listed, among those that it has, declares
-    /// nothing: a model that makes up a tool's name gets no secret sent there. Before there is any list, nothing is known.
+    /// Returns the schema that decides where a default may go. Once there is a list, a tool that is not on it
+    /// declares nothing: a model that makes up a tool's name gets no secret sent there. Before there is any list,
+    /// nothing is known.
     pub(super) fn schema(&self, tool: &str) -> Option<Arc<Value>> {
         let schemas = hold(&self.schemas);
         let schema = schemas.as_ref()?.get(tool);
         Some(schema.map_or_else(|| Arc::new(nothing()), Arc::clone))
     }
 
-    /// There is a list from now on, whatever is in it.
+    /// From now on there is a list, even if it is empty.
     pub(super) fn expect_listed(&self) {
         hold(&self.schemas).get_or_insert_default();
     }
@@ -425,7 +428,7 @@ impl Filter {
         let mut known = hold(&self.redactor);
         let mut merged = Redactor::clone(&known);
         merged.merge(redactor);
-        // A conversation gives the same values over and over: the index of those that are known stays.
+        // A conversation gives the same values over and over: keep the index if all of them are known.
         if merged.len() > known.len() {
             *known = Arc::new(merged);
         }
@@ -453,13 +456,13 @@ fn nothing() -> Value {
     json!({"properties": {}, "additionalProperties": false})
 }
 
-/// Says to the model what it can do about it: the words of an error have no value, and are the same whether a secret
-/// exists or not.
+/// Tells the model what it can do about a refusal: the text of an error holds no value, and is the same whether a
+/// secret exists or not.
 pub(super) fn refusal(reason: impl fmt::Display) -> String {
     format!("the tool was not called: {reason}")
 }
 
-/// Why arguments cannot be read that are an object or an array by their first character.
+/// Why arguments that begin like an object or an array cannot be read.
 fn unreadable(args: &str) -> String {
     if json::is_json(args) {
         let depth = json::DEPTH;
@@ -475,20 +478,20 @@ fn tool_error(id: &str, text: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// The same for an id however it is written; `None` if it is nested too deep. There are servers that answer to a number with
-/// its text, and clients that take it.
+/// Returns the same key for an id however it is written; `None` if it is nested too deep. Some servers answer a number with
+/// its text, and clients accept that.
 fn id_key(id: &str) -> Option<String> {
     Some(match json::parse(id, 0..id.len())? {
-        // What no number of serde_json holds.
+        // Out of range for a `serde_json` number.
         Value::Number(_) if !json::is_number(id) => id.to_owned(),
-        // `1.0` is 1. Not of whole numbers: a floating-point number does not tell those apart that are beyond 2^53.
+        // `1.0` is 1. Whole numbers are not converted: beyond 2^53, floating-point numbers do not tell them apart.
         Value::Number(number) if number.is_f64() => number.as_f64()?.to_string(),
         Value::String(text) => text,
         id => id.to_string(),
     })
 }
 
-/// What is under these locks is whole whatever happens to who holds them.
+/// What these locks guard is consistent even if a holder panics.
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

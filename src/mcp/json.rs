@@ -1,11 +1,11 @@
 //! JSON text that is changed in places and otherwise left as it is, byte for byte.
 //!
-//! A message that is passed on must not lose what a parsed form does not hold: the order of members, digits of numbers,
-//! escapes, members that come twice, surrogates without their other half. So text stays text: what has to be known is
-//! found by its place, and what has to change is put there.
+//! A message that is passed on must not lose what a parsed form does not keep: the order of members, the digits of
+//! numbers, escapes, duplicate members, unpaired surrogates. So text stays text: what is needed is found by its
+//! position, and changes are made in place.
 //!
-//! What is read here is a superset of JSON: whether a message is well-formed is for its receiver to judge. Where a key
-//! comes twice, the last one counts, as almost every parser has it.
+//! What is read here is a superset of JSON: whether a message is well-formed is for its receiver to judge. If a key
+//! occurs twice, the last one counts, as in almost every parser.
 
 use std::{
     borrow::Cow,
@@ -19,10 +19,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 use zeroize::Zeroizing;
 
-/// As deep may values lie in one another where they are parsed: as deep as `serde_json` goes.
+/// How deep values may be nested where they are parsed: as deep as `serde_json` allows.
 pub(super) const DEPTH: usize = 128;
 
-/// A member of an object, by its place in the text.
+/// A member of an object, by its position in the text.
 pub(super) struct Member<'t> {
     pub(super) key: Cow<'t, str>,
     /// The key with its quotes.
@@ -32,12 +32,12 @@ pub(super) struct Member<'t> {
     pub(super) value: Range<usize>,
 }
 
-/// Whether this is JSON, and not only what is read here as if it were. It may be nested without end.
+/// Whether this is strictly JSON, and not only what is read here as if it were. It may be nested to any depth.
 pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// The members of the object that is at this place; `None` if there is none.
+/// Returns the members of the object at this place; `None` if there is none.
 pub(super) fn members(text: &str, at: Range<usize>) -> Option<Vec<Member<'_>>> {
     let mut members = Vec::new();
     items(text, at, b'{', b'}', |start| {
@@ -59,7 +59,7 @@ pub(super) fn members(text: &str, at: Range<usize>) -> Option<Vec<Member<'_>>> {
     Some(members)
 }
 
-/// The elements of the array that is at this place; `None` if there is none.
+/// Returns the elements of the array at this place; `None` if there is none.
 pub(super) fn elements(text: &str, at: Range<usize>) -> Option<Vec<Range<usize>>> {
     let mut elements = Vec::new();
     items(text, at, b'[', b']', |start| {
@@ -70,28 +70,28 @@ pub(super) fn elements(text: &str, at: Range<usize>) -> Option<Vec<Range<usize>>
     Some(elements)
 }
 
-/// The place of the value of the last member with this key.
+/// Returns the place of the value of the last member with this key.
 pub(super) fn find(members: &[Member<'_>], key: &str) -> Option<Range<usize>> {
     let last = members.iter().rev().find(|member| member.key == key)?;
     Some(last.value.clone())
 }
 
-/// What bytes say, and U+FFFD where they say nothing.
+/// Decodes bytes, with U+FFFD where they are not UTF-8.
 pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
-    // Almost every message is text, and this sees it at once.
+    // Almost every message is valid, and this check is fast.
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
     }
 }
 
-/// What a message is, without the space around it.
+/// The range of a message without the space around it.
 pub(super) fn trimmed(text: &str) -> Range<usize> {
     let start = skip_space(text, 0);
     start..text.trim_end_matches(is_space_char).len().max(start)
 }
 
-/// The value at this place; `None` if there is none, or it is nested too deep.
+/// Parses the value at this place; `None` if there is none, or it is nested too deep.
 pub(super) fn parse(text: &str, at: Range<usize>) -> Option<Value> {
     parse_within(text, at, DEPTH)
 }
@@ -119,14 +119,14 @@ fn parse_within(text: &str, at: Range<usize>, depth: usize) -> Option<Value> {
             "null" => Value::Null,
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
-            // Beyond what a number of serde_json holds, such as `1e400`: not zero, but nothing that a schema or a secret
-            // has to do with.
+            // Out of range for a `serde_json` number, such as `1e400`. Its value is not zero, but it does not matter
+            // to a schema or a secret.
             number => Value::Number(number_in(number).unwrap_or_else(|| Number::from(0))),
         },
     })
 }
 
-/// Whether this is a number that `parse` gives as it is.
+/// Whether this is a number that [`parse`] can represent.
 pub(super) fn is_number(text: &str) -> bool {
     number_in(text).is_some()
 }
@@ -135,8 +135,8 @@ fn number_in(text: &str) -> Option<Number> {
     serde_json::from_str(text).ok()
 }
 
-/// Writes the value at this place with `new` in its stead, as far as it is another: what is the same keeps its form. Of
-/// members with one key the last is left.
+/// Writes `new` in place of the value here. Parts that are the same keep their form. Of members with the same key only the
+/// last one is written.
 pub(super) fn rewrite(text: &str, at: Range<usize>, new: &Value, out: &mut Buffer) {
     match new {
         Value::Object(map) => {
@@ -177,7 +177,7 @@ fn rewrite_object(
         .zip(members)
         .map(|(index, member)| (&*member.key, index))
         .collect();
-    // What stands before a member: the brace before the first one, else a comma, each with the space around it.
+    // What precedes a member: the brace before the first one, otherwise a comma, each with the space around it.
     let mut before = members
         .first()
         .map_or(at.start..at.start + 1, |first| at.start..first.at.start);
@@ -217,22 +217,22 @@ fn rewrite_object(
     out.push(&text[last_end..at.end]);
 }
 
-/// A string of JSON.
+/// Encodes a JSON string.
 pub(super) fn quoted(content: &str) -> String {
     serde_json::to_string(content).expect("a string is written to memory")
 }
 
-/// Text with parts of it replaced, one behind the other.
+/// Text with parts of it replaced, in order.
 pub(super) struct Changed<'t> {
     text: &'t str,
-    /// As far as it was copied.
+    /// The position up to which the text was copied.
     done: usize,
     new: String,
     is_new: bool,
 }
 
 impl Changed<'_> {
-    /// Of the text from this place on.
+    /// Begins at this place in the text.
     pub(super) fn from(text: &str, start: usize) -> Changed<'_> {
         Changed {
             text,
@@ -242,7 +242,7 @@ impl Changed<'_> {
         }
     }
 
-    /// With `None`, what is at this place stays.
+    /// Replaces what is at this place; `None` leaves it as it is.
     pub(super) fn replace(&mut self, at: Range<usize>, by: Option<impl AsRef<str>>) {
         if let Some(by) = by {
             self.new.push_str(&self.text[self.done..at.start]);
@@ -252,7 +252,7 @@ impl Changed<'_> {
         }
     }
 
-    /// All of it up to this place; `None` if nothing was replaced.
+    /// Returns the text up to this place; `None` if nothing was replaced.
     pub(super) fn up_to(mut self, end: usize) -> Option<String> {
         self.new.push_str(&self.text[self.done..end]);
         self.is_new.then_some(self.new)
@@ -276,7 +276,7 @@ impl Buffer {
         self.0
     }
 
-    /// For what holds no value.
+    /// Returns the text without wiping it: for text that holds no secret value.
     pub(super) fn into_text(self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
@@ -303,8 +303,8 @@ impl Write for Buffer {
     }
 }
 
-/// Goes through what is between `open` and `close`, and separated by commas. `item` takes where an item begins, and
-/// returns where it ends.
+/// Goes through the comma-separated items between `open` and `close`. `item` takes the position where an item
+/// begins, and returns where it ends.
 fn items(
     text: &str,
     at: Range<usize>,
@@ -332,7 +332,7 @@ fn items(
     }
 }
 
-/// The end of the value that begins here. Not by recursion: it may be nested without end.
+/// Returns the end of the value that begins here. Does not recurse: the value may be nested to any depth.
 fn value_end(text: &str, start: usize) -> Option<usize> {
     match byte(text, start)? {
         b'"' => string_end(text, start),
@@ -364,7 +364,7 @@ fn value_end(text: &str, start: usize) -> Option<usize> {
     }
 }
 
-/// Behind the last quote of the string that begins here.
+/// Returns the position behind the closing quote of the string that begins here.
 pub(super) fn string_end(text: &str, start: usize) -> Option<usize> {
     if byte(text, start) != Some(b'"') {
         return None;
@@ -379,7 +379,7 @@ pub(super) fn string_end(text: &str, start: usize) -> Option<usize> {
     }
 }
 
-/// The end of a number, a literal, or whatever stands there.
+/// Returns the end of a number, a literal, or whatever is there.
 pub(super) fn scalar_end(text: &str, start: usize) -> usize {
     let rest = &text.as_bytes()[start..];
     let length = rest
@@ -408,7 +408,7 @@ fn is_space_char(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n')
 }
 
-/// What the content of a JSON string stands for. Half a surrogate pair becomes U+FFFD.
+/// Unescapes the content of a JSON string. Half a surrogate pair becomes U+FFFD.
 pub(super) fn unescape(content: &str) -> Cow<'_, str> {
     if !content.contains('\\') {
         return Cow::Borrowed(content);
@@ -439,7 +439,7 @@ pub(super) fn unescape(content: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// What follows `\u`: the character, and the text behind it.
+/// Decodes what follows `\u`: the character, and the text behind it.
 fn unescape_unicode(rest: &str) -> (char, &str) {
     let unit = |text: &str| u32::from_str_radix(text.get(..4)?, 16).ok();
     let Some(first) = unit(rest) else {

@@ -53,12 +53,12 @@ use crate::{
 /// # Ok::<(), keyward::Error>(())
 /// ```
 impl Filter {
-    /// Takes the arguments that defaults will fill out of each tool's schema, and remembers the schemas as they were, for
-    /// [`inject_call`](Filter::inject_call). Returns what was done to each tool, in their order.
+    /// Removes the arguments that defaults will fill from each tool's schema, and remembers the original schemas for
+    /// [`inject_call`](Filter::inject_call). Returns what was done to each tool, in order.
     ///
     /// # Errors
     ///
-    /// `Locked`. The tools before the one that failed have been concealed then.
+    /// `Locked`. The tools before the one that failed are then already concealed.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
         self.expect_listed();
         let mut reports = Vec::with_capacity(listed.tools.len());
@@ -75,19 +75,20 @@ impl Filter {
         Ok(reports)
     }
 
-    /// Puts the right secrets into a call's arguments, as [`UserVault::inject`](crate::UserVault::inject) does. From now on
-    /// [`redact`](Filter::redact) finds them.
+    /// Puts the right secrets into a call's arguments, as [`UserVault::inject`](crate::UserVault::inject) does. From
+    /// then on, [`redact`](Filter::redact) finds them.
     ///
     /// # Errors
     ///
-    /// As for [`UserVault::inject`](crate::UserVault::inject): the call is then as it was, and must not be sent. See
+    /// As for [`UserVault::inject`](crate::UserVault::inject): the call is then unchanged, and must not be sent. See
     /// [`refused_call`](Filter::refused_call).
     pub fn inject_call(&self, call: &mut CallToolRequestParams) -> Result<Injection, Error> {
         self.inject(call, None)
     }
 
-    /// Does what [`inject_call`](Filter::inject_call) does. The audit has `id` as the [call's](ToolCall::with_id): the one that
-    /// the model gave it, or that of the request if the runtime makes those itself.
+    /// Does what [`inject_call`](Filter::inject_call) does, and records `id` in the audit as the [call's
+    /// id](ToolCall::with_id): the one that the model gave it, or that of the request if the runtime makes those
+    /// itself.
     ///
     /// # Errors
     ///
@@ -124,18 +125,19 @@ impl Filter {
         Ok(injection)
     }
 
-    /// What the model gets in place of a result when a call was not sent: an error that it can understand, without a value,
-    /// and the same whether a secret exists or not.
+    /// Returns what the model gets in place of a result when a call was not sent: an error that it can understand,
+    /// without a value, and the same whether a secret exists or not.
     pub fn refused_call(error: &Error) -> CallToolResult {
         CallToolResult::error(vec![ContentBlock::text(refusal(error))])
     }
 
-    /// Redacts whatever a server sends: a result, an error, a notification, a request; in all its strings and keys, with
-    /// every value that was put in so far.
+    /// Redacts anything that a server sends (a result, an error, a notification or a request), in all its strings
+    /// and keys, with every value that was put in so far.
     ///
     /// # Errors
     ///
-    /// `Unsupported` if a value stands where the type cannot hold a reference, such as a number. The message is gone then.
+    /// `Unsupported` if a value is where the type cannot hold a reference, such as in a number. The message is then
+    /// lost.
     pub fn redact<T: Serialize + DeserializeOwned>(&self, message: T) -> Result<T, Error> {
         let redactor = self.redactor();
         if redactor.is_empty() {

@@ -1,14 +1,15 @@
-//! What a server sends with its content redacted: what says which message it is stays, so that it arrives.
+//! Redaction of what a server sends: its content is redacted, but what identifies the message stays, so that it
+//! arrives.
 
 use std::{borrow::Cow, iter, ops::Range};
 
 use super::json::{self, Changed, DEPTH, Member};
 use crate::redact::Redactor;
 
-/// The keys that the protocol has. They are the same whatever the values are, and without them no message arrives.
+/// The keys of the protocol. They do not depend on any value, and without them no message arrives.
 const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
-/// What the message at this place becomes; `None` if there is nothing to redact.
+/// Returns what the message at this place becomes; `None` if there is nothing to redact.
 pub(super) fn message(
     text: &str,
     at: Range<usize>,
@@ -18,7 +19,7 @@ pub(super) fn message(
     if redactor.is_empty() {
         return None;
     }
-    // How something is read that is no JSON is for its receiver to say: a value may stand outside of all strings there.
+    // How text that is not JSON is read is up to its receiver: a value may be outside of all strings there.
     if !json::is_json(&text[at.clone()])
         && let Some(redacted) = everywhere(text, at.clone(), members, redactor)
     {
@@ -29,7 +30,7 @@ pub(super) fn message(
     content(text, at, members, redactor)
 }
 
-/// What text at this place becomes that is no message; `None` if there is nothing to redact.
+/// Returns what text that is no message becomes; `None` if there is nothing to redact.
 pub(super) fn text(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
     if redactor.is_empty() {
         return None;
@@ -57,7 +58,7 @@ fn content(
     redact_members(text, at, members, redactor, is_renamed, value)
 }
 
-/// Redacts the text as it stands.
+/// Redacts the text regardless of its structure.
 fn everywhere(
     text: &str,
     at: Range<usize>,
@@ -84,7 +85,7 @@ fn is_of_the_protocol(member: &Member<'_>) -> bool {
     KEYS.contains(&&*member.key)
 }
 
-/// Whether a message arrives by this value. None does by an object, by an array, or by what is no JSON.
+/// Whether the message needs this value to arrive. None needs an object, an array, or anything that is not JSON.
 fn stays(text: &str, member: &Member<'_>) -> bool {
     let value = &text[member.value.clone()];
     match &*member.key {
@@ -94,7 +95,7 @@ fn stays(text: &str, member: &Member<'_>) -> bool {
     }
 }
 
-/// The text at this place with every string, key and number redacted; `None` if there is nothing to redact.
+/// Redacts every string, key and number of the text at this place; `None` if there is nothing to redact.
 pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
     let redacted = redact_tokens(text, at.clone(), redactor)?;
     if redacted.keys {
@@ -103,7 +104,8 @@ pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Optio
     Some(redacted.text)
 }
 
-/// The same, object by object: two keys can become the same. What lies deeper is redacted without regard to that.
+/// Does the same, object by object, because two keys can become equal. Deeper parts are redacted without regard to
+/// that.
 fn redact_within(
     text: &str,
     at: Range<usize>,
@@ -128,8 +130,8 @@ fn redact_within(
     redact_tokens(text, at, redactor).map(|redacted| redacted.text)
 }
 
-/// The object at this place with those of its keys redacted of which `is_renamed` says so, and values as `value` has them;
-/// `None` if nothing changes.
+/// Redacts those keys of the object at this place for which `is_renamed` holds, and replaces its values as `value`
+/// says; `None` if nothing changes.
 fn redact_members(
     text: &str,
     at: Range<usize>,
@@ -152,7 +154,7 @@ fn redact_members(
 
 struct Redacted {
     text: String,
-    /// Whether a key was among it.
+    /// Whether a key was among what was redacted.
     keys: bool,
 }
 

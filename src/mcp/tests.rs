@@ -1,4 +1,4 @@
-//! The filter's promises, against the parsed forms.
+//! The filter's promises, checked against the parsed forms.
 
 use std::{
     io,
@@ -196,14 +196,14 @@ fn listed_tools_hide_what_is_filled_and_the_original_schema_decides_over_calls()
         .replace(r#","api_key":{"type":"string"}"#, "")
         .replace(r#""required":["z", "api_key"]"#, r#""required":["z"]"#);
     assert_eq!(shown, expected);
-    // The answer to something else looks the same and is none.
+    // The answer to something else looks the same but is not a list.
     assert_eq!(to_client(&filter, listing), listing);
 
     // `fetch` does not declare the header, so it does not get one.
     let call =
         r#"{"id":2,"method":"tools/call","params":{"name":"fetch","arguments":{"url":"x"}}}"#;
     assert_eq!(to_server(&filter, call), call);
-    // Nor does a tool that there is not.
+    // Nor does a tool that does not exist.
     let fetch = NewSecret::new("any", "Zc81bKxE").bind("srv__*", "api_key");
     filter.user().create(fetch.default_for_tool()).unwrap();
     let call = r#"{"id":2,"method":"tools/call","params":{"name":"made_up","arguments":{}}}"#;
@@ -273,7 +273,7 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Of text that is JSON, or nearly.
+/// Pieces of text that is JSON, or nearly so.
 fn pieces() -> impl Strategy<Value = &'static str> {
     const PIECES: [&str; 17] = [
         "{", "}", "[", "]", ",", ":", "\"", "'", "\\", " ", "1", "x", "null", "\"x\"", "\"x\":",

@@ -1,4 +1,4 @@
-//! The arguments of a tool that look like a credential, or like a place to send something to.
+//! The arguments of a tool that look like a credential, or like a destination to send something to.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,19 +10,19 @@ use crate::{
     schema::{Budget, Declaration, Document, Types, branches, declares_within, pointer_units},
 };
 
-/// As deep are arguments looked for.
+/// How deep arguments are looked for.
 const LEVELS: usize = 4;
 
-/// As deep do subschemas of one object lie in one another.
+/// How deep the subschemas of one object may be nested.
 const DEPTH: usize = 16;
 
-/// As many are looked for in one tool.
+/// The most arguments that are looked for in one tool.
 const MOST: usize = 100;
 
 /// An argument that takes a string.
 pub(super) struct Argument {
     pub(super) location: Location,
-    /// Whether arguments without it are not valid.
+    /// Whether arguments without it are invalid.
     pub(super) is_required: bool,
     pub(super) is_credential: bool,
     pub(super) is_destination: bool,
@@ -30,15 +30,16 @@ pub(super) struct Argument {
 
 /// What is known of a tool's arguments.
 pub(super) struct Arguments {
-    /// Those that look like a credential or a destination, in the order of their locations.
+    /// Those that look like a credential or a destination, ordered by location.
     pub(super) found: Vec<Argument>,
-    /// How deep all arguments were looked at: of those that lie deeper some may be missing.
+    /// The depth up to which all arguments were searched; some deeper ones may be missing.
     pub(super) levels: usize,
 }
 
-/// Looks for the arguments of a tool that look like a credential or a destination, those that lie less deep first.
+/// Looks for the arguments of a tool that look like a credential or a destination, shallower ones first.
 ///
-/// Only what was looked at as a whole is found: where the work ends, nothing is said of what is left.
+/// An argument is found only if all that the schema says about it was looked at. Once the budget is spent, nothing
+/// is said about the rest.
 pub(super) fn arguments(schema: &Value, budget: &Budget) -> Arguments {
     let mut search = Search {
         document: Document::within(schema, Types::NONE, budget),
@@ -70,13 +71,13 @@ struct Search<'a> {
 /// An object whose members may be arguments.
 struct Object<'a> {
     path: Vec<Box<str>>,
-    /// Every schema that is about it.
+    /// Every schema that applies to it.
     schemas: Vec<&'a Value>,
     is_required: bool,
 }
 
 impl<'a> Search<'a> {
-    /// How deep all arguments were looked at.
+    /// Searches the schema. Returns the depth up to which all arguments were searched.
     fn arguments(&mut self, schema: &'a Value) -> usize {
         self.pending.push_back(Object {
             path: Vec::new(),
@@ -91,19 +92,19 @@ impl<'a> Search<'a> {
         usize::MAX
     }
 
-    /// Looks for arguments among the members of an object. Whether it got to the end of them.
+    /// Looks for arguments among the members of an object. Returns whether it got to the end of them.
     fn object(&mut self, object: &Object<'a>) -> bool {
         let mut members: BTreeMap<&'a str, Member<'a>> = BTreeMap::new();
         for schema in &object.schemas {
             self.members(schema, &mut members, 0);
         }
-        // What was not looked at may take back what was.
+        // What was not looked at might contradict what was.
         if self.document.is_spent() {
             return false;
         }
         let outer_bytes: usize = object.path.iter().map(|name| name.len()).sum();
         for (name, member) in members {
-            // Its path is copied.
+            // The path is copied.
             let units = 1 + (outer_bytes + name.len()) as u64 / 32;
             if !self.document.charge(units) {
                 return false;
@@ -139,7 +140,7 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// What `schema` says of the members of an object.
+    /// Collects what `schema` says about the members of an object.
     fn members(
         &self,
         schema: &'a Value,
@@ -181,7 +182,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Of several schemas one holds: what is required is what all of them require, but for those that take no object.
+    /// Collects the members from schemas of which only one has to hold. A member is required if all of these schemas
+    /// require it, apart from those that take no object.
     fn either(
         &self,
         branches: &'a [Value],
@@ -217,16 +219,16 @@ impl<'a> Search<'a> {
 
 #[derive(Default)]
 struct Member<'a> {
-    /// Every schema that is about it.
+    /// Every schema that applies to it.
     schemas: Vec<&'a Value>,
     is_required: bool,
 }
 
-/// What schemas say of an argument, besides its name.
+/// What schemas say about an argument, apart from its name.
 struct Hints {
     is_credential: bool,
     is_destination: bool,
-    /// It takes one of some values that the schema has, so it is neither.
+    /// It takes one of a fixed set of values, so it is neither.
     is_fixed: bool,
 }
 
@@ -261,10 +263,10 @@ mod tests {
 
     use super::*;
 
-    /// As much as `check` gives.
+    /// The budget that `check` gives.
     const UNITS: u64 = 200_000;
 
-    /// The pointers of what is found, and how deep all was looked at.
+    /// The pointers of what is found, and the depth up to which all was searched.
     fn find(schema: &Value) -> (Vec<String>, usize) {
         let arguments = arguments(schema, &Budget::new(UNITS));
         let found = arguments.found.iter();
@@ -287,7 +289,7 @@ mod tests {
             });
             let (found, all) = find(&schema);
             assert_eq!((found.len(), all), (MOST, levels), "{count}");
-            // What lies less deep comes first.
+            // Shallower ones come first.
             let outer = found.iter().filter(|place| !place[1..].contains('/'));
             assert_eq!(outer.count(), count.min(MOST));
         }
@@ -348,7 +350,7 @@ mod tests {
             (required.collect::<Vec<_>>(), arguments.levels)
         };
         assert_eq!(of(&schema(30)), (vec![false], usize::MAX));
-        // Whether the other alternative requires it as well cannot be told.
+        // It is unknown whether the other alternative requires it as well.
         assert_eq!(of(&schema(32_000)), (vec![], 0));
         let inner = json!({"examples": vec![0; 100_000]});
         let schema = json!({"properties": {"a_token": {}, "at": inner}});

@@ -13,16 +13,18 @@ use crate::{
     snapshot::Entry,
 };
 
-/// One thing that a check found. `Display` says what is the matter and what to do; [`code`](Finding::code) is the name of
-/// its kind for programs.
+/// One problem that a check found.
+///
+/// `Display` says what is wrong and what to do about it; [`code`](Finding::code) is the name of its kind for
+/// programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finding {
     /// A tool requires an argument that looks like a credential, and the user has no secret for it.
     NeedsSecret(NeedsSecret),
-    /// A tool requires an argument that looks like a credential, and the secret that is bound there is no default: the model
-    /// has to know that it may ask for it.
+    /// A tool requires an argument that looks like a credential, and the secret that is bound there is no default,
+    /// so the model has to know that it may ask for it.
     NoDefault {
         /// The secret.
         secret: NamedSecret,
@@ -31,8 +33,8 @@ pub enum Finding {
         /// The argument.
         location: Location,
     },
-    /// A secret goes into a tool whose destination the model chooses: a URL or a host beside it. A model that was talked into
-    /// it can have the secret sent to an attacker, without ever seeing it.
+    /// A secret goes into a tool whose destination the model chooses: it also has an argument for a URL or a host. A
+    /// model that was talked into it can have the secret sent to an attacker without ever seeing it.
     OpenDestination {
         /// The secret.
         secret: NamedSecret,
@@ -40,7 +42,7 @@ pub enum Finding {
         tool: String,
         /// Where the secret goes.
         location: Location,
-        /// What the model chooses.
+        /// The arguments that the model chooses.
         destinations: Vec<Destination>,
     },
     /// A secret's pattern matches no tool.
@@ -57,8 +59,8 @@ pub enum Finding {
         /// The tools that its pattern matches.
         tools: Vec<String>,
     },
-    /// A secret's wildcard pattern matches tools that do not declare its location besides those that do. It would go into
-    /// the others as well in a call without a schema, or once they declare something else by this name.
+    /// A secret's wildcard pattern matches some tools that declare its location and some that do not. It would go
+    /// into the latter as well in a call without a schema, or once they declare something else by this name.
     BroadPattern {
         /// The secret.
         secret: NamedSecret,
@@ -66,35 +68,35 @@ pub enum Finding {
         location: Location,
         /// The tools that declare it.
         declared_by: Vec<String>,
-        /// The tools that match and do not.
+        /// The tools that match but do not declare it.
         not_declared_by: Vec<String>,
-        /// A pattern that matches all of the former and fewer of the latter, if there is one that is simple.
+        /// A pattern that matches all of the former and fewer of the latter, if there is a simple one.
         narrower: Option<ToolPattern>,
     },
     /// A default loses to others for every tool that it matches.
     ShadowedDefault {
-        /// The secret that is never put in by itself.
+        /// The secret that is never put in automatically.
         secret: NamedSecret,
-        /// What it loses to.
+        /// The defaults that it loses to.
         by: Vec<NamedSecret>,
         /// The tools that it matches.
         tools: Vec<String>,
     },
-    /// Of two defaults for one location, one wins for a reason that few think of: neither is for fewer tools than the other,
-    /// so that the letters of the patterns decide, or the age of the secrets.
+    /// Of two defaults for one location, one wins for a reason that few expect: neither is for fewer tools than the
+    /// other, so the letters of the patterns decide, or the age of the secrets.
     SurprisingPrecedence {
         /// The secret that goes in.
         winner: NamedSecret,
-        /// The other.
+        /// The secret that does not go in.
         loser: NamedSecret,
-        /// What the other loses by.
+        /// What the loser loses by.
         rank: Rank,
         /// The tools that both match.
         tools: Vec<String>,
     },
 }
 
-/// A secret that is missing: a question for the person whom the secrets belong to.
+/// A missing secret: a question for the person to whom the secrets belong.
 ///
 /// ```
 /// use keyward::{NeedsSecret, UserId, Vault};
@@ -115,9 +117,9 @@ pub enum Finding {
 ///
 /// # Security
 ///
-/// The name of the tool and of the argument are the tool's author's. Ask in a way by which the answer does not reach the
-/// model or the transcript. With the feature `mcp` there are two for the person behind an MCP client: `elicit_at` and
-/// `elicit_done`.
+/// The names of the tool and of the argument come from the tool's author. Ask in a way that keeps the answer away
+/// from the model and the transcript. With the feature `mcp` there are two functions for the person behind an MCP
+/// client: `elicit_at` and `elicit_done`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct NeedsSecret {
@@ -128,8 +130,8 @@ pub struct NeedsSecret {
 }
 
 impl NeedsSecret {
-    /// A secret that fills the need: the default for this argument of this tool. Another
-    /// [pattern](NewSecret::tool_pattern) can make it one for several tools.
+    /// Creates a secret that fills the need: the default for this argument of this tool. To make it the default for
+    /// several tools, set another [pattern](NewSecret::tool_pattern).
     pub fn answer(&self, name: impl Into<String>, value: impl Into<SecretValue>) -> NewSecret {
         NewSecret::new(name, value)
             .bind(&*self.tool, self.location.as_pointer())
@@ -152,11 +154,11 @@ impl fmt::Display for NeedsSecret {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct NamedSecret {
-    /// Its id.
+    /// The secret's id.
     pub id: SecretId,
-    /// Its name.
+    /// The secret's name.
     pub name: String,
-    /// Its tool pattern; `None` if it has none.
+    /// The secret's tool pattern; `None` if it has none.
     pub pattern: Option<ToolPattern>,
 }
 
@@ -180,18 +182,18 @@ impl fmt::Display for NamedSecret {
     }
 }
 
-/// An argument by which a tool is told where to send something.
+/// An argument that tells a tool where to send something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Destination {
     /// The argument.
     pub location: Location,
-    /// Whether a default fills it, which the model can pass by supplying a value, since the policy keeps that.
+    /// Whether a default fills it. The model can still choose it by supplying a value, since the policy keeps that.
     pub is_filled: bool,
 }
 
 impl Finding {
-    /// The name of its kind, which stays the same in every version.
+    /// Returns the name of its kind, which is the same in every version.
     pub fn code(&self) -> &'static str {
         match self {
             Finding::NeedsSecret(_) => "needs_secret",
@@ -205,7 +207,7 @@ impl Finding {
         }
     }
 
-    /// What keeps a tool from working comes first, then what is dangerous, then what is of no use.
+    /// The rank of its kind: first what keeps a tool from working, then what is dangerous, then what is useless.
     pub(super) fn order(&self) -> u8 {
         match self {
             Finding::NeedsSecret(_) => 0,
@@ -321,7 +323,7 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.join(", ")
 }
 
-/// The first few of them.
+/// The first few names.
 fn names(tools: &[String]) -> String {
     const MOST: usize = 3;
     let some = tools.iter().take(MOST).map(|name| format!("{name:?}"));

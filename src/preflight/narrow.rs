@@ -1,9 +1,9 @@
-//! A narrower pattern.
+//! Narrowing a pattern.
 
 use crate::pattern::{ANY_RUN, ToolPattern};
 
-/// A pattern that matches all of `wanted` and as few of `others` as a common beginning, a common end or both can tell apart;
-/// `None` if they tell none apart, or there is no such pattern of an allowed length.
+/// Returns a pattern that matches all of `wanted` and as few of `others` as a common beginning, a common end or both
+/// allow. Returns `None` if no such pattern excludes any of `others`, or none has an allowed length.
 pub(super) fn narrower(wanted: &[String], others: &[String]) -> Option<ToolPattern> {
     let first = wanted.first()?;
     if wanted.iter().all(|name| name == first) {
@@ -16,7 +16,7 @@ pub(super) fn narrower(wanted: &[String], others: &[String]) -> Option<ToolPatte
         .collect();
     let shortest = wanted.iter().map(|name| name.chars().count()).min()?;
     let overlaps = begin.chars().count() + end.chars().count() > shortest;
-    // Whole words first: tools that come later are more likely to share those.
+    // Try whole words first: tools that are added later are more likely to share those.
     let (first_words, last_words) = (first_words(&begin), last_words(&end));
     let patterns = [
         Some(format!("{first_words}{ANY_RUN}")),
@@ -52,7 +52,7 @@ fn common<'n>(
     common.into_iter().collect()
 }
 
-/// The beginning up to its last separator.
+/// The beginning up to and including its last separator.
 fn first_words(begin: &str) -> &str {
     begin.trim_end_matches(char::is_alphanumeric)
 }
@@ -76,10 +76,10 @@ mod tests {
                 &["a_get_y", "b_put_x"],
                 Some("a_*_x"),
             ),
-            // The whole word does not tell them apart, the beginning of it does.
+            // The whole word does not tell them apart, but its beginning does.
             (&["a_get", "a_gut"], &["a_put"], Some("a_g*")),
             (&["a_get"], &["a_put"], Some("a_get")),
-            // Fewer is better than none.
+            // Excluding some is better than excluding none.
             (&["a_get", "a_set"], &["a_put", "b_get"], Some("a_*et")),
             (&["a", "b"], &["c"], None),
             (&["aa", "aaa"], &["a", "b"], Some("aa*")),

@@ -1,9 +1,10 @@
 //! What the name of an argument says about it.
 //!
-//! A heuristic: names are split into words (at separators and where a capital follows a small letter), of which the last
-//! says what the argument is and those before it of what kind. A name that is missed costs a call that fails; one that is
-//! wrongly taken for a credential costs the person a look. So the lists hold what real tools use, and `token` alone, which
-//! language models count and lists are paged by, is one only without such a word beside it.
+//! This is a heuristic. Names are split into words (at separators, and where a capital follows a small letter); the
+//! last word says what the argument is, and those before it of what kind. A name that is missed costs a failed call;
+//! one that is wrongly taken for a credential costs the person a look. So the lists hold what real tools use, and
+//! `token`, which is also what language models count and what pages of lists are requested with, counts as a
+//! credential only if no word for that precedes it.
 
 /// Words that name a credential when they come last.
 const CREDENTIALS: [&str; 20] = [
@@ -29,7 +30,7 @@ const CREDENTIALS: [&str; 20] = [
     "secretkey",
 ];
 
-/// Words that make the word `key` behind them a credential.
+/// Words before `key` that make it a credential.
 const KEYS: [&str; 22] = [
     "access",
     "account",
@@ -55,7 +56,7 @@ const KEYS: [&str; 22] = [
     "subscription",
 ];
 
-/// Words that make the word `token` behind them something else than a credential.
+/// Words before `token` that make it something other than a credential.
 const COUNTED_OR_PAGED: [&str; 22] = [
     "continuation",
     "cursor",
@@ -81,13 +82,13 @@ const COUNTED_OR_PAGED: [&str; 22] = [
     "target",
 ];
 
-/// Words that name a place to send something to when they come last.
+/// Words that, when they come last, name a destination to send something to.
 const DESTINATIONS: [&str; 16] = [
     "addr", "baseurl", "domain", "dsn", "endpoint", "fqdn", "host", "hostname", "instance", "ip",
     "origin", "server", "uri", "url", "webhook", "proxy",
 ];
 
-/// Words that make the place behind them one to fetch content from, or to mention, not one to talk to.
+/// Words before a destination that make it a place to fetch content from, or to mention, rather than to talk to.
 const CONTENT: [&str; 14] = [
     "audio",
     "avatar",
@@ -110,7 +111,7 @@ pub(super) fn is_credential(name: &str) -> bool {
     let words = words(name);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        // `access_key_id`, `authorization_header`, `credentials_json`: what is said of a credential.
+        // Attributes of a credential: `access_key_id`, `authorization_header`, `credentials_json`.
         [.., "access", "key", "id"] => true,
         [ref rest @ .., "header" | "value" | "json" | "string"] if !rest.is_empty() => {
             rest.ends_with(&["connection"])

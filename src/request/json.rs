@@ -1,11 +1,12 @@
-//! How the fields of a request are read from JSON.
+//! Reading the fields of a request from JSON.
 //!
 //! [`read`] leaves no copy of a value behind. A general JSON parser cannot promise that: it unescapes a string in
-//! scratch space that it does not wipe. So `serde_json` checks the grammar, which needs no copies; then the extents of
-//! the members are found here, as slices of the input, and the strings among them are unescaped, each into a wiped
-//! buffer that never grows. (`serde_json`'s own `RawValue` would give the extents as well, but its feature changes how
-//! every program that links this crate reads JSON: a certain key then stands for nested JSON text.) The plain
-//! [`Deserialize`] of the requests works with any format, and cannot promise it.
+//! scratch space that it does not wipe. So `serde_json` checks the grammar, which needs no copies. The extents of
+//! the members are then found here, as slices of the input, and the strings among them are unescaped, each into a
+//! buffer that never grows and is wiped. (`serde_json`'s own `RawValue` would give the extents as well, but its
+//! feature changes how every program that links this crate reads JSON: a certain key then stands for nested JSON
+//! text.) The ordinary [`Deserialize`] implementations of the requests work with any format, and cannot promise
+//! this.
 
 use std::{borrow::Cow, fmt, str::Utf8Error};
 
@@ -23,7 +24,7 @@ use crate::{
 
 mod position;
 
-/// Reads the fields of a JSON object and wipes the text, whatever it was.
+/// Reads the fields of a JSON object and wipes the text, whether or not it was valid.
 pub(super) fn read(json: &mut [u8]) -> Result<Fields, Error> {
     let fields = read_unwiped(json);
     json.zeroize();
@@ -59,8 +60,8 @@ fn not_an_object() -> Error {
     Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
 }
 
-/// After `offset` characters the text stops being JSON. The parser's own message is left out, since it may repeat what it
-/// found there.
+/// The error of text that stops being JSON after `offset` characters. The parser's own message is left out, since it
+/// may repeat what it found there.
 fn malformed(offset: usize) -> Error {
     let loc = [LocSegment::Index(offset)];
     Error::validation(vec![FieldError::new(
@@ -77,20 +78,20 @@ fn not_unicode(json: &[u8], error: Utf8Error) -> usize {
 
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// What is left of the inside of a JSON object whose grammar was checked.
+/// The rest of the inside of a JSON object whose grammar was checked.
 struct Members<'a>(&'a str);
 
 impl<'a> Members<'a> {
-    /// The next member: its name, and its value as it is written.
+    /// Returns the next member: its name, and its value as written.
     fn next(&mut self) -> Option<(Zeroizing<String>, &'a str)> {
         let key = self.value()?;
         let member = self.value()?;
-        // A name that is no Unicode text is none that is known.
+        // A name that is not Unicode text is none of the known names.
         let key = unescape(key.strip_prefix('"')?.strip_suffix('"')?).unwrap_or_default();
         Some((key, member))
     }
 
-    /// The next value as it is written, without the punctuation before it.
+    /// Returns the next value as written, without the punctuation before it.
     fn value(&mut self) -> Option<&'a str> {
         let text = self
             .0
@@ -106,7 +107,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The length of the string that the text begins with, quotes included.
+/// The length of the string literal that `text` begins with, quotes included.
 fn string_length(text: &str) -> Option<usize> {
     let mut escaped = false;
     let end = text.bytes().enumerate().skip(1).find(|&(_, byte)| {
@@ -117,7 +118,7 @@ fn string_length(text: &str) -> Option<usize> {
     end.map(|(at, _)| at + 1)
 }
 
-/// The length of the object or array that the text begins with, brackets included.
+/// The length of the object or array that `text` begins with, brackets included.
 fn container_length(text: &str) -> Option<usize> {
     let (mut at, mut depth) = (0, 0_usize);
     loop {
@@ -163,8 +164,8 @@ fn boolean(member: &str) -> Given<bool> {
     }
 }
 
-/// The text that the inside of a JSON string stands for (RFC 8259, section 7); `None` if it is no Unicode text. The
-/// caller has made sure that the escapes are well-formed.
+/// Unescapes the inside of a JSON string (RFC 8259, section 7); `None` if it is not Unicode text. The caller has
+/// made sure that the escapes are well-formed.
 fn unescape(escaped: &str) -> Option<Zeroizing<String>> {
     // No escape stands for more bytes than it has, so the buffer does not grow.
     let mut text = Zeroizing::new(String::with_capacity(escaped.len()));
@@ -187,7 +188,7 @@ fn unescape(escaped: &str) -> Option<Zeroizing<String>> {
     Some(text)
 }
 
-/// The character of a `\u` escape, or of two that are a surrogate pair, and the length of the escapes in bytes.
+/// The character of a `\u` escape, or of two that form a surrogate pair, and the length of the escapes in bytes.
 fn unicode_escape(escaped: &str) -> Option<(char, usize)> {
     let unit = |at: usize| {
         let digits = escaped.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -204,8 +205,8 @@ fn unicode_escape(escaped: &str) -> Option<(char, usize)> {
 impl<'de> Deserialize<'de> for NewSecret {
     /// # Security
     ///
-    /// The format's parser may keep copies of the value that nobody wipes: `serde_json`, for one, unescapes strings in
-    /// such a buffer. Use [`NewSecret::from_json`] where the input is JSON text.
+    /// The format's parser may keep copies of the value that nobody wipes: `serde_json`, for one, unescapes strings
+    /// in such a buffer. Use [`NewSecret::from_json`] if the input is JSON text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NewSecret, D::Error> {
         let fields = deserialize_fields(deserializer)?;
         Ok(NewSecret { fields })
@@ -215,7 +216,7 @@ impl<'de> Deserialize<'de> for NewSecret {
 impl<'de> Deserialize<'de> for SecretPatch {
     /// # Security
     ///
-    /// As for [`NewSecret`]: use [`SecretPatch::from_json`] where the input is JSON text.
+    /// As for [`NewSecret`]: use [`SecretPatch::from_json`] if the input is JSON text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SecretPatch, D::Error> {
         let fields = deserialize_fields(deserializer)?;
         Ok(SecretPatch {
@@ -225,9 +226,10 @@ impl<'de> Deserialize<'de> for SecretPatch {
     }
 }
 
-/// All fields of a wrong type are reported together. What else may be wrong with them is found when they are used.
+/// Reports all fields of a wrong type together. Other errors in them are found when the request is used.
 fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
-    // Asked for a map, a format would say itself what it found instead, with a value that was given without one.
+    // Asked for a map, a format would itself report what it found instead, and so repeat a value given without a
+    // map.
     let fields = deserializer.deserialize_any(FieldsVisitor)?;
     let errors = fields.type_errors();
     if errors.is_empty() {
@@ -237,7 +239,7 @@ fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fiel
     }
 }
 
-/// Takes a map. What `serde` says of anything else repeats it, and it may be a value.
+/// Accepts a map. For anything else, `serde`'s own message would repeat it, and it may be a secret value.
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
@@ -348,8 +350,8 @@ enum Scalar {
     Other,
 }
 
-/// Takes a value of any type, so that one of a wrong type is told from malformed input and the fields behind it are
-/// read all the same.
+/// Accepts a value of any type, so that a wrong type is distinguished from malformed input and the fields behind it
+/// are still read.
 struct GivenVisitor;
 
 impl<'de> Visitor<'de> for GivenVisitor {
@@ -424,7 +426,7 @@ mod tests {
 
     use super::*;
 
-    /// `\u` escapes with small hexadecimal digits.
+    /// `\u` escapes with lower-case hexadecimal digits.
     fn units(c: char) -> String {
         let units = c.encode_utf16(&mut [0; 2]).to_vec();
         units

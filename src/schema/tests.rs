@@ -345,7 +345,7 @@ fn a_question_costs_no_more_than_its_fuel() {
     });
     let (units, answer) = ask(&schema);
     assert_eq!(answer, Declaration::NoString);
-    // The last step may be one that there was no fuel for; it is not done.
+    // The last step may be one that exceeds the fuel; it is not done.
     assert!(units < FUEL + 1_000, "{units}");
 }
 

@@ -18,7 +18,7 @@ impl Budget {
         }
     }
 
-    /// Takes units out. Whether there were that many; if not, there are none from now on.
+    /// Takes units. Returns whether there were that many; if not, none are left.
     pub(crate) fn take(&self, units: u64) -> bool {
         let left = self.left.get().checked_sub(units);
         self.left.set(left.unwrap_or(0));
@@ -34,10 +34,11 @@ impl Budget {
     }
 }
 
-/// What it takes to go through a value once, or to copy it: 4 units for an object, 1 for another value, 1 for each 32
-/// bytes of its strings and names.
+/// Returns the units that it takes to go through a value once, or to copy it: 4 for an object, 1 for any other
+/// value, and 1 for each 32 bytes of its strings and names.
 ///
-/// `None` if that is more than `most_units`, or if the value is nested deeper than `most_levels`. Does not recurse.
+/// Returns `None` if that is more than `most_units`, or if the value is nested deeper than `most_levels`. Does not
+/// recurse.
 pub(crate) fn measure(value: &Value, most_units: u64, most_levels: usize) -> Option<u64> {
     let mut units = OBJECT;
     let mut pending = vec![(0, value)];
@@ -64,15 +65,15 @@ pub(crate) fn measure(value: &Value, most_units: u64, most_levels: usize) -> Opt
     (units <= most_units).then_some(units)
 }
 
-/// Objects are what takes most of the time and the memory of a copy.
+/// Objects take most of the time and memory of a copy.
 const OBJECT: u64 = 4;
 
 fn text_units(text: &str) -> u64 {
     text.len() as u64 / 32
 }
 
-/// What it takes to look at one subschema, without the subschemas in it: a unit, and one for every four keywords, and
-/// for every four members of the lists in it that may have to be gone through.
+/// The units for looking at one subschema, without the subschemas in it: 1, and 1 more for every four of its
+/// keywords and of the members of its lists that may have to be gone through.
 pub(super) fn node_units(node: &Map<String, Value>) -> u64 {
     let members = node.iter().map(|(keyword, value)| match value {
         Value::Array(items) => items.len(),
@@ -93,7 +94,7 @@ fn list_length(value: &Value) -> usize {
     value.as_array().map_or(0, Vec::len)
 }
 
-/// What it takes to follow a reference or a pointer: it is decoded, and each of its names is looked up.
+/// The units for following a reference or a pointer: it is decoded, and each of its names is looked up.
 pub(crate) fn pointer_units(pointer: &str) -> u64 {
     1 + pointer.len() as u64 / 8
 }

@@ -1,4 +1,4 @@
-//! What the audit is told of requests.
+//! What the audit records of requests.
 
 use std::{
     io,

@@ -14,7 +14,7 @@ use keyward::UserId;
 
 use super::client::{ALICE, BOB, Client, SECRETS};
 
-/// The user whose secret is made with these headers.
+/// The user who owns a secret created with these headers.
 fn owner(client: &Client, headers: &[(&str, HeaderValue)]) -> Option<UserId> {
     let mut request = Request::post(SECRETS).header("content-type", "application/json");
     for (name, value) in headers {
@@ -77,7 +77,7 @@ fn any_one_header_is_enough_and_several_must_agree() {
     assert_eq!(owner(&client, &[("token", not_utf8)]), None);
 }
 
-/// A body without an end, that must not be read beyond a limit.
+/// A body without an end, which must not be read beyond a limit.
 struct Endless {
     chunks: usize,
 }

@@ -29,7 +29,7 @@ struct Case {
     errors: Vec<String>,
 }
 
-/// The bodies of `requests.toml`, which say the same over HTTP.
+/// The bodies of `requests.toml`, which mean the same over HTTP.
 #[test]
 fn the_bodies_of_requests() {
     let suite: Suite = toml::from_str(include_str!("../requests.toml")).unwrap();
@@ -233,7 +233,7 @@ fn a_body_is_no_longer_than_a_valid_one_can_be() {
         for (length, status) in [(longest + 1, 413), (longest, 200)] {
             assert_eq!(post(&client, Body::from(padded(length))).status, status);
         }
-        // Neither does one that is sent in pieces, and none is asked for beyond the first that is too much.
+        // The same holds for a body sent in pieces, and no piece is asked for after the first that is too much.
         let mut endless = pieces(&padded(longest), 1_000);
         endless.push_back(Ok(Bytes::from_static(b" ")));
         endless.push_back(Err(std::io::Error::other("read too far")));

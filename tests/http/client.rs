@@ -1,4 +1,4 @@
-//! Calls the router, and keeps what every answer must keep.
+//! Calls the router, and checks what must hold for every answer.
 
 use std::{
     future::Future,
@@ -114,7 +114,7 @@ impl Client {
         })
     }
 
-    /// Lets the router work on a request until it waits for the `waits`th time, and gives it up then.
+    /// Polls the router's answer to a request until it has waited `waits` times, then drops it.
     pub(crate) fn give_up(&self, request: Request<Body>, waits: usize) {
         let mut call = std::pin::pin!(self.router.clone().oneshot(request));
         self.runtime.block_on(async {
@@ -129,13 +129,13 @@ impl Client {
         });
     }
 
-    /// The vault, when all that was begun is done.
+    /// Returns the vault, once everything that was begun is done.
     pub(crate) fn finish(self) -> Vault {
         drop(self.runtime);
         self.vault
     }
 
-    /// As Alice.
+    /// Sends a request as Alice.
     pub(crate) fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
         self.call(json(request(method, path)).body(body.into()).unwrap())
     }
@@ -144,7 +144,7 @@ impl Client {
         self.send("GET", path, Body::empty())
     }
 
-    /// The id of a new secret of Alice.
+    /// Creates a secret of Alice and returns its id.
     pub(crate) fn create(&self, name: &str) -> String {
         let body = format!(r#"{{"secret_name": "{name}", "secret_value": "7Jq2mWzX"}}"#);
         let answer = self.send("POST", SECRETS, body);

@@ -10,7 +10,7 @@ fn contract() -> Value {
     serde_json::from_str(include_str!("../data/secrets.openapi.json")).unwrap()
 }
 
-/// `part` with nothing but additions: more members in objects, and the same everywhere else.
+/// Asserts that `whole` is `part` with nothing but additions: more members in objects, and the same everywhere else.
 fn assert_contains(whole: &Value, part: &Value, at: &str) {
     match part {
         Value::Object(members) => {

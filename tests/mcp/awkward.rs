@@ -22,7 +22,7 @@ fn hides_the_key(shown: &str) -> bool {
     !shown.contains("api_key")
 }
 
-/// As it is asked, and as it is answered.
+/// Ids as requested, and as answered.
 const IDS: [(&str, &str); 13] = [
     ("1", "1"),
     ("0", "0"),
@@ -36,7 +36,7 @@ const IDS: [(&str, &str); 13] = [
     ("9007199254740993", "9007199254740993"),
     ("18446744073709551615", "18446744073709551615"),
     ("1e400", "1e400"),
-    // Against the protocol; a client whose ids are numbers finds its request all the same.
+    // Against the protocol, but a client whose ids are numbers still finds its request.
     ("7", r#""7""#),
 ];
 
@@ -60,7 +60,7 @@ fn ids_that_are_not_the_same_are_not_mixed_up() {
         ("null", "0"),
         ("1e400", "0"),
         ("1e400", "1e500"),
-        // The same as floating-point numbers.
+        // Equal as floating-point numbers.
         ("9007199254740993", "9007199254740992"),
         ("1764146000000000001", "1764146000000000002"),
     ] {
@@ -79,7 +79,7 @@ fn lists_that_overlap_come_back_in_any_order_in_a_batch_or_as_an_error() {
     let [one, two, three] = ["1", "2", "3"].map(list);
     to_server(&filter, &format!("[{one},{two}]")).unwrap();
     to_server(&filter, &three).unwrap();
-    // A request of the server's has an id of its own, and is no answer.
+    // A request of the server has its own id, and is not an answer.
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     assert_eq!(to_client(&filter, ping), ping);
     let failed = r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32603,"message":"no"}}"#;
@@ -156,7 +156,7 @@ fn a_tool_that_was_not_listed_gets_nothing_whatever_the_list_is() {
             let call = call("9", "{}").replace("create_issue", tool);
             to_server(&filter, &call).unwrap().contains("api_key")
         };
-        // Nothing is known before there is a list, and none is in an error.
+        // Nothing is known before there is a list, and an error holds none.
         to_server(&filter, &list("1")).unwrap();
         let failed = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"no"}}"#;
         assert_eq!(to_client(&filter, failed), failed);
@@ -168,7 +168,7 @@ fn a_tool_that_was_not_listed_gets_nothing_whatever_the_list_is() {
         assert!(!gets_a_key("made_up"), "{result}");
         assert_eq!(gets_a_key("create_issue"), listed, "{result}");
 
-        // What was listed before does not count any more.
+        // What was listed before no longer counts.
         to_server(&filter, &list("3")).unwrap();
         to_client(&filter, &listing("3", "create_issue", ""));
         assert!(gets_a_key("create_issue"), "{result}");
@@ -248,7 +248,7 @@ fn requests_of_a_server_are_redacted_and_keep_what_routes_them() {
         let expected = request.to_string().replace(KEY, "secret://linear");
         assert_eq!(parsed(&shown), parsed(&expected), "{method}");
     }
-    // What the client answers is the client's: a reference in it stays one.
+    // What the client answers belongs to the client: a reference in it stays a reference.
     let answer = r#"{"jsonrpc":"2.0","id":"s-1","result":{"content":{"text":"secret://linear"}}}"#;
     assert_eq!(to_server(&filter, answer).unwrap(), answer);
 }
@@ -396,7 +396,7 @@ fn a_refusal_carries_the_id_as_it_was_written() {
     }
 }
 
-/// A few bytes that are taken for many: each of them would be followed by all that the last one says.
+/// If every duplicate got the value of the last one, a few kilobytes would become gigabytes.
 #[test]
 fn of_a_member_that_comes_often_the_last_one_goes_on() {
     let (often, long) = (r#""x":1,"#.repeat(10_000), "y".repeat(10_000));
@@ -433,7 +433,7 @@ fn whatever_part_of_a_message_a_value_is_in_it_is_found() {
         r#"{"jsonrpc":"2.0","method":{"x":"KEY"},"params":{}}"#,
         r#"{"jsonrpc":"2.0","id":["KEY"],"result":{}}"#,
         r#"{"jsonrpc":"KEY","id":1,"result":{}}"#,
-        // No JSON, though its outermost object is one.
+        // Not JSON, although the outermost value looks like an object.
         r#"{"level":"info","key":KEY}"#,
         r#"{"level":"info","x":{"a" KEY}}"#,
         r#"{"level":"info","x":['KEY']}"#,
@@ -446,7 +446,7 @@ fn whatever_part_of_a_message_a_value_is_in_it_is_found() {
         let shown = to_client(&filter, &message.replace("KEY", KEY));
         assert_eq!(shown, message.replace("KEY", "secret://linear"));
     }
-    // What a message arrives by stays.
+    // What the message needs to arrive stays.
     let routed = format!(r#"{{"jsonrpc":"2.0","id":"{KEY}","method":"{KEY}"}}"#);
     assert_eq!(to_client(&filter, &routed), routed);
     // No member is lost.
@@ -483,12 +483,12 @@ fn a_message_arrives_whatever_the_values_are() {
             r#"{"jsonrpc":"2.0","id":4711,"result":{"result":4711}}"#,
             r#"{"jsonrpc":"2.0","id":4711,"result":{"secret://a":"secret://b"}}"#,
         ),
-        // There are clients that read these.
+        // Some clients read these.
         (
             r#"{"jsonrpc":"2.0","id":4711,"result":{"x":NaN,"y":"4711"}}"#,
             r#"{"jsonrpc":"2.0","id":4711,"result":{"x":NaN,"y":"secret://b"}}"#,
         ),
-        // An escape that JSON has not.
+        // An escape that JSON does not have.
         (
             r#"{"id":1,"result":"pass\word"}"#,
             r#"{"id":1,"result":"secret://c"}"#,
@@ -528,7 +528,7 @@ fn neither_depth_nor_length_is_too_much() {
     );
     assert!(shown.ends_with("xsecret://linear\"]}"));
 
-    // What is too deep to be looked into is not sent with a secret, and not sent without.
+    // A call that is too deep to be looked into is sent neither with a secret nor without.
     let refused = filter
         .client_message(call("1", &format!(r#"{{"x":{open}{close}}}"#)).as_bytes())
         .to_server()
@@ -558,7 +558,7 @@ fn calls_with_the_same_id_or_none_are_each_filled() {
 #[test]
 fn of_a_member_that_comes_twice_no_server_gets_what_the_other_one_says() {
     let filter = filter();
-    // Whichever of the two a server reads, it has the reference at no place that it is not granted for.
+    // Whichever of the two a server reads, the value is never where its reference was not granted.
     for arguments in [
         r#"{"title":"secret://linear","title":"x"}"#,
         r#"{"title":"x","title":"secret://linear"}"#,

@@ -9,7 +9,7 @@ use super::{KEY, call, parsed, to_server, user};
 /// What a server gets as its `api_key`; `None` if the call is refused.
 type Outcome = Option<Value>;
 
-/// Policy, what the model supplied, and what comes of it.
+/// The policy, what the model supplied, and the outcome.
 fn cases() -> Vec<(InjectionPolicy, Value, Outcome)> {
     let policy = InjectionPolicy::default;
     let [keep, replace, refuse] = [
@@ -30,7 +30,7 @@ fn cases() -> Vec<(InjectionPolicy, Value, Outcome)> {
     for policy in [&keep, &replace, &refuse] {
         cases.push((policy, json!({}), key()));
         cases.push((policy, json!({"api_key": null}), key()));
-        // What is granted is no value of the model's.
+        // What is granted does not count as a value of the model.
         cases.push((policy, json!({"api_key": "secret://linear"}), key()));
     }
     cases

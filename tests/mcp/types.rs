@@ -24,7 +24,7 @@ use serde_json::{Value, from_value, json, to_value};
 
 use super::{KEY, filter, filter_that_knows_the_key};
 
-/// Reads a message as this type, redacts it, and compares it with the same message that has a reference instead.
+/// Reads a message as this type, redacts it, and compares it with the same message with a reference instead.
 fn redacts<T: Serialize + DeserializeOwned>(message: Value) {
     let what = std::any::type_name::<T>();
     let typed: T = from_value(message).unwrap();
@@ -127,7 +127,7 @@ fn listed() -> ListToolsResult {
 #[test]
 fn a_list_of_tools_hides_what_is_filled_and_decides_over_calls() {
     let filter = filter();
-    // Wherever it is bound to, but not to a tool that does not declare it.
+    // It goes wherever it is bound to, but not to a tool that does not declare it.
     let everywhere = NewSecret::new("everywhere", "value-of-everywhere").bind("*", "api_key");
     filter.user().create(everywhere.default_for_tool()).unwrap();
     let (before, mut shown) = (listed(), listed());

@@ -87,7 +87,7 @@ fn a_reference_that_was_put_in_is_not_scanned() {
         ("<3>", "1212"),
     ]);
     assert_eq!(redactor.redact("12345678 abcdefgh"), "abcdefgh <2>");
-    // What is beside a short value is what stood there, not what was put there.
+    // What borders a short value is the original text, not what was put there.
     assert_eq!(redactor.redact("123456781212"), "abcdefgh1212");
     assert_eq!(redactor.redact("12345678 1212"), "abcdefgh <3>");
 }

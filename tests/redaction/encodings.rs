@@ -46,7 +46,7 @@ impl Mix {
     }
 }
 
-/// Every escape that RFC 8259 allows for the character, and itself where it may stand for itself.
+/// Every escape that RFC 8259 allows for the character, and the character itself where it needs no escape.
 pub(crate) fn json_spellings(character: char) -> Vec<String> {
     let mut spellings = Vec::new();
     let mut units = String::new();
@@ -83,7 +83,7 @@ pub(crate) fn json_mixed(value: &str, mix: &mut Mix) -> String {
     value.chars().map(spell).collect()
 }
 
-/// As `serde_json` writes it.
+/// The value as `serde_json` writes it.
 pub(crate) fn json_minimal(value: &str) -> String {
     let quoted = serde_json::to_string(value).expect("a string is JSON");
     quoted[1..quoted.len() - 1].to_owned()
@@ -96,7 +96,7 @@ pub(crate) fn json_all(value: &str, upper: bool) -> String {
         .collect()
 }
 
-/// Percent-encoded, where `keep` says which bytes may stand for themselves.
+/// Percent-encodes the value; `keep` says which bytes may stand for themselves.
 pub(crate) fn percent(value: &[u8], upper: bool, keep: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut encoded = Vec::new();
     for &byte in value {

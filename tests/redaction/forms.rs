@@ -15,7 +15,7 @@ pub(crate) fn around(before: &[u8], form: &[u8], after: &[u8]) -> Vec<u8> {
     [before, form, after].concat()
 }
 
-/// What a stream makes of the chunks, put together.
+/// Joins what a stream makes of the chunks.
 pub(crate) fn in_chunks<'a>(
     redactor: &Redactor,
     chunks: impl IntoIterator<Item = &'a [u8]>,
@@ -78,14 +78,14 @@ fn a_form_with_one_byte_changed_is_no_form() {
     for value in VALUES {
         let redactor = redactor(value);
         for (label, form) in all(value) {
-            // A match needs no padding.
+            // A match does not need the padding.
             let certain = if label.starts_with("base64") {
                 form.len().saturating_sub(12)
             } else {
                 form.len()
             };
             for at in 0..certain {
-                // A quote or a backslash may stand without the backslash that escapes it.
+                // A quote or a backslash may occur without the backslash that escapes it.
                 if label.contains("json") && form[at] == b'\\' {
                     continue;
                 }
@@ -104,7 +104,7 @@ fn a_form_with_one_byte_changed_is_no_form() {
                     &changed,
                     &format!("{label} of {value:?}, changed at {at}"),
                 );
-                // Where lines end is free.
+                // Lines may end anywhere.
                 if !label.contains("wrapped") {
                     let missing = [&form[..at], &form[at + 1..]].concat();
                     let label = format!("{label} of {value:?} without byte {at}");
@@ -134,8 +134,8 @@ fn what_is_missing_its_end_or_its_beginning_is_no_form() {
     }
 }
 
-/// Base64 of prefix, value and suffix as one: exactly the characters with bits of the value are replaced, and the padding if the
-/// value comes last.
+/// Base64 of prefix, value and suffix together: exactly the characters with bits of the value are replaced, and the
+/// padding if the value comes last.
 #[test]
 fn base64_is_found_at_every_alignment() {
     const ESCAPES: [fn(&str) -> String; 3] = [
@@ -186,7 +186,7 @@ fn boundary_characters_must_agree_with_the_value() {
     let value = "lin_api_Zq8wT3vN";
     let redactor = redactor(value);
     let encoded = base64(format!(":{value}").as_bytes(), Alphabet::Standard, false);
-    // The second character holds four bits of the value below two of the colon.
+    // The second character holds two bits of the colon, followed by four bits of the value.
     let mut found = 0;
     for character in ('A'..='Z')
         .chain('a'..='z')
@@ -251,7 +251,7 @@ fn base64_of_something_else_behind_a_value_is_left_alone() {
     assert_eq!(redacted(&data), format!("<1>{}", &encoded[11..]));
 }
 
-/// Not even where the character that ends another value would begin it.
+/// Not even where it would begin with the character that ends another value.
 #[test]
 fn base64_of_a_short_value_behind_another_value_is_left_alone() {
     let mut redactor = Redactor::new();
@@ -262,7 +262,7 @@ fn base64_of_a_short_value_behind_another_value_is_left_alone() {
     assert_redacts(&redactor, encoded.as_bytes(), b"<1>0NzEx", "a PIN");
 }
 
-/// A long run that is the same in both is compared at once, but not beyond an escape.
+/// A long run that is the same in both is compared in one step, but not across an escape.
 #[test]
 fn a_backslash_of_a_long_value_is_no_text_where_the_rest_is_escaped() {
     let run = "a".repeat(62);
@@ -280,7 +280,7 @@ fn a_backslash_of_a_long_value_is_no_text_where_the_rest_is_escaped() {
     }
 }
 
-/// In a query; so a `+` of the value is written otherwise there.
+/// This is for queries, so a `+` of the value is written differently there.
 #[test]
 fn a_plus_is_a_space_and_nothing_else() {
     let redactor = redactor("lin api+Zq8wT3vN");
@@ -297,7 +297,7 @@ fn a_plus_is_a_space_and_nothing_else() {
     }
 }
 
-/// What may be padding may also begin another value.
+/// What may be padding may also be the beginning of another value.
 #[test]
 fn a_value_behind_base64_is_found_if_it_begins_like_padding() {
     let values = ["=3=a+d_s", "==3=a+d_", "lin_api_Zq8wT3vN", "=abc"];
@@ -454,7 +454,8 @@ fn no_value_goes_on_behind_padding() {
     );
 }
 
-/// An escape that the end of the text cuts off is none: what looks like its beginning is the end of the value.
+/// An escape that the end of the text cuts off is not an escape: what looks like its beginning is the end of the
+/// value.
 #[test]
 fn the_end_of_a_value_may_look_like_the_beginning_of_an_escape() {
     for (value, form) in [

@@ -58,7 +58,7 @@ fn keys_that_become_equal_are_all_kept() {
     assert_eq!(numbers, [1, 2, 3]);
 }
 
-/// A number that was put behind one key may be what another one becomes.
+/// A key that a number was added to may equal what another key becomes.
 #[test]
 fn a_key_with_a_number_is_taken_as_well() {
     let mut redactor = Redactor::new();

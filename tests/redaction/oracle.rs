@@ -1,4 +1,4 @@
-//! What redaction means, said in the slowest way: at each place, every form by itself.
+//! What redaction means, expressed in the slowest way: at each position, every form by itself.
 //!
 //! For values without `\` and `%`, whose own spellings can be read in more than one way.
 
@@ -19,7 +19,7 @@ impl Match {
     }
 }
 
-/// The text with each value replaced by its reference.
+/// Returns the text with each value replaced by its reference.
 pub(crate) fn redact(text: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
     let mut output = Vec::new();
     let (mut at, mut replaced) = (0, 0);
@@ -76,7 +76,7 @@ fn longest(text: &[u8], at: usize, value: &str) -> Option<Match> {
     .max()
 }
 
-/// Follows all spellings of all units at once. The bytes of `plain` may stand for themselves.
+/// Follows all spellings of all units at once. The characters or bytes of `plain` may stand for themselves.
 fn spelled(
     text: &[u8],
     at: usize,
@@ -111,7 +111,8 @@ fn spelled(
     ends.into_iter().max()
 }
 
-/// The digits of escapes, and hex, may be in either case. A character, and what RFC 8259 has one letter for, may not.
+/// Hex digits, also those of escapes, may be in either case. A character, and a one-letter escape of RFC 8259, may
+/// not.
 fn is_spelled(text: &[u8], spelling: &[u8]) -> bool {
     if let [_] | [b'\\', _] = spelling {
         return text == spelling;
@@ -121,8 +122,8 @@ fn is_spelled(text: &[u8], spelling: &[u8]) -> bool {
     })
 }
 
-/// Reads the bits of the characters from `at` on, and compares those that are the value's if it follows
-/// `skipped` bytes of a group of three. Only base64 in one line.
+/// Reads the bits of the characters from `at` on, and compares them with those of the value if it follows `skipped`
+/// bytes of a group of three. Only for base64 in one line.
 fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<Match> {
     let lead = skipped * 8 % 6;
     let count = (lead + value.len() * 8).div_ceil(6);

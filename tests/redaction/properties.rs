@@ -61,7 +61,7 @@ fn encoded(value: &str, kind: usize, seed: u64) -> Vec<u8> {
     }
 }
 
-/// A text made of encoded values, beginnings of them, and text of the same few letters.
+/// A text of encoded values, beginnings of them, and other text over the same few letters.
 fn text(values: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         3 => (any::<prop::sample::Index>(), 0..6_usize, any::<u64>())
@@ -99,14 +99,14 @@ proptest! {
 
     #[test]
     fn redaction_is_what_the_oracle_says((values, text) in values_and_text()) {
-        // The oracle knows no lines within base64; such a text does not come up by chance.
+        // The oracle does not know base64 in several lines; such a text does not arise by chance.
         let values = named(&values);
         let redacted = redactor(&values).redact_bytes(&text).into_owned();
         let expected = oracle::redact(&text, &values);
         prop_assert_eq!(String::from_utf8_lossy(&redacted), String::from_utf8_lossy(&expected));
     }
 
-    /// What was escaped for one form may end another one, which was cut off before it.
+    /// An escape from one form may end another form that was cut off before it.
     #[test]
     fn base64_that_goes_on_in_an_escape_is_what_the_oracle_says(
         value in "[/?>o+~]{8,11}",
@@ -166,7 +166,7 @@ proptest! {
         let redacted = redactor.redact_bytes(&form).into_owned();
         let shown = String::from_utf8_lossy(&redacted);
         prop_assert!(shown.contains("<it>"), "{}", shown);
-        // What base64 leaves of up to three bytes on either side.
+        // Base64 leaves characters for up to three bytes on either side.
         let left = if kind < 4 { 0 } else { 10 };
         prop_assert!(shown.len() <= "<it>".len() + left, "{}", shown);
     }

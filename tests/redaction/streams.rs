@@ -64,7 +64,7 @@ fn the_boundaries_of_short_values_span_chunks() {
         let whole = redactor.redact_bytes(&invalid);
         assert_ne!(*whole, *invalid);
         assert_eq!(in_chunks(&redactor, invalid.chunks(1)), *whole);
-        // What no character begins with is no word, whatever follows.
+        // A byte that begins no character is not part of a word, whatever follows.
         let mut stream = redactor.stream();
         let output = stream.push(&around(b"= ", value.as_bytes(), b"\xff and more "));
         assert_eq!(
@@ -210,7 +210,7 @@ fn a_stream_of_no_values_changes_and_holds_nothing() {
     assert_eq!(stream.finish(), b"");
 }
 
-/// Wherever the output is cut before the value is complete.
+/// This holds wherever the output is cut before the value is complete.
 #[test]
 fn a_value_can_be_added_that_what_is_held_back_begins() {
     for value in VALUES {
@@ -232,7 +232,8 @@ fn a_value_can_be_added_that_what_is_held_back_begins() {
     }
 }
 
-/// Wherever the output is cut before it, also where a value shares a base64 character with the one before.
+/// This holds wherever the output is cut before it, even where a value shares a base64 character with the one
+/// before.
 #[test]
 fn a_value_can_be_added_before_it_comes() {
     let mut added = Redactor::new();
@@ -254,7 +255,8 @@ fn a_value_can_be_added_before_it_comes() {
     }
 }
 
-/// The first value is matched when what follows shows that it has no padding, the second as soon as its end is there.
+/// The first value is matched when what follows shows that it has no padding, the second as soon as its end is
+/// there.
 #[test]
 fn of_equal_matches_that_of_the_first_value_counts_whichever_ends_first() {
     let encoded = base64(b"lin_api_", Alphabet::Standard, false);
@@ -267,7 +269,7 @@ fn of_equal_matches_that_of_the_first_value_counts_whichever_ends_first() {
     }
 }
 
-/// What a stream gives out that is told of more values between two chunks.
+/// The output of a stream that learns more values between two chunks.
 fn merging(redactor: &Redactor, head: &[u8], added: &Redactor, tail: &[u8]) -> String {
     let mut stream = redactor.stream();
     let mut output = stream.push(head);

@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// The command line of this program, which ends here if it cannot be understood.
+    /// Parses the command line; ends the program if it cannot be understood.
     pub(crate) fn read() -> Cli {
         let matches = Cli::command().get_matches();
         let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -99,7 +99,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Leaves the keys out that the environment names, if the command line names one.
+    /// Drops the keys that the environment names, if the command line names one.
     fn prefer_typed(&mut self, matches: &ArgMatches) {
         let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
         let key_file = is_typed("key_file");
@@ -116,7 +116,7 @@ impl Place {
         }
     }
 
-    /// What is wrong with the keys that are named for this command.
+    /// What is wrong with the combination of keys that are named for this command.
     pub(crate) fn contradiction(&self, command: &Command) -> Option<&'static str> {
         let key_file = self.key_file.is_some();
         #[cfg(feature = "keyring")]
@@ -213,7 +213,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether it needs a passphrase beside the vault's key.
+    /// Whether it needs a passphrase besides the vault's key.
     fn takes_another_passphrase(&self) -> bool {
         match self {
             Command::Slots(Slots::Add { key }) | Command::Export { key, .. } => key.is_passphrase(),
@@ -491,7 +491,7 @@ mod tests {
 
     use super::*;
 
-    /// Every command below this one, by its words.
+    /// Every command below this one, as it is typed.
     fn commands<'c>(command: &'c Command, words: &str, all: &mut Vec<(String, &'c Command)>) {
         let words = format!("{words} {}", command.get_name());
         for subcommand in command.get_subcommands() {

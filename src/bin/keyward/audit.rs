@@ -15,7 +15,7 @@ use crate::{
     output::{self, Output, printable},
 };
 
-/// Writes the log, and says when it cannot: what is asked for is done all the same.
+/// Writes the log, and complains once it cannot; what was asked for is done anyway.
 pub(crate) struct Recorder {
     log: AuditLog,
     has_failed: AtomicBool,

@@ -1,4 +1,4 @@
-//! The secrets against the tools that there are.
+//! Comparing the secrets with the available tools.
 
 use std::{path::Path, process::ExitCode};
 
@@ -13,7 +13,7 @@ use crate::{
     place::Opener,
 };
 
-/// What the command ends with when something was found.
+/// The exit code if something was found.
 const FOUND: u8 = 11;
 
 pub(crate) fn check(mut opener: Opener, output: Output, check: Check) -> Result<ExitCode, Failure> {
@@ -87,8 +87,8 @@ fn in_file(path: &Path) -> Result<Vec<Tool>, Failure> {
 /// A tool's name and its input schema.
 pub(crate) type Tool = (String, Option<Value>);
 
-/// The tools in an answer to `tools/list`, in its result, or in an array. Model APIs have the schema under other names than
-/// MCP, and some of them an object more.
+/// Returns the tools in an answer to `tools/list`, in its result, or in an array. Model APIs name the schema
+/// differently than MCP, and some of them wrap the tool in another object.
 pub(crate) fn tools(value: Value) -> Option<Vec<Tool>> {
     match value {
         Value::Array(tools) => tools.into_iter().map(tool).collect(),
@@ -111,10 +111,10 @@ fn tool(mut value: Value) -> Option<Tool> {
     Some((name, schema))
 }
 
-/// Whether a pattern can match a name that begins so, and goes on.
+/// Whether a pattern can match a longer name that begins with `prefix`.
 fn can_begin_with(pattern: &ToolPattern, prefix: &str) -> bool {
     let pattern: Vec<char> = pattern.as_str().chars().collect();
-    // Up to where in the pattern what came so far can be.
+    // The positions in the pattern that the prefix read so far can lead to.
     let mut at = vec![false; pattern.len() + 1];
     at[0] = true;
     for c in prefix.chars() {

@@ -3,12 +3,12 @@
 //! | line | meaning |
 //! |---|---|
 //! | `NAME=text` | up to the end of the line, or to a `#` after a space; space at both ends does not count |
-//! | `NAME='text'` | all up to the next `'`, also over lines |
-//! | `NAME="text"` | all up to the next `"`, also over lines; `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes |
+//! | `NAME='text'` | up to the next `'`, even across lines |
+//! | `NAME="text"` | up to the next `"`, even across lines; `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are escapes |
 //! | `export NAME=…` | the same as without `export` |
 //! | `# …`, nothing | a comment |
 //!
-//! `$` is a character like any other. A name that comes twice means what the last line says, as when a shell reads the file.
+//! `$` is a character like any other. If a name occurs twice, the last line counts, as when a shell reads the file.
 
 use std::{fmt, iter::Peekable, str::CharIndices};
 
@@ -21,7 +21,7 @@ pub(crate) struct Variable {
     pub(crate) value: SecretValue,
 }
 
-/// A line that is none of a `.env` file. Does not repeat it.
+/// The error of a line that does not belong in a `.env` file. Does not repeat the line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotAnEnvFile {
     line: usize,
@@ -83,7 +83,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The value, and what comes after it on its line and later ones.
+/// The value, and the text behind it.
 type Quoted<'a> = (Zeroizing<String>, &'a str);
 
 fn bare(text: &str) -> Quoted<'_> {

@@ -1,11 +1,11 @@
-//! What went wrong, for the person, for programs, and as an exit code.
+//! What went wrong, for people, for programs, and as an exit code.
 
 use std::{fmt, io, path::Path};
 
 use keyward::{Error, ErrorKind, LocSegment};
 use serde_json::{Value, json};
 
-/// A command that was not done. Carries no value and no key.
+/// Why a command was not done. Holds no value and no key.
 pub(crate) struct Failure {
     code: u8,
     kind: &'static str,
@@ -46,24 +46,24 @@ impl Failure {
         Failure::new(7, "no_key", message)
     }
 
-    /// An MCP server that does not do what one does.
+    /// An MCP server did not do what one should.
     pub(crate) fn server(message: impl Into<String>) -> Failure {
         Failure::new(1, "server", message)
     }
 
-    /// A log that is not as it was written, at this line.
+    /// A log is not as it was written; `line` is the first such line.
     pub(crate) fn audit_log_changed(message: impl Into<String>, line: u64) -> Failure {
         let mut failure = Failure::new(9, "audit_log_changed", message);
         failure.fields = json!({"line": line});
         failure
     }
 
-    /// A file that cannot be read or written.
+    /// A file cannot be read or written.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Failure {
         Failure::new(1, "io", format!("{}: {error}", path.display()))
     }
 
-    /// Says which file it is about.
+    /// Says which file the failure is about.
     pub(crate) fn of_file(mut self, path: &Path) -> Failure {
         self.message = format!("{}: {}", path.display(), self.message);
         self
@@ -78,7 +78,7 @@ impl Failure {
         }
     }
 
-    /// Of a batch: its operations go by these names.
+    /// Creates the failure of a batch whose operations have these names.
     pub(crate) fn of_batch(error: Error, names: &[String]) -> Failure {
         let lines: Vec<String> = error
             .field_errors()
@@ -99,7 +99,8 @@ impl Failure {
         failure
     }
 
-    /// Of a command that ends as another one ends: not to be mixed up with that one's own code.
+    /// For a command that ends with another program's exit code: makes this failure's code distinguishable from
+    /// that.
     pub(crate) fn of_own(mut self) -> Failure {
         if !matches!(self.code, 126 | 127) {
             self.code = 125;
@@ -111,7 +112,7 @@ impl Failure {
         self.code
     }
 
-    /// `{"error": {"kind": …, "message": …}}`, with the contract's `detail` if fields are not valid, or what else there is to know.
+    /// `{"error": {"kind": …, "message": …}}`, with the contract's `detail` if fields are invalid, or other details.
     pub(crate) fn to_json(&self) -> Value {
         let mut error = json!({"kind": self.kind, "message": self.message});
         if !self.fields.is_null() {

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 
 /// Where secrets are read from.
 pub(crate) struct Input {
-    /// Passphrases are lines of standard input.
+    /// Whether passphrases are lines of standard input.
     passphrase_lines: bool,
     may_prompt: bool,
 }
@@ -29,13 +29,13 @@ impl Input {
         }
     }
 
-    /// For a program whose standard input is not a person's.
+    /// For a program whose standard input does not come from a person.
     pub(crate) fn without_prompt(mut self) -> Input {
         self.may_prompt = false;
         self
     }
 
-    /// The next line of standard input, if that is what gives passphrases.
+    /// Reads the next line of standard input, if passphrases come from there.
     pub(crate) fn passphrase_line(&mut self) -> Result<Option<SecretValue>, Failure> {
         if !self.passphrase_lines {
             return Ok(None);
@@ -45,7 +45,7 @@ impl Input {
             .ok_or_else(|| Failure::no_key("standard input has no more passphrase"))
     }
 
-    /// What is typed at the terminal; `None` if there is none.
+    /// Reads what is typed at the terminal; `None` if there is no terminal.
     pub(crate) fn prompt(&mut self, prompt: &str) -> Result<Option<SecretValue>, Failure> {
         if !self.may_prompt || self.passphrase_lines {
             return Ok(None);
@@ -61,7 +61,7 @@ impl Input {
         }
     }
 
-    /// Another passphrase than that of the vault.
+    /// Reads a passphrase other than the vault's.
     pub(crate) fn passphrase(&mut self) -> Result<SecretValue, Failure> {
         if let Some(line) = self.passphrase_line()? {
             return Ok(line);
@@ -72,7 +72,7 @@ impl Input {
         })
     }
 
-    /// The value of a secret: typed, or all of standard input but for one end of line.
+    /// Reads the value of a secret: typed, or all of standard input except for one trailing line end.
     pub(crate) fn value(&mut self) -> Result<SecretValue, Failure> {
         if io::stdin().is_terminal() {
             let typed = self.prompt("Value: ")?;
@@ -84,8 +84,8 @@ impl Input {
     }
 }
 
-/// A terminal that does not echo. The prompt is shown before `rpassword` turns the echo off, so that what is pasted or
-/// typed ahead could be seen.
+/// A terminal without echo. The prompt is shown before `rpassword` turns the echo off, so without this, text that is
+/// pasted or typed ahead could be seen.
 #[cfg(unix)]
 struct Quiet {
     terminal: fs::File,
@@ -113,7 +113,7 @@ impl Drop for Quiet {
     }
 }
 
-/// The text of a file; `-` is standard input.
+/// Reads the text of a file; `-` is standard input.
 pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     if path.as_os_str() == "-" {
         return read_text(&mut io::stdin().lock());
@@ -122,7 +122,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     read_text(&mut file).map_err(|failure| failure.of_file(path))
 }
 
-/// The JSON in a file; `-` is standard input.
+/// Reads the JSON in a file; `-` is standard input.
 pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
     let text = read_file(path)?;
     serde_json::from_str(&text).map_err(|error| {
@@ -131,7 +131,7 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
     })
 }
 
-/// Makes the folder of a file, for this user alone, and the folders that it is in.
+/// Creates the folder of a file, accessible to this user alone, and its parents.
 pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
     let folder = folder_of(path);
     if folder.is_dir() {
@@ -173,7 +173,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// More than any value may have.
+/// More than any value may have, in bytes.
 const MOST: usize = 16 * 1024 * 1024;
 
 fn read_text(from: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
@@ -191,7 +191,7 @@ fn read_text(from: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Grows by hand, so that what is left behind is wiped.
+/// Appends bytes. Grows the buffer by hand, so that the old memory is wiped.
 fn push(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) -> Result<(), Failure> {
     let needed = bytes.len() + more.len();
     if needed > MOST {

@@ -1,4 +1,4 @@
-//! What opens a vault, and where it comes from.
+//! The keys that open a vault, and where they come from.
 
 use std::{env, fs, io::Write, path::Path};
 
@@ -26,7 +26,7 @@ pub(crate) enum Key {
     Keyring,
 }
 
-/// Whether they open the same slots.
+/// Compares whether two keys open the same slots.
 impl PartialEq for Key {
     fn eq(&self, other: &Key) -> bool {
         match (self, other) {
@@ -43,7 +43,7 @@ impl PartialEq for Key {
 }
 
 impl Key {
-    /// The key of an existing vault. Asks for a passphrase only if `input` may.
+    /// Finds the key of an existing vault. Asks for a passphrase only if `input` allows it.
     pub(crate) fn find(place: &Place, input: &mut Input) -> Result<Key, Failure> {
         if let Some(key) = Key::given(place, input)? {
             return Ok(key);
@@ -54,7 +54,7 @@ impl Key {
         }
     }
 
-    /// The key of a vault that is to be made.
+    /// Finds or makes the key of a vault to be created.
     pub(crate) fn for_new_vault(place: &Place, input: &mut Input) -> Result<Key, Failure> {
         if let Some(path) = &place.key_file {
             return Key::made_in(path);
@@ -65,7 +65,7 @@ impl Key {
         Key::new_passphrase(input)
     }
 
-    /// A key for an existing vault, beside the one that opens it.
+    /// Finds or makes a key for an existing vault, besides the one that opens it.
     pub(crate) fn new(wanted: &NewKey, input: &mut Input) -> Result<Key, Failure> {
         if let Some(path) = &wanted.new_key_file {
             return Key::made_in(path);
@@ -77,7 +77,7 @@ impl Key {
         Key::new_passphrase(input)
     }
 
-    /// Asks for a passphrase twice; takes the next line of standard input where that is what gives passphrases.
+    /// Asks for a passphrase twice, or takes the next line of standard input if passphrases come from there.
     pub(crate) fn new_passphrase(input: &mut Input) -> Result<Key, Failure> {
         if let Some(line) = input.passphrase_line()? {
             return Ok(Key::Passphrase(line));
@@ -94,7 +94,7 @@ impl Key {
         Ok(Key::Passphrase(first))
     }
 
-    /// The key in a file.
+    /// Reads the key in a file.
     pub(crate) fn in_file(path: &Path) -> Result<Key, Failure> {
         let bytes = fs::read(path).map_err(|error| Failure::file(path, &error))?;
         parse(Zeroizing::new(bytes)).map(Key::Raw).ok_or_else(|| {
@@ -138,7 +138,7 @@ impl Key {
         }
     }
 
-    /// The key in a file, which is made if it is not there.
+    /// Reads the key in a file; creates the file with a new key if it does not exist.
     fn made_in(path: &Path) -> Result<Key, Failure> {
         if path.exists() {
             return Key::in_file(path);
@@ -167,7 +167,7 @@ impl Key {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// 32 bytes as they are, or 64 hexadecimal digits that may end a line.
+/// Parses 32 raw bytes, or 64 hexadecimal digits with an optional line end.
 fn parse(bytes: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
     if bytes.len() == 32 {
         return Some(bytes);

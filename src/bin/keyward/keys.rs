@@ -17,7 +17,7 @@ pub(crate) fn init(mut opener: Opener, output: Output) -> Result<(), Failure> {
     output.done(&json!({"vault": path}), format!("made the vault {path}"))
 }
 
-/// Puts a new passphrase in the place of the one that opens the vault.
+/// Replaces the passphrase that opens the vault by a new one.
 pub(crate) fn passphrase(mut opener: Opener, output: Output) -> Result<(), Failure> {
     let current = opener.key()?;
     if !matches!(current, Key::Passphrase(_)) {
@@ -25,7 +25,7 @@ pub(crate) fn passphrase(mut opener: Opener, output: Output) -> Result<(), Failu
             "this key is no passphrase: add a passphrase with `keyward slots add`",
         ));
     }
-    // A wrong passphrase is said before a new one is asked for.
+    // Report a wrong passphrase before asking for a new one.
     opener.read_with(&current)?;
     let new = Key::new_passphrase(&mut opener.input)?;
     let slot = opener
@@ -112,7 +112,7 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
     }
 }
 
-/// A source for each key, however often it is named: every one of them takes a slot.
+/// Returns one source for each distinct key: each source would take a slot, even if a key is named twice.
 fn distinct(keys: &[Key]) -> Result<Vec<KeySource>, Failure> {
     let mut sources = Vec::with_capacity(keys.len());
     for (at, key) in keys.iter().enumerate() {

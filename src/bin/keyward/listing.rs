@@ -18,16 +18,17 @@ use crate::{
     server::{self, Event, GRACE, Server},
 };
 
-/// The version of the protocol: the last one that begins with a handshake, which servers of every version understand.
+/// The version of the protocol: the last one that begins with a handshake, which servers of every version
+/// understand.
 const PROTOCOL: &str = "2025-11-25";
 
-/// A server that has no end of pages is not asked for more of them.
+/// The most pages that a server is asked for; its list may have no end.
 const MOST_PAGES: usize = 1_000;
 
 /// No list of tools has a longer line.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
-/// Starts a server and asks it; ends it again, also if this program is told to end meanwhile.
+/// Starts a server, asks it for its tools, and ends it, even if this program is told to end meanwhile.
 pub(crate) fn ask(
     program: &Program,
     name: Option<&str>,
@@ -51,7 +52,7 @@ pub(crate) fn ask(
     else {
         return Err(Failure::server("the server cannot be spoken to"));
     };
-    // A server that says more than is looked at waits, as it does for a full pipe.
+    // A server that says more than is read has to wait, as for a full pipe.
     let (say, said) = mpsc::sync_channel(1);
     {
         let send = send.clone();
@@ -89,7 +90,7 @@ pub(crate) fn ask(
 /// What a server says.
 enum Said {
     Line(Vec<u8>),
-    /// More than any line has. What comes behind it is not passed on.
+    /// A longer line than any list has. What follows it is not passed on.
     TooMuch,
 }
 
@@ -111,11 +112,11 @@ fn pass_on(output: impl Read, say: &mpsc::SyncSender<Said>) {
             break;
         }
     }
-    // Once nobody asks any more, only the end counts.
+    // Once nobody asks any more, only the end of the output counts.
     let _ = io::copy(&mut output, &mut io::sink());
 }
 
-/// Writes to the server, which may not read what is written, and tells how that went.
+/// Writes lines to the server, which may not read them, and reports each result.
 fn write(
     mut input: impl Write,
     lines: &mpsc::Receiver<String>,
@@ -128,11 +129,11 @@ fn write(
 
 struct Session {
     lines: mpsc::Sender<String>,
-    /// Whether the last of them was written.
+    /// Whether the last line was written.
     written: mpsc::Receiver<io::Result<()>>,
     said: mpsc::Receiver<Said>,
     redactor: Arc<Redactor>,
-    /// `None` if it is further away than a clock can say.
+    /// `None` if it is beyond what the clock can represent.
     deadline: Option<Instant>,
     last_id: u64,
     asked: &'static str,
@@ -184,7 +185,7 @@ impl Session {
         }
     }
 
-    /// Answers what the server asks. It needs little of a client that calls no tool.
+    /// Declines a request of the server, except for a ping: it needs little of a client that calls no tool.
     fn decline(&mut self, request: &Value) -> Result<(), Failure> {
         let Some(id) = request.get("id") else {
             return Ok(());
@@ -197,14 +198,14 @@ impl Session {
     }
 
     fn send(&mut self, message: &Value) -> Result<(), Failure> {
-        // If there is nobody to write it, that is what is heard of it.
+        // If the writer is gone, the wait for its result below reports that.
         let _ = self.lines.send(format!("{message}\n"));
         let written = self.in_time(&self.written)?;
         let written = written.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
         written.map_err(|error| Failure::server(format!("the server does not listen: {error}")))
     }
 
-    /// The next message, redacted. Some programs write other things there, too.
+    /// Returns the next message, redacted. Some programs write other things there, which are skipped.
     fn receive(&mut self) -> Result<Value, Failure> {
         loop {
             let line = match self.in_time(&self.said)? {
@@ -228,12 +229,12 @@ impl Session {
         }
     }
 
-    /// What comes next, if it is not too late; `None` if nothing more comes.
+    /// Waits for the next item until the deadline; `None` if no more items come.
     fn in_time<T>(&self, from: &mpsc::Receiver<T>) -> Result<Option<T>, Failure> {
         let left = self.deadline.map_or(Duration::MAX, |deadline| {
             deadline.saturating_duration_since(Instant::now())
         });
-        // What is there already would be received after the deadline, too.
+        // An item that is already there would be received even after the deadline.
         let next = if left.is_zero() {
             Err(mpsc::RecvTimeoutError::Timeout)
         } else {

@@ -11,14 +11,14 @@ use serde_json::json;
 
 use crate::failure::Failure;
 
-/// Writes to standard output in the form that was asked for.
+/// Writes to standard output in the requested form.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
 impl Output {
-    /// A value of the REST contract, or its table.
+    /// Writes a value of the REST contract, or its table.
     pub(crate) fn answer(
         self,
         value: &impl Serialize,
@@ -32,7 +32,7 @@ impl Output {
         write(text.as_bytes())
     }
 
-    /// That something was done: a line for people; for programs, what there is to know.
+    /// Says that something was done: a line for people, or the details for programs.
     pub(crate) fn done(
         self,
         value: &impl Serialize,
@@ -42,7 +42,7 @@ impl Output {
     }
 }
 
-/// Writes to standard output. Whoever reads it may have had enough: what was to be done is done all the same.
+/// Writes to standard output. If its reader has gone away, that is no error: what was to be done is done anyway.
 pub(crate) fn write(text: &[u8]) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -50,7 +50,7 @@ pub(crate) fn write(text: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to standard error, where there may be nobody, either.
+/// Writes a line to standard error, even if nobody reads it.
 pub(crate) fn complain(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -113,7 +113,7 @@ pub(crate) fn counted(count: impl TryInto<u64> + Display, what: &str) -> String 
     if is_one { text } else { text + "s" }
 }
 
-/// Columns with a heading, which is bold on a terminal that has colours.
+/// Columns with a heading, which is bold on a terminal that has colors.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let text = columns(rows);
     let bold =
@@ -147,7 +147,7 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// A name must not drive the terminal.
+/// Escapes a name, so that it cannot control the terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

@@ -61,7 +61,7 @@ impl Opener {
         self.user
     }
 
-    /// Makes the vault. The key is asked for only if there is none yet.
+    /// Creates the vault. Asks for the key only if there is no vault yet.
     pub(crate) fn create(&mut self) -> Result<Vault, Failure> {
         if self.path.exists() {
             let message = format!("{}: there is something already", self.path.display());
@@ -72,7 +72,7 @@ impl Opener {
         Ok(self.builder.clone().create(&self.path, key.source()?)?)
     }
 
-    /// The key of the vault, once it is sure that there is one.
+    /// Returns the key of the vault, after making sure that there is one.
     pub(crate) fn key(&mut self) -> Result<Key, Failure> {
         if !self.path.exists() {
             return Err(Failure::no_vault(format!(
@@ -83,14 +83,15 @@ impl Opener {
         Key::find(&self.place, &mut self.input)
     }
 
-    /// The key of the vault, which opens it: a wrong one is said before anything else is asked for.
+    /// Returns the key of the vault, after checking that it opens it: a wrong key is reported before anything else
+    /// is asked for.
     pub(crate) fn right_key(&mut self) -> Result<Key, Failure> {
         let key = self.key()?;
         self.read_with(&key)?;
         Ok(key)
     }
 
-    /// The vault for writing: no other process has it open meanwhile.
+    /// Opens the vault for writing; no other process can open it meanwhile.
     pub(crate) fn open(&mut self) -> Result<Vault, Failure> {
         let key = self.key()?;
         self.open_with(&key)
@@ -100,7 +101,7 @@ impl Opener {
         Ok(self.builder.clone().open(&self.path, key.source()?)?)
     }
 
-    /// The vault as it is now, to be read.
+    /// Opens the vault as it is now, for reading.
     pub(crate) fn read(&mut self) -> Result<Vault, Failure> {
         let key = self.key()?;
         self.read_with(&key)
@@ -110,12 +111,12 @@ impl Opener {
         Ok(self.builder.clone().snapshot(&self.path, key.source()?)?)
     }
 
-    /// The user's secrets, to be read.
+    /// Opens the user's secrets for reading.
     pub(crate) fn read_user(&mut self) -> Result<UserVault, Failure> {
         Ok(self.read()?.user(self.user))
     }
 
-    /// The user's secrets, for writing.
+    /// Opens the user's secrets for writing.
     pub(crate) fn open_user(&mut self) -> Result<UserVault, Failure> {
         let key = self.key()?;
         self.open_user_with(&key)
@@ -126,7 +127,7 @@ impl Opener {
     }
 }
 
-/// The user's data folder, as each system has it.
+/// The user's data folder, by each system's convention.
 fn default_path() -> Result<PathBuf, Failure> {
     let set = |variable| {
         env::var_os(variable)

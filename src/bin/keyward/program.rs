@@ -18,13 +18,13 @@ use crate::{
     place::Opener,
 };
 
-/// A command that is ready to be run, and what finds the secrets that it gets.
+/// A command that is ready to run, and a redactor for the secrets that it gets.
 pub(crate) struct Prepared {
     pub(crate) command: Command,
     pub(crate) redactor: Redactor,
 }
 
-/// Runs a command; its exit code.
+/// Runs a command; returns its exit code.
 pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
     let user = opener.read_user()?;
     let Prepared {
@@ -51,14 +51,14 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
             .map(|from| thread::spawn(move || copy(from, io::stderr(), || Arc::clone(&redactor)))),
     ];
     for output in outputs.into_iter().flatten() {
-        // Whoever reads the output may have had enough: the command notices by itself, or goes on.
+        // If the reader of the output has gone away, the command notices by itself, or goes on.
         let _ = output.join();
     }
     Ok(exit_code(child.wait()?))
 }
 
-/// The command with its secrets. They are matched as references that the program's owner wrote, to a tool with the
-/// `server`'s name or else that of the command's file, and to an argument with the variable's name.
+/// Prepares the command with its secrets. They are matched like references that the program's owner wrote, to a tool
+/// with the `server`'s name, or otherwise that of the command's file, and to an argument with the variable's name.
 pub(crate) fn prepare(
     program: &Program,
     server: Option<&str>,
@@ -131,7 +131,7 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child, Failure> {
     })
 }
 
-/// As a shell has it.
+/// The exit code, by a shell's convention.
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
@@ -141,7 +141,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1))
 }
 
-/// Copies a stream, redacted, as it comes. What is redacted can become more meanwhile.
+/// Copies a stream, redacted, as it comes. The set of redacted values can grow meanwhile.
 pub(crate) fn copy(
     mut from: impl Read,
     mut to: impl Write,
@@ -164,7 +164,7 @@ pub(crate) fn copy(
     to.flush()
 }
 
-/// Signals that are meant for the command go to it. Ctrl-C at a terminal reaches it anyway.
+/// Forwards signals that are meant for the command. Ctrl-C at a terminal reaches it anyway.
 #[cfg(unix)]
 fn forward_signals(child: &Child, at_terminal: bool) -> Result<(), Failure> {
     use rustix::process::{Pid, Signal, kill_process};

@@ -1,4 +1,4 @@
-//! How far long work has come: on a terminal, while it goes on, and gone when it ends.
+//! The progress of long work: shown on a terminal while it goes on, and cleared when it ends.
 
 use std::{env, time::Duration};
 
@@ -7,11 +7,11 @@ use keyward::Progress;
 
 use crate::output::Output;
 
-/// As often is a bar drawn that nothing is told.
+/// How often the display is redrawn for work that reports no progress.
 const TICK: Duration = Duration::from_millis(100);
 
 impl Output {
-    /// A bar for work that tells how much of it is done.
+    /// Shows a bar for work that reports how much of it is done.
     pub(crate) fn bar(self, what: &'static str) -> impl FnMut(Progress) {
         let bar = self.shown(what, "{msg} [{bar:32}] {human_pos} of {human_len}");
         move |progress| {
@@ -20,7 +20,7 @@ impl Output {
         }
     }
 
-    /// Shows that work goes on whose parts nobody can count: it is one transaction.
+    /// Shows that work goes on that reports no progress, because it is one transaction.
     pub(crate) fn busy<T>(self, what: &'static str, work: impl FnOnce() -> T) -> T {
         let bar = self.shown(what, "{msg} {spinner} {elapsed}");
         bar.tick();
@@ -33,7 +33,7 @@ impl Output {
     fn shown(self, what: &'static str, template: &str) -> ProgressBar {
         let can_move_its_cursor = env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
         let target = if !self.json && can_move_its_cursor {
-            // Nothing, if standard error is no terminal.
+            // Draws nothing if standard error is not a terminal.
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()

@@ -1,17 +1,20 @@
 //! Between an MCP client and an MCP server, on standard input and output.
 //!
-//! One thread carries what the client says, one what the server says, one its standard error; none waits for another, so
-//! requests overlap as they do without the proxy. [`mcp::Filter`](keyward::mcp::Filter) decides over each message.
+//! One thread carries what the client says, one what the server says, and one the server's standard error. None
+//! waits for another, so requests overlap as they do without the proxy. [`mcp::Filter`](keyward::mcp::Filter)
+//! decides about each message.
 //!
 //! # How it ends
 //!
-//! * The client closes its end, or dies: the server's standard input is closed, which tells it to end. What it still says
-//!   is passed on. If it is there half a minute later, it is told to end, and then made to.
-//! * Somebody tells the proxy to end (SIGTERM, SIGINT, SIGHUP): so is the server, which is made to two seconds later.
-//! * The server ends, or dies: so does the proxy, with its exit code.
-//! * The proxy is killed without a word: the server's standard input is closed.
+//! * The client closes its end, or dies: the server's standard input is closed, which tells it to end. What it still
+//!   says is passed on. If it is still there half a minute later, it is told to end, and then killed.
+//! * Somebody tells the proxy to end (SIGTERM, SIGINT, SIGHUP): the server is told to end, and killed two seconds
+//!   later.
+//! * The server ends, or dies: the proxy ends with its exit code.
+//! * The proxy is killed without warning: the server's standard input is closed.
 //!
-//! On Unix the server has a process group of its own, which is told as a whole: many a server is started by a launcher.
+//! On Unix the server has its own process group, which is signaled as a whole: many servers are started by a
+//! launcher.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -75,12 +78,13 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
         });
     }
     let code = server.end(&events, LINGER);
-    // What a server says last is often what matters. Something that it left behind may hold the other end for ever.
+    // What a server says last is often what matters. A process that it left behind may hold the other end open
+    // forever.
     let _ = errors.recv_timeout(GRACE);
     code
 }
 
-/// What the client says, to the server, until either closes its end.
+/// Carries what the client says to the server, until either closes its end.
 fn carry_client(mut server: ChildStdin, filter: &Filter, mut watch: Watch) -> io::Result<()> {
     let mut client = BufReader::with_capacity(BATCH, io::stdin());
     let mut message = Zeroizing::new(Vec::new());
@@ -110,7 +114,8 @@ fn carry_client(mut server: ChildStdin, filter: &Filter, mut watch: Watch) -> io
     batch.write(&mut server)
 }
 
-/// What the server says, to the client, until the server closes its end. An error is the client's.
+/// Carries what the server says to the client, until the server closes its end. An error is one of writing to the
+/// client.
 fn carry_server(server: ChildStdout, filter: &Filter) -> io::Result<()> {
     let mut server = BufReader::with_capacity(BATCH, server);
     let mut message = Zeroizing::new(Vec::new());
@@ -128,10 +133,10 @@ fn carry_server(server: ChildStdout, filter: &Filter) -> io::Result<()> {
     batch.write(&mut io::stdout().lock())
 }
 
-/// As many bytes are read and written at once.
+/// How many bytes are read and written at once.
 const BATCH: usize = 64 * 1024;
 
-/// Whole messages that came together and go on together.
+/// Whole messages that arrived together and are passed on together.
 struct Batch(Zeroizing<Vec<u8>>);
 
 impl Batch {
@@ -157,7 +162,7 @@ impl Batch {
     }
 }
 
-/// Not all of the capacity, which a large message may have left.
+/// Wipes the bytes, but not the rest of the capacity, which a large message may have left.
 fn wipe(bytes: &mut Vec<u8>) {
     bytes.as_mut_slice().zeroize();
     bytes.clear();

@@ -20,7 +20,7 @@ pub(crate) fn add(mut opener: Opener, output: Output, add: Add) -> Result<(), Fa
     }
     let name = add.name.unwrap_or_default();
     check(&add.binding)?;
-    // Not with the file open: a person takes time to type.
+    // The file is not kept open meanwhile: a person takes time to type.
     let key = opener.right_key()?;
     let mut secret = NewSecret::new(name, opener.input.value()?);
     let Binding {
@@ -198,7 +198,7 @@ pub(crate) fn explain(
     })
 }
 
-/// Says what is wrong with a binding before a value is asked for.
+/// Reports what is wrong with a binding before a value is asked for.
 fn check(binding: &Binding) -> Result<(), Failure> {
     if let Some(tool) = &binding.tool {
         ToolPattern::new(tool)?;

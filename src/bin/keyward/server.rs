@@ -1,4 +1,4 @@
-//! An MCP server as a process, and its end.
+//! An MCP server as a process, and how it ends.
 
 use std::{
     io,
@@ -12,22 +12,23 @@ use keyward::Redactor;
 
 use crate::{failure::Failure, program};
 
-/// How long a server that was told to end may take.
+/// How long a server may take to end once it was told to.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// What brings a session to its end.
+/// What can end a session.
 pub(crate) enum Event {
-    /// There is nothing more to come from the client.
+    /// Nothing more comes from the client.
     ClientClosed,
     /// Nobody reads what the server says.
     ClientGone,
-    /// There is nothing more to come from the server.
+    /// Nothing more comes from the server.
     ServerClosed,
     /// The program was told to end.
     Signal,
 }
 
-/// Sends an event for each signal that tells the program to end. Once there is nobody to get it, the program ends.
+/// Sends an event for each signal that tells the program to end. Once nobody receives them, a signal ends the
+/// program.
 #[cfg(unix)]
 pub(crate) fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failure> {
     use signal_hook::{
@@ -72,7 +73,8 @@ impl Server {
         })
     }
 
-    /// Passes on what the server writes to standard error, redacted. What is returned says when that is all.
+    /// Passes on what the server writes to standard error, redacted. The returned channel closes when all of it was
+    /// passed on.
     pub(crate) fn pass_errors_on(
         &mut self,
         redactor: impl Fn() -> Arc<Redactor> + Send + 'static,
@@ -87,8 +89,8 @@ impl Server {
         passed_on
     }
 
-    /// Waits for the end, from whichever side; the server's exit code. A server that was not told to end may go on for
-    /// `linger` without a client.
+    /// Waits for the session to end, from whichever side, and returns the server's exit code. A server that was not
+    /// told to end may go on for `linger` without a client.
     pub(crate) fn end(
         mut self,
         events: &mpsc::Receiver<Event>,
@@ -120,7 +122,7 @@ impl Server {
                 Ok(Event::ServerClosed) | Err(mpsc::RecvTimeoutError::Disconnected) => break true,
             }
         };
-        // Who closed its output has little left to do.
+        // A server that closed its output has little left to do.
         let deadline = Instant::now() + if in_time { GRACE } else { Duration::ZERO };
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -144,7 +146,7 @@ impl Server {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Ends what is left of it.
+    /// Kills what is left of it.
     fn make(&mut self) {
         self.signal(rustix::process::Signal::KILL);
     }

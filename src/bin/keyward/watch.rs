@@ -10,13 +10,13 @@ use keyward::{ErrorKind, Vault};
 
 use crate::output;
 
-/// Keeps a snapshot as new as the vault's file.
+/// Keeps a snapshot as up to date as the vault's file.
 pub(crate) struct Watch {
     vault: Vault,
     path: PathBuf,
-    /// What the file looked like when it was read last, if that says that it is still the same.
+    /// What the file looked like when it was last read, if an unchanged look proves that the file is unchanged.
     seen: Option<Look>,
-    /// Not before this is it tried again.
+    /// The next attempt is not made before this time.
     rest_until: Option<Instant>,
     broken: bool,
 }
@@ -28,11 +28,11 @@ struct Look {
 }
 
 impl Watch {
-    /// How long a file must have been left alone for its time to tell that it is the same: file systems count time in
-    /// steps.
+    /// How long a file must have been left alone before its modification time identifies its content: file systems
+    /// count time in steps.
     const SETTLED: Duration = Duration::from_secs(2);
 
-    /// How long to work with what there is while another process has the vault open.
+    /// How long to work with the present snapshot while another process has the vault open.
     const REST: Duration = Duration::from_secs(10);
 
     pub(crate) fn new(vault: Vault, path: &Path) -> Watch {
@@ -67,7 +67,7 @@ impl Watch {
                 self.seen = look.filter(settled);
                 self.rest_until = None;
             }
-            // It is being written to: until that is done, what was there before holds.
+            // It is being written to: until that is done, the earlier state holds.
             Err(error) if error.kind() == ErrorKind::InUse => {
                 self.rest_until = Some(Instant::now() + Self::REST);
             }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     impl Folder {
-        /// With a vault in it.
+        /// Creates a folder with a vault in it.
         fn new() -> Folder {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("vault.keyward");
@@ -123,7 +123,7 @@ mod tests {
                 .unwrap();
         }
 
-        /// Writes something that is no vault, of the same length, without a trace in what the file looks like.
+        /// Overwrites the vault with garbage of the same length, without changing what the file looks like.
         fn damage_unseen(&self) {
             let before = fs::metadata(&self.path).unwrap();
             let length = usize::try_from(before.len()).unwrap();
@@ -164,7 +164,7 @@ mod tests {
         folder.damage_unseen();
         watch.look();
         assert!(!watch.broken);
-        // Any other time, also an earlier one, is that of another file.
+        // Any other time, even an earlier one, means another file.
         folder.set_modified(SystemTime::now() - 3 * Watch::SETTLED);
         watch.look();
         assert!(watch.broken);
@@ -221,7 +221,7 @@ mod tests {
                 .inject(&ToolCall::new("t"), &mut Map::new())
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Locked);
-            // It stays so, whatever the file becomes.
+            // It stays locked, whatever happens to the file.
             let _ = fs::remove_file(&folder.path);
             Vault::create(&folder.path, key()).unwrap();
             watch.look();

@@ -1,18 +1,18 @@
-//! Schemas and arguments made from a string of bytes: the same bytes make the same, and when they run out everything is
-//! as simple as it can be, so that a failing case shrinks.
+//! Schemas and arguments made from a string of bytes. The same bytes give the same result, and once they run out
+//! everything is as simple as it can be, so that failing cases shrink.
 
 use serde_json::{Map, Value, json};
 
 use crate::location::Location;
 
-/// Few names, so that keywords meet.
+/// Few names, so that keywords collide.
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 const LOCATIONS: [&str; 12] = [
     "/a", "/b", "/c", "/a/b", "/a/c", "/b/a", "/a/b/c", "/a/b/d", "/c/a", "/a/0", "/d/d", "/b/c",
 ];
 
-/// Keywords with values that are right, wrong, or right elsewhere.
+/// Keywords, to be given values that are right, wrong, or right elsewhere.
 const KEYWORDS: [&str; 34] = [
     "type",
     "properties",
@@ -175,7 +175,7 @@ impl Entropy<'_> {
         node.into()
     }
 
-    /// Adds one of the keywords that make life difficult.
+    /// Adds one of the keywords that make concealing difficult.
     fn constrain(&mut self, node: &mut Map<String, Value>, depth: usize) {
         let name = self.pick(&NAMES);
         let (keyword, value) = match self.below(17) {
@@ -205,7 +205,7 @@ impl Entropy<'_> {
         node.insert(keyword.into(), value);
     }
 
-    /// A schema that stands in `allOf` or its like.
+    /// A schema for `allOf` and the like.
     fn branch(&mut self, depth: usize) -> Value {
         match self.below(8) {
             0 => json!({"required": self.names(2)}),
@@ -337,7 +337,7 @@ impl Entropy<'_> {
         }
     }
 
-    /// JSON in which the words of JSON Schema stand in the wrong places.
+    /// JSON with the words of JSON Schema in the wrong places.
     pub(super) fn json_like_a_schema(&mut self, depth: usize) -> Value {
         match self.below(12) {
             _ if depth == 0 => self.value(0),

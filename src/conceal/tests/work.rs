@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What is left of a schema and the reason for each location that is left, after concealing.
+/// Conceals the locations; returns the schema, and each location that is left with the reason.
 fn concealed(schema: &Value, locations: &[&str]) -> (Value, Vec<(String, LeftReason)>) {
     let locations: Vec<Location> = locations
         .iter()
@@ -24,7 +24,7 @@ fn size(schema: &Value) -> u64 {
     measure(schema, u64::MAX, usize::MAX).unwrap()
 }
 
-/// The units that an attempt to hide the location takes, and what comes of it.
+/// The units that an attempt to hide the location takes, and its failure, if any.
 fn attempt(schema: &Value, location: &str) -> (u64, Option<LeftReason>) {
     let location = Location::new(location).unwrap();
     let work = Work::new(size(schema), 1);
@@ -57,7 +57,7 @@ fn what_contains_its_reference_is_not_copied() {
     }
 }
 
-/// Each branch is the one before it, twice, and so twice as large once the references in that are replaced.
+/// Each branch holds the one before it twice, so it is twice as large once the references in it are replaced.
 fn doubling(count: usize, members: usize) -> Value {
     let mut members: Map<String, Value> = (0..members)
         .map(|i| (format!("member{i}"), json!({})))
@@ -84,7 +84,7 @@ fn copies_of_copies_are_given_up() {
         assert_eq!(reason, Some(LeftReason::TooComplex));
         assert!(units <= 50_000 + 16 * size(&schema));
 
-        // The others are none the worse for it.
+        // The other locations are unaffected.
         let (without, left) = concealed(&schema, &[location, "token"]);
         assert_eq!(left, [(location.to_owned(), LeftReason::TooComplex)]);
         let mut expected = schema;
@@ -115,7 +115,7 @@ fn a_call_gives_up_when_all_attempts_together_were_too_much() {
 
 #[test]
 fn references_to_what_was_copied_are_mended_within_bounds() {
-    // 60 places that share what is hidden in one of them, all of it in each.
+    // 60 references to the object that the property is hidden in: each needs a copy of all of it.
     let members: Map<String, Value> = (0..400).map(|i| (format!("m{i}"), json!({}))).collect();
     let mut properties: Map<String, Value> = (0..60)
         .map(|i| (format!("p{i}"), json!({"$ref": "#/properties/headers"})))
@@ -219,7 +219,7 @@ fn a_long_reference_is_not_decoded_again_and_again() {
         left.into_iter().map(|(_, reason)| reason).next()
     };
     assert_eq!(reasons(&schema(30_000, false)), None);
-    // What `inject` cannot find out either, and so puts nothing in.
+    // `inject` cannot find this out either, and so puts nothing in.
     for bytes in [30, 30_000, 300_000] {
         assert_eq!(reasons(&schema(bytes, true)), Some(LeftReason::NotAString));
     }
@@ -229,7 +229,7 @@ fn a_long_reference_is_not_decoded_again_and_again() {
     );
 }
 
-/// `clone`, `==` and dropping of such a `Value` would overflow the stack; so the test does none of them.
+/// `clone`, `==` and dropping would overflow the stack on such a `Value`, so the test does none of them.
 #[test]
 fn depth_is_found_out_without_recursion() {
     let wrap = |mut inner: Value, levels: usize| {

@@ -1,13 +1,13 @@
 //! Where a text stops being JSON.
 //!
-//! The place is counted as Python's `json` module counts it (up to 3.12), since the REST contract's `json_invalid` says
-//! the place that this module found: in characters, and of an unfinished string where it begins. `serde_json` says a line
-//! and a column in bytes, and often one of the token's other end.
+//! The position is counted as Python's `json` module (up to 3.12) counts it, since the REST contract's
+//! `json_invalid` gives the position that module found: in characters, and for an unterminated string, where it
+//! begins. `serde_json` gives a line, and a column in bytes, which is often at the other end of the token.
 
 /// The number of characters before the place where `text` stops being JSON; `None` if it is JSON.
 pub(super) fn of_error(text: &str) -> Option<usize> {
     let at = Scan::new(text).run().err()?;
-    // Every place is before an ASCII character, or the end.
+    // Every such position is before an ASCII character or at the end.
     let before = text.get(..at).unwrap_or(text);
     Some(before.chars().count())
 }
@@ -15,7 +15,7 @@ pub(super) fn of_error(text: &str) -> Option<usize> {
 struct Scan<'a> {
     text: &'a [u8],
     at: usize,
-    /// What is open, innermost last. On the heap: a body can be nested as deeply as it is long.
+    /// The open containers, innermost last. On the heap: a body can be nested as deeply as it is long.
     open: Vec<Open>,
 }
 
@@ -25,7 +25,7 @@ enum Open {
     Array,
 }
 
-/// An error is the place where it was found, in bytes.
+/// The error is the position, in bytes, where it was found.
 type Found = Result<(), usize>;
 
 impl<'a> Scan<'a> {
@@ -52,7 +52,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// A scalar or an empty container; of any other container, all before its first value.
+    /// Passes a scalar or an empty container, or, of any other container, everything before its first value.
     fn value(&mut self) -> Found {
         loop {
             let open = match self.peek() {
@@ -74,7 +74,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Goes on after a value: past the ends of containers, to the next value of the innermost that has one.
+    /// Goes on after a value: past the ends of containers, to the next value of the innermost one that has more.
+    /// Returns whether there is such a value.
     fn next_value(&mut self) -> Result<bool, usize> {
         while let Some(&open) = self.open.last() {
             self.whitespace();
@@ -97,7 +98,7 @@ impl<'a> Scan<'a> {
         Ok(false)
     }
 
-    /// The name of a member, its colon, and the space after it.
+    /// Passes the name of a member, its colon, and the space after it.
     fn member_name(&mut self) -> Found {
         if self.peek() != Some(b'"') {
             return Err(self.at);
@@ -219,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// What `json.loads` of Python 3.11 says.
+    /// The positions that `json.loads` of Python 3.11 reports.
     #[test]
     fn the_places_are_those_of_python() {
         for (text, at) in [
