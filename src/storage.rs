@@ -51,12 +51,13 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindSafe 
     /// Returns every user's root, unordered.
     fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError>;
 
-    /// Returns one user's root and rows, as of one moment; `None` if the user has no root.
+    /// Returns one user's root and rows, as of one moment; `None` if the user has neither. Rows without a root, which
+    /// no transaction leaves behind, are an error.
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError>;
 
     /// Passes everything stored to `visit`, as of one moment, no later than its first call; writes proceed
     /// meanwhile. What belongs to the whole vault comes first, then each user, unordered. `visit` may end the scan
-    /// early, and must not compact the store.
+    /// early, and must not compact the store. A scan that is not ended early fails if there are rows without a root.
     fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError>;
 
     /// Stores all of a transaction durably, or nothing of it.
@@ -117,6 +118,8 @@ pub(crate) struct UserChange {
 pub(crate) enum StorageError {
     /// The user's root is not the one that the writer started from: someone else wrote in between.
     RootChanged,
+    /// There are rows of a user who has no root.
+    RowsWithoutRoot,
     /// A store was to be created where something exists already.
     Exists,
     /// A store was to be opened where there is none.

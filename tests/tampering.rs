@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,6 +21,7 @@ use keyward::{
     Anchor, Error, ErrorKind, KeySource, NewSecret, SecretInfo, SecretPatch, ToolCall, UserId,
     Vault,
 };
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -266,4 +267,117 @@ fn no_page_of_the_file_can_be_put_elsewhere_unnoticed() {
         }
     }
     println!("{pages} pages: {outcomes:?}");
+}
+
+/// Opens the database in a vault file with redb, and writes back what `change` leaves.
+fn with_database(path: &Path, change: impl FnOnce(&Database)) {
+    const HEADER: usize = 4096;
+    let bytes = fs::read(path).unwrap();
+    let inner = path.with_extension("redb");
+    fs::write(&inner, &bytes[HEADER..]).unwrap();
+    let database = Database::open(&inner).unwrap();
+    change(&database);
+    drop(database);
+    let changed = [&bytes[..HEADER], &fs::read(&inner).unwrap()].concat();
+    fs::write(path, changed).unwrap();
+}
+
+/// The roots of the others do not tell: such a row is nobody's.
+#[test]
+fn rows_of_a_user_who_is_gone_or_never_was_are_found() {
+    const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let users: Vec<UserId> = (1..4).map(|n| UserId::new(Uuid::from_u128(n))).collect();
+    let vault = Vault::create(&path, key()).unwrap();
+    for user in &users {
+        vault
+            .user(*user)
+            .create(NewSecret::new("a", "value-of-a"))
+            .unwrap();
+    }
+    drop(vault);
+    let mut old = Vec::new();
+    with_database(&path, |database| {
+        let transaction = database.begin_read().unwrap();
+        let rows = transaction.open_table(ROWS).unwrap();
+        for row in rows.iter().unwrap() {
+            let (key, row) = row.unwrap();
+            old.push((*key.value(), row.value().to_vec()));
+        }
+    });
+    let all = fs::read(&path).unwrap();
+    // Whose rows they are, their tags tell only to a key: so each user is deleted in turn, and a row put back that then is
+    // there no more; or one is put at a made-up tag before, between or behind those that there are.
+    for deleted in &users {
+        fs::write(&path, &all).unwrap();
+        let vault = Vault::open(&path, key()).unwrap();
+        vault.delete_user(*deleted).unwrap();
+        vault.verify().unwrap();
+        drop(vault);
+        with_database(&path, |database| {
+            let transaction = database.begin_write().unwrap();
+            let mut rows = transaction.open_table(ROWS).unwrap();
+            for (key, row) in &old {
+                if rows.get(key).unwrap().is_none() {
+                    rows.insert(key, &**row).unwrap();
+                }
+            }
+            drop(rows);
+            transaction.commit().unwrap();
+        });
+        let vault = Vault::open(&path, key()).unwrap();
+        assert_eq!(vault.verify().unwrap_err().kind(), ErrorKind::RolledBack);
+        let copy = folder.path().join("copy");
+        assert_eq!(
+            vault.backup(&copy).unwrap_err().kind(),
+            ErrorKind::RolledBack
+        );
+        assert!(!copy.exists());
+        for user in &users {
+            let secrets = vault.user(*user).secrets();
+            let kind = secrets
+                .map(|secrets| secrets.len())
+                .map_err(|error| error.kind());
+            let expected = if user == deleted {
+                Err(ErrorKind::RolledBack)
+            } else {
+                Ok(1)
+            };
+            assert_eq!(kind, expected);
+        }
+        let created = vault
+            .user(*deleted)
+            .create(NewSecret::new("b", "value-of-b"));
+        assert_eq!(created.unwrap_err().kind(), ErrorKind::RolledBack);
+        drop(vault);
+        let snapshot = Vault::snapshot(&path, key());
+        assert_eq!(snapshot.unwrap_err().kind(), ErrorKind::RolledBack);
+    }
+    let tags: BTreeSet<[u8; 16]> = old
+        .iter()
+        .map(|(key, _)| *key.first_chunk().unwrap())
+        .collect();
+    let beside = tags.iter().flat_map(|tag| {
+        let number = u128::from_be_bytes(*tag);
+        [number.wrapping_sub(1), number.wrapping_add(1)]
+    });
+    for tag in beside.chain([0, u128::MAX]) {
+        fs::write(&path, &all).unwrap();
+        with_database(&path, |database| {
+            let transaction = database.begin_write().unwrap();
+            let mut rows = transaction.open_table(ROWS).unwrap();
+            let mut key = old[0].0;
+            key[..16].copy_from_slice(&tag.to_be_bytes());
+            rows.insert(&key, &*old[0].1).unwrap();
+            drop(rows);
+            transaction.commit().unwrap();
+        });
+        let vault = Vault::open(&path, key()).unwrap();
+        assert_eq!(
+            vault.verify().unwrap_err().kind(),
+            ErrorKind::RolledBack,
+            "{tag:x}"
+        );
+    }
 }

@@ -39,8 +39,8 @@ pub(super) fn usage_too_small() -> Error {
 
 pub(super) fn storage_error(error: StorageError) -> Error {
     match error {
-        // Only this process writes to the store.
-        StorageError::RootChanged => rolled_back(),
+        // Only this process writes to the store, and leaves no rows without a root.
+        StorageError::RootChanged | StorageError::RowsWithoutRoot => rolled_back(),
         StorageError::Failed(source) => {
             Error::new(ErrorKind::Storage, "the store failed; nothing changed").with_source(source)
         }

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     error::Error as StdError,
     fmt, io,
-    ops::ControlFlow,
+    ops::{Bound, ControlFlow},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError, RwLock, TryLockError,
@@ -142,22 +142,25 @@ impl Engine {
     }
 
     pub(super) fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
-        self.read(|database| {
+        let (root, rows) = self.read(|database| {
             let transaction = database.begin_read()?;
-            let Some(bytes) = transaction.open_table(USERS)?.get(&user.0)? else {
-                return Ok(None);
-            };
-            let root = root(bytes.value())?;
+            let bytes = transaction.open_table(USERS)?.get(&user.0)?;
+            let root = bytes.map(|bytes| root(bytes.value())).transpose()?;
             let rows = rows_of(user, &transaction.open_table(ROWS)?)?;
-            Ok(Some(UserRows { root, rows }))
-        })
+            Ok((root, rows))
+        })?;
+        match root {
+            Some(root) => Ok(Some(UserRows { root, rows })),
+            None if rows.is_empty() => Ok(None),
+            None => Err(StorageError::RowsWithoutRoot),
+        }
     }
 
     pub(super) fn scan(
         &self,
         visit: &mut dyn FnMut(Stored) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
-        self.read(|database| {
+        let all_have_roots = self.read(|database| {
             let transaction = database.begin_read()?;
             let meta = transaction.open_table(META)?;
             let vault = Stored::Vault {
@@ -168,22 +171,33 @@ impl Engine {
                     .transpose()?,
             };
             if visit(vault).is_break() {
-                return Ok(());
+                return Ok(true);
             }
             let rows = transaction.open_table(ROWS)?;
+            // Users and rows are in the same order: what is between the rows of two users belongs to neither.
+            let mut all_have_roots = true;
+            let mut before = None;
             for user in transaction.open_table(USERS)?.iter()? {
                 let (tag, bytes) = user?;
                 let tag = UserTag(*tag.value());
+                let (first, last) = keys_of(tag);
+                all_have_roots &= !has_rows_between(before, Some(first), &rows)?;
+                before = Some(last);
                 let user = UserRows {
                     root: root(bytes.value())?,
                     rows: rows_of(tag, &rows)?,
                 };
                 if visit(Stored::User(tag, user)).is_break() {
-                    break;
+                    return Ok(true);
                 }
             }
+            Ok(all_have_roots && !has_rows_between(before, None, &rows)?)
+        })?;
+        if all_have_roots {
             Ok(())
-        })
+        } else {
+            Err(StorageError::RowsWithoutRoot)
+        }
     }
 
     pub(super) fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
@@ -350,6 +364,17 @@ fn rows_of(
             Ok((row_tag(key.value()), Arc::new(row)))
         })
         .collect()
+}
+
+fn has_rows_between(
+    first: Option<[u8; 32]>,
+    last: Option<[u8; 32]>,
+    rows: &impl ReadableTable<&'static [u8; 32], &'static [u8]>,
+) -> Result<bool, redb::Error> {
+    let [first, last] =
+        [&first, &last].map(|key| key.as_ref().map_or(Bound::Unbounded, Bound::Excluded));
+    let mut between = rows.range::<&[u8; 32]>((first, last))?;
+    Ok(between.next().is_some())
 }
 
 /// The first and the last key that a row of the user can have.

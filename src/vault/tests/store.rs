@@ -473,6 +473,11 @@ fn what_a_store_says_has_a_kind_of_its_own_and_says_what_to_do() {
             ErrorKind::RolledBack,
             "restore a backup",
         ),
+        (
+            StorageError::RowsWithoutRoot,
+            ErrorKind::RolledBack,
+            "restore a backup",
+        ),
         (StorageError::Exists, ErrorKind::Storage, "another path"),
         (StorageError::Missing, ErrorKind::Storage, "create a vault"),
         (StorageError::InUse, ErrorKind::InUse, "close it there"),
