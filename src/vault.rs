@@ -375,6 +375,9 @@ impl Vault {
     ///
     /// Earlier copies of the vault can still be opened with the old key, and so can the vault itself by anyone who
     /// used the old key to learn the master key: see [`rotate_master_key`](Vault::rotate_master_key).
+    ///
+    /// If `current` is a provider, a slot that it fails to unwrap at the moment counts as another provider's, and
+    /// stays. After an outage, check [`key_slots`](Vault::key_slots).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the sources are wiped when this returns"

@@ -1,11 +1,14 @@
 //! What opens a vault, and what its secrets are sealed with.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    error::Error as StdError,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use keyward::{
-    Error, ErrorKind, KdfParams, KeyKind, KeySource, NewSecret, SecretPatch, ToolCall, UserId,
-    Vault,
+    Error, ErrorKind, KdfParams, KeyKind, KeyProvider, KeySource, NewSecret, SecretPatch, ToolCall,
+    UserId, Vault,
 };
 use serde_json::Map;
 use uuid::Uuid;
@@ -244,4 +247,34 @@ fn rotation_seals_everything_again_while_calls_and_writes_go_on() {
         1,
         "no write of the user's"
     );
+}
+
+/// A key service that cannot be reached once its key has been wrapped.
+struct Unreachable;
+
+impl KeyProvider for Unreachable {
+    fn wrap(&self, key: &[u8; 32], _: &[u8]) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+        Ok(key.to_vec())
+    }
+
+    fn unwrap(
+        &self,
+        _: &[u8],
+        _: &[u8],
+        _: &mut [u8; 32],
+    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        Err("503: try again".into())
+    }
+}
+
+#[test]
+fn what_a_provider_says_is_kept_whichever_slots_there_are() {
+    let vault = vault();
+    let provider = || KeySource::provider(Unreachable);
+    vault.add_key(raw(1), provider()).unwrap();
+    vault.add_key(raw(1), raw(2)).unwrap();
+    vault.lock().unwrap();
+    let error = vault.unlock(provider()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey);
+    assert_eq!(error.source().unwrap().to_string(), "503: try again");
 }

@@ -5,6 +5,8 @@
 //! their caps. So a forged file takes no longer to refuse than one that its owner could have made, and never more
 //! memory than one slot. With the usual parameters, 16 slots take less than a fifth of that.
 
+use std::error::Error as _;
+
 use crate::{
     bytes::{Reader, put_bytes},
     crypto::{KdfParams, KeyRing, KeySlot, KeySlotInfo, KeySource, MasterKey, VaultId, checksum},
@@ -81,8 +83,10 @@ impl KeySlots {
         for (at, slot) in slots.filter(|(at, _)| !places.contains(at)) {
             match slot.open(self.vault, source) {
                 Ok(master) => return Ok((at, master)),
-                // Damage, or a provider that is out of order, says more than that the key is for another slot.
-                Err(error) if error.kind() != ErrorKind::WrongKey => failure = Some(error),
+                // Damage, or the failure of a provider, says more than that the key is for another slot.
+                Err(error) if error.kind() != ErrorKind::WrongKey || error.source().is_some() => {
+                    failure = Some(error);
+                }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
