@@ -7,7 +7,9 @@
 #![cfg(all(unix, feature = "cli"))]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{env, fmt::Write as _, fs, io, path::Path, process::Command};
+use std::{
+    env, fmt::Write as _, fs, io, os::unix::fs::PermissionsExt as _, path::Path, process::Command,
+};
 
 #[test]
 fn the_life_of_a_vault() {
@@ -146,6 +148,53 @@ fn a_reader_that_is_gone_changes_nothing_but_what_is_read() {
     }
     let listed = keyward(&["list"]).output().unwrap();
     assert!(String::from_utf8(listed.stdout).unwrap().contains("linear"));
+}
+
+/// Its folder exists, though nobody can tell by looking.
+#[test]
+fn a_working_directory_that_cannot_be_looked_at_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(dir.path(), 0o755);
+    let (bin, closed) = (dir.path().join("keyward"), dir.path().join("closed"));
+    fs::copy(env!("CARGO_BIN_EXE_keyward"), &bin).unwrap();
+    fs::create_dir(&closed).unwrap();
+    let script = "chmod 0 . && exec \"$@\"";
+    // Root can look at everything.
+    let nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
+    let id = Command::new("id").arg("-u").output().unwrap();
+    let as_nobody = if id.stdout == b"0\n" {
+        &nobody[..]
+    } else {
+        &[]
+    };
+    for args in [&["init"][..], &["init", "--key-file", "key"]] {
+        let output = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .args(as_nobody)
+            .arg(&bin)
+            .args(args)
+            .args(["--vault", "vault.keyward"])
+            .current_dir(&closed)
+            .env("KEYWARD_PASSPHRASE", "correct horse")
+            .output();
+        set_mode(&closed, 0o755);
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        if said.contains("setpriv") {
+            println!("skipped: {said}");
+            return;
+        }
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("Permission denied"), "{args:?}: {said}");
+    }
 }
 
 #[cfg(feature = "keyring")]

@@ -100,6 +100,11 @@ impl AuditLog {
     }
 
     fn open_with(path: &Path, shared: Option<Duration>) -> Result<AuditLog, Error> {
+        // Opening a pipe would wait for a reader.
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            let message = "the audit log is not a regular file: give the path of one";
+            return Err(Error::new(ErrorKind::Storage, message));
+        }
         let file = options().open(path).map_err(failed)?;
         lock(&file, shared.unwrap_or_default()).map_err(|error| match error {
             TryLockError::WouldBlock => Error::new(

@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     key::Key,
     output::{Output, counted},
-    place::Opener,
+    place::{Opener, must_be_vacant},
 };
 
 pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {
@@ -27,6 +27,7 @@ pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> 
 }
 
 pub(crate) fn backup(mut opener: Opener, output: Output, file: &Path) -> Result<(), Failure> {
+    must_be_vacant(file)?;
     let vault = opener.read()?;
     vault.backup_with_progress(file, output.bar("copying"))?;
     done(output, file, "copied the vault to")
@@ -38,6 +39,7 @@ pub(crate) fn export(
     file: &Path,
     key: &NewKey,
 ) -> Result<(), Failure> {
+    must_be_vacant(file)?;
     let vault = opener.read()?;
     let key = Key::new(key, &mut opener.input)?;
     vault.export_with_progress(file, key.source()?, output.bar("exporting"))?;

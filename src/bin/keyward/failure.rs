@@ -69,6 +69,16 @@ impl Failure {
         self
     }
 
+    /// Says that the command was done, and only its answer could not be written: it is not to be repeated.
+    pub(crate) fn after_success(mut self) -> Failure {
+        self.kind = "answer_not_written";
+        self.message = format!(
+            "this was done, but the answer cannot be written: {}",
+            self.message
+        );
+        self
+    }
+
     fn new(code: u8, kind: &'static str, message: impl Into<String>) -> Failure {
         Failure {
             code,

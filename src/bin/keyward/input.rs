@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead, IsTerminal, Read},
+    io::{self, IsTerminal, Read},
     path::Path,
 };
 
@@ -134,7 +134,8 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
 /// Creates the folder of a file, accessible to this user alone, and its parents.
 pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
     let folder = folder_of(path);
-    if folder.is_dir() {
+    // The working directory exists, even where it cannot be looked at.
+    if folder.is_dir() || folder == Path::new(HERE) {
         return Ok(());
     }
     create_folder(folder)?;
@@ -169,9 +170,12 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+        _ => Path::new(HERE),
     }
 }
+
+/// The working directory.
+const HERE: &str = ".";
 
 /// More than any value may have, in bytes.
 const MOST: usize = 16 * 1024 * 1024;
@@ -186,8 +190,11 @@ fn read_text(from: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
         }
         push(&mut bytes, &buffer[..length])?;
     }
-    let text =
-        std::str::from_utf8(&bytes).map_err(|_| Failure::invalid("this is no UTF-8 text"))?;
+    text_of(&bytes)
+}
+
+fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Failure::invalid("this is no UTF-8 text"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
@@ -206,13 +213,32 @@ fn push(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reads a line of standard input, and nothing after it, since that may be meant for a command that this program starts.
 fn read_line() -> Result<Option<SecretValue>, Failure> {
-    let mut line = Zeroizing::new(String::with_capacity(4096));
-    if io::stdin().lock().read_line(&mut line)? == 0 {
+    let mut from = unbuffered_input()?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    let mut byte = Zeroizing::new([0]);
+    while !bytes.ends_with(b"\n") && from.read(&mut *byte)? == 1 {
+        push(&mut bytes, &*byte)?;
+    }
+    if bytes.is_empty() {
         return Ok(None);
     }
+    let mut line = text_of(&bytes)?;
     strip_line_end(&mut line);
     Ok(Some(line.into()))
+}
+
+#[cfg(unix)]
+fn unbuffered_input() -> io::Result<impl Read> {
+    use std::os::fd::AsFd as _;
+
+    io::stdin().as_fd().try_clone_to_owned().map(fs::File::from)
+}
+
+#[cfg(not(unix))]
+fn unbuffered_input() -> io::Result<impl Read> {
+    Ok(io::stdin().lock())
 }
 
 fn strip_line_end(text: &mut String) {

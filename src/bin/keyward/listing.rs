@@ -81,7 +81,12 @@ pub(crate) fn ask(
         let _ = send.send(Event::ClientClosed);
         tools
     });
-    server.end(&events, GRACE)?;
+    let ended = server.end(&events, GRACE)?;
+    // From here on a signal ends the program: something that the server left behind may keep its output open.
+    drop(events);
+    if let Some(signal) = ended.by {
+        server::end_by(signal);
+    }
     let tools = asking.join();
     let _ = errors.recv_timeout(GRACE);
     tools.unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,8 +1,9 @@
 //! Answers: tables for people, JSON for programs.
 
 use std::{
-    fmt::{Display, Write as _},
+    fmt::Display,
     io::{self, IsTerminal, Write},
+    iter,
 };
 
 use keyward::{SecretInfo, Usage};
@@ -38,7 +39,8 @@ impl Output {
         value: &impl Serialize,
         text: impl Into<String>,
     ) -> Result<(), Failure> {
-        self.answer(value, || format!("{}\n", text.into()))
+        let answered = self.answer(value, || format!("{}\n", text.into()));
+        answered.map_err(Failure::after_success)
     }
 }
 
@@ -124,6 +126,10 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     }
 }
 
+/// The widest column, in characters. Only the rows with longer cells are longer: names come from servers and files, and
+/// one long one must not make every row as long.
+const WIDEST: usize = 100;
+
 fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let rows: Vec<[String; N]> = rows
         .iter()
@@ -132,14 +138,16 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+            *width = cell.chars().count().min(WIDEST).max(*width);
         }
     }
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
-            let _ = write!(line, "{cell:width$}  ");
+            let missing = width.saturating_sub(cell.chars().count());
+            line.push_str(cell);
+            line.extend(iter::repeat_n(' ', missing + 2));
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -77,11 +77,11 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
             let _ = send.send(event);
         });
     }
-    let code = server.end(&events, LINGER);
+    let ended = server.end(&events, LINGER);
     // What a server says last is often what matters. A process that it left behind may hold the other end open
     // forever.
     let _ = errors.recv_timeout(GRACE);
-    code
+    Ok(program::exit_code(ended?.status))
 }
 
 /// Carries what the client says to the server, until either closes its end.

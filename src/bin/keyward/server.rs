@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -23,8 +23,8 @@ pub(crate) enum Event {
     ClientGone,
     /// Nothing more comes from the server.
     ServerClosed,
-    /// The program was told to end.
-    Signal,
+    /// The program was told to end, by this signal.
+    Signal(i32),
 }
 
 /// Sends an event for each signal that tells the program to end. Once nobody receives them, a signal ends the
@@ -34,25 +34,41 @@ pub(crate) fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failu
     use signal_hook::{
         consts::{SIGHUP, SIGINT, SIGTERM},
         iterator::Signals,
-        low_level::emulate_default_handler,
     };
 
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let send = send.clone();
     thread::spawn(move || {
         for signal in signals.forever() {
-            if send.send(Event::Signal).is_err() {
-                let _ = emulate_default_handler(signal);
+            if send.send(Event::Signal(signal)).is_err() {
+                end_by(signal);
             }
         }
     });
     Ok(())
 }
 
+/// Ends this program as the signal would have.
+#[cfg(unix)]
+pub(crate) fn end_by(signal: i32) {
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
+#[cfg(not(unix))]
+pub(crate) fn end_by(_: i32) {}
+
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
 pub(crate) fn listen_for_signals(_: &mpsc::Sender<Event>) -> Result<(), Failure> {
     Ok(())
+}
+
+/// How a session ended.
+pub(crate) struct Ended {
+    /// The server's.
+    pub(crate) status: ExitStatus,
+    /// The signal that told the program to end, if one did.
+    pub(crate) by: Option<i32>,
 }
 
 /// A running MCP server.
@@ -89,13 +105,14 @@ impl Server {
         passed_on
     }
 
-    /// Waits for the session to end, from whichever side, and returns the server's exit code. A server that was not
-    /// told to end may go on for `linger` without a client.
+    /// Waits for the session to end, from whichever side. A server that was not told to end may go on for `linger`
+    /// without a client.
     pub(crate) fn end(
         mut self,
         events: &mpsc::Receiver<Event>,
         linger: Duration,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<Ended, Failure> {
+        let mut by = None;
         let mut deadline: Option<Instant> = None;
         let mut told = false;
         let in_time = loop {
@@ -112,7 +129,10 @@ impl Server {
                     deadline.get_or_insert_with(|| Instant::now() + linger);
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) if told => break false,
-                Ok(Event::ClientGone | Event::Signal) | Err(mpsc::RecvTimeoutError::Timeout) => {
+                Ok(Event::ClientGone | Event::Signal(_)) | Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let Ok(Event::Signal(signal)) = event {
+                        by = Some(signal);
+                    }
                     if !told {
                         self.tell();
                         deadline = Some(Instant::now() + GRACE);
@@ -128,11 +148,12 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 // A launcher may have left the server itself behind.
                 self.tell();
-                return Ok(program::exit_code(status));
+                return Ok(Ended { status, by });
             }
             if Instant::now() >= deadline {
                 self.make();
-                return Ok(program::exit_code(self.child.wait()?));
+                let status = self.child.wait()?;
+                return Ok(Ended { status, by });
             }
             thread::sleep(Duration::from_millis(2));
         }
