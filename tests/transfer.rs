@@ -273,11 +273,15 @@ fn an_import_is_all_or_nothing() {
     let [to, from] = [in_memory(), in_memory()];
     let id = from.user(user(1)).create(secret("a")).unwrap().secret_id;
     from.export(folder.path("named"), other_key()).unwrap();
-    let named = NewSecret::new(id.to_string(), "taken-name");
-    to.user(user(1)).create(named).unwrap();
-    let error = to.import(folder.path("named"), other_key()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NameTaken, "{error}");
-    assert_eq!(to.usage().unwrap().secrets, 1);
+    let id = id.to_string();
+    for spelling in [id.clone(), id.to_uppercase(), id.replace('a', "A")] {
+        let named = NewSecret::new(spelling.as_str(), "taken-name");
+        let named = to.user(user(1)).create(named).unwrap();
+        let error = to.import(folder.path("named"), other_key()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NameTaken, "{spelling}: {error}");
+        assert_eq!(to.usage().unwrap().secrets, 1);
+        to.user(user(1)).delete(named.secret_id).unwrap();
+    }
 
     let twice = in_memory();
     twice.import(folder.path("export"), other_key()).unwrap();

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    Error, ErrorKind, FieldError, KeySource, NewSecret, Quota, QuotaResource, QuotaScope, SecretId,
-    SecretInfo, SecretPatch, ToolCall, Usage, UserId, UserVault, Vault,
+    Batch, Error, ErrorKind, FieldError, KeySource, NewSecret, Quota, QuotaResource, QuotaScope,
+    SecretId, SecretInfo, SecretPatch, ToolCall, Usage, UserId, UserVault, Vault,
 };
 use serde_json::{Map, json};
 
@@ -502,29 +502,45 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
 #[test]
 fn a_batch_reports_every_invalid_field_with_its_operation() {
     let user = local(&vault());
-    let error = user
-        .batch(|batch| {
-            batch.create(NewSecret::new("", "abc"));
-            batch.create(NewSecret::new("b", "value-of-b"));
-            batch.update("b", SecretPatch::new().location("/~"));
-        })
-        .unwrap_err();
-    let loc = |error: &FieldError| {
-        error
-            .loc()
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(".")
+    let locs = |collect: &dyn Fn(&mut Batch<'_>)| -> Vec<String> {
+        let error = user.batch(|batch| collect(batch)).unwrap_err();
+        let loc = |error: &FieldError| {
+            let segments: Vec<String> = error.loc().iter().map(ToString::to_string).collect();
+            segments.join(".")
+        };
+        error.field_errors().iter().map(loc).collect()
     };
-    let locs: Vec<String> = error.field_errors().iter().map(loc).collect();
+    let by_themselves = locs(&|batch| {
+        batch.create(NewSecret::new("", "abc"));
+        batch.create(NewSecret::new("b", "value-of-b"));
+        batch.update("b", SecretPatch::new().location("/~"));
+    });
     assert_eq!(
-        locs,
+        by_themselves,
         [
             "body.0.secret_name",
             "body.0.secret_value",
             "body.2.tool_arg"
         ]
+    );
+    let with_what_is_there = locs(&|batch| {
+        for name in ["a", "b"] {
+            batch.create(
+                NewSecret::new(name, "value-of-it")
+                    .bind("t", name)
+                    .default_for_tool(),
+            );
+        }
+        batch.update("a", SecretPatch::new().name("c").clear_tool_pattern());
+        batch.update("c", SecretPatch::new().name("d"));
+        batch.update(
+            "b",
+            SecretPatch::new().clear_tool_pattern().clear_location(),
+        );
+    });
+    assert_eq!(
+        with_what_is_there,
+        ["body.2.tool_name", "body.4.tool_name", "body.4.tool_arg"]
     );
     assert!(user.secrets().unwrap().is_empty());
     assert_eq!(user.batch(|_| {}).unwrap(), []);

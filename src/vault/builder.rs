@@ -4,6 +4,7 @@ use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::Arc,
+    time::SystemTime,
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -76,7 +77,7 @@ impl VaultBuilder {
                 policy: InjectionPolicy::default(),
                 mask: true,
                 kdf: KdfParams::default(),
-                clock: Clock(Arc::new(Utc::now)),
+                clock: Clock(Arc::new(system_time)),
                 audit: Audit::default(),
                 #[cfg(feature = "file")]
                 wait: Duration::ZERO,
@@ -310,6 +311,11 @@ fn memory(first: Transaction) -> Result<MemoryStorage, StorageError> {
     let storage = MemoryStorage::default();
     storage.commit(first)?;
     Ok(storage)
+}
+
+/// Returns the system's time, which may be wrong, but not too early for an id.
+fn system_time() -> DateTime<Utc> {
+    SystemTime::now().max(SystemTime::UNIX_EPOCH).into()
 }
 
 /// The source of the current time.

@@ -1,5 +1,7 @@
 //! The effect of a write on a user's secrets, worked out before anything is sealed or stored.
 
+#[cfg(feature = "file")]
+use std::cell::OnceCell;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
@@ -78,6 +80,9 @@ pub(super) struct Plan<'a> {
     base: &'a Snapshot,
     rules: &'a Rules<'a>,
     changes: Changes,
+    /// The ids that existing secrets have as their names, in any spelling.
+    #[cfg(feature = "file")]
+    named_ids: OnceCell<HashSet<SecretId>>,
 }
 
 impl<'a> Plan<'a> {
@@ -86,6 +91,8 @@ impl<'a> Plan<'a> {
             base,
             rules,
             changes: Changes::new(),
+            #[cfg(feature = "file")]
+            named_ids: OnceCell::new(),
         }
     }
 
@@ -233,7 +240,14 @@ impl<'a> Plan<'a> {
                 format!("the secret {id} is here already: delete it, or leave it out"),
             ));
         }
-        if self.base.by_name(&id.to_string()).is_some() {
+        let named_ids = self.named_ids.get_or_init(|| {
+            let names = self.base.entries().values();
+            let id_of = |name: &str| SecretId::from_hyphenated(name);
+            names
+                .filter_map(|entry| id_of(&entry.info().secret_name))
+                .collect()
+        });
+        if named_ids.contains(&id) {
             return Err(Error::new(
                 ErrorKind::NameTaken,
                 format!("a secret here has the id {id} as its name: give it another one"),

@@ -66,7 +66,8 @@ impl UserVault {
     /// # Errors
     ///
     /// `NotFound`; `Conflict` if the patch demands another revision; and those of [`create`](UserVault::create).
-    /// Nothing has changed then.
+    /// Nothing has changed then. The fields of the patch are checked first, all of them; whether a default keeps its
+    /// binding is checked once they are valid.
     pub fn update(
         &self,
         secret: impl Into<SecretRef>,
@@ -203,8 +204,9 @@ impl UserVault {
     /// # Errors
     ///
     /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses;
-    /// `Validation` for arguments that a default does not fit into; `Locked`; `Corrupt`; or what a
-    /// [first use](UserVault#first-use) fails with. The arguments are then left as they were.
+    /// `Validation` for arguments that a default does not fit into, or that are nested more than 128 levels deep;
+    /// `Locked`; `Corrupt`; or what a [first use](UserVault#first-use) fails with. The arguments are then left as they
+    /// were.
     pub fn inject(
         &self,
         call: &ToolCall<'_>,
@@ -269,6 +271,12 @@ impl UserVault {
     }
 
     /// Removes from a tool's input schema what the defaults will fill in, so that the model is not asked for it.
+    ///
+    /// Arguments that are valid under the concealed schema are valid under the original one after
+    /// [`inject`](UserVault::inject), as long as they have no value at the hidden locations and removed parents, which
+    /// the concealed schema does not mention. A value there is one that the model made up:
+    /// [`InjectionPolicy`](crate::InjectionPolicy) decides what becomes of it. Where this cannot be guaranteed, a
+    /// location stays in the schema, and the [`Concealment`] says why.
     ///
     /// # Errors
     ///

@@ -37,17 +37,25 @@ impl State {
         let mut plan = Plan::new(&base, &rules);
         let batch = operations.len() > 1;
         let mut done = Vec::with_capacity(operations.len());
+        let mut invalid = Vec::new();
         for (i, operation) in operations.into_iter().enumerate() {
             let next = || {
                 vault_root.last_id = next_id(vault_root.last_id, rules.now)?;
                 Ok(SecretId::new(vault_root.last_id))
             };
             let applied = plan.apply(operation, next);
-            done.push(if batch {
-                applied.map_err(|error| error.at_index(i))?
-            } else {
-                applied?
-            });
+            match applied.map_err(|error| if batch { error.at_index(i) } else { error }) {
+                Ok(applied) => done.push(applied),
+                Err(error) if !error.field_errors().is_empty() => {
+                    invalid.extend_from_slice(error.field_errors());
+                }
+                // What does not fit after an invalid operation may have fitted otherwise.
+                Err(_) if !invalid.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !invalid.is_empty() {
+            return Err(Error::validation(invalid));
         }
         let (changes, usage) = plan.finish()?;
         if changes.is_empty() {
