@@ -69,6 +69,13 @@ use self::{state::State, users::Users};
 /// on the store when a user is first used, so they can be called directly. Writes wait for other writes and for
 /// the store, and a passphrase takes time to stretch: call those where blocking is allowed, such as in
 /// `tokio::task::spawn_blocking`.
+///
+/// # When a write fails
+///
+/// A write that fails with [`ErrorKind::Storage`](crate::ErrorKind::Storage) changes nothing that calls see: they go on
+/// with the secrets that were loaded before. If the store failed in the middle of a write, as when the disk is full, it
+/// stops: writes, and first uses of users who were not loaded, then fail with `Storage` until the vault is opened again.
+/// Only then does it show whether the write that failed was kept, which it is as a whole or not at all.
 #[derive(Clone)]
 pub struct Vault {
     state: Arc<State>,

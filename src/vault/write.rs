@@ -112,7 +112,7 @@ impl State {
     }
 
     /// Stores writes of different users together with the vault's root, and publishes them. The caller holds the
-    /// users' locks. If the store fails, the users are loaded again when next used.
+    /// users' locks. If the store fails, nothing of the writes is published.
     pub(super) fn commit(
         &self,
         keys: &KeyRing,
@@ -151,8 +151,12 @@ impl State {
             users,
         };
         if let Err(error) = self.storage.commit(transaction) {
-            for (user, ..) in published {
-                user.snapshot.store(None);
+            // Someone else has written, so what is loaded is not what is stored. After any other failure, what is loaded
+            // stays in use: calls must go on even when the disk is full.
+            if matches!(error, StorageError::RootChanged) {
+                for (user, ..) in published {
+                    user.snapshot.store(None);
+                }
             }
             return Err(storage_error(error));
         }

@@ -4,7 +4,7 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -24,6 +24,8 @@ struct TestStorage {
     inner: Arc<MemoryStorage>,
     /// How many writes still succeed.
     left: Arc<AtomicI64>,
+    /// Whether nothing works any more, as after a failed commit of a file.
+    stopped: Arc<AtomicBool>,
     /// What happens once, when the keys have been read.
     then: Arc<Mutex<Option<Then>>>,
 }
@@ -35,6 +37,7 @@ impl Default for TestStorage {
         TestStorage {
             inner: Arc::default(),
             left: Arc::new(AtomicI64::new(i64::MAX)),
+            stopped: Arc::default(),
             then: Arc::default(),
         }
     }
@@ -59,6 +62,9 @@ impl Storage for TestStorage {
     }
 
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(StorageError::Stopped);
+        }
         self.inner.user(user)
     }
 
@@ -73,6 +79,9 @@ impl Storage for TestStorage {
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
         if self.left.fetch_sub(1, Ordering::Relaxed) <= 0 {
             return Err(StorageError::Failed("the disk is full".into()));
+        }
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(StorageError::Stopped);
         }
         self.inner.commit(transaction)
     }
@@ -144,6 +153,30 @@ impl TestStorage {
                 users: vec![change],
             })
             .unwrap();
+    }
+}
+
+/// A full disk is no reason to fail the calls of an agent that is running.
+#[test]
+fn calls_go_on_when_the_store_has_stopped() {
+    let storage = TestStorage::default();
+    let vault = storage.vault();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    let before = user.secrets().unwrap();
+    storage.stopped.store(true, Ordering::Relaxed);
+    for error in [
+        user.update("a", SecretPatch::new().value("another-value"))
+            .err(),
+        user.delete("a").err(),
+        vault.delete_user(UserId::LOCAL).err(),
+        vault.user(UserId::new(uuid::Uuid::max())).usage().err(),
+    ] {
+        assert_eq!(error.unwrap().kind(), ErrorKind::Storage);
+        let mut args = Map::new();
+        user.inject(&ToolCall::new("t"), &mut args).unwrap();
+        assert_eq!(args["a"], "value-of-a");
+        assert_eq!(user.secrets().unwrap(), before);
     }
 }
 
