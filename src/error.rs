@@ -155,7 +155,7 @@ impl Error {
         self
     }
 
-    /// Puts `prefix` behind the leading `body` of every field's `loc`.
+    /// Inserts `index` after the leading `body` of every field's `loc`.
     pub(crate) fn at_index(mut self, index: usize) -> Error {
         if let Detail::Fields(fields) = &mut self.0.detail {
             for field in fields {

@@ -51,8 +51,9 @@
 //! Any one of the headers `token`, `Authorization` (with or without `Bearer`) and `x-api-key` is enough; an
 //! [`Authenticator`] maps its content to a user. If several are sent, all must name the same user. A header that is
 //! sent twice, is empty, or is not visible ASCII names nobody. Only the path and the method of a request are looked
-//! at before the user is known: anyone gets 405 for a method that is not served and 307 for a trailing slash. For
-//! everything else, a request that names no user gets 401, whatever the rest of it is.
+//! at before the user is known: anyone gets 405 for a method that is not served, 307 for a missing or extra trailing
+//! slash, 404 for a path that is not served, and the document at `/openapi.json`. For everything else, a request that
+//! names no user gets 401, whatever the rest of it is.
 //!
 //! # Errors
 //!

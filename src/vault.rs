@@ -112,8 +112,8 @@ impl Vault {
     /// # Errors
     ///
     /// `Storage` if something already exists at the path (with an [`io::Error`](std::io::Error) of kind
-    /// `AlreadyExists` as its source) or the file cannot be written; `Validation` if a raw key does not have 32
-    /// bytes. No new file is left behind.
+    /// `AlreadyExists` as its source) or the file cannot be written; or if the key is one that
+    /// [no slot can be made for](KeySource#new-key-slots). No new file is left behind.
     #[cfg(feature = "file")]
     pub fn create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().create(path, key)
@@ -171,7 +171,7 @@ impl Vault {
     /// can use a vault that another process opens from time to time to write to it. Later changes to the file are
     /// seen after a [`reload`](Vault::reload); writing to a snapshot fails with `Unsupported`.
     ///
-    /// The sealed secrets stay in memory, some hundred bytes each; values stay sealed until they are used.
+    /// The sealed secrets stay in memory, a few hundred bytes each; values stay sealed until they are used.
     ///
     /// ```
     /// use keyward::{KeySource, NewSecret, UserId, Vault};
@@ -211,7 +211,7 @@ impl Vault {
     }
 
     /// Returns the secrets of one user. Users need not be created: one without secrets is like any other. The
-    /// vault remembers each user that was asked for, at some hundred bytes, until it is dropped: ask only for
+    /// vault remembers each user that was asked for, at a few hundred bytes, until it is dropped: ask only for
     /// users who were authenticated. What was read of a user's secrets, about a kilobyte per secret, stays in
     /// memory until it is [unloaded](UserVault::unload) or the vault is locked.
     ///
@@ -355,8 +355,9 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots or a raw key does not have 32
-    /// bytes, `Unsupported` for a vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
+    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots or `new` is a key that
+    /// [no slot can be made for](KeySource#new-key-slots), `Unsupported` for a vault without key slots, `Locked`, or
+    /// `Storage`. Nothing has changed then.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the sources are wiped when this returns"

@@ -93,7 +93,8 @@ impl FromStr for AuditHead {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuditCheck {
-    /// The head after the last good line before any fault.
+    /// The head after the last line that continues the chain: before the line at fault, or, if the log was rewritten,
+    /// at that line.
     pub head: AuditHead,
     /// Whether the last line is incomplete because a crash or a full disk cut it off. It is not part of the chain,
     /// and is dropped when the log is opened again.

@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(size_of::<Keys>() % region::page::size(), 0);
     }
 
-    /// What the operating system says of the page: `VmLck` of Linux, for the whole process.
+    /// Asks the operating system: on Linux, `/proc/self/smaps` says how much of each mapping is locked.
     #[cfg(all(target_os = "linux", not(miri)))]
     #[test]
     fn a_locked_page_is_locked_until_it_is_dropped() {

@@ -30,6 +30,12 @@ use crate::{
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
+/// # New key slots
+///
+/// A key slot cannot be made for an empty passphrase, for a raw key that does not have 32 bytes, or if a provider returns
+/// a wrapped key of more than 16 KiB: that is an error of kind `Validation`. So is a passphrase with which all slots of a
+/// vault would take too much work together, which no usual parameters do. A provider that fails to wrap is `Storage`.
+///
 /// # Security
 ///
 /// What this holds is wiped when it is dropped, and no `Debug` shows it.

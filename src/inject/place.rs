@@ -12,7 +12,7 @@ type Args = Map<String, Value>;
 pub(crate) enum Spot<'a> {
     /// A value other than null.
     Value(&'a Value),
-    /// Nothing, or null; `missing` tokens of the location lead to what is there, from the outermost that is not.
+    /// Nothing, or null.
     Free {
         /// The number of tokens that lead to an existing container.
         present: usize,

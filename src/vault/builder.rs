@@ -157,8 +157,8 @@ impl VaultBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`in_memory`](VaultBuilder::in_memory); also if a raw key does not have 32 bytes, or a provider
-    /// fails.
+    /// Those of [`in_memory`](VaultBuilder::in_memory); also if the key is one that
+    /// [no slot can be made for](KeySource#new-key-slots).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"

@@ -166,7 +166,8 @@ fn designs(mix: Mix, size: usize, rivals: bool) -> Vec<(&'static str, Build)> {
     designs
 }
 
-/// Compares the answers with those of the naive matcher, for as many names as the latter manages in a second.
+/// Compares the answers with those of the naive matcher, for as many names as both manage in half a second, and at
+/// least for fifty.
 fn assert_right(name: &str, design: &mut dyn Design, load: &Workload, options: &Options) {
     let mut naive = Naive::new(&load.bindings);
     let start = Instant::now();
