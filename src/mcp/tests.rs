@@ -258,6 +258,8 @@ fn values() -> impl Strategy<Value = Value> {
         ".{0,6}".prop_map(Value::from),
         Just(Value::from(KEY)),
         Just(Value::from(format!("x{KEY}"))),
+        Just(Value::from("a\n4711\tb")),
+        Just(Value::from(12_345_678)),
     ];
     leaf.prop_recursive(4, 30, 5, |inner| {
         let key = prop_oneof![
@@ -285,6 +287,15 @@ fn pieces() -> impl Strategy<Value = &'static str> {
         prop::sample::select(&PIECES[..]),
         prop::sample::select(&PIECES[..]),
     ]
+}
+
+/// How many values and members there are in one.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Array(elements) => elements.iter().map(size).sum::<usize>() + 1,
+        Value::Object(members) => members.values().map(size).sum::<usize>() + 1,
+        _ => 1,
+    }
 }
 
 proptest! {
@@ -321,6 +332,40 @@ proptest! {
         for message in [pieces.concat(), format!("{{\"a\":{}}}", pieces.concat())] {
             prop_assert!(!to_client(&filter, &message).contains("lin_api_Zq8wT3vN"), "{message}");
         }
+    }
+
+    #[test]
+    fn of_json_nothing_is_left_lost_or_broken_whatever_it_says(parts in prop::collection::vec(values(), 1..4), form in 0..4) {
+        let mut redactor = Redactor::new();
+        for (reference, value) in [("secret://linear", KEY), ("secret://pin", "4711"), ("secret://account", "12345678")] {
+            redactor.add(reference, &SecretValue::new(value));
+        }
+        let filter = filter().redacting(&redactor);
+        let message = match form {
+            0 => parts[0].clone(),
+            1 => json!(parts),
+            2 => json!([{"jsonrpc": "2.0", "id": 1, "result": parts[0]}, {"method": parts[parts.len() - 1], "params": parts}]),
+            _ => json!({"jsonrpc": "2.0", "id": parts[0], "error": {"data": parts}, "x": parts}),
+        };
+        let message: Value = serde_json::from_str(&message.to_string()).unwrap();
+        let shown = to_client(&filter, &message.to_string());
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        prop_assert_eq!(size(&shown), size(&message));
+        let routed = |message: &Value| {
+            let mut message = message.clone();
+            let members = message.as_object_mut().into_iter();
+            members.for_each(|members| members.retain(|key, value| {
+                !matches!(&**key, "id" | "method") || value.is_array() || value.is_object()
+            }));
+            message
+        };
+        let rest = match &shown {
+            Value::Array(batch) => batch.iter().map(routed).collect(),
+            message => routed(message),
+        };
+        let mut redacted = rest.clone();
+        redactor.redact_json(&mut redacted);
+        prop_assert_eq!(redacted, rest);
     }
 
     #[test]
