@@ -53,7 +53,7 @@ impl Bounds {
         Err(Error::validation(vec![FieldError::value_error(
             "max_value_chars",
             format_args!(
-                "a vault's bound for values is {} to {} characters",
+                "a vault's limit for values must be from {} to {} characters",
                 Self::MAX_VALUE_CHARS.start(),
                 Self::MAX_VALUE_CHARS.end()
             ),

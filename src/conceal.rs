@@ -233,19 +233,19 @@ impl fmt::Display for LeftReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             LeftReason::NotDeclared => "the schema does not declare it",
-            LeftReason::NotAString => "the schema declares it with a type that no string has",
+            LeftReason::NotAString => "the schema declares it with a type that excludes strings",
             LeftReason::ConstrainedValue(_) => "the schema accepts only some strings there",
             LeftReason::ConditionalSchema(_) => {
-                "what the schema asks for depends on whether it is there"
+                "what the schema requires depends on whether it is present"
             }
             LeftReason::ConstrainedObject(_) => {
                 "the schema limits which or how many properties there may be"
             }
             LeftReason::ParentNotObject => {
-                "a parent of it may be something other than an object or null"
+                "one of its parents may be something other than an object or null"
             }
             LeftReason::ParentNullable => {
-                "a parent of it may be null, and an object made in its place would be invalid"
+                "one of its parents may be null, and an object created in its place would be invalid"
             }
             LeftReason::InsideArray => "it lies inside an array",
             LeftReason::InsideAnother => "it lies inside another location that takes a string",

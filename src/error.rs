@@ -371,7 +371,7 @@ impl fmt::Display for QuotaExceeded {
         };
         write!(
             f,
-            "{scope} may keep {limit} {unit}, has {used}, and this asks for {requested} more: {remedy}, or raise the quota",
+            "{scope} may store {limit} {unit} and has {used}; this needs {requested} more: {remedy}, or raise the quota",
             limit = self.limit,
             used = self.used,
             requested = self.requested,

@@ -273,11 +273,11 @@ impl fmt::Display for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Rank::Best => "best",
-            Rank::Wildcard => "a wildcard, and the best is exact",
-            Rank::FewerLiterals => "fewer literal characters than the best",
-            Rank::MoreStars => "more `*` than the best",
-            Rank::MoreQuestionMarks => "more `?` than the best",
-            Rank::Younger => "younger than the best",
+            Rank::Wildcard => "has a wildcard, and the best has none",
+            Rank::FewerLiterals => "has fewer literal characters than the best",
+            Rank::MoreStars => "has more `*` than the best",
+            Rank::MoreQuestionMarks => "has more `?` than the best",
+            Rank::Younger => "is younger than the best",
         })
     }
 }

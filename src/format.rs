@@ -16,7 +16,7 @@ impl Format {
         const FIELD: &str = "format";
         TEXT.check(FIELD, text)?;
         if text.matches(PLACEHOLDER).count() != 1 {
-            let msg = "a format has `{}` exactly once, where the value goes";
+            let msg = "a format must contain `{}` exactly once, where the value goes";
             return Err(FieldError::value_error(FIELD, msg));
         }
         Ok((text != PLACEHOLDER).then(|| Format(text.into())))

@@ -102,7 +102,7 @@ fn native_store() -> Result<Arc<CredentialStore>, Error> {
 fn native_store() -> Result<Arc<CredentialStore>, Error> {
     Err(Error::new(
         ErrorKind::Unsupported,
-        "no keyring of this operating system is known: use another key, or a store of your own",
+        "this operating system's keyring is not supported: use another key, or a store of your own",
     ))
 }
 
@@ -131,7 +131,7 @@ impl KeyProvider for KeyringProvider {
         let mut kept = Zeroizing::new([0; 32]);
         self.unwrap(name.as_bytes(), &[], &mut kept)?;
         if !bool::from(kept.ct_eq(key)) {
-            return Err(Failure("the keyring gave back another key").into());
+            return Err(Failure("the keyring returned a different key").into());
         }
         Ok(name.into_bytes())
     }
@@ -145,7 +145,7 @@ impl KeyProvider for KeyringProvider {
         // The name comes from the vault's file, so it may be anything.
         let name = str::from_utf8(wrapped).unwrap_or_default();
         if name.len() != NAME || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(Failure("the key slot names no entry of a keyring").into());
+            return Err(Failure("the key slot does not name a keyring entry").into());
         }
         let kept = Zeroizing::new(self.entry(name)?.get_secret().map_err(Failure::from)?);
         if kept.len() != key.len() {

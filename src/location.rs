@@ -69,14 +69,14 @@ impl Location {
                 .ok_or_else(|| {
                     FieldError::value_error(
                         FIELD,
-                        "in a JSON Pointer `~` is written `~0` and `/` inside a name `~1`",
+                        "in a JSON Pointer, write `~` as `~0`, and `/` inside a name as `~1`",
                     )
                 })?,
             None => vec![text.into()],
         };
         if tokens.iter().any(|token| &**token == "-") {
             let msg =
-                "`-` names no existing element: give the index of one, or the name of an argument";
+                "`-` does not name an existing element: give an index, or the name of an argument";
             return Err(FieldError::value_error(FIELD, msg));
         }
         Ok(Location::from_tokens(tokens))

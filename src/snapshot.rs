@@ -332,7 +332,7 @@ pub(crate) fn open_rows(
 fn damaged() -> Error {
     Error::new(
         ErrorKind::Corrupt,
-        "a secret's record says what keyward never writes: restore a backup",
+        "a secret's record contains something that keyward never writes: restore a backup",
     )
 }
 

@@ -67,7 +67,7 @@ fn only_names_of_its_own_are_looked_up() {
     other.set_secret(&[8; 32]).unwrap();
     for name in [&b""[..], b"another-program", &[0xff; 32], &wrapped[1..]] {
         let error = provider.unwrap(name, b"context", &mut key).unwrap_err();
-        assert!(error.to_string().contains("names no entry"), "{error}");
+        assert!(error.to_string().contains("does not name"), "{error}");
     }
     // An entry that someone else has changed.
     let name = String::from_utf8(wrapped.clone()).unwrap();

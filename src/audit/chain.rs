@@ -132,16 +132,16 @@ pub enum AuditFaultKind {
 impl fmt::Display for AuditFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            AuditFaultKind::Malformed => "is none of an audit log",
+            AuditFaultKind::Malformed => "is not a line of an audit log",
             AuditFaultKind::WrongSequence => {
-                "has another number than its place: lines were taken out, put in or exchanged"
+                "is out of sequence: lines were removed, inserted or exchanged"
             }
-            AuditFaultKind::WrongHash => "is not the one that was written after those before it",
-            AuditFaultKind::Truncated => {
-                "is missing: the log ends before the head that was remembered"
+            AuditFaultKind::WrongHash => {
+                "is not the line that was written after the ones before it"
             }
+            AuditFaultKind::Truncated => "is missing: the log ends before the remembered head",
             AuditFaultKind::Rewritten => {
-                "is not the one of the head that was remembered: the log was written anew"
+                "does not lead to the remembered head: the log was rewritten"
             }
         };
         write!(f, "line {} {what}", self.line)

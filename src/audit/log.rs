@@ -115,7 +115,7 @@ impl AuditLog {
         })?;
         let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
         if let Some(fault) = check.fault {
-            let message = format!("the audit log was changed: {fault}; begin another file");
+            let message = format!("the audit log was changed: {fault}; start a new file");
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         let mut writer = Writer {
@@ -202,7 +202,7 @@ impl Writer {
         file.seek(SeekFrom::Start(self.length))?;
         let (check, more) = chain::check_after(self.head, BufReader::new(file), None)?;
         if length < self.length || check.fault.is_some() {
-            let message = "the audit log was changed: begin another file";
+            let message = "the audit log was changed: start a new file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         self.head = check.head;

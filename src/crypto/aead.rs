@@ -163,7 +163,7 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes).map_err(|source| {
         Error::new(
             ErrorKind::Storage,
-            "the operating system gave no random bytes; nothing changed",
+            "the operating system provided no random bytes; nothing changed",
         )
         .with_source(source)
     })

@@ -73,7 +73,7 @@ impl KdfParams {
             ("lanes", lanes, 1..=16),
         ] {
             if !range.contains(&value) {
-                let msg = format!("Argon2id is used with {} to {}", range.start(), range.end());
+                let msg = format!("must be from {} to {}", range.start(), range.end());
                 errors.push(FieldError::value_error(field, msg));
             }
         }

@@ -109,7 +109,7 @@ impl KeyRing {
         let id = id.filter(|_| self.ids.len() < DATA_KEYS).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                "the data key was rotated as often as can be: export and import",
+                "the data key cannot be rotated any more: export the vault and import it into a new one",
             )
         })?;
         let mut ring = KeyRing::new(self.vault, &self.page.keys().index);
@@ -225,7 +225,7 @@ impl KeyRing {
         if more().count() + self.ids.len() > DATA_KEYS {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "the data key was rotated too often since: open the vault again",
+                "the data key was rotated too often in the meantime: open the vault again",
             ));
         }
         let mut ring = KeyRing::new(self.vault, &self.page.keys().index);

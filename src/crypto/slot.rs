@@ -190,7 +190,7 @@ impl KeySlot {
     ) -> Result<KeySlot, Error> {
         let (parameters, key) = match &source.0 {
             Source::Passphrase(passphrase) if passphrase.expose_secret().is_empty() => {
-                let msg = "a passphrase is not empty";
+                let msg = "a passphrase must not be empty";
                 return Err(Error::validation(vec![FieldError::value_error("key", msg)]));
             }
             Source::Passphrase(passphrase) => {
@@ -253,7 +253,7 @@ impl KeySlot {
                     .map_err(|source| {
                         Error::new(
                             ErrorKind::WrongKey,
-                            "the key provider does not open this vault",
+                            "the key provider could not open this vault",
                         )
                         .with_source(source)
                     })?;
@@ -385,7 +385,7 @@ fn raw_key(key: &[u8]) -> Result<Key, Error> {
     Key::from_slice(key).ok_or_else(|| {
         Error::validation(vec![FieldError::value_error(
             "key",
-            "a raw key has exactly 32 bytes",
+            "a raw key must have exactly 32 bytes",
         )])
     })
 }

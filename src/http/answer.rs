@@ -93,7 +93,7 @@ fn failure(error: Error) -> Response {
         ),
         ErrorKind::DefaultTaken => detail(
             status,
-            "Another secret is the default for this tool and argument: make that one none first",
+            "Another secret is the default for this tool and argument: set its is_default_for_tool to false first",
         ),
         ErrorKind::QuotaExceeded => match error.quota() {
             Some(quota) if quota.scope == QuotaScope::User => detail(status, &quota.to_string()),
@@ -101,7 +101,7 @@ fn failure(error: Error) -> Response {
             _ => detail(status, "The total size limit of stored secrets is exceeded"),
         },
         ErrorKind::Locked => detail(status, "The vault is locked"),
-        ErrorKind::Unsupported => detail(status, "This vault can be read only"),
+        ErrorKind::Unsupported => detail(status, "This vault is read-only"),
         _ => internal(),
     };
     response.extensions_mut().insert(Arc::new(error));

@@ -75,6 +75,6 @@ impl Injection {
 }
 
 fn not_an_object() -> Error {
-    let msg = "Value error, the arguments of a call are a JSON object, or null for none";
+    let msg = "Value error, the arguments of a call must be a JSON object, or null for none";
     Error::validation(vec![FieldError::new([], "value_error", msg)])
 }

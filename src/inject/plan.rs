@@ -107,7 +107,7 @@ impl fmt::Display for SkipReason {
         f.write_str(match self {
             SkipReason::Supplied => "the call has a value there",
             SkipReason::Reference => "the call has a granted reference there",
-            SkipReason::NotDeclared => "the tool's schema declares no text there",
+            SkipReason::NotDeclared => "the tool's schema declares no string there",
             SkipReason::ParentFilled => "a location that contains this one holds a string",
         })
     }
@@ -310,7 +310,7 @@ fn refused(location: &Location) -> Error {
     Error::new(
         ErrorKind::Denied,
         format!(
-            "the call supplies a value at {}, which is filled in for it: leave it out",
+            "the call supplies a value at {}, which is filled in automatically: leave it out",
             clipped(location)
         ),
     )

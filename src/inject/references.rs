@@ -130,7 +130,7 @@ fn search(value: &Value, path: &Path<'_>, visit: &mut Visit<'_>) -> ControlFlow<
 
 pub(super) fn too_deep() -> Error {
     let msg = format!(
-        "Value error, the arguments lie more than {DEPTH} deep in one another: make them flatter"
+        "Value error, the arguments are nested more than {DEPTH} levels deep: make them flatter"
     );
     Error::validation(vec![FieldError::new([], "value_error", msg)])
 }

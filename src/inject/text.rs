@@ -320,19 +320,19 @@ fn string_length(text: &str) -> usize {
 }
 
 fn malformed() -> Error {
-    let msg = "JSON decode error: the arguments of the call are no JSON text";
+    let msg = "JSON decode error: the arguments of the call are not valid JSON";
     Error::validation(vec![FieldError::new([], "json_invalid", msg)])
 }
 
 /// The error of a string that passed the grammar check but does not decode.
 fn no_text() -> Error {
-    let msg = "Input should be a valid string: one in the arguments has half of a surrogate pair, so that no reader of \
-               text can have it as it is; leave it out, or write both halves";
+    let msg = "Input should be a valid string: a string in the arguments has an unpaired surrogate, so it is not valid \
+               text; leave it out, or write both halves";
     Error::validation(vec![FieldError::new([], "string_unicode", msg)])
 }
 
 fn duplicate() -> Error {
-    let msg = "Value error, an object in the arguments has one name twice: give it once";
+    let msg = "Value error, an object in the arguments has a duplicate name: give each name once";
     Error::validation(vec![FieldError::new([], "value_error", msg)])
 }
 

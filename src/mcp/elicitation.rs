@@ -65,7 +65,8 @@ impl NeedsSecret {
     ) -> Result<ElicitRequestParams, Error> {
         let url = url.into();
         if !is_confidential(&url) {
-            let msg = "the page that takes a secret is at https://, or at http:// on this machine";
+            let msg =
+                "the page that takes a secret must be at https://, or at http:// on this machine";
             return Err(Error::validation(vec![FieldError::value_error("url", msg)]));
         }
         Ok(ElicitRequestParams::UrlElicitationParams {
@@ -87,7 +88,7 @@ impl NeedsSecret {
         let _ = if let [Some(name), Some(tool), Some(location)] = words {
             write!(
                 message,
-                "Add it in a terminal, which asks for it without showing it:\n\n\
+                "Add it in a terminal, where it is asked for without being shown:\n\n\
                  keyward add --tool={tool} --arg={location} --default -- {name}"
             )
         } else {

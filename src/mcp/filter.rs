@@ -466,9 +466,9 @@ pub(super) fn refusal(reason: impl fmt::Display) -> String {
 fn unreadable(args: &str) -> String {
     if json::is_json(args) {
         let depth = json::DEPTH;
-        format!("the arguments lie more than {depth} deep in one another: make them flatter")
+        format!("the arguments are nested more than {depth} levels deep: make them flatter")
     } else {
-        "the arguments are no JSON text: write them as a JSON object".to_owned()
+        "the arguments are not valid JSON: write them as a JSON object".to_owned()
     }
 }
 

@@ -145,8 +145,7 @@ impl Filter {
         }
         // The source of such an error can quote the message.
         let unsupported = |_| {
-            let message =
-                "a value stands where this message has no room for a reference: drop the message";
+            let message = "a value is where this message cannot hold a reference: drop the message";
             Error::new(ErrorKind::Unsupported, message)
         };
         let mut json = serde_json::to_value(&message).map_err(unsupported)?;

@@ -257,7 +257,7 @@ impl fmt::Display for Finding {
                     )
                 } else {
                     f.write_str(
-                        ": if the tool sends the secret there, make a default for that too, with a policy that replaces \
+                        ": if the tool sends the secret there, also create a default there, with a policy that replaces \
                          what the model supplies, or bind the secret to a tool with one destination",
                     )
                 }
@@ -272,7 +272,7 @@ impl fmt::Display for Finding {
                 tools,
             } => write!(
                 f,
-                "the secret {secret} goes to {}, which no tool that it matches declares as text ({}): check the name of \
+                "the secret {secret} goes to {}, which no tool that it matches declares as a string ({}): check the name of \
                  the argument",
                 location.in_line(),
                 names(tools)
@@ -298,9 +298,10 @@ impl fmt::Display for Finding {
             }
             Finding::ShadowedDefault { secret, by, tools } => write!(
                 f,
-                "the secret {secret} is never put in by itself, since {} goes before it for every tool that it matches \
-                 ({}): delete it, or make its pattern more specific",
+                "the secret {secret} is never filled in automatically, since {} {} precedence for every tool that it \
+                 matches ({}): delete it, or make its pattern more specific",
                 list(by),
+                if by.len() == 1 { "takes" } else { "take" },
                 names(tools)
             ),
             Finding::SurprisingPrecedence {
@@ -310,7 +311,7 @@ impl fmt::Display for Finding {
                 tools,
             } => write!(
                 f,
-                "for {}, the secret {winner} goes before {loser}, which is {rank}: bind the one that you want there to \
+                "for {}, the secret {winner} takes precedence over {loser}, which {rank}: bind the one that you want there to \
                  fewer tools than the other",
                 names(tools)
             ),

@@ -79,7 +79,7 @@ impl FromStr for Anchor {
     /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if this is not what `Display` writes.
     fn from_str(text: &str) -> Result<Anchor, Error> {
         parse(text).ok_or_else(|| {
-            let msg = "an anchor is 32 hexadecimal digits, a number and 64 hexadecimal digits, with colons in between";
+            let msg = "an anchor is 32 hexadecimal digits, a number and 64 hexadecimal digits, separated by colons";
             Error::validation(vec![FieldError::value_error("anchor", msg)])
         })
     }

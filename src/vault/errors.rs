@@ -19,14 +19,22 @@ pub(super) fn locked() -> Error {
 }
 
 pub(super) fn no_key_slots(consequence: &str) -> Error {
-    let message = format!("this vault in memory was made without a key, so {consequence}");
+    let message = format!("this in-memory vault was created without a key, so {consequence}");
     Error::new(ErrorKind::Unsupported, message)
 }
 
 pub(super) fn rolled_back() -> Error {
     Error::new(
         ErrorKind::RolledBack,
-        "a user's secrets were deleted, added or rolled back outside keyward: restore a backup",
+        "the vault's stored data was changed or rolled back outside keyward: restore a backup",
+    )
+}
+
+#[cfg(feature = "file")]
+pub(super) fn not_the_anchors() -> Error {
+    Error::new(
+        ErrorKind::RolledBack,
+        "this vault is older than its anchor, or is a different one: check the path, or restore a newer backup",
     )
 }
 
@@ -46,12 +54,12 @@ pub(super) fn storage_error(error: StorageError) -> Error {
         }
         StorageError::Uncertain(source) => Error::new(
             ErrorKind::Storage,
-            "the store failed during a write, which is kept as a whole or not at all: open the vault again to see",
+            "the store failed during a write, which was kept entirely or not at all: open the vault again to find out",
         )
         .with_source(source),
         StorageError::Stopped => Error::new(
             ErrorKind::Storage,
-            "the store failed before and was stopped; nothing changed: open the vault again",
+            "the store stopped after an earlier failure; nothing changed: open the vault again",
         ),
         StorageError::ReadOnly => Error::new(
             ErrorKind::Unsupported,
@@ -59,7 +67,7 @@ pub(super) fn storage_error(error: StorageError) -> Error {
         ),
         StorageError::Exists => Error::new(
             ErrorKind::Storage,
-            "there is something at this path already: open it as a vault, or choose another path",
+            "something already exists at this path: open it as a vault, or choose another path",
         )
         .with_source(io::Error::from(io::ErrorKind::AlreadyExists)),
         StorageError::Missing => Error::new(
@@ -73,12 +81,12 @@ pub(super) fn storage_error(error: StorageError) -> Error {
         ),
         StorageError::Damaged(source) => Error::new(
             ErrorKind::Corrupt,
-            "this is no vault file, or it is damaged: check the path, or restore a backup",
+            "this is not a vault file, or it is damaged: check the path, or restore a backup",
         )
         .with_source(source),
         StorageError::UnsupportedVersion(version) => Error::new(
             ErrorKind::UnsupportedVersion,
-            format!("the vault file has version {version} of the format, which this keyward cannot read: use a newer one"),
+            format!("the vault file has format version {version}, which this version of keyward cannot read: use a newer one"),
         ),
     }
 }

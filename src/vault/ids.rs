@@ -32,7 +32,7 @@ pub(super) fn next_id(last: Uuid, now: DateTime<Utc>) -> Result<Uuid, Error> {
     if next >> RANDOM_BITS > LAST_MILLIS {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            "no id is left after the last one; nothing changed: delete that secret, and import the others into a new vault",
+            "no id is left after the greatest one so far; nothing changed: delete the secret that has it, and import the others into a new vault",
         ));
     }
     Ok(with_version(next))

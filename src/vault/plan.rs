@@ -159,7 +159,7 @@ impl<'a> Plan<'a> {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!(
-                    "the secret is at revision {} by now: read it again",
+                    "the secret is now at revision {}: read it again",
                     old.revision
                 ),
             ));
@@ -183,7 +183,7 @@ impl<'a> Plan<'a> {
         info.revision = info.revision.checked_add(1).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                "the secret was written as often as can be: delete it, and create another one",
+                "the secret has reached its last revision: delete it and create another one",
             )
         })?;
         info.updated_at = info.updated_at.max(self.rules.now);
@@ -225,19 +225,19 @@ impl<'a> Plan<'a> {
         if !is_followed(*id.as_uuid()) {
             return refuse(
                 "secret_id",
-                "no id of keyward's, or none could follow it: leave the secret out",
+                "not an id that keyward creates, or one of the last possible ones: leave the secret out",
             );
         }
         if !(1..u64::MAX).contains(&info.revision) {
             return refuse(
                 "revision",
-                "no revision of keyward's, or none could follow it: leave the secret out",
+                "not a revision that keyward creates, or the last possible one: leave the secret out",
             );
         }
         if self.metadata(id).is_some() {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("the secret {id} is here already: delete it, or leave it out"),
+                format!("the secret {id} already exists here: delete it, or leave it out"),
             ));
         }
         let named_ids = self.named_ids.get_or_init(|| {
@@ -250,7 +250,7 @@ impl<'a> Plan<'a> {
         if named_ids.contains(&id) {
             return Err(Error::new(
                 ErrorKind::NameTaken,
-                format!("a secret here has the id {id} as its name: give it another one"),
+                format!("a secret here has the id {id} as its name: rename it"),
             ));
         }
         let metadata = Box::new(Metadata {
@@ -375,7 +375,9 @@ impl<'a> Plan<'a> {
             if stays || taken.contains(&place) {
                 return Err(Error::new(
                     ErrorKind::DefaultTaken,
-                    format!("another secret is the default for {place}: make that one none first"),
+                    format!(
+                        "another secret is the default for {place}: set its is_default_for_tool to false first"
+                    ),
                 ));
             }
             taken.insert(place);
@@ -412,7 +414,8 @@ fn check_binding(info: &SecretInfo, cleared: Vec<&'static str>) -> Result<(), Er
     let mut errors: Vec<FieldError> = cleared
         .into_iter()
         .map(|field| {
-            let msg = "a default needs it: set is_default_for_tool to false in the same update";
+            let msg =
+                "a default needs this field: set is_default_for_tool to false in the same update";
             FieldError::value_error(field, msg)
         })
         .collect();

@@ -47,7 +47,7 @@ impl State {
     /// Reads the file again. Returns whether it had changed.
     pub(super) fn reload(&self, users: &Users) -> Result<bool, Error> {
         let source = self.source.as_ref().ok_or_else(|| {
-            let message = "only a snapshot is reloaded: this vault has its changes already";
+            let message = "only a snapshot can be reloaded: an open vault is always up to date";
             Error::new(ErrorKind::Unsupported, message)
         })?;
         // Nobody else locks or reloads the vault meanwhile.

@@ -145,10 +145,10 @@ impl KeySlots {
     pub(super) fn remove(&mut self, id: u32) -> Result<(), Error> {
         let refuse = |msg: &str| Error::validation(vec![FieldError::value_error("key_slot", msg)]);
         let at = self.slots.iter().position(|slot| slot.info().id == id);
-        let at = at.ok_or_else(|| refuse("the vault has no such key slot: list them"))?;
+        let at = at.ok_or_else(|| refuse("the vault has no such key slot: list its key slots"))?;
         if self.slots.len() == 1 {
             return Err(refuse(
-                "the last key slot stays: nothing could open the vault without it",
+                "the last key slot cannot be removed: nothing could open the vault without it",
             ));
         }
         self.slots.remove(at);
@@ -183,7 +183,7 @@ impl KeySlots {
             let found = self.find_besides(source, &kept).or_else(|_| {
                 // A key that opens only slots already kept is not a wrong key.
                 self.find(source)?;
-                let msg = "two of the keys open the same key slot: give each key to keep once";
+                let msg = "two of the keys open the same key slot: give each key only once";
                 Err(Error::validation(vec![FieldError::value_error(
                     "key_slot", msg,
                 )]))
@@ -239,7 +239,7 @@ impl KeySlots {
         if slots.work() > KdfParams::MOST_WORK {
             return Err(Error::new(
                 ErrorKind::Corrupt,
-                "the vault's key slots ask for more work than keyward does to open a vault: restore a backup",
+                "the vault's key slots require more work than keyward allows for opening a vault: restore a backup",
             ));
         }
         Ok(slots)
@@ -277,7 +277,7 @@ fn check_work(work: u64) -> Result<(), Error> {
     if work <= KdfParams::MOST_WORK {
         return Ok(());
     }
-    let msg = "the passphrases of a vault take at most 16 GiB times passes of Argon2id together: \
+    let msg = "Argon2id memory times passes, summed over all passphrases of a vault, may be at most 16 GiB: \
                remove a key slot, or lower the KDF parameters";
     Err(Error::validation(vec![FieldError::value_error(
         "key_slot", msg,

@@ -12,8 +12,6 @@ use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
-#[cfg(feature = "file")]
-use super::reload::SnapshotSource;
 use super::{
     anchor::Anchor,
     builder::Settings,
@@ -23,6 +21,8 @@ use super::{
     users::{UserState, Users},
     verify::{check_members, stored_root},
 };
+#[cfg(feature = "file")]
+use super::{errors::not_the_anchors, reload::SnapshotSource};
 use crate::{
     crypto::{KeyRing, KeySource, MemberDigest, UserRoot, VaultRoot},
     error::Error,
@@ -115,7 +115,7 @@ impl State {
     ) -> Result<State, Error> {
         let root = stored_root(&*storage, &keys)?;
         if anchor.is_some_and(|anchor| !anchor.admits(&keys, &root)) {
-            return Err(rolled_back());
+            return Err(not_the_anchors());
         }
         let members = check_members(&*storage, &keys, &root)?;
         let ledger = Ledger { root, members };

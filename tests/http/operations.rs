@@ -135,7 +135,7 @@ fn a_quota_says_what_is_used_but_not_by_others() {
     assert_eq!(answer.status, 413);
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(
-        detail.contains("has 1") && detail.contains("asks for 1"),
+        detail.contains("has 1") && detail.contains("needs 1"),
         "{detail}"
     );
 
@@ -195,10 +195,7 @@ fn a_snapshot_is_read_only() {
     for (method, path) in [("POST", SECRETS), ("PATCH", &*secret), ("DELETE", &*secret)] {
         let answer = client.send(method, path, body);
         assert_eq!(answer.status, 501, "{method}");
-        assert_eq!(
-            answer.json(),
-            json!({"detail": "This vault can be read only"})
-        );
+        assert_eq!(answer.json(), json!({"detail": "This vault is read-only"}));
     }
 }
 

@@ -200,7 +200,7 @@ fn arguments_that_are_not_read_are_refused_in_words_that_say_why() {
     ] {
         assert_eq!(
             refused(malformed),
-            "the tool was not called: the arguments are no JSON text: write them as a JSON object",
+            "the tool was not called: the arguments are not valid JSON: write them as a JSON object",
             "{malformed}"
         );
     }
@@ -208,7 +208,7 @@ fn arguments_that_are_not_read_are_refused_in_words_that_say_why() {
         let deep = format!(r#"{{"x":{}1{}}}"#, open.repeat(128), close.repeat(128));
         assert_eq!(
             refused(&deep),
-            "the tool was not called: the arguments lie more than 128 deep in one another: make them flatter"
+            "the tool was not called: the arguments are nested more than 128 levels deep: make them flatter"
         );
     }
 }

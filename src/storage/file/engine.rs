@@ -390,7 +390,7 @@ fn root(bytes: &[u8]) -> Result<SealedRoot, redb::Error> {
 }
 
 fn malformed(what: &str) -> redb::Error {
-    redb::Error::Corrupted(format!("a stored {what} is shorter than it says"))
+    redb::Error::Corrupted(format!("a stored {what} is too short"))
 }
 
 /// Distinguishes damage from other failures.
@@ -440,7 +440,7 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("for no reason given");
+            .unwrap_or("no reason given");
         Panicked(message.to_owned())
     })
 }

@@ -56,18 +56,16 @@ pub(super) fn encode(version: u32) -> [u8; PAGE] {
 
 fn decode(page: &[u8; PAGE]) -> Result<(), StorageError> {
     if !page.starts_with(&MAGIC) {
-        return Err(damaged("the file does not begin as a vault does"));
+        return Err(damaged("the file does not begin like a vault file"));
     }
     if Sha256::digest(&page[..CHECKSUM_AT])[..] != page[CHECKSUM_AT..] {
-        return Err(damaged("the file's header does not have its checksum"));
+        return Err(damaged("the checksum of the file's header does not match"));
     }
     let mut version = [0; 4];
     version.copy_from_slice(&page[VERSION_AT..RESERVED_AT]);
     match u32::from_le_bytes(version) {
         VERSION if page[RESERVED_AT..CHECKSUM_AT].iter().all(|byte| *byte == 0) => Ok(()),
-        0 | VERSION => Err(damaged(
-            "the file's header is not one that was ever written",
-        )),
+        0 | VERSION => Err(damaged("the file's header is not one that keyward writes")),
         newer => Err(StorageError::UnsupportedVersion(newer)),
     }
 }

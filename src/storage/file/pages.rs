@@ -86,7 +86,7 @@ impl Pages {
         } else {
             Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "a page of the database refers to one that cannot be there",
+                "a page of the database refers to a page that cannot exist",
             ))
         }
     }

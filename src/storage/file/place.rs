@@ -26,7 +26,8 @@ pub(super) struct Unfinished {
 impl Unfinished {
     pub(super) fn new(path: &Path) -> Result<Unfinished, StorageError> {
         let Some(name) = path.file_name() else {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+            let error =
+                io::Error::new(io::ErrorKind::InvalidInput, "the path does not name a file");
             return Err(failed(error));
         };
         if FileStorage::is_taken(path) {

@@ -92,7 +92,7 @@ def update_secret(secret_id: UUID, patch: SecretPatch = None):
     cleared = [name for name in ("tool_name", "tool_arg") if name in patch.model_fields_set and getattr(patch, name) is None]
     if cleared and patch.is_default_for_tool is not False:
         raise RequestValidationError(
-            [{"loc": ["body", name], "type": "value_error", "msg": "a default needs it"} for name in cleared]
+            [{"loc": ["body", name], "type": "value_error", "msg": "a default needs this field"} for name in cleared]
         )
     return {}
 
