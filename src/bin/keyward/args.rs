@@ -33,7 +33,7 @@ impl Cli {
 
 const MORE: &str = "\
 To begin:
-  keyward init                                                   makes a vault, and asks for its passphrase
+  keyward init                                                   creates a vault, and asks for its passphrase
   keyward add linear --tool 'linear__*' --arg api_key --default  adds a secret, and asks for its value
   keyward mcp --server linear -- COMMAND                         runs an MCP server that gets it at each call
 
@@ -42,7 +42,7 @@ Exit codes:
    1  there is no vault; a file cannot be read or written; the store, the operating system or an MCP server failed
    2  the command line cannot be understood
    3  there is no such secret
-   4  a name or a default is taken, a secret or a vault is there already, or the secret was changed meanwhile
+   4  a name or a default is taken, a secret or a vault already exists, or the secret was changed meanwhile
    5  a field is not valid
    6  a limit would be exceeded
    7  no key was given, or it is not the right one
@@ -50,27 +50,27 @@ Exit codes:
    9  the vault is damaged, older than it should be, or of a later version; the audit log was changed
   10  a reference is not granted
   11  `check` found something
-`run` and `mcp` end as their command ends; else with 125 (and one line on standard error), 126 if the command cannot be
-run, or 127 if it is not found.";
+`run` and `mcp` exit with their command's exit code. If keyward itself fails, they exit with 125 (and one line on
+standard error); with 126 if the command cannot be run, and 127 if it is not found.";
 
 const ENDS_AS_ITS_COMMAND: &str = "\
-Ends as COMMAND ends. If keyward itself fails, it says so in one line on standard error and ends with 125; with 126 if
-COMMAND cannot be run, and 127 if it is not found.";
+Exits with COMMAND's exit code. If keyward itself fails, it reports that in one line on standard error and exits with
+125; with 126 if COMMAND cannot be run, and 127 if it is not found.";
 
 /// Where the vault is, what opens it, and how to answer.
 #[derive(Args)]
-#[command(next_help_heading = "Vault, key and answer")]
+#[command(next_help_heading = "Vault, key and output")]
 pub(crate) struct Place {
     /// The vault's file [default: keyward/vault.keyward in the user's data folder].
     #[arg(long, global = true, env = "KEYWARD_VAULT", value_name = "FILE")]
     pub(crate) vault: Option<PathBuf>,
 
-    /// A file with the key: 32 bytes, or 64 hexadecimal digits. Without it the passphrase in `KEYWARD_PASSPHRASE` is the
-    /// key; else it is asked for.
+    /// A file with the key: 32 bytes, or 64 hexadecimal digits. Without it, the key is the passphrase in
+    /// `KEYWARD_PASSPHRASE`; if that is not set, a passphrase is asked for.
     #[arg(long, global = true, env = "KEYWARD_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 
-    /// The operating system's keyring has the key.
+    /// The key is in the operating system's keyring.
     #[cfg(feature = "keyring")]
     #[arg(long, global = true, env = "KEYWARD_KEYRING")]
     pub(crate) keyring: bool,
@@ -80,12 +80,12 @@ pub(crate) struct Place {
     #[arg(long, global = true)]
     pub(crate) passphrase_stdin: bool,
 
-    /// Whose secrets: a UUID [default: 00000000-0000-0000-0000-000000000000, for a vault that one person uses].
+    /// The user's UUID [default: 00000000-0000-0000-0000-000000000000, for a vault that one person uses].
     #[arg(long, global = true, env = "KEYWARD_USER", value_name = "UUID")]
     pub(crate) user: Option<UserId>,
 
-    /// A log of what is done, without values, whose lines form a chain. Is made if it is not there; several processes can
-    /// write to it.
+    /// A log of what is done, without values, whose lines form a chain. Created if missing; several processes can write to
+    /// it.
     #[arg(long, global = true, env = "KEYWARD_AUDIT_LOG", value_name = "FILE")]
     pub(crate) audit_log: Option<PathBuf>,
 
@@ -126,14 +126,14 @@ impl Place {
         #[cfg(feature = "keyring")]
         let key_file = key_file || self.keyring;
         (key_file && self.passphrase_stdin && !command.takes_another_passphrase()).then_some(
-            "the vault's key is no passphrase, and nothing else needs one: leave --passphrase-stdin out, or the other key",
+            "the vault's key is not a passphrase, and nothing else needs one: drop --passphrase-stdin or the other key",
         )
     }
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Makes a vault, and asks for its passphrase; with `--key-file`, that file is its key, and is made if it is not there.
+    /// Creates a vault and asks for its passphrase; with `--key-file`, that file is the key, and is created if missing.
     Init,
     /// Adds a secret. Its value is asked for, or read from standard input.
     Add(Add),
@@ -155,27 +155,27 @@ pub(crate) enum Command {
     Usage,
     /// Shows what a call of a tool would get, and why.
     Explain(Explain),
-    /// Compares the secrets with the tools that there are: what is missing, goes nowhere, or goes further than it needs to.
-    #[command(after_help = "Ends with 11 if it found something.")]
+    /// Compares the secrets with the available tools: what is missing, goes nowhere, or goes further than it needs to.
+    #[command(after_help = "Exits with 11 if it finds something.")]
     Check(Check),
-    /// Changes the passphrase: the one that opens the vault now does no longer.
+    /// Changes the passphrase: the present one no longer opens the vault.
     Passphrase,
     /// Lists, adds and removes the keys that open the vault: passphrases, key files, keyrings.
     #[command(subcommand)]
     Slots(Slots),
-    /// Makes new keys inside of the vault. Copies of its file from before can still be read with the old ones.
+    /// Makes new keys inside the vault. Earlier copies of its file can still be read with the old ones.
     #[command(subcommand)]
     Rotate(Rotate),
-    /// Checks everything that is stored: that it is what keyward wrote, and that every value opens.
+    /// Checks that everything stored is what keyward wrote and that every value opens.
     Verify,
     /// Copies the vault to a file that the same keys open.
     Backup {
-        /// The copy, which must not be there yet.
+        /// The copy, which must not exist yet.
         file: PathBuf,
     },
     /// Copies all secrets, of all users, to a vault that has a key of its own.
     Export {
-        /// The new vault, which must not be there yet.
+        /// The new vault, which must not exist yet.
         file: PathBuf,
         #[command(flatten)]
         key: NewKey,
@@ -184,20 +184,20 @@ pub(crate) enum Command {
     Import {
         /// The vault that was exported.
         file: PathBuf,
-        /// A file with the key of what is imported; else its passphrase is asked for.
+        /// A file with the exported vault's key; without it, its passphrase is asked for.
         #[arg(long, value_name = "FILE")]
         from_key_file: Option<PathBuf>,
     },
-    /// Makes the vault's file as short as it can be, without what was deleted.
+    /// Shrinks the vault's file and removes what was deleted.
     Compact,
-    /// Runs a command that gets secrets in its environment, and takes them out of what it prints.
+    /// Runs a command with secrets in its environment, and redacts them from its output.
     #[command(after_help = ENDS_AS_ITS_COMMAND)]
     Run(Run),
-    /// Stands between an MCP client and the MCP server that COMMAND is.
+    /// Runs as a proxy between an MCP client and the MCP server COMMAND.
     ///
     /// Arguments that defaults fill are hidden from the list of tools and filled in at each call; what the server says, also on
-    /// standard error, comes back without the values. All else goes through as it is. A client starts this in place of
-    /// COMMAND. It cannot be asked for a passphrase: give the key with `--key-file` or in `KEYWARD_PASSPHRASE`.
+    /// standard error, comes back without the values. Everything else is passed through unchanged. A client starts this in
+    /// place of COMMAND. It cannot ask for a passphrase: give the key with `--key-file` or in `KEYWARD_PASSPHRASE`.
     #[command(after_help = ENDS_AS_ITS_COMMAND)]
     Mcp(Mcp),
     /// Checks the log that `--audit-log` writes.
@@ -236,7 +236,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "FILE", conflicts_with = "binding")]
     pub(crate) from_env_file: Option<PathBuf>,
 
-    /// Of the .env file, only these variables: `A,B`.
+    /// Adds only these variables of the .env file: `A,B`.
     #[arg(
         long,
         value_name = "VAR",
@@ -261,11 +261,11 @@ pub(crate) struct Binding {
     #[arg(long, value_name = "LOCATION")]
     pub(crate) arg: Option<String>,
 
-    /// Fills it in by itself where a call has no value; needs a tool pattern and an argument.
+    /// Fills it in automatically where a call has no value; needs a tool pattern and an argument.
     #[arg(long)]
     pub(crate) default: bool,
 
-    /// What is put around the value, with `{}` for it: `Bearer {}`.
+    /// The text around the value, with `{}` in its place: `Bearer {}`.
     #[arg(long, value_name = "TEXT")]
     pub(crate) format: Option<String>,
 }
@@ -290,19 +290,19 @@ pub(crate) struct Update {
     #[command(flatten)]
     pub(crate) binding: Binding,
 
-    /// Takes the tool pattern away.
+    /// Removes the tool pattern.
     #[arg(long, conflicts_with = "tool")]
     pub(crate) no_tool: bool,
 
-    /// Takes the argument away.
+    /// Removes the argument.
     #[arg(long, conflicts_with = "arg")]
     pub(crate) no_arg: bool,
 
-    /// Does not fill it in by itself any more.
+    /// No longer fills it in automatically.
     #[arg(long, conflicts_with = "default")]
     pub(crate) no_default: bool,
 
-    /// Only if it was written that many times: else nothing changes.
+    /// Updates only if the secret is at this revision, which counts how often it was written; otherwise changes nothing.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) if_revision: Option<u64>,
 }
@@ -320,7 +320,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "FILE")]
     pub(crate) schema: Option<PathBuf>,
 
-    /// As if you had written the arguments, not a model: a reference may then name a secret that is bound to nothing.
+    /// Treats the arguments as written by you, not by a model: a reference may then name a secret that is bound to nothing.
     #[arg(long)]
     pub(crate) workflow: bool,
 
@@ -339,8 +339,8 @@ pub(crate) struct Check {
     /// input schema; `-` is standard input.
     pub(crate) file: Option<PathBuf>,
 
-    /// The server's name: the tool `create_issue` is matched as `NAME__create_issue`. Secrets that are for other servers
-    /// are not looked at.
+    /// The server's name: the tool `create_issue` is matched as `NAME__create_issue`. Secrets for other servers are
+    /// not checked.
     #[arg(long, value_name = "NAME")]
     pub(crate) server: Option<String>,
 
@@ -352,7 +352,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "VAR=secret://NAME", conflicts_with = "file")]
     pub(crate) env: Vec<String>,
 
-    /// How many seconds the command may take to say what its tools are.
+    /// How many seconds the command may take to list its tools.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -368,13 +368,13 @@ pub(crate) struct Check {
 
 #[derive(Subcommand)]
 pub(crate) enum Audit {
-    /// Checks that no line of it was changed, taken out or put in.
+    /// Checks that no line was changed, removed or inserted.
     Verify {
         /// The log.
         file: PathBuf,
 
-        /// What an earlier check called the head: the log must have led to it. Without this, lines that are missing at the
-        /// end are not noticed, nor is a log that was written anew.
+        /// The head that an earlier check printed: the log must contain it. Without this, lines missing at the end are not
+        /// noticed, nor is a rewritten log.
         #[arg(long, value_name = "HEAD")]
         head: Option<AuditHead>,
     },
@@ -389,7 +389,7 @@ pub(crate) enum Slots {
         #[command(flatten)]
         key: NewKey,
     },
-    /// Removes one. The last one stays.
+    /// Removes one. The last one cannot be removed.
     Remove {
         /// Its id, as `slots list` shows it.
         id: u32,
@@ -398,7 +398,7 @@ pub(crate) enum Slots {
 
 #[derive(Args)]
 pub(crate) struct NewKey {
-    /// A file with the new key, which is made if it is not there; else a new passphrase is asked for.
+    /// A file with the new key, created if missing; without it, a new passphrase is asked for.
     #[arg(long, value_name = "FILE")]
     pub(crate) new_key_file: Option<PathBuf>,
 
@@ -420,19 +420,19 @@ impl NewKey {
 
 #[derive(Subcommand)]
 pub(crate) enum Rotate {
-    /// Seals every secret again, under a new data key. Goes on where it was interrupted.
+    /// Reseals every secret under a new data key. After an interruption it continues where it stopped.
     Data,
-    /// Makes a new master key, for the key in use and those that are named here; every other one goes.
+    /// Makes a new master key, for the key in use and those that are named here; all others are removed.
     Master {
         /// A file with another key to keep.
         #[arg(long, value_name = "FILE")]
         keep_key_file: Vec<PathBuf>,
 
-        /// Keeps a passphrase as well, which is asked for.
+        /// Also keeps a passphrase, which is asked for.
         #[arg(long)]
         keep_passphrase: bool,
 
-        /// Lets the keys go that are not named.
+        /// Removes the keys that are not named.
         #[arg(long)]
         drop_others: bool,
     },
@@ -444,7 +444,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) program: Program,
 
-    /// Hands the command's output through as it is, secrets included.
+    /// Passes the command's output through unchanged, secrets included.
     #[arg(long)]
     pub(crate) no_redact: bool,
 }
@@ -465,8 +465,8 @@ pub(crate) struct Mcp {
 
 #[derive(Args)]
 pub(crate) struct Program {
-    /// Gives the command a secret in its environment; can be repeated. A binding that the secret has must be to this
-    /// variable, and to a tool pattern that matches the command's file name; with `mcp --server NAME`, that name.
+    /// Gives the command a secret in its environment; can be repeated. If the secret has a tool pattern, it must
+    /// match the command's file name, or NAME with `mcp --server NAME`; if it has an argument, that must be this variable.
     #[arg(long, value_name = "VAR=secret://NAME")]
     pub(crate) env: Vec<String>,
 

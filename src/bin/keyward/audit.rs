@@ -37,7 +37,7 @@ impl AuditSink for Recorder {
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
             output::complain(format_args!(
-                "keyward: the audit log misses what is done from here on: {error}"
+                "keyward: the audit log is incomplete from here on: {error}"
             ));
         }
         recorded
@@ -56,7 +56,7 @@ pub(crate) fn verify(
     }
     let (lines, head) = (check.head.sequence(), check.head.to_string());
     let torn = if check.torn {
-        ", but for the last, which has no end: it is being written, or its writer crashed"
+        "; an incomplete line follows: it is being written, or its writer crashed"
     } else {
         ""
     };
@@ -65,7 +65,7 @@ pub(crate) fn verify(
         || {
             let path = path.display().to_string();
             let path = printable(&path);
-            format!("{path}: all {lines} lines are as they were written{torn}\nhead  {head}\n")
+            format!("{path}: all {lines} lines are unchanged{torn}\nhead  {head}\n")
         },
     )
 }

@@ -20,7 +20,7 @@ pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> 
     output.done(
         &json!({"secrets": secrets, "anchor": anchor}),
         format!(
-            "checked {}: all is as it was written",
+            "checked {}: everything is as keyward wrote it",
             counted(secrets, "secret")
         ),
     )

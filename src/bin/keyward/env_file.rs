@@ -56,19 +56,20 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Variable>, NotAnEnvFile> {
         let name = name.trim();
         let name = name.strip_prefix("export ").map_or(name, str::trim);
         if !is_name(name) {
-            return Err(refuse("a name has letters, digits and _ only"));
+            return Err(refuse("a name can only have letters, digits and _"));
         }
         let after = after.trim_start_matches([' ', '\t']);
-        let (value, after) = match after.chars().next() {
-            Some('\'') => single_quoted(&after[1..])
-                .ok_or_else(|| refuse("there is no ' to end the value"))?,
-            Some('"') => double_quoted(&after[1..])
-                .ok_or_else(|| refuse("there is no \" to end the value"))?,
-            _ => bare(after),
-        };
+        let (value, after) =
+            match after.chars().next() {
+                Some('\'') => single_quoted(&after[1..])
+                    .ok_or_else(|| refuse("the value has no closing '"))?,
+                Some('"') => double_quoted(&after[1..])
+                    .ok_or_else(|| refuse("the value has no closing \""))?,
+                _ => bare(after),
+            };
         let (tail, after) = after.split_once('\n').unwrap_or((after, ""));
         if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
-            return Err(refuse("there is something after the value"));
+            return Err(refuse("there is text after the value"));
         }
         rest = after;
         variables.retain(|variable| variable.name != name);

@@ -42,7 +42,7 @@ impl Input {
         }
         let line = read_line()?;
         line.map(Some)
-            .ok_or_else(|| Failure::no_key("standard input has no more passphrase"))
+            .ok_or_else(|| Failure::no_key("standard input has no further passphrase"))
     }
 
     /// Reads what is typed at the terminal; `None` if there is no terminal.
@@ -76,7 +76,7 @@ impl Input {
     pub(crate) fn value(&mut self) -> Result<SecretValue, Failure> {
         if io::stdin().is_terminal() {
             let typed = self.prompt("Value: ")?;
-            return typed.ok_or_else(|| Failure::usage("a value is read from standard input"));
+            return typed.ok_or_else(|| Failure::usage("pass the value on standard input"));
         }
         let mut text = read_text(&mut io::stdin().lock())?;
         strip_line_end(&mut text);
@@ -127,7 +127,7 @@ pub(crate) fn read_json(path: &Path) -> Result<Value, Failure> {
     let text = read_file(path)?;
     serde_json::from_str(&text).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        Failure::invalid(format!("{}: this is no JSON: {place}", path.display()))
+        Failure::invalid(format!("{}: not valid JSON: {place}", path.display()))
     })
 }
 
@@ -194,7 +194,8 @@ fn read_text(from: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
 }
 
 fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Failure::invalid("this is no UTF-8 text"))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| Failure::invalid("this is not valid UTF-8"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 

@@ -85,11 +85,11 @@ impl Key {
         let Some(first) = input.prompt("New passphrase: ")? else {
             return Err(none_given());
         };
-        let Some(second) = input.prompt("The same again: ")? else {
+        let Some(second) = input.prompt("Repeat passphrase: ")? else {
             return Err(none_given());
         };
         if first.expose_secret() != second.expose_secret() {
-            return Err(Failure::invalid("the two passphrases are not the same"));
+            return Err(Failure::invalid("the two passphrases do not match"));
         }
         Ok(Key::Passphrase(first))
     }
@@ -99,7 +99,7 @@ impl Key {
         let bytes = fs::read(path).map_err(|error| Failure::file(path, &error))?;
         parse(Zeroizing::new(bytes)).map(Key::Raw).ok_or_else(|| {
             Failure::no_key(format!(
-                "{}: a key file has 32 bytes, or 64 hexadecimal digits",
+                "{}: a key file must have 32 bytes, or 64 hexadecimal digits",
                 path.display()
             ))
         })
@@ -132,9 +132,9 @@ impl Key {
         match env::var(PASSPHRASE) {
             Ok(passphrase) => Ok(Some(Key::Passphrase(passphrase.into()))),
             Err(env::VarError::NotPresent) => Ok(None),
-            Err(env::VarError::NotUnicode(_)) => {
-                Err(Failure::no_key(format!("{PASSPHRASE} is no Unicode text")))
-            }
+            Err(env::VarError::NotUnicode(_)) => Err(Failure::no_key(format!(
+                "{PASSPHRASE} is not valid Unicode"
+            ))),
         }
     }
 
@@ -146,7 +146,7 @@ impl Key {
         let failed = |error| Failure::file(path, &error);
         let mut key = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut key)
-            .map_err(|error| Failure::no_key(format!("no random key: {error}")))?;
+            .map_err(|error| Failure::no_key(format!("no random key could be created: {error}")))?;
         let mut text = Zeroizing::new(String::with_capacity(65));
         for byte in key.iter() {
             text.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
@@ -196,6 +196,6 @@ fn none_given() -> Failure {
     };
     Failure::no_key(format!(
         "no key for the vault: give --key-file FILE (or KEYWARD_KEY_FILE){keyring}, or {PASSPHRASE}, or --passphrase-stdin; \
-         without a terminal it cannot be asked for"
+         without a terminal, a passphrase cannot be asked for"
     ))
 }

@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn init(mut opener: Opener, output: Output) -> Result<(), Failure> {
     opener.create()?;
     let path = opener.path().display().to_string();
-    output.done(&json!({"vault": path}), format!("made the vault {path}"))
+    output.done(&json!({"vault": path}), format!("created the vault {path}"))
 }
 
 /// Replaces the passphrase that opens the vault by a new one.
@@ -22,7 +22,7 @@ pub(crate) fn passphrase(mut opener: Opener, output: Output) -> Result<(), Failu
     let current = opener.key()?;
     if !matches!(current, Key::Passphrase(_)) {
         return Err(Failure::usage(
-            "this key is no passphrase: add a passphrase with `keyward slots add`",
+            "this key is not a passphrase: add a passphrase with `keyward slots add`",
         ));
     }
     // Report a wrong passphrase before asking for a new one.
@@ -33,7 +33,7 @@ pub(crate) fn passphrase(mut opener: Opener, output: Output) -> Result<(), Failu
         .change_key(current.source()?, new.source()?)?;
     output.done(
         &slot_json(slot),
-        "changed the passphrase; copies of the vault from before still open with the old one",
+        "changed the passphrase; earlier copies of the vault still open with the old one",
     )
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn slots(mut opener: Opener, output: Output, slots: Slots) -> Result<
             opener.open()?.remove_key(id)?;
             output.done(
                 &json!({"id": id}),
-                format!("removed key slot {id}; to take the vault away from who had the key, rotate master and data as well"),
+                format!("removed key slot {id}; to lock out anyone who had the key, also rotate the master and data keys"),
             )
         }
     }
@@ -72,11 +72,11 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
     match rotate {
         Rotate::Data => {
             let vault = opener.open_with(&current)?;
-            vault.rotate_data_key(current.source()?, output.bar("sealing again"))?;
+            vault.rotate_data_key(current.source()?, output.bar("resealing"))?;
             let secrets = vault.usage()?.secrets;
             output.done(
                 &json!({"secrets": secrets}),
-                format!("sealed {} again", counted(secrets, "secret")),
+                format!("resealed {}", counted(secrets, "secret")),
             )
         }
         Rotate::Master {
@@ -97,8 +97,8 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
             let before = vault.key_slots()?.len();
             if before > keep.len() && !drop_others {
                 return Err(Failure::usage(format!(
-                    "the vault has {before} key slots, and {} would stay: name the others with --keep-key-file or \
-                     --keep-passphrase, or let them go with --drop-others",
+                    "the vault has {before} key slots, and only {} would be kept: name the others with --keep-key-file or \
+                     --keep-passphrase, or remove them with --drop-others",
                     keep.len()
                 )));
             }
@@ -106,7 +106,7 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
             let slots = vault.key_slots()?.len();
             output.done(
                 &json!({"key_slots": slots}),
-                format!("made a new master key; key slots: {slots}"),
+                format!("created a new master key; key slots: {slots}"),
             )
         }
     }

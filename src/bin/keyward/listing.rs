@@ -50,7 +50,7 @@ pub(crate) fn ask(
     };
     let (Some(input), Some(output)) = (server.child.stdin.take(), server.child.stdout.take())
     else {
-        return Err(Failure::server("the server cannot be spoken to"));
+        return Err(Failure::server("the server cannot be reached"));
     };
     // A server that says more than is read has to wait, as for a full pipe.
     let (say, said) = mpsc::sync_channel(1);
@@ -162,7 +162,7 @@ impl Session {
                 _ => return Ok(all),
             }
         }
-        Err(Failure::server("the server's list of tools has no end"))
+        Err(Failure::server("the server's list of tools does not end"))
     }
 
     fn request(&mut self, method: &'static str, params: &Value) -> Result<Value, Failure> {
@@ -179,7 +179,7 @@ impl Session {
                     let text = error.get("message").and_then(Value::as_str);
                     let text = text.unwrap_or("an error");
                     return Err(Failure::server(format!(
-                        "the server answers to {method}: {text}"
+                        "the server answered {method} with: {text}"
                     )));
                 }
                 return Ok(message
@@ -207,7 +207,7 @@ impl Session {
         let _ = self.lines.send(format!("{message}\n"));
         let written = self.in_time(&self.written)?;
         let written = written.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
-        written.map_err(|error| Failure::server(format!("the server does not listen: {error}")))
+        written.map_err(|error| Failure::server(format!("the server is not reading: {error}")))
     }
 
     /// Returns the next message, redacted. Some programs write other things there, which are skipped.
@@ -217,12 +217,12 @@ impl Session {
                 Some(Said::Line(line)) => line,
                 Some(Said::TooMuch) => {
                     return Err(Failure::server(
-                        "the server says a line of more than 16 MiB",
+                        "the server sent a line of more than 16 MiB",
                     ));
                 }
                 None => {
                     return Err(Failure::server(format!(
-                        "the server ended before it answered to {}",
+                        "the server ended before answering {}",
                         self.asked
                     )));
                 }
@@ -249,7 +249,7 @@ impl Session {
             Ok(next) => Ok(Some(next)),
             Err(mpsc::RecvTimeoutError::Disconnected) => Ok(None),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(Failure::server(format!(
-                "the server does not answer to {} in time",
+                "the server did not answer {} in time",
                 self.asked
             ))),
         }
@@ -274,7 +274,7 @@ mod tests {
             last_id: 0,
             asked: "tools/list",
         };
-        let late = "the server does not answer to tools/list in time";
+        let late = "the server did not answer tools/list in time";
         say.send(Said::Line(b"{}".to_vec())).unwrap();
         assert_eq!(session.receive().unwrap_err().to_string(), late);
         tell.send(Ok(())).unwrap();

@@ -70,7 +70,7 @@ fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     if let Command::Mcp(_) = command {
         if place.passphrase_stdin {
             return Err(Failure::usage(
-                "the client speaks on standard input: give the key in another way",
+                "standard input belongs to the client: give the key in another way",
             ));
         }
         input = input.without_prompt();

@@ -77,7 +77,7 @@ impl Opener {
     pub(crate) fn key(&mut self) -> Result<Key, Failure> {
         if !self.path.exists() {
             return Err(Failure::no_vault(format!(
-                "{}: there is no vault: make one with `keyward init`, or name another with --vault or KEYWARD_VAULT",
+                "{}: there is no vault: create one with `keyward init`, or name another with --vault or KEYWARD_VAULT",
                 self.path.display()
             )));
         }
@@ -155,7 +155,7 @@ fn default_path() -> Result<PathBuf, Failure> {
 pub(crate) fn must_be_vacant(path: &Path) -> Result<(), Failure> {
     match path.symlink_metadata() {
         Ok(_) => {
-            let message = format!("{}: there is something already", path.display());
+            let message = format!("{}: already exists", path.display());
             Err(Failure::taken(message))
         }
         Err(_) => Ok(()),

@@ -88,7 +88,7 @@ pub(crate) fn prepare(
             }
             _ => {
                 return Err(Failure::usage(
-                    "--env takes VAR=secret://NAME; what is no secret is set in the environment as usual",
+                    "--env takes VAR=secret://NAME; set other variables in the environment as usual",
                 ));
             }
         }

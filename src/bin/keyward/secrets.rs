@@ -171,7 +171,7 @@ pub(crate) fn explain(
             Value::Object(args) => args,
             _ => {
                 return Err(Failure::invalid(format!(
-                    "{}: arguments are a JSON object",
+                    "{}: arguments must be a JSON object",
                     path.display()
                 )));
             }

@@ -76,7 +76,7 @@ impl Watch {
                 self.broken = true;
                 let _ = self.vault.lock();
                 output::complain(format_args!(
-                    "keyward: the vault cannot be read again, so calls are refused until the proxy is started anew: {error}"
+                    "keyward: the vault can no longer be read, so calls are refused until the proxy is restarted: {error}"
                 ));
             }
         }

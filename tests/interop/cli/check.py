@@ -60,9 +60,9 @@ for variable in ("KEYWARD_KEY_FILE", "KEYWARD_PASSPHRASE", "KEYWARD_KEYRING", "N
     os.environ.pop(variable, None)
 with tempfile.TemporaryDirectory() as folder:
     os.environ["KEYWARD_VAULT"] = os.path.join(folder, "deep", "vault.keyward")
-    shown = run(["init"], [("New passphrase: ", PASSPHRASE), ("The same again: ", "wrong")], code=5)
-    check("two different passphrases are refused", "not the same" in shown, shown)
-    run(["init"], [("New passphrase: ", PASSPHRASE), ("The same again: ", PASSPHRASE)])
+    shown = run(["init"], [("New passphrase: ", PASSPHRASE), ("Repeat passphrase: ", "wrong")], code=5)
+    check("two different passphrases are refused", "do not match" in shown, shown)
+    run(["init"], [("New passphrase: ", PASSPHRASE), ("Repeat passphrase: ", PASSPHRASE)])
     for args in (["list"], ["add", "linear"], ["passphrase"], ["slots", "add"], ["rotate", "master", "--keep-passphrase"]):
         run(args, [("Passphrase: ", "wrong")], code=7)
     run(["add", "linear", "--tool", "x*", "--arg", "key"], [("Passphrase: ", PASSPHRASE), ("Value: ", VALUE)])
@@ -72,7 +72,7 @@ with tempfile.TemporaryDirectory() as folder:
     shown = run(["list"], [("Passphrase: ", PASSPHRASE)], env=[("NO_COLOR", "1")])
     check("but not where colours are not wanted", "\x1b[" not in shown, shown)
     another = "another passphrase"
-    run(["passphrase"], [("Passphrase: ", PASSPHRASE), ("New passphrase: ", another), ("The same again: ", another)])
+    run(["passphrase"], [("Passphrase: ", PASSPHRASE), ("New passphrase: ", another), ("Repeat passphrase: ", another)])
     run(["list"], [("Passphrase: ", PASSPHRASE)], code=7)
     shown = run(["run", "--env", "KEY=secret://linear", "--", "sh", "-c", "echo key=$KEY"], [("Passphrase: ", another)], code=125)
     check("a binding holds in a terminal, too", "denied" in shown, shown)
@@ -103,7 +103,7 @@ with tempfile.TemporaryDirectory() as folder:
     counted = "5 of 5"
     bulk = [
         ("many", ["add", "--from-env-file", file(".env")], "adding ", "added 5 secrets"),
-        ("many", ["rotate", "data"], counted, "sealed 5 secrets again"),
+        ("many", ["rotate", "data"], counted, "resealed 5 secrets"),
         ("many", ["verify"], counted, "checked 5 secrets"),
         ("many", ["backup", file("copy")], counted, "copied the vault to"),
         ("many", ["export", file("export"), "--new-key-file", file("key")], counted, "exported all secrets to"),

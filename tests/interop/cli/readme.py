@@ -63,7 +63,7 @@ def session(server, environment, folder):
         for line in process.stdout:
             if (answer := json.loads(line)).get("id") == number:
                 return answer["result"]
-        sys.exit(f"FAILED: the server ended before it answered to {method}")
+        sys.exit(f"FAILED: the server ended before answering {method}")
 
     client = {"name": "readme", "version": "1"}
     ask(1, "initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client})
