@@ -147,7 +147,8 @@ impl Injection {
     }
 
     /// Overwrites the values in the arguments and restores what was there before, so that the arguments can be
-    /// recorded. Values that were moved or copied elsewhere are not touched.
+    /// recorded. Values that were moved or copied elsewhere are not touched. A parent that was created for a value is
+    /// removed with everything in it, even if the tool added something.
     ///
     /// Wipe the arguments before they are filled again, for example to retry the tool: a second injection would take
     /// a value from the first one for a value that the call supplied.
