@@ -29,6 +29,9 @@ use crate::{
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
+/// In an array, a token such as `0` is the index of an element, which must exist; in an object, it is a member's name. A
+/// parent that is absent or null is created as an object, whatever its tokens look like.
+///
 /// Locations are ordered parents first: a shallower location comes before a deeper one.
 ///
 /// [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
