@@ -172,6 +172,11 @@ impl<'a> Check<'a> {
             found: arguments,
             levels,
         } = arguments::arguments(schema, &budget);
+        if levels < usize::MAX {
+            self.findings.push(Finding::PartlySearched {
+                tool: tool.name.to_owned(),
+            });
+        }
 
         for argument in arguments.iter().filter(|argument| argument.is_required) {
             if !argument.is_credential || is_filled(&argument.location) {

@@ -45,6 +45,12 @@ pub enum Finding {
         /// The arguments that the model chooses.
         destinations: Vec<Destination>,
     },
+    /// A tool's schema says more than is searched for credentials and destinations, so other findings about it may be
+    /// missing here. A schema of a useful tool is hardly ever that large; one that is made to hide an argument can be.
+    PartlySearched {
+        /// The tool.
+        tool: String,
+    },
     /// A secret's pattern matches no tool.
     UnusedPattern {
         /// The secret.
@@ -199,6 +205,7 @@ impl Finding {
             Finding::NeedsSecret(_) => "needs_secret",
             Finding::NoDefault { .. } => "no_default",
             Finding::OpenDestination { .. } => "open_destination",
+            Finding::PartlySearched { .. } => "partly_searched",
             Finding::UnusedPattern { .. } => "unused_pattern",
             Finding::UndeclaredLocation { .. } => "undeclared_location",
             Finding::BroadPattern { .. } => "broad_pattern",
@@ -213,11 +220,12 @@ impl Finding {
             Finding::NeedsSecret(_) => 0,
             Finding::NoDefault { .. } => 1,
             Finding::OpenDestination { .. } => 2,
-            Finding::UndeclaredLocation { .. } => 3,
-            Finding::UnusedPattern { .. } => 4,
-            Finding::BroadPattern { .. } => 5,
-            Finding::ShadowedDefault { .. } => 6,
-            Finding::SurprisingPrecedence { .. } => 7,
+            Finding::PartlySearched { .. } => 3,
+            Finding::UndeclaredLocation { .. } => 4,
+            Finding::UnusedPattern { .. } => 5,
+            Finding::BroadPattern { .. } => 6,
+            Finding::ShadowedDefault { .. } => 7,
+            Finding::SurprisingPrecedence { .. } => 8,
         }
     }
 }
@@ -262,6 +270,11 @@ impl fmt::Display for Finding {
                     )
                 }
             }
+            Finding::PartlySearched { tool } => write!(
+                f,
+                "the schema of {tool:?} says more than is searched: look for credentials and destinations in it yourself, or \
+                 do not use the tool"
+            ),
             Finding::UnusedPattern { secret } => write!(
                 f,
                 "the secret {secret} matches no tool: check the pattern, or delete the secret"

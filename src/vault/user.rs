@@ -346,8 +346,8 @@ impl UserVault {
     ///
     /// Arguments are recognized as credentials or destinations by their names, and by the `format` and `writeOnly`
     /// of their schemas; this can miss one, or mistake another argument for one. Since a schema may come from
-    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool, and nothing is reported
-    /// beyond that.
+    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool. A tool with more gets the finding
+    /// [`PartlySearched`](crate::Finding::PartlySearched).
     ///
     /// # Errors
     ///
