@@ -342,7 +342,11 @@ impl Redactor {
     }
 
     /// Calls `on_match` with the start, the end and the reference of each match, in order.
-    fn each_match<'a>(&'a self, text: &[u8], mut on_match: impl FnMut(usize, usize, &'a str)) {
+    pub(crate) fn each_match<'a>(
+        &'a self,
+        text: &[u8],
+        mut on_match: impl FnMut(usize, usize, &'a str),
+    ) {
         if self.is_empty() {
             return;
         }

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    fmt,
+    fmt, mem,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -33,7 +33,7 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 ///   keys of the protocol, its version, and an `id` or `method` that is not an object or array stay as they are.
 ///
 /// Everything else is passed on as it is. A message in which nothing has to change is passed on byte for byte, and
-/// in any other only what has to change differs.
+/// in any other only what has to change differs, apart from bytes that are not UTF-8: they become U+FFFD.
 ///
 /// ```
 /// use keyward::{NewSecret, UserId, Vault, mcp::Filter};
@@ -177,7 +177,7 @@ impl Filter {
     /// arbitrary output there.
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
-        let text = json::decode(message);
+        let mut text = json::decode(message);
         let at = json::trimmed(&text);
         let members = |at: Range<usize>| (at.clone(), json::members(&text, at));
         let parts = match json::elements(&text, at.clone()) {
@@ -196,6 +196,7 @@ impl Filter {
             changed.replace(at, new);
         }
         let new = changed.up_to(text.len());
+        json::wipe(&mut text);
         new.map_or(Cow::Borrowed(message), |new| Cow::Owned(new.into_bytes()))
     }
 
@@ -343,9 +344,12 @@ impl Filter {
         let Some(concealed) = changed.up_to(at.end) else {
             return redaction::message(text, at, members, redactor);
         };
+        let mut concealed = Zeroizing::new(concealed);
         let whole = 0..concealed.len();
         let members = json::members(&concealed, whole.clone()).unwrap_or_default();
-        redaction::message(&concealed, whole, &members, redactor).or(Some(concealed))
+        let redacted = redaction::message(&concealed, whole, &members, redactor);
+        drop(members);
+        redacted.or_else(|| Some(mem::take(&mut *concealed)))
     }
 
     /// Returns where the result of a `tools/list` is, if this is one.

@@ -11,13 +11,14 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     io::{self, Write},
+    mem,
     ops::Range,
 };
 
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// How deep values may be nested where they are parsed: as deep as `serde_json` allows.
 pub(super) const DEPTH: usize = 128;
@@ -35,6 +36,12 @@ pub(super) struct Member<'t> {
 /// Whether this is strictly JSON, and not only what is read here as if it were. It may be nested to any depth.
 pub(super) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+impl Drop for Member<'_> {
+    fn drop(&mut self) {
+        wipe(&mut self.key);
+    }
 }
 
 /// Returns the members of the object at this place; `None` if there is none.
@@ -102,9 +109,9 @@ fn parse_within(text: &str, at: Range<usize>, depth: usize) -> Option<Value> {
         b'{' => {
             let depth = depth.checked_sub(1)?;
             let mut map = Map::new();
-            for member in members(text, at)? {
-                let value = parse_within(text, member.value, depth)?;
-                map.insert(member.key.into_owned(), value);
+            for mut member in members(text, at)? {
+                let value = parse_within(text, member.value.clone(), depth)?;
+                map.insert(mem::take(&mut member.key).into_owned(), value);
             }
             Value::Object(map)
         }
@@ -245,8 +252,8 @@ impl Changed<'_> {
     /// Replaces what is at this place; `None` leaves it as it is.
     pub(super) fn replace(&mut self, at: Range<usize>, by: Option<impl AsRef<str>>) {
         if let Some(by) = by {
-            self.new.push_str(&self.text[self.done..at.start]);
-            self.new.push_str(by.as_ref());
+            self.push(self.done..at.start);
+            push_wiping(&mut self.new, by.as_ref());
             self.done = at.end;
             self.is_new = true;
         }
@@ -254,8 +261,34 @@ impl Changed<'_> {
 
     /// Returns the text up to this place; `None` if nothing was replaced.
     pub(super) fn up_to(mut self, end: usize) -> Option<String> {
-        self.new.push_str(&self.text[self.done..end]);
-        self.is_new.then_some(self.new)
+        if !self.is_new {
+            return None;
+        }
+        self.push(self.done..end);
+        Some(self.new)
+    }
+
+    fn push(&mut self, at: Range<usize>) {
+        push_wiping(&mut self.new, &self.text[at]);
+    }
+}
+
+/// Appends to text that may hold a value: it is wiped where it moves because it grows.
+pub(super) fn push_wiping(text: &mut String, more: &str) {
+    let needed = text.len() + more.len();
+    if needed > text.capacity() {
+        let mut larger = String::with_capacity(needed.max(2 * text.capacity()));
+        larger.push_str(text);
+        text.zeroize();
+        *text = larger;
+    }
+    text.push_str(more);
+}
+
+/// Wipes text if it is a copy.
+pub(super) fn wipe(text: &mut Cow<'_, str>) {
+    if let Cow::Owned(text) = text {
+        text.zeroize();
     }
 }
 
@@ -413,7 +446,9 @@ pub(super) fn unescape(content: &str) -> Cow<'_, str> {
     if !content.contains('\\') {
         return Cow::Borrowed(content);
     }
-    let mut text = String::with_capacity(content.len());
+    // It may hold a value, so it must not move because it grows: nothing becomes longer, except for U+FFFD in place of
+    // an escape without digits.
+    let mut text = String::with_capacity(content.len() + content.len() / 2);
     let mut rest = content;
     while let Some(at) = rest.find('\\') {
         text.push_str(&rest[..at]);

@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, iter, ops::Range};
 
+use zeroize::Zeroizing;
+
 use super::json::{self, Changed, DEPTH, Member};
 use crate::redact::Redactor;
 
@@ -19,13 +21,13 @@ pub(super) fn message(
     if redactor.is_empty() {
         return None;
     }
-    // How text that is not JSON is read is up to its receiver: a value may be outside of all strings there.
-    if !json::is_json(&text[at.clone()])
-        && let Some(redacted) = everywhere(text, at.clone(), members, redactor)
-    {
-        let whole = 0..redacted.len();
-        let members = json::members(&redacted, whole.clone()).unwrap_or_default();
-        return content(&redacted, whole, &members, redactor).or(Some(redacted));
+    if !json::is_json(&text[at.clone()]) {
+        let kept = members.iter().flat_map(|member| {
+            let name = is_of_the_protocol(member).then(|| member.name.clone());
+            let value = stays(text, member).then(|| member.value.clone());
+            name.into_iter().chain(value)
+        });
+        return everywhere(text, at.clone(), kept, redactor);
     }
     content(text, at, members, redactor)
 }
@@ -35,10 +37,8 @@ pub(super) fn text(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<
     if redactor.is_empty() {
         return None;
     }
-    if !json::is_json(&text[at.clone()])
-        && let Some(redacted) = everywhere(text, at.clone(), &[], redactor)
-    {
-        return redact(&redacted, 0..redacted.len(), redactor).or(Some(redacted));
+    if !json::is_json(&text[at.clone()]) {
+        return everywhere(text, at, iter::empty(), redactor);
     }
     redact(text, at, redactor)
 }
@@ -58,27 +58,39 @@ fn content(
     redact_members(text, at, members, redactor, is_renamed, value)
 }
 
-/// Redacts the text regardless of its structure.
+/// Redacts text that is not JSON, except for what is `kept`: how it is read is up to its receiver, so a value may be
+/// outside of all strings, and inside of what looks like one.
 fn everywhere(
     text: &str,
     at: Range<usize>,
-    members: &[Member<'_>],
+    kept: impl Iterator<Item = Range<usize>>,
     redactor: &Redactor,
 ) -> Option<String> {
-    let kept = members.iter().flat_map(|member| {
-        let name = is_of_the_protocol(member).then(|| member.name.clone());
-        let value = stays(text, member).then(|| member.value.clone());
-        name.into_iter().chain(value)
-    });
-    let mut changed = Changed::from(text, at.start);
+    let mut new = String::with_capacity(at.len());
+    let mut done = Vec::new();
+    let mut is_new = false;
     let mut next = at.start;
     for kept in kept.chain(iter::once(at.end..at.end)) {
-        if let Cow::Owned(redacted) = redactor.redact(&text[next..kept.start]) {
-            changed.replace(next..kept.start, Some(redacted));
-        }
+        let part = &text[next..kept.start];
+        let mut copied = 0;
+        redactor.each_match(part.as_bytes(), |start, end, reference| {
+            json::push_wiping(&mut new, &part[copied..start]);
+            done.push(new.len()..new.len() + reference.len());
+            json::push_wiping(&mut new, reference);
+            copied = end;
+            is_new = true;
+        });
+        json::push_wiping(&mut new, &part[copied..]);
+        done.push(new.len()..new.len() + kept.len());
+        json::push_wiping(&mut new, &text[kept.clone()]);
         next = kept.end;
     }
-    changed.up_to(at.end)
+    let new = Zeroizing::new(new);
+    let redacted = redact_tokens(&new, 0..new.len(), &done, redactor);
+    match redacted {
+        Some(redacted) => Some(redacted.text),
+        None => is_new.then(|| (*new).clone()),
+    }
 }
 
 fn is_of_the_protocol(member: &Member<'_>) -> bool {
@@ -97,7 +109,7 @@ fn stays(text: &str, member: &Member<'_>) -> bool {
 
 /// Redacts every string, key and number of the text at this place; `None` if there is nothing to redact.
 pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
-    let redacted = redact_tokens(text, at.clone(), redactor)?;
+    let redacted = redact_tokens(text, at.clone(), &[], redactor)?;
     if redacted.keys {
         return redact_within(text, at, redactor, DEPTH);
     }
@@ -127,7 +139,7 @@ fn redact_within(
             return changed.up_to(at.end);
         }
     }
-    redact_tokens(text, at, redactor).map(|redacted| redacted.text)
+    redact_tokens(text, at, &[], redactor).map(|redacted| redacted.text)
 }
 
 /// Redacts those keys of the object at this place for which `is_renamed` holds, and replaces its values as `value`
@@ -158,17 +170,32 @@ struct Redacted {
     keys: bool,
 }
 
-fn redact_tokens(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<Redacted> {
+/// Redacts each string and each number by itself. What is `done` stays, in order: it was looked at before.
+fn redact_tokens(
+    text: &str,
+    at: Range<usize>,
+    mut done: &[Range<usize>],
+    redactor: &Redactor,
+) -> Option<Redacted> {
     let mut changed = Changed::from(text, at.start);
     let mut keys = false;
     let mut next = at.start;
     while next < at.end {
         let start = next;
+        while let Some((first, rest)) = done.split_first()
+            && first.start <= start
+        {
+            next = next.max(first.end);
+            done = rest;
+        }
+        if next > start {
+            continue;
+        }
         let first = text.as_bytes()[start];
         let content = if first == b'"' {
             let end = json::string_end(text, start).filter(|&end| end <= at.end);
             next = end.unwrap_or(at.end);
-            json::unescape(&text[start + 1..end.map_or(at.end, |end| end - 1)])
+            start + 1..end.map_or(at.end, |end| end - 1)
         } else if json::is_structure(first) {
             next += 1;
             continue;
@@ -177,13 +204,48 @@ fn redact_tokens(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<Re
             if !matches!(first, b'-' | b'0'..=b'9') {
                 continue;
             }
-            Cow::Borrowed(&text[start..next])
+            start..next
         };
-        if let Cow::Owned(redacted) = redactor.redact(&content) {
+        let inside = done.iter().take_while(|done| done.end <= content.end);
+        let (inside, behind) = done.split_at(inside.count());
+        done = behind;
+        if let Some(redacted) = redact_content(text, content, inside, redactor) {
             changed.replace(start..next, Some(json::quoted(&redacted)));
             keys |= json::byte(text, json::skip_space(text, next)) == Some(b':');
         }
     }
     let text = changed.up_to(at.end)?;
     Some(Redacted { text, keys })
+}
+
+/// Redacts the content of a string, or a number, between the parts that are `done`; `None` if there is nothing to
+/// redact.
+fn redact_content(
+    text: &str,
+    at: Range<usize>,
+    done: &[Range<usize>],
+    redactor: &Redactor,
+) -> Option<String> {
+    let redact = |at: Range<usize>| {
+        let mut content = json::unescape(&text[at]);
+        let redacted = redactor.redact(&content);
+        let is_new = matches!(redacted, Cow::Owned(_));
+        // What stays the same is needed only beside something else.
+        let redacted = (is_new || !done.is_empty()).then(|| redacted.into_owned());
+        json::wipe(&mut content);
+        (redacted.unwrap_or_default(), is_new)
+    };
+    let mut whole = String::new();
+    let mut any_is_new = false;
+    let mut next = at.start;
+    for done in done {
+        let (part, is_new) = redact(next..done.start);
+        whole += &part;
+        whole += &text[done.clone()];
+        any_is_new |= is_new;
+        next = done.end;
+    }
+    let (last, is_new) = redact(next..at.end);
+    whole += &last;
+    (any_is_new || is_new).then_some(whole)
 }

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{Filter, json as text, redaction};
+#[cfg(target_os = "linux")]
+use crate::scan::{deep, in_child};
 use crate::{
     AuditEvent, AuditSink, InjectionPolicy, NewSecret, Redactor, SecretValue, UserId, UserVault,
     Vault, redact,
@@ -235,6 +237,34 @@ fn whatever_the_server_sends_is_redacted() {
     for (message, expected) in cases {
         assert_eq!(to_client(&filter, &message), expected);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_message_of_a_server_leaves_a_copy_of_a_value() {
+    let test = "mcp::tests::no_message_of_a_server_leaves_a_copy_of_a_value";
+    in_child(test, |memory| {
+        let value = memory.canary("value", 60);
+        for (before, after) in [
+            (r#"{"result":"a\n"#, r#"\t"}"#),
+            (r#"{"result":{"\u0061"#, r#"":1}}"#),
+            (r#"{"result":{"x":["a\n"#, r#""]},"y":NaN}"#),
+            (r#"[0,"a\n"#, r#""]"#),
+            (r#"said "a\n"#, r#"", and more"#),
+        ] {
+            deep(|| {
+                let mut redactor = Redactor::new();
+                redactor.add("secret://a", &SecretValue::new(value.unwiped()));
+                let filter = filter().redacting(&redactor);
+                drop(redactor);
+                let message = value.within(before, after);
+                let shown = filter.server_message(&message);
+                let shown = std::str::from_utf8(&shown).unwrap();
+                assert!(shown.contains("secret://a"), "{before}");
+            });
+            memory.assert_clean(before);
+        }
+    });
 }
 
 #[test]

@@ -370,6 +370,31 @@ fn a_short_value_behind_an_escape_is_found_in_what_is_no_message_too() {
 }
 
 #[test]
+fn a_reference_that_was_put_in_is_not_looked_at_again() {
+    let mut redactor = Redactor::new();
+    for (name, value) in [
+        ("postgres-password", "s3cr3t-Zq8wT3vN"),
+        ("db-user", "postgres"),
+        ("4711", "4711"),
+    ] {
+        redactor.add(format!("secret://{name}"), &SecretValue::new(value));
+    }
+    let filter = filter().redacting(&redactor);
+    for line in [
+        r#"plain: s3cr3t-Zq8wT3vN "s3cr3t-Zq8wT3vN" and "x\t4711", 4711 or "s3cr3t-Zq8wT3vN\npostgres""#,
+        r#"{"id":1,"x":NaN,"result":"s3cr3t-Zq8wT3vN","s3cr3t-Zq8wT3vN":{"4711":"a\n4711 s3cr3t-Zq8wT3vN\n4711"}}"#,
+        r#"{"id":1,"result":["s3cr3t-Zq8wT3vN","a\n4711"]}"#,
+        r#"["s3cr3t-Zq8wT3vN","a\n4711 postgres"]"#,
+    ] {
+        let expected = line
+            .replace("postgres", "secret://db-user")
+            .replace("s3cr3t-Zq8wT3vN", "secret://postgres-password")
+            .replace("4711", "secret://4711");
+        assert_eq!(to_client(&filter, line), expected);
+    }
+}
+
+#[test]
 fn a_refusal_carries_the_id_as_it_was_written() {
     let filter = filter();
     let denied = r#"{"title":"secret://linear"}"#;
