@@ -171,8 +171,9 @@ impl<'a> Check<'a> {
         let Arguments {
             found: arguments,
             levels,
+            is_whole,
         } = arguments::arguments(schema, &budget);
-        if levels < usize::MAX {
+        if !is_whole {
             self.findings.push(Finding::PartlySearched {
                 tool: tool.name.to_owned(),
             });

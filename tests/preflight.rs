@@ -282,6 +282,40 @@ fn too_many_credentials_are_not_looked_at() {
     }
 }
 
+/// What is too deep to be searched is not passed over in silence; a schema that repeats itself is searched once.
+#[test]
+fn what_lies_too_deep_is_told() {
+    let url = json!({"type": "object", "properties": {"webhook_url": {"type": "string"}}, "required": ["webhook_url"]});
+    let nested = |levels: usize| {
+        let mut schema = url.clone();
+        for _ in 0..levels {
+            schema = json!({"type": "object", "properties": {"a": schema}});
+        }
+        schema
+    };
+    let wrapped = |times: usize| (0..times).fold(url.clone(), |inner, _| json!({"allOf": [inner]}));
+    let node = json!({"type": "object", "properties": {"and": {"$ref": "#/$defs/x"}, "title": {"type": "string"}}});
+    let recursive = json!({"properties": {"filter": {"$ref": "#/$defs/x"}}, "$defs": {"x": node}});
+    for (schema, is_open, is_told) in [
+        (nested(3), true, false),
+        (nested(4), false, true),
+        (nested(9), false, true),
+        (wrapped(16), true, false),
+        (wrapped(17), false, true),
+        (recursive, false, false),
+    ] {
+        let mut schema = schema;
+        schema["properties"]["token"] = json!({"type": "string"});
+        let report = check(
+            &user(&["a t token default".to_owned()], None),
+            &[("t".to_owned(), Some(schema.clone()))],
+        );
+        let has = |code: &str| report.findings.iter().any(|finding| finding.code() == code);
+        assert_eq!(has("open_destination"), is_open, "{schema}: {report}");
+        assert_eq!(has("partly_searched"), is_told, "{schema}: {report}");
+    }
+}
+
 fn secrets() -> impl Strategy<Value = Vec<String>> {
     let pattern = prop::sample::select(vec![
         "*",

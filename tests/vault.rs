@@ -542,6 +542,31 @@ fn a_batch_reports_every_invalid_field_with_its_operation() {
         with_what_is_there,
         ["body.2.tool_name", "body.4.tool_name", "body.4.tool_arg"]
     );
+    let follows_from_another = locs(&|batch| {
+        batch.create(NewSecret::new("c", "value-of-c"));
+        batch.update(
+            "c",
+            SecretPatch::new()
+                .tool_pattern("t")
+                .is_default_for_tool(true),
+        );
+        batch.update(
+            "c",
+            SecretPatch::new().location("y").is_default_for_tool(true),
+        );
+    });
+    assert_eq!(follows_from_another, ["body.1.is_default_for_tool"]);
+    let of_one = locs(&|batch| batch.create(NewSecret::new("c", "value-of-c").default_for_tool()));
+    assert_eq!(of_one, ["body.0.is_default_for_tool"]);
+    user.create(
+        NewSecret::new("d", "value-of-d")
+            .bind("t", "d")
+            .default_for_tool(),
+    )
+    .unwrap();
+    let of_one = locs(&|batch| batch.update("d", SecretPatch::new().clear_location()));
+    assert_eq!(of_one, ["body.0.tool_arg"]);
+    user.delete("d").unwrap();
     assert!(user.secrets().unwrap().is_empty());
     assert_eq!(user.batch(|_| {}).unwrap(), []);
 }

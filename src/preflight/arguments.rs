@@ -1,6 +1,9 @@
 //! The arguments of a tool that look like a credential, or like a destination to send something to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashSet, VecDeque},
+};
 
 use serde_json::{Map, Value};
 
@@ -34,6 +37,8 @@ pub(super) struct Arguments {
     pub(super) found: Vec<Argument>,
     /// The depth up to which all arguments were searched; some deeper ones may be missing.
     pub(super) levels: usize,
+    /// Whether everything was searched, apart from what a schema repeats within itself.
+    pub(super) is_whole: bool,
 }
 
 /// Looks for the arguments of a tool that look like a credential or a destination, shallower ones first.
@@ -45,8 +50,12 @@ pub(super) fn arguments(schema: &Value, budget: &Budget) -> Arguments {
         document: Document::within(schema, Types::NONE, budget),
         found: Vec::new(),
         pending: VecDeque::new(),
+        searched: HashSet::new(),
+        is_cut: Cell::new(false),
+        goes_deeper: false,
     };
     let mut levels = search.arguments(schema);
+    let is_whole = levels == usize::MAX && !search.goes_deeper;
     let mut found = Vec::new();
     for argument in search.found {
         let declaration = declares_within(schema, &argument.location, budget);
@@ -59,13 +68,23 @@ pub(super) fn arguments(schema: &Value, budget: &Budget) -> Arguments {
         }
     }
     found.sort_by(|a, b| a.location.cmp(&b.location));
-    Arguments { found, levels }
+    Arguments {
+        found,
+        levels,
+        is_whole: is_whole && !budget.is_spent(),
+    }
 }
 
 struct Search<'a> {
     document: Document<'a>,
     found: Vec<Argument>,
     pending: VecDeque<Object<'a>>,
+    /// The schemas of members that were searched, or will be, by their addresses.
+    searched: HashSet<*const Value>,
+    /// Whether subschemas were left out because they are nested too deep.
+    is_cut: Cell<bool>,
+    /// Whether there are members below [`LEVELS`] that are not the same again.
+    goes_deeper: bool,
 }
 
 /// An object whose members may be arguments.
@@ -99,7 +118,7 @@ impl<'a> Search<'a> {
             self.members(schema, &mut members, 0);
         }
         // What was not looked at might contradict what was.
-        if self.document.is_spent() {
+        if self.document.is_spent() || self.is_cut.take() {
             return false;
         }
         let outer_bytes: usize = object.path.iter().map(|name| name.len()).sum();
@@ -130,14 +149,29 @@ impl<'a> Search<'a> {
                 });
             }
             if path.len() < LEVELS && !member.schemas.is_empty() {
+                let schemas = member.schemas.iter().copied();
+                self.searched.extend(schemas.map(std::ptr::from_ref));
                 self.pending.push_back(Object {
                     path,
                     schemas: member.schemas,
                     is_required,
                 });
+            } else {
+                self.goes_deeper |= self.has_more(&member.schemas);
             }
         }
         true
+    }
+
+    /// Returns whether these schemas, of a member that is not searched, have members that were not searched elsewhere.
+    fn has_more(&self, schemas: &[&'a Value]) -> bool {
+        let mut members = BTreeMap::new();
+        for schema in schemas {
+            if !self.searched.contains(&std::ptr::from_ref(*schema)) {
+                self.members(schema, &mut members, 0);
+            }
+        }
+        !members.is_empty() || self.is_cut.take()
     }
 
     /// Collects what `schema` says about the members of an object.
@@ -150,7 +184,11 @@ impl<'a> Search<'a> {
         let Some(node) = schema.as_object() else {
             return;
         };
-        if depth > DEPTH || !self.document.spend(node, depth) {
+        if depth > DEPTH {
+            self.is_cut.set(true);
+            return;
+        }
+        if !self.document.spend(node, depth) {
             return;
         }
         let target = node.get("$ref").and_then(|to| self.document.resolve(to));

@@ -266,6 +266,14 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Returns the existing secret that an operation is about; `None` if it creates one, or there is none.
+    pub(super) fn target(&self, operation: &Operation) -> Option<SecretId> {
+        let (Operation::Update(secret, _) | Operation::Delete(secret)) = operation else {
+            return None;
+        };
+        self.find(secret).ok().map(|info| info.secret_id)
+    }
+
     fn mask(&self, value: &SecretValue) -> Option<String> {
         self.rules.mask.then(|| mask(value.expose_secret()))
     }

@@ -84,7 +84,8 @@ impl UserVault {
     ///
     /// `NotFound`, `Locked`, `Storage`, or what a [first use](UserVault#first-use) fails with. Nothing has changed then.
     pub fn delete(&self, secret: impl Into<SecretRef>) -> Result<(), Error> {
-        self.write(vec![Operation::Delete(secret.into())]).map(drop)
+        self.write(vec![Operation::Delete(secret.into())], false)
+            .map(drop)
     }
 
     /// Returns what can be read of a secret.
@@ -186,7 +187,7 @@ impl UserVault {
     ) -> Result<Vec<Option<SecretInfo>>, Error> {
         let mut batch = Batch::new(self.bounds_if_unlocked()?);
         collect(&mut batch);
-        self.write(batch.finish()?)
+        self.write(batch.finish()?, true)
     }
 
     /// Returns what this user has stored.
@@ -346,8 +347,9 @@ impl UserVault {
     ///
     /// Arguments are recognized as credentials or destinations by their names, and by the `format` and `writeOnly`
     /// of their schemas; this can miss one, or mistake another argument for one. Since a schema may come from
-    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool. A tool with more gets the finding
-    /// [`PartlySearched`](crate::Finding::PartlySearched).
+    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool, and at most four levels deep. A
+    /// tool with more gets the finding [`PartlySearched`](crate::Finding::PartlySearched), unless all that it has below is
+    /// the same schema again.
     ///
     /// # Errors
     ///
@@ -417,13 +419,17 @@ impl UserVault {
     }
 
     fn write_one(&self, operation: Operation) -> Result<SecretInfo, Error> {
-        let mut infos = self.write(vec![operation])?;
+        let mut infos = self.write(vec![operation], false)?;
         infos.pop().flatten().ok_or_else(not_found)
     }
 
     /// Returns, for each operation in turn, what there is of the secret after it.
-    fn write(&self, operations: Vec<Operation>) -> Result<Vec<Option<SecretInfo>>, Error> {
-        let written = self.user.vault.write(&self.user, operations);
+    fn write(
+        &self,
+        operations: Vec<Operation>,
+        is_batch: bool,
+    ) -> Result<Vec<Option<SecretInfo>>, Error> {
+        let written = self.user.vault.write(&self.user, operations, is_batch);
         self.user.vault.tell_write(self.id(), &written);
         Ok(written?.into_iter().map(Applied::into_info).collect())
     }

@@ -26,6 +26,7 @@ impl State {
         &self,
         user: &UserState,
         operations: Vec<Operation>,
+        is_batch: bool,
     ) -> Result<Vec<Applied>, Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
@@ -35,21 +36,27 @@ impl State {
         let mut vault_root = ledger.root.clone();
         let rules = self.rules(user);
         let mut plan = Plan::new(&base, &rules);
-        let batch = operations.len() > 1;
         let mut done = Vec::with_capacity(operations.len());
-        let mut invalid = Vec::new();
+        let (mut invalid, mut left_out) = (Vec::new(), Vec::new());
         for (i, operation) in operations.into_iter().enumerate() {
+            // What an operation that was left out would have changed may make this one invalid.
+            let secret = plan.target(&operation);
+            if secret.is_some_and(|secret| left_out.contains(&secret)) {
+                continue;
+            }
             let next = || {
                 vault_root.last_id = next_id(vault_root.last_id, rules.now)?;
                 Ok(SecretId::new(vault_root.last_id))
             };
             let applied = plan.apply(operation, next);
-            match applied.map_err(|error| if batch { error.at_index(i) } else { error }) {
+            let at_index = |error: Error| if is_batch { error.at_index(i) } else { error };
+            match applied.map_err(at_index) {
                 Ok(applied) => done.push(applied),
                 Err(error) if !error.field_errors().is_empty() => {
                     invalid.extend_from_slice(error.field_errors());
+                    left_out.extend(secret);
                 }
-                // What does not fit after an invalid operation may have fitted otherwise.
+                // It may have fitted, had the others been valid.
                 Err(_) if !invalid.is_empty() => {}
                 Err(error) => return Err(error),
             }
