@@ -177,6 +177,9 @@ fn folder_of(path: &Path) -> &Path {
 /// The working directory.
 const HERE: &str = ".";
 
+/// More than a passphrase or a value that is typed has, in bytes.
+const LONGEST_LINE: usize = 1024 * 1024;
+
 /// More than any value may have, in bytes.
 const MOST: usize = 16 * 1024 * 1024;
 
@@ -219,8 +222,16 @@ fn read_line() -> Result<Option<SecretValue>, Failure> {
     let mut from = unbuffered_input()?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     let mut byte = Zeroizing::new([0]);
-    while !bytes.ends_with(b"\n") && from.read(&mut *byte)? == 1 {
-        push(&mut bytes, &*byte)?;
+    while !bytes.ends_with(b"\n") {
+        match from.read(&mut *byte) {
+            Ok(0) => break,
+            Ok(_) if bytes.len() == LONGEST_LINE => {
+                return Err(Failure::invalid("this line is too long"));
+            }
+            Ok(_) => push(&mut bytes, &*byte)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     if bytes.is_empty() {
         return Ok(None);

@@ -68,8 +68,8 @@ impl Opener {
     /// Creates the vault. Asks for the key only if there is no vault yet.
     pub(crate) fn create(&mut self) -> Result<Vault, Failure> {
         must_be_vacant(&self.path)?;
-        let key = Key::for_new_vault(&self.place, &mut self.input)?;
         input::create_folder(&self.path)?;
+        let key = Key::for_new_vault(&self.place, &mut self.input)?;
         Ok(self.builder.clone().create(&self.path, key.source()?)?)
     }
 

@@ -84,10 +84,11 @@ fn add_env_file(
         .into_iter()
         .flatten()
         .collect();
-    output.answer(&infos, || {
+    let answered = output.answer(&infos, || {
         let added = counted(infos.len(), "secret");
         format!("{}added {added}\n", secrets_table(&infos))
-    })
+    });
+    answered.map_err(Failure::after_success)
 }
 
 pub(crate) fn list(mut opener: Opener, output: Output) -> Result<(), Failure> {

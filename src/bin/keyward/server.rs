@@ -71,6 +71,18 @@ pub(crate) struct Ended {
     pub(crate) by: Option<i32>,
 }
 
+impl Ended {
+    /// Takes a signal that has come meanwhile into account.
+    fn with(status: ExitStatus, by: Option<i32>, events: &mpsc::Receiver<Event>) -> Ended {
+        let signals = events.try_iter().filter_map(|event| match event {
+            Event::Signal(signal) => Some(signal),
+            _ => None,
+        });
+        let by = signals.last().or(by);
+        Ended { status, by }
+    }
+}
+
 /// A running MCP server.
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -148,12 +160,12 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 // A launcher may have left the server itself behind.
                 self.tell();
-                return Ok(Ended { status, by });
+                return Ok(Ended::with(status, by, events));
             }
             if Instant::now() >= deadline {
                 self.make();
                 let status = self.child.wait()?;
-                return Ok(Ended { status, by });
+                return Ok(Ended::with(status, by, events));
             }
             thread::sleep(Duration::from_millis(2));
         }
