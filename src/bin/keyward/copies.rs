@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     args::NewKey,
     failure::Failure,
+    input,
     key::Key,
     output::{Output, counted},
     place::{Opener, must_be_vacant},
@@ -40,6 +41,10 @@ pub(crate) fn export(
     key: &NewKey,
 ) -> Result<(), Failure> {
     must_be_vacant(file)?;
+    input::folder_must_exist(file)?;
+    if key.new_key_file.as_deref() == Some(file) {
+        return Err(Failure::usage("the new vault and its key need a file each"));
+    }
     let vault = opener.read()?;
     let key = Key::new(key, &mut opener.input)?;
     vault.export_with_progress(file, key.source()?, output.bar("exporting"))?;

@@ -151,6 +151,15 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
     sync_folder(folder).map_err(failed)
 }
 
+/// Refuses the path of a new file in a folder that does not exist.
+pub(crate) fn folder_must_exist(path: &Path) -> Result<(), Failure> {
+    let folder = folder_of(path);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Failure::file(folder, &io::ErrorKind::NotADirectory.into()))
+}
+
 /// Makes the name of a new file or folder durable. Windows does so by itself, and some file systems cannot.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
