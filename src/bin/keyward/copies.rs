@@ -10,7 +10,7 @@ use crate::{
     input,
     key::Key,
     output::{Output, counted},
-    place::{Opener, must_be_vacant},
+    place::Opener,
 };
 
 pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {
@@ -28,7 +28,7 @@ pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> 
 }
 
 pub(crate) fn backup(mut opener: Opener, output: Output, file: &Path) -> Result<(), Failure> {
-    must_be_vacant(file)?;
+    input::must_be_vacant(file)?;
     let vault = opener.read()?;
     vault.backup_with_progress(file, output.bar("copying"))?;
     done(output, file, "copied the vault to")
@@ -40,7 +40,7 @@ pub(crate) fn export(
     file: &Path,
     key: &NewKey,
 ) -> Result<(), Failure> {
-    must_be_vacant(file)?;
+    input::must_be_vacant(file)?;
     input::folder_must_exist(file)?;
     if key.new_key_file.as_deref() == Some(file) {
         return Err(Failure::usage("the new vault and its key need a file each"));

@@ -151,6 +151,17 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
     sync_folder(folder).map_err(failed)
 }
 
+/// Refuses a path for a new file where something is already: before a key is asked for or created.
+pub(crate) fn must_be_vacant(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => {
+            let message = format!("{}: already exists", path.display());
+            Err(Failure::taken(message))
+        }
+        Err(_) => Ok(()),
+    }
+}
+
 /// Refuses the path of a new file in a folder that does not exist.
 pub(crate) fn folder_must_exist(path: &Path) -> Result<(), Failure> {
     let folder = folder_of(path);

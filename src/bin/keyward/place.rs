@@ -1,10 +1,6 @@
 //! Where the vault is, and opening it.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{env, path::PathBuf, time::Duration};
 
 use keyward::{Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
 
@@ -67,7 +63,7 @@ impl Opener {
 
     /// Creates the vault. Asks for the key only if there is no vault yet.
     pub(crate) fn create(&mut self) -> Result<Vault, Failure> {
-        must_be_vacant(&self.path)?;
+        input::must_be_vacant(&self.path)?;
         input::create_folder(&self.path)?;
         let key = Key::for_new_vault(&self.place, &mut self.input)?;
         Ok(self.builder.clone().create(&self.path, key.source()?)?)
@@ -148,16 +144,5 @@ fn default_path() -> Result<PathBuf, Failure> {
         None => Err(Failure::no_vault(
             "the user has no data folder: name the vault's file with --vault or KEYWARD_VAULT",
         )),
-    }
-}
-
-/// Refuses a path for a new file where something is already: before a key is asked for or created.
-pub(crate) fn must_be_vacant(path: &Path) -> Result<(), Failure> {
-    match path.symlink_metadata() {
-        Ok(_) => {
-            let message = format!("{}: already exists", path.display());
-            Err(Failure::taken(message))
-        }
-        Err(_) => Ok(()),
     }
 }

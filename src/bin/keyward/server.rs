@@ -199,3 +199,27 @@ impl Server {
         let _ = self.child.kill();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_counts_also_when_it_comes_while_the_server_ends() {
+        for (before, meanwhile, by) in [
+            (None, &[][..], None),
+            (Some(2), &[], Some(2)),
+            (None, &[15], Some(15)),
+            (Some(2), &[1, 15], Some(15)),
+        ] {
+            let (send, events) = mpsc::channel();
+            send.send(Event::ClientClosed).expect("it is received");
+            for signal in meanwhile {
+                send.send(Event::Signal(*signal)).expect("it is received");
+            }
+            send.send(Event::ServerClosed).expect("it is received");
+            let ended = Ended::with(ExitStatus::default(), before, &events);
+            assert_eq!(ended.by, by);
+        }
+    }
+}
