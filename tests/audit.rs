@@ -555,6 +555,38 @@ fn a_torn_line_is_recognized_and_goes() {
 }
 
 #[test]
+fn a_file_that_is_no_log_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let log = folder.path().join("audit.jsonl");
+    write_log(&log, 1);
+    let lines = fs::read_to_string(&log).unwrap();
+    let texts = [
+        "k",
+        &"7".repeat(64),
+        r#"{"mcpServers": {}}"#,
+        r#"{"sequence":2,"time"#,
+        &(lines + "notes"),
+    ];
+    for text in texts {
+        fs::write(&path, text).unwrap();
+        for opened in [AuditLog::open(&path), AuditLog::open_shared(&path, SOON)] {
+            assert_eq!(
+                opened.map(|_| ()).unwrap_err().kind(),
+                ErrorKind::Corrupt,
+                "{text}"
+            );
+        }
+        let check = AuditLog::verify(&path, None).unwrap();
+        assert_eq!(
+            (check.torn, check.fault.map(|fault| fault.kind)),
+            (false, Some(Malformed))
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
 fn the_longest_line_is_read_and_a_longer_one_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");

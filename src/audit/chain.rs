@@ -232,10 +232,10 @@ pub(super) fn check_after(
             break;
         }
         if line.pop_if(|end| *end == b'\n').is_none() {
-            if read == MOST {
-                fault = Some(AuditFaultKind::Malformed);
-            } else {
+            if read < MOST && begins_a_line(&line, &check.head) {
                 check.torn = true;
+            } else {
+                fault = Some(AuditFaultKind::Malformed);
             }
             continue;
         }
@@ -253,6 +253,13 @@ pub(super) fn check_after(
         kind,
     });
     Ok((check, length))
+}
+
+/// Whether `torn` is what a crash can have left of the line after `head`. Anything else was written by somebody else,
+/// perhaps as another file altogether, and is not to be dropped.
+fn begins_a_line(torn: &[u8], head: &AuditHead) -> bool {
+    let begin = format!("{{\"sequence\":{},", head.sequence + 1);
+    torn.starts_with(begin.as_bytes()) || begin.as_bytes().starts_with(torn)
 }
 
 fn mismatch(head: &AuditHead, remembered: Option<&AuditHead>) -> Option<AuditFaultKind> {

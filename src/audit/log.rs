@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     AuditEvent, AuditSink,
-    chain::{self, AuditCheck, AuditHead},
+    chain::{self, AuditCheck, AuditFaultKind, AuditHead},
 };
 use crate::error::{Error, ErrorKind};
 
@@ -45,8 +45,9 @@ use crate::error::{Error, ErrorKind};
 /// the first line is the SHA-256 of `keyward audit log 1`.
 ///
 /// Each line is written at once. A line that a crash or a full disk cut off is recognized by its missing end, and is
-/// dropped when the next line is written or the log is opened again. The system is not asked to flush lines to disk,
-/// so a power failure can lose the last of them: see [`sync`](AuditLog::sync).
+/// dropped when the next line is written or the log is opened again; a file that ends in anything else is not
+/// touched. The system is not asked to flush lines to disk, so a power failure can lose the last of them: see
+/// [`sync`](AuditLog::sync).
 ///
 /// One process writes to a log that was [opened](AuditLog::open), and opening it a second time fails. Several
 /// processes can write to a log if each of them opened it as [shared](AuditLog::open_shared). To start a new file,
@@ -81,8 +82,8 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// `InUse` if the log is open elsewhere; `Corrupt` if its lines do not form a chain, in which case no line is
-    /// ever added: investigate, and start another file; `Storage` if it cannot be read or written.
+    /// `InUse` if the log is open elsewhere; `Corrupt` if its lines do not form a chain, or it is another file
+    /// altogether, in which case no line is ever added: investigate, and start another file; `Storage` if it cannot be read or written.
     pub fn open(path: impl AsRef<Path>) -> Result<AuditLog, Error> {
         AuditLog::open_with(path.as_ref(), None)
     }
@@ -115,7 +116,11 @@ impl AuditLog {
         })?;
         let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
         if let Some(fault) = check.fault {
-            let message = format!("the audit log was changed: {fault}; start a new file");
+            let message = if fault.line == 1 && fault.kind == AuditFaultKind::Malformed {
+                "this file is not an audit log, and is left as it is: give the path of one, or of a new file".into()
+            } else {
+                format!("the audit log was changed: {fault}; start a new file")
+            };
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         let mut writer = Writer {
