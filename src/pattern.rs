@@ -241,6 +241,11 @@ impl ToolPattern {
     }
 }
 
+/// Returns whether a text, as a pattern, stands for more than itself.
+pub(crate) fn has_wildcards(text: &str) -> bool {
+    text.bytes().any(is_wildcard)
+}
+
 /// Returns whether a byte is a wildcard. The bytes of wildcards are not part of any other character.
 pub(crate) fn is_wildcard(byte: u8) -> bool {
     char::from(byte) == ANY_RUN || char::from(byte) == ANY_CHAR

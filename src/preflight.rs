@@ -10,6 +10,7 @@ use crate::{
     explain::{self, Rank},
     inject::plan::{Decision, Plan},
     location::Location,
+    pattern::has_wildcards,
     resolver::Match,
     schema::{Budget, Declaration, declares},
     secret::SecretId,
@@ -163,6 +164,12 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     /// What a call of this tool without arguments would leave open, and where its secrets could be sent.
     fn arguments(&mut self, tool: &ToolSpec<'a>) {
+        let is_name_a_pattern = has_wildcards(tool.name);
+        if is_name_a_pattern {
+            self.findings.push(Finding::WildcardName {
+                tool: tool.name.to_owned(),
+            });
+        }
         let Some(schema) = tool.schema else { return };
         let filled = self.filled(tool);
         let is_filled = |location: &Location| filled.iter().any(|(at, _)| at == location);
@@ -184,14 +191,16 @@ impl<'a> Check<'a> {
                 continue;
             }
             let (tool, location) = (tool.name.to_owned(), argument.location.clone());
-            self.findings.push(match self.bound(&tool, &location) {
-                Some(entry) => Finding::NoDefault {
+            if let Some(entry) = self.bound(&tool, &location) {
+                self.findings.push(Finding::NoDefault {
                     secret: NamedSecret::of(entry),
                     tool,
                     location,
-                },
-                None => Finding::NeedsSecret(NeedsSecret { tool, location }),
-            });
+                });
+            } else if !is_name_a_pattern {
+                let needs = NeedsSecret { tool, location };
+                self.findings.push(Finding::NeedsSecret(needs));
+            }
         }
 
         let destinations: Vec<Destination> = arguments

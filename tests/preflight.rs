@@ -133,7 +133,7 @@ fn line(finding: &Finding) -> String {
             let to: Vec<String> = to.collect();
             format!("{} {tool} {location} to {}", secret.name, to.join(", "))
         }
-        Finding::PartlySearched { tool } => tool.clone(),
+        Finding::PartlySearched { tool } | Finding::WildcardName { tool } => tool.clone(),
         Finding::UnusedPattern { secret } => secret.name.clone(),
         Finding::UndeclaredLocation {
             secret, location, ..

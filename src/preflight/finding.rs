@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     explain::Rank,
     location::Location,
-    pattern::ToolPattern,
+    pattern::{ToolPattern, has_wildcards},
     request::NewSecret,
     secret::{SecretId, SecretValue},
     snapshot::Entry,
@@ -48,6 +48,13 @@ pub enum Finding {
     /// A tool's schema says more than is searched for credentials and destinations, so other findings about it may be
     /// missing here. A schema of a useful tool is hardly ever that large; one that is made to hide an argument can be.
     PartlySearched {
+        /// The tool.
+        tool: String,
+    },
+    /// A tool has a wildcard in its name, so no pattern is for this tool alone: a secret that is bound to its name is
+    /// bound to all tools that the name matches as a pattern. So no secret is said to be missing for it. A server
+    /// that chooses such a name may want the keys of other servers' tools.
+    WildcardName {
         /// The tool.
         tool: String,
     },
@@ -206,6 +213,7 @@ impl Finding {
             Finding::NoDefault { .. } => "no_default",
             Finding::OpenDestination { .. } => "open_destination",
             Finding::PartlySearched { .. } => "partly_searched",
+            Finding::WildcardName { .. } => "wildcard_name",
             Finding::UnusedPattern { .. } => "unused_pattern",
             Finding::UndeclaredLocation { .. } => "undeclared_location",
             Finding::BroadPattern { .. } => "broad_pattern",
@@ -221,11 +229,12 @@ impl Finding {
             Finding::NoDefault { .. } => 1,
             Finding::OpenDestination { .. } => 2,
             Finding::PartlySearched { .. } => 3,
-            Finding::UndeclaredLocation { .. } => 4,
-            Finding::UnusedPattern { .. } => 5,
-            Finding::BroadPattern { .. } => 6,
-            Finding::ShadowedDefault { .. } => 7,
-            Finding::SurprisingPrecedence { .. } => 8,
+            Finding::WildcardName { .. } => 4,
+            Finding::UndeclaredLocation { .. } => 5,
+            Finding::UnusedPattern { .. } => 6,
+            Finding::BroadPattern { .. } => 7,
+            Finding::ShadowedDefault { .. } => 8,
+            Finding::SurprisingPrecedence { .. } => 9,
         }
     }
 }
@@ -275,6 +284,11 @@ impl fmt::Display for Finding {
                 "the schema of {tool:?} says more than is searched: look for credentials and destinations in it yourself, or \
                  do not use the tool"
             ),
+            Finding::WildcardName { tool } => write!(
+                f,
+                "the name {tool:?} has a wildcard in it, so no secret can be bound to this tool alone: bind none to its name, \
+                 and do not use the tool if you do not trust where it comes from"
+            ),
             Finding::UnusedPattern { secret } => write!(
                 f,
                 "the secret {secret} matches no tool: check the pattern, or delete the secret"
@@ -304,9 +318,13 @@ impl fmt::Display for Finding {
                     declared_by.len(),
                     declared_by.len() + not_declared_by.len()
                 )?;
+                let alone = declared_by.iter().filter(|name| !has_wildcards(name));
                 match narrower {
                     Some(narrower) => write!(f, "bind it to {:?}", narrower.as_str()),
-                    None => write!(f, "bind secrets to {}", names(declared_by)),
+                    None if alone.clone().next().is_none() => f.write_str(
+                        "no pattern is for these alone, since they have wildcards in their names",
+                    ),
+                    None => write!(f, "bind secrets to {}", names(alone)),
                 }
             }
             Finding::ShadowedDefault { secret, by, tools } => write!(
@@ -338,11 +356,11 @@ fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 }
 
 /// The first few names.
-fn names(tools: &[String]) -> String {
+fn names<'t>(tools: impl IntoIterator<Item = &'t String>) -> String {
     const MOST: usize = 3;
-    let some = tools.iter().take(MOST).map(|name| format!("{name:?}"));
-    let some = list(some);
-    match tools.len().saturating_sub(MOST) {
+    let mut tools = tools.into_iter();
+    let some = list(tools.by_ref().take(MOST).map(|name| format!("{name:?}")));
+    match tools.count() {
         0 => some,
         more => format!("{some} and {more} more"),
     }

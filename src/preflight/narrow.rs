@@ -1,11 +1,15 @@
 //! Narrowing a pattern.
 
-use crate::pattern::{ANY_RUN, ToolPattern};
+use crate::pattern::{ANY_RUN, ToolPattern, has_wildcards};
 
 /// Returns a pattern that matches all of `wanted` and as few of `others` as a common beginning, a common end or both
-/// allow. Returns `None` if no such pattern excludes any of `others`, or none has an allowed length.
+/// allow. Returns `None` if no such pattern excludes any of `others`, none has an allowed length, or a wanted name has
+/// wildcards, as then it would be read as a pattern itself.
 pub(super) fn narrower(wanted: &[String], others: &[String]) -> Option<ToolPattern> {
     let first = wanted.first()?;
+    if wanted.iter().any(|name| has_wildcards(name)) {
+        return None;
+    }
     if wanted.iter().all(|name| name == first) {
         return ToolPattern::new(first).ok();
     }
@@ -83,6 +87,9 @@ mod tests {
             (&["a_get", "a_set"], &["a_put", "b_get"], Some("a_*et")),
             (&["a", "b"], &["c"], None),
             (&["aa", "aaa"], &["a", "b"], Some("aa*")),
+            // A name with a wildcard, as a pattern, is for others too.
+            (&["a_*"], &["b"], None),
+            (&["a_g?t", "a_set"], &["b_get"], None),
         ] {
             let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             let (wanted, others): (Vec<String>, Vec<String>) = (texts(wanted), texts(others));
