@@ -311,21 +311,14 @@ impl fmt::Display for Finding {
                 not_declared_by,
                 narrower,
             } => {
+                let total = declared_by.len() + not_declared_by.len();
                 write!(
                     f,
-                    "the secret {secret} goes to {}, which {} of the {} tools that it matches declare: ",
+                    "the secret {secret} goes to {}, which {} of the {total} tools that it matches declare: {}",
                     location.in_line(),
                     declared_by.len(),
-                    declared_by.len() + not_declared_by.len()
-                )?;
-                let alone = declared_by.iter().filter(|name| !has_wildcards(name));
-                match narrower {
-                    Some(narrower) => write!(f, "bind it to {:?}", narrower.as_str()),
-                    None if alone.clone().next().is_none() => f.write_str(
-                        "no pattern is for these alone, since they have wildcards in their names",
-                    ),
-                    None => write!(f, "bind secrets to {}", names(alone)),
-                }
+                    narrow_advice(narrower.as_ref(), declared_by)
+                )
             }
             Finding::ShadowedDefault { secret, by, tools } => write!(
                 f,
@@ -347,6 +340,18 @@ impl fmt::Display for Finding {
                 names(tools)
             ),
         }
+    }
+}
+
+/// What to bind a secret to whose pattern matches more tools than `wanted`.
+fn narrow_advice(narrower: Option<&ToolPattern>, wanted: &[String]) -> String {
+    let mut alone = wanted.iter().filter(|name| !has_wildcards(name)).peekable();
+    match narrower {
+        Some(narrower) => format!("bind it to {:?}", narrower.as_str()),
+        None if alone.peek().is_none() => {
+            "no pattern is for these alone, since they have wildcards in their names".to_owned()
+        }
+        None => format!("bind secrets to {}", names(alone)),
     }
 }
 

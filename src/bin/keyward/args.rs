@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
 use clap_complete::Shell;
 use keyward::{AuditHead, UserId};
+
+use crate::failure::Failure;
 
 /// Secrets for an agent's tools, each bound to a tool and an argument.
 ///
@@ -22,13 +25,70 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Parses the command line; ends the program if it cannot be understood.
-    pub(crate) fn read() -> Cli {
-        let matches = Cli::command().get_matches();
-        let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        cli.place.prefer_typed(&matches);
-        cli
+    /// Parses the command line.
+    pub(crate) fn read() -> Result<Cli, Misunderstood> {
+        let parsed = Cli::command().try_get_matches().and_then(|matches| {
+            let mut cli = Cli::from_arg_matches(&matches)?;
+            cli.place.prefer_typed(&matches);
+            Ok(cli)
+        });
+        parsed.map_err(Misunderstood::new)
     }
+}
+
+/// A command line that cannot be understood, or one that asks for help.
+pub(crate) struct Misunderstood {
+    error: clap::Error,
+    pub(crate) json: bool,
+    /// Whether it is for a command that ends as another program does.
+    pub(crate) ends_as_another: bool,
+}
+
+impl Misunderstood {
+    fn new(error: clap::Error) -> Misunderstood {
+        // What can be understood of it.
+        let matches = Cli::command().ignore_errors(true).try_get_matches().ok();
+        let command = matches.as_ref().and_then(ArgMatches::subcommand_name);
+        let mut words = std::env::args_os().take_while(|word| word != "--");
+        Misunderstood {
+            error: without_values(error),
+            json: words.any(|word| word == "--json"),
+            ends_as_another: matches!(command, Some("run" | "mcp")),
+        }
+    }
+
+    pub(crate) fn asks_for_help(&self) -> bool {
+        !self.error.use_stderr()
+    }
+
+    /// Prints it with all that clap says about it.
+    pub(crate) fn print(&self) {
+        let _ = self.error.print();
+    }
+
+    /// The same in one line.
+    pub(crate) fn failure(&self) -> Failure {
+        let text = self.error.render().to_string();
+        let lines = text.lines().take_while(|line| !line.is_empty());
+        let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+        Failure::usage(line.strip_prefix("error: ").unwrap_or(&line))
+    }
+}
+
+/// What is where nothing is expected may be a value or a passphrase that was typed by mistake: it is not repeated.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    let hidden = || ContextValue::String("…".to_owned());
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && !argument.starts_with('-')
+    {
+        error.insert(ContextKind::InvalidArg, hidden());
+        error.remove(ContextKind::Suggested);
+    }
+    if error.kind() != ErrorKind::InvalidValue && error.get(ContextKind::InvalidValue).is_some() {
+        error.insert(ContextKind::InvalidValue, hidden());
+    }
+    error
 }
 
 const MORE: &str = "\
@@ -191,6 +251,8 @@ pub(crate) enum Command {
     /// Shrinks the vault's file and removes what was deleted.
     Compact,
     /// Runs a command with secrets in its environment, and redacts them from its output.
+    ///
+    /// Ends once the command has ended and nothing that it left behind can write to its output any more.
     #[command(after_help = ENDS_AS_ITS_COMMAND)]
     Run(Run),
     /// Runs as a proxy between an MCP client and the MCP server COMMAND.

@@ -42,7 +42,9 @@ pub(crate) fn export(
 ) -> Result<(), Failure> {
     input::must_be_vacant(file)?;
     input::folder_must_exist(file)?;
-    if key.new_key_file.as_deref() == Some(file) {
+    if let Some(path) = &key.new_key_file
+        && input::are_same(path, file)
+    {
         return Err(Failure::usage("the new vault and its key need a file each"));
     }
     let vault = opener.read()?;

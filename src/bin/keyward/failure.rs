@@ -155,6 +155,8 @@ impl From<Error> for Failure {
             ErrorKind::UnsupportedVersion => (9, "unsupported_version"),
             ErrorKind::Denied => (10, "denied"),
             ErrorKind::Unsupported => (1, "unsupported"),
+            // Somebody was faster.
+            ErrorKind::Storage if is_about_a_vacant_path(&error) => (4, "taken"),
             _ => (1, "storage"),
         };
         let mut message = error.to_string();
@@ -171,6 +173,14 @@ impl From<Error> for Failure {
         }
         failure
     }
+}
+
+/// Whether a file was to be made where something is already.
+fn is_about_a_vacant_path(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    source
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
 }
 
 impl From<io::Error> for Failure {

@@ -7,12 +7,12 @@ use std::{
 };
 
 use keyward::SecretValue;
-#[cfg(unix)]
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
+#[cfg(unix)]
+use crate::terminal::Quiet;
 
 /// Where secrets are read from.
 pub(crate) struct Input {
@@ -45,20 +45,14 @@ impl Input {
             .ok_or_else(|| Failure::no_key("standard input has no further passphrase"))
     }
 
-    /// Reads what is typed at the terminal; `None` if there is no terminal.
+    /// Reads a line that is typed at the terminal; `None` if there is no terminal.
     pub(crate) fn prompt(&mut self, prompt: &str) -> Result<Option<SecretValue>, Failure> {
         if !self.may_prompt || self.passphrase_lines {
             return Ok(None);
         }
         #[cfg(unix)]
         let _quiet = Quiet::new();
-        match rpassword::prompt_password(prompt) {
-            Ok(text) => Ok(Some(Zeroizing::new(text).into())),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Failure::usage("nothing was typed"))
-            }
-            Err(_) => Ok(None),
-        }
+        typed(prompt)
     }
 
     /// Reads a passphrase other than the vault's.
@@ -75,41 +69,41 @@ impl Input {
     /// Reads the value of a secret: typed, or all of standard input except for one trailing line end.
     pub(crate) fn value(&mut self) -> Result<SecretValue, Failure> {
         if io::stdin().is_terminal() {
-            let typed = self.prompt("Value: ")?;
-            return typed.ok_or_else(|| Failure::usage("pass the value on standard input"));
+            return self.typed_value();
         }
         let mut text = read_text(&mut io::stdin().lock())?;
         strip_line_end(&mut text);
         Ok(text.into())
     }
-}
 
-/// A terminal without echo. The prompt is shown before `rpassword` turns the echo off, so without this, text that is
-/// pasted or typed ahead could be seen.
-#[cfg(unix)]
-struct Quiet {
-    terminal: fs::File,
-    before: Termios,
-}
-
-#[cfg(unix)]
-impl Quiet {
-    fn new() -> Option<Quiet> {
-        let terminal = fs::File::open("/dev/tty").ok()?;
-        let before = tcgetattr(&terminal).ok()?;
-        let mut quiet = before.clone();
-        quiet
-            .local_modes
-            .remove(LocalModes::ECHO | LocalModes::ECHONL);
-        tcsetattr(&terminal, OptionalActions::Now, &quiet).ok()?;
-        Some(Quiet { terminal, before })
+    /// Reads a value that is typed or pasted. Of several lines only the first would be read, and the others would be
+    /// commands for the shell.
+    fn typed_value(&mut self) -> Result<SecretValue, Failure> {
+        let elsewhere = || Failure::usage("pass the value on standard input");
+        if !self.may_prompt || self.passphrase_lines {
+            return Err(elsewhere());
+        }
+        #[cfg(unix)]
+        let quiet = Quiet::new();
+        let value = typed("Value: ")?.ok_or_else(elsewhere)?;
+        #[cfg(unix)]
+        if quiet.is_some_and(|quiet| quiet.drop_the_rest()) {
+            return Err(Failure::invalid(
+                "more than one line was pasted, and nothing was stored: pass a value of several lines on standard input",
+            ));
+        }
+        Ok(value)
     }
 }
 
-#[cfg(unix)]
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+/// Reads a line from the terminal; `None` if there is none.
+fn typed(prompt: &str) -> Result<Option<SecretValue>, Failure> {
+    match rpassword::prompt_password(prompt) {
+        Ok(text) => Ok(Some(Zeroizing::new(text).into())),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(Failure::usage("nothing was typed"))
+        }
+        Err(_) => Ok(None),
     }
 }
 
@@ -185,6 +179,14 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
         ) => Ok(()),
         _ => synced,
     }
+}
+
+/// Whether two paths, of files that need not exist, lead to the same file.
+pub(crate) fn are_same(one: &Path, other: &Path) -> bool {
+    let folder = |path| fs::canonicalize(folder_of(path)).ok();
+    one == other
+        || one.file_name() == other.file_name()
+            && folder(one).is_some_and(|one| Some(one) == folder(other))
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -1,6 +1,10 @@
 //! The keys that open a vault, and where they come from.
 
-use std::{env, fs, io::Write, path::Path};
+use std::{
+    env, fs,
+    io::{Read, Write},
+    path::Path,
+};
 
 use keyward::{KeySource, SecretValue};
 use subtle::ConstantTimeEq;
@@ -96,8 +100,11 @@ impl Key {
 
     /// Reads the key in a file.
     pub(crate) fn in_file(path: &Path) -> Result<Key, Failure> {
-        let bytes = fs::read(path).map_err(|error| Failure::file(path, &error))?;
-        parse(Zeroizing::new(bytes)).map(Key::Raw).ok_or_else(|| {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST));
+        fs::File::open(path)
+            .and_then(|file| file.take(MOST as u64).read_to_end(&mut bytes))
+            .map_err(|error| Failure::file(path, &error))?;
+        parse(bytes).map(Key::Raw).ok_or_else(|| {
             Failure::no_key(format!(
                 "{}: a key file must have 32 bytes, or 64 hexadecimal digits",
                 path.display()
@@ -164,6 +171,9 @@ impl Key {
         Ok(Key::Raw(key))
     }
 }
+
+/// More bytes than a key file has. No more are read: a device may have no end.
+const MOST: usize = 1024;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 

@@ -23,10 +23,14 @@ mod progress;
 mod proxy;
 mod secrets;
 mod server;
+#[cfg(unix)]
+mod signals;
+#[cfg(unix)]
+mod terminal;
 mod watch;
 
 use crate::{
-    args::{Audit, Cli, Command, Place},
+    args::{Audit, Cli, Command, Misunderstood, Place},
     failure::Failure,
     input::Input,
     output::Output,
@@ -34,24 +38,46 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let Cli { place, command } = Cli::read();
+    let Cli { place, command } = match Cli::read() {
+        Ok(cli) => cli,
+        Err(misunderstood) => return explain(&misunderstood),
+    };
     let json = place.json;
     let ends_as_another = matches!(command, Command::Run(_) | Command::Mcp(_));
     match run(place, command) {
         Ok(code) => code,
-        Err(mut failure) => {
-            if ends_as_another {
-                failure = failure.of_own();
-            }
-            if json {
-                output::complain(failure.to_json());
-            } else {
-                let message = output::printable(&failure.to_string());
-                output::complain(format_args!("keyward: {message}"));
-            }
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => report(failure, json, ends_as_another),
     }
+}
+
+/// Says what is wrong with the command line, or prints the help that it asks for.
+fn explain(misunderstood: &Misunderstood) -> ExitCode {
+    if misunderstood.asks_for_help() {
+        misunderstood.print();
+        return ExitCode::SUCCESS;
+    }
+    let failure = misunderstood.failure();
+    if misunderstood.json || misunderstood.ends_as_another {
+        return report(failure, misunderstood.json, misunderstood.ends_as_another);
+    }
+    misunderstood.print();
+    ExitCode::from(failure.code())
+}
+
+/// Says why a command was not done.
+fn report(failure: Failure, json: bool, ends_as_another: bool) -> ExitCode {
+    let failure = if ends_as_another {
+        failure.of_own()
+    } else {
+        failure
+    };
+    if json {
+        output::complain(failure.to_json());
+    } else {
+        let message = output::printable(&failure.to_string());
+        output::complain(format_args!("keyward: {message}"));
+    }
+    ExitCode::from(failure.code())
 }
 
 fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {

@@ -155,17 +155,31 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// Escapes a name, so that it cannot control the terminal.
+/// Escapes a name, so that it cannot control the terminal, and looks like no other name.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let escaped =
-                c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped = c.is_control() || is_invisible(c);
             let plain = (!escaped).then_some(c);
             let escape = escaped.then(|| c.escape_unicode());
             plain.into_iter().chain(escape.into_iter().flatten())
         })
         .collect()
+}
+
+/// Whether a character has no width, and is not a part of any word: marks of direction, other separators of lines.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
 }
 
 fn yes_or_no(is: bool) -> &'static str {

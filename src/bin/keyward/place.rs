@@ -1,8 +1,13 @@
 //! Where the vault is, and opening it.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{
+    env,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
-use keyward::{Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
+use keyward::{Bounds, ErrorKind, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
 
 use crate::{
     args::{Place, Supplied},
@@ -10,6 +15,7 @@ use crate::{
     failure::Failure,
     input::{self, Input},
     key::Key,
+    watch,
 };
 
 /// The vault that a command is about, and the key that opens it.
@@ -65,6 +71,11 @@ impl Opener {
     pub(crate) fn create(&mut self) -> Result<Vault, Failure> {
         input::must_be_vacant(&self.path)?;
         input::create_folder(&self.path)?;
+        if let Some(path) = &self.place.key_file
+            && input::are_same(path, &self.path)
+        {
+            return Err(Failure::usage("the vault and its key need a file each"));
+        }
         let key = Key::for_new_vault(&self.place, &mut self.input)?;
         Ok(self.builder.clone().create(&self.path, key.source()?)?)
     }
@@ -106,6 +117,24 @@ impl Opener {
 
     pub(crate) fn read_with(&self, key: &Key) -> Result<Vault, Failure> {
         Ok(self.builder.clone().snapshot(&self.path, key.source()?)?)
+    }
+
+    /// Opens the vault for reading. It is waited for now, and not when it is read again later.
+    pub(crate) fn read_to_follow(&mut self) -> Result<Vault, Failure> {
+        let key = self.key()?;
+        let builder = self.builder.clone().wait(Duration::ZERO);
+        let start = Instant::now();
+        loop {
+            match builder.clone().snapshot(&self.path, key.source()?) {
+                Err(error)
+                    if error.kind() == ErrorKind::InUse
+                        && start.elapsed().as_secs() < self.place.wait =>
+                {
+                    thread::sleep(watch::PAUSE);
+                }
+                opened => return Ok(opened?),
+            }
+        }
     }
 
     /// Opens the user's secrets for reading.

@@ -36,9 +36,10 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
     if !run.no_redact {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
+    let forward_to = forward_signals(io::stdin().is_terminal())?;
     let mut child = spawn(&mut command)?;
+    forward_to(&child);
     drop(command);
-    forward_signals(&child, io::stdin().is_terminal())?;
     let redactor = Arc::new(redactor);
     let outputs = [
         child.stdout.take().map(|from| {
@@ -164,29 +165,38 @@ pub(crate) fn copy(
     to.flush()
 }
 
-/// Forwards signals that are meant for the command. Ctrl-C at a terminal reaches it anyway.
+/// Forwards signals that are meant for the command, once it is told which process that is. Those of a terminal's keys
+/// reach it anyway.
 #[cfg(unix)]
-fn forward_signals(child: &Child, at_terminal: bool) -> Result<(), Failure> {
-    use rustix::process::{Pid, Signal, kill_process};
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+fn forward_signals(at_terminal: bool) -> Result<impl Fn(&Child), Failure> {
+    use std::sync::OnceLock;
 
-    let child = Pid::from_child(child);
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            let signal = match signal {
-                SIGINT if at_terminal => continue,
-                SIGINT => Signal::INT,
-                SIGHUP => Signal::HUP,
-                _ => Signal::TERM,
-            };
-            let _ = kill_process(child, signal);
-        }
-    });
-    Ok(())
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use crate::signals::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+    let command: Arc<OnceLock<Pid>> = Arc::default();
+    let known = Arc::clone(&command);
+    let forwarded = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+    signals::receive(&forwarded, move |signal| {
+        let signal = match signal {
+            SIGINT | SIGQUIT if at_terminal => return,
+            SIGINT => Signal::INT,
+            SIGQUIT => Signal::QUIT,
+            SIGHUP => Signal::HUP,
+            SIGUSR1 => Signal::USR1,
+            SIGUSR2 => Signal::USR2,
+            _ => Signal::TERM,
+        };
+        let _ = kill_process(*command.wait(), signal);
+    })?;
+    Ok(move |child: &Child| {
+        known.get_or_init(|| Pid::from_child(child));
+    })
 }
 
 #[cfg(not(unix))]
-fn forward_signals(_: &Child, _: bool) -> Result<(), Failure> {
-    Ok(())
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+fn forward_signals(_: bool) -> Result<impl Fn(&Child), Failure> {
+    Ok(|_: &Child| ())
 }

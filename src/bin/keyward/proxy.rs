@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use keyward::mcp::Filter;
+use keyward::{Bounds, mcp::Filter};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(30);
 
 pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> {
-    let vault = opener.read()?;
+    let vault = opener.read_to_follow()?;
     let user = vault.user(opener.user_id());
     let Prepared {
         mut command,
@@ -120,17 +120,65 @@ fn carry_server(server: ChildStdout, filter: &Filter) -> io::Result<()> {
     let mut server = BufReader::with_capacity(BATCH, server);
     let mut message = Zeroizing::new(Vec::new());
     let mut batch = Batch::new();
+    let mut other = OtherOutput::new();
     while server
         .read_until(b'\n', &mut message)
         .is_ok_and(|length| length > 0)
     {
-        batch.add(&filter.server_message(&message), &mut io::stdout().lock())?;
+        let is_message = is_message(&message);
+        if !is_message {
+            other.push(&message);
+        }
+        if is_message || other.is_decided(filter) {
+            other.pass_on(filter, &mut batch)?;
+        }
+        if is_message {
+            batch.add(&filter.server_message(&message), &mut io::stdout().lock())?;
+        }
         if !server.buffer().contains(&b'\n') {
             batch.write(&mut io::stdout().lock())?;
         }
         wipe(&mut message);
     }
+    other.pass_on(filter, &mut batch)?;
     batch.write(&mut io::stdout().lock())
+}
+
+/// Whether a line looks like a message, or a batch of them.
+fn is_message(line: &[u8]) -> bool {
+    matches!(line.trim_ascii(), [b'{', .., b'}'] | [b'[', .., b']'])
+}
+
+/// Lines that are no messages. To whoever reads them they are one text, and a value in it may have several lines: so
+/// they are held back while they may end within one.
+struct OtherOutput(Zeroizing<Vec<u8>>);
+
+impl OtherOutput {
+    /// As many bytes as the longest value has. More is not held back.
+    const MOST: usize = 4 * *Bounds::MAX_VALUE_CHARS.end();
+
+    fn new() -> OtherOutput {
+        OtherOutput(Zeroizing::new(Vec::new()))
+    }
+
+    fn push(&mut self, line: &[u8]) {
+        self.0.extend_from_slice(line);
+    }
+
+    /// Whether no value can go on after it.
+    fn is_decided(&self, filter: &Filter) -> bool {
+        let mut stream = filter.redactor().stream();
+        drop(Zeroizing::new(stream.push(&self.0)));
+        self.0.len() > Self::MOST || Zeroizing::new(stream.finish()).is_empty()
+    }
+
+    fn pass_on(&mut self, filter: &Filter, batch: &mut Batch) -> io::Result<()> {
+        if !self.0.is_empty() {
+            batch.add(&filter.server_message(&self.0), &mut io::stdout().lock())?;
+            wipe(&mut self.0);
+        }
+        Ok(())
+    }
 }
 
 /// How many bytes are read and written at once.

@@ -31,28 +31,19 @@ pub(crate) enum Event {
 /// program.
 #[cfg(unix)]
 pub(crate) fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failure> {
-    use signal_hook::{
-        consts::{SIGHUP, SIGINT, SIGTERM},
-        iterator::Signals,
-    };
+    use crate::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let send = send.clone();
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            if send.send(Event::Signal(signal)).is_err() {
-                end_by(signal);
-            }
+    signals::receive(&[SIGHUP, SIGINT, SIGTERM], move |signal| {
+        if send.send(Event::Signal(signal)).is_err() {
+            signals::end_by(signal);
         }
-    });
+    })?;
     Ok(())
 }
 
-/// Ends this program as the signal would have.
 #[cfg(unix)]
-pub(crate) fn end_by(signal: i32) {
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
-}
+pub(crate) use crate::signals::end_by;
 
 #[cfg(not(unix))]
 pub(crate) fn end_by(_: i32) {}

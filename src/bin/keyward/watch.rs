@@ -3,12 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use keyward::{ErrorKind, Vault};
+use keyward::{Error, ErrorKind, Vault};
 
 use crate::output;
+
+/// The pause between attempts to read a vault that another process has open.
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// Keeps a snapshot as up to date as the vault's file.
 pub(crate) struct Watch {
@@ -16,8 +20,8 @@ pub(crate) struct Watch {
     path: PathBuf,
     /// What the file looked like when it was last read, if an unchanged look proves that the file is unchanged.
     seen: Option<Look>,
-    /// The next attempt is not made before this time.
-    rest_until: Option<Instant>,
+    /// Whether another process had the vault open at the last look.
+    in_use: bool,
     broken: bool,
 }
 
@@ -32,22 +36,24 @@ impl Watch {
     /// count time in steps.
     const SETTLED: Duration = Duration::from_secs(2);
 
-    /// How long to work with the present snapshot while another process has the vault open.
-    const REST: Duration = Duration::from_secs(10);
+    /// How long a look waits for another process that has the vault open, unless it had it at the look before. Most
+    /// have it only for a moment.
+    const PATIENCE: Duration = Duration::from_millis(250);
 
+    /// Watches a vault that does not wait when it is [reloaded](Vault::reload).
     pub(crate) fn new(vault: Vault, path: &Path) -> Watch {
         Watch {
             vault,
             path: path.to_owned(),
             seen: None,
-            rest_until: None,
+            in_use: false,
             broken: false,
         }
     }
 
     /// Reads the file again if it may have changed.
     pub(crate) fn look(&mut self) {
-        if self.broken || self.rest_until.is_some_and(|until| Instant::now() < until) {
+        if self.broken {
             return;
         }
         let look = fs::metadata(&self.path).and_then(|file| {
@@ -60,16 +66,16 @@ impl Watch {
         if look.is_some() && look == self.seen {
             return;
         }
-        match self.vault.reload() {
+        match self.reload() {
             Ok(_) => {
                 let settled =
                     |look: &Look| look.modified.elapsed().is_ok_and(|age| age > Self::SETTLED);
                 self.seen = look.filter(settled);
-                self.rest_until = None;
+                self.in_use = false;
             }
             // It is being written to: until that is done, the earlier state holds.
             Err(error) if error.kind() == ErrorKind::InUse => {
-                self.rest_until = Some(Instant::now() + Self::REST);
+                self.in_use = true;
             }
             // The owner may have taken the vault away, so nothing is given out any more.
             Err(error) => {
@@ -78,6 +84,22 @@ impl Watch {
                 output::complain(format_args!(
                     "keyward: the vault can no longer be read, so calls are refused until the proxy is restarted: {error}"
                 ));
+            }
+        }
+    }
+
+    fn reload(&self) -> Result<bool, Error> {
+        let start = Instant::now();
+        loop {
+            match self.vault.reload() {
+                Err(error)
+                    if error.kind() == ErrorKind::InUse
+                        && !self.in_use
+                        && start.elapsed() < Self::PATIENCE =>
+                {
+                    thread::sleep(PAUSE);
+                }
+                reloaded => return reloaded,
             }
         }
     }
@@ -192,13 +214,11 @@ mod tests {
             .unwrap();
         watch.look();
         assert_eq!(watch.names(), ["a"]);
+        assert!(watch.in_use, "the next look does not wait");
         drop(writer);
         watch.look();
-        assert_eq!(watch.names(), ["a"], "it is not tried again at once");
-        watch.rest_until = Some(Instant::now());
-        watch.look();
         assert_eq!(watch.names(), ["a", "b"]);
-        assert_eq!(watch.rest_until, None);
+        assert!(!watch.in_use);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 import os
 import pty
 import select
+import signal
 import sys
 import tempfile
+import termios
 import time
 
 KEYWARD = os.path.abspath(sys.argv[1])
@@ -82,6 +84,41 @@ with tempfile.TemporaryDirectory() as folder:
     check("the command has the terminal's input", "typed key=secret://linear" in shown, shown)
     shown = run(["mcp", "--", "cat"], code=125)
     check("the proxy asks for nothing", "no key for the vault" in shown, shown)
+
+    # What is pasted with further lines is no value, and the shell does not get them.
+    for lines in ("-----BEGIN KEY-----\nMC4CAQAw\n-----END KEY-----", "first line\nsecond line without an end", "one\n\n"):
+        script = f"stty -echo; '{KEYWARD}' add pasted; echo ended with $?; stty echo; read -r x; echo the shell reads [$x]"
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execve("/bin/sh", ["sh", "-c", script], os.environ)
+        shown = read(terminal, "Passphrase: ")
+        os.write(terminal, f"{another}\n".encode())
+        shown += read(terminal, "Value: ")
+        os.write(terminal, lines.encode())
+        shown += read(terminal, "ended with 5")
+        os.write(terminal, b"echo typed later\n")
+        shown += read(terminal, None)
+        check("what was pasted is refused", "more than one line was pasted" in shown, shown)
+        check("and does not reach the shell", "the shell reads [echo typed later]" in shown, shown)
+        os.waitpid(child, 0)
+        os.close(terminal)
+    run(["show", "pasted"], [("Passphrase: ", another)], code=3)
+
+    # A prompt that is ended by a signal leaves a terminal that shows what is typed.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execve(KEYWARD, [KEYWARD, "list"], os.environ)
+        read(terminal, "Passphrase: ")
+        check("a prompt shows nothing", not termios.tcgetattr(terminal)[3] & termios.ECHO)
+        if ending == signal.SIGINT:
+            os.write(terminal, b"\x03")
+        else:
+            os.kill(child, ending)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        check(f"{ending} ends a prompt", status == -ending, str(status))
+        check(f"{ending} leaves a terminal with echo", termios.tcgetattr(terminal)[3] & termios.ECHO)
+        os.close(terminal)
 
     # Bulk work, without prompts.
     def file(name):

@@ -1,0 +1,50 @@
+//! Signals that tell the program to end.
+//!
+//! One thread receives them all. What it does with them depends on what the program is doing: at a prompt it ends the
+//! program, once a command was started it tells the command.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use signal_hook::iterator::{Handle, Signals};
+
+pub(crate) use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+struct Receiver {
+    handle: Handle,
+    action: Box<dyn FnMut(i32) + Send>,
+}
+
+static RECEIVER: Mutex<Option<Receiver>> = Mutex::new(None);
+
+/// From now on these signals, and those of earlier calls, lead to this action.
+pub(crate) fn receive(signals: &[i32], action: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
+    let action = Box::new(action);
+    let mut receiver = RECEIVER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(receiver) = &mut *receiver {
+        receiver.action = action;
+        return signals
+            .iter()
+            .try_for_each(|signal| receiver.handle.add_signal(*signal));
+    }
+    let mut incoming = Signals::new(signals)?;
+    let handle = incoming.handle();
+    *receiver = Some(Receiver { handle, action });
+    thread::spawn(move || {
+        for signal in incoming.forever() {
+            let mut receiver = RECEIVER.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(receiver) = &mut *receiver {
+                (receiver.action)(signal);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Ends this program as the signal would have.
+pub(crate) fn end_by(signal: i32) {
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
