@@ -7,7 +7,7 @@ use std::{
     ops::{Bound, ControlFlow},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, TryLockError,
+        Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -15,8 +15,8 @@ use std::{
 };
 
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition,
-    WriteTransaction,
+    Database, Durability, Key, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    Table, TableDefinition, Value, WriteTransaction,
 };
 
 use super::{
@@ -40,8 +40,9 @@ const ROOT: &str = "root";
 /// is for the latter; a larger transaction is written out in between, which is slower and no less safe.
 const CACHE: usize = 8 * 1024 * 1024;
 
-/// How often compacting checks whether someone still reads.
+/// How often compacting checks whether someone still reads, and how many times before it lets writers proceed.
 const COMPACT_POLL: Duration = Duration::from_millis(1);
+const COMPACT_ATTEMPTS: usize = 10;
 
 #[derive(Debug)]
 pub(super) struct Engine {
@@ -218,32 +219,50 @@ impl Engine {
         })
     }
 
-    /// Moves the pages in use together and shortens the file, in redb's own transactions. Waits for readers;
-    /// readers and writers wait for it.
+    /// Writes everything anew, moves the pages in use together and shortens the file, in transactions of its own.
+    /// Waits for readers; readers and writers wait for it.
+    ///
+    /// Redb changes a page in place that the same transaction has made: where entries were removed, or values became
+    /// shorter, what stood at the end of the page stays behind the last entry, and is copied with the page for as
+    /// long as no entry's length changes. What is written anew is written to fresh pages.
     pub(super) fn compact(&self) -> Result<(), StorageError> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // Do not queue for the lock: a scan may read in between, and would wait for itself behind this.
-        let mut database = loop {
-            match self.database.try_write() {
-                Ok(database) => break database,
-                Err(TryLockError::Poisoned(error)) => break error.into_inner(),
-                Err(TryLockError::WouldBlock) => thread::sleep(COMPACT_POLL),
-            }
-        };
+        let mut database = self.exclusively();
         self.usable(database.as_ref())?;
         let Some(database) = &mut *database else {
             return Err(StorageError::Stopped);
         };
-        match caught(|| database.compact()) {
+        let done = caught(|| {
+            write_anew(database)?;
+            database.compact().map_err(redb::Error::from)
+        });
+        match done {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
                 self.stop();
-                Err(failed(error.into()))
+                Err(failed(error))
             }
             Err(panicked) => {
                 self.stop();
                 Err(StorageError::Damaged(panicked.into()))
             }
+        }
+    }
+
+    /// Waits until nobody uses the database.
+    fn exclusively(&self) -> RwLockWriteGuard<'_, Option<Database>> {
+        loop {
+            // So that no more writes begin; but not for long, since a reader may itself be waiting for a write. For
+            // the same reason this does not queue for the lock.
+            let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            for _ in 0..COMPACT_ATTEMPTS {
+                match self.database.try_write() {
+                    Ok(database) => return database,
+                    Err(TryLockError::Poisoned(error)) => return error.into_inner(),
+                    Err(TryLockError::WouldBlock) => thread::sleep(COMPACT_POLL),
+                }
+            }
+            drop(writer);
+            thread::sleep(COMPACT_POLL);
         }
     }
 
@@ -271,15 +290,7 @@ impl Engine {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = self.usable(database.as_ref())?;
         let done = caught(|| {
-            let mut transaction = database.begin_write()?;
-            // This is the default, stated here because everything depends on it.
-            transaction
-                .set_durability(Durability::Immediate)
-                .map_err(redb::Error::from)?;
-            // Saves the list of free pages with each commit, so that opening after a crash need not walk through
-            // all of them, and makes the commit two-phase: the last complete state is then read from the file, not
-            // guessed from checksums that whoever wrote the file could have forged.
-            transaction.set_quick_repair(true);
+            let transaction = begin_write(database)?;
             work(&transaction)?;
             transaction
                 .commit()
@@ -322,6 +333,41 @@ impl Drop for Engine {
             .take();
         let _ = caught(|| drop(database));
     }
+}
+
+fn begin_write(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    // This is the default, stated here because everything depends on it.
+    transaction.set_durability(Durability::Immediate)?;
+    // Saves the list of free pages with each commit, so that opening after a crash need not walk through all of them,
+    // and makes the commit two-phase: the last complete state is then read from the file, not guessed from checksums
+    // that whoever wrote the file could have forged.
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+fn write_anew(database: &Database) -> Result<(), redb::Error> {
+    let from = database.begin_read()?;
+    let to = begin_write(database)?;
+    write_table_anew(META, &from, &to)?;
+    write_table_anew(USERS, &from, &to)?;
+    write_table_anew(ROWS, &from, &to)?;
+    Ok(to.commit()?)
+}
+
+fn write_table_anew<K: Key + 'static, V: Value + 'static>(
+    definition: TableDefinition<'_, K, V>,
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+) -> Result<(), redb::Error> {
+    to.delete_table(definition)?;
+    let mut table = to.open_table(definition)?;
+    // In order, which fills the pages.
+    for entry in from.open_table(definition)?.iter()? {
+        let (key, value) = entry?;
+        table.insert(key.value(), value.value())?;
+    }
+    Ok(())
 }
 
 fn change_user(

@@ -433,3 +433,88 @@ fn damage_to_any_page_is_never_a_panic() {
         });
     }
 }
+
+/// What redb leaves behind the last entry of a page goes along with it from then on.
+#[test]
+fn after_compacting_the_file_holds_nothing_but_what_the_store_holds() {
+    let folder = Folder::new();
+    let store = folder.create();
+    let user = UserTag([1; 16]);
+    let commit = |expected,
+                  root: SealedRoot,
+                  put: &dyn Fn(u8) -> Option<u8>,
+                  delete: &dyn Fn(u8) -> bool| {
+        let rows = 0..60;
+        let change = UserChange {
+            user,
+            expected,
+            root: Some(root),
+            put: rows
+                .clone()
+                .filter_map(|i| Some((RowTag([i; 16]), row(put(i)?))))
+                .collect(),
+            delete: rows
+                .filter(|i| delete(*i))
+                .map(|i| RowTag([i; 16]))
+                .collect(),
+        };
+        let users = vec![change];
+        store
+            .commit(Transaction {
+                users,
+                ..Transaction::default()
+            })
+            .unwrap();
+    };
+    let is_deleted = |i: u8| i.is_multiple_of(3);
+    commit(None, root(1), &|i| Some(i + 100), &|_| false);
+    commit(Some(root(1)), root(2), &|_| None, &is_deleted);
+    commit(
+        Some(root(2)),
+        root(3),
+        &|i| (!is_deleted(i)).then_some(i + 180),
+        &|_| false,
+    );
+    store.compact().unwrap();
+    assert_eq!(store.user(user).unwrap().unwrap().rows.len(), 40);
+    drop(store);
+    let file = fs::read(folder.path()).unwrap();
+    let holds = |byte: u8| {
+        file.array_windows()
+            .filter(|window| **window == [byte; 80 + 50])
+            .count()
+    };
+    for i in 0..60 {
+        assert_eq!(holds(i + 100), 0, "an old row");
+        assert_eq!(holds(i + 180), usize::from(!is_deleted(i)), "a row");
+    }
+}
+
+/// A scan may lead to writes, whatever waits for it.
+#[test]
+fn compacting_does_not_block_the_writes_of_whoever_it_waits_for() {
+    let folder = Folder::new();
+    let store = folder.create();
+    store.commit(first_write()).unwrap();
+    let has_begun = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let compacting = std::cell::OnceCell::new();
+        let mut write = |_| {
+            compacting.get_or_init(|| {
+                threads.spawn(|| {
+                    has_begun.store(true, Ordering::SeqCst);
+                    store.compact()
+                })
+            });
+            while !has_begun.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            for _ in 0..20 {
+                store.commit(Transaction::default()).unwrap();
+            }
+            ControlFlow::Continue(())
+        };
+        store.scan(&mut write).unwrap();
+        compacting.into_inner().unwrap().join().unwrap().unwrap();
+    });
+}
