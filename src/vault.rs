@@ -473,7 +473,7 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `RolledBack` if the file is older than what was read before; `WrongKey` if the master key was changed or
+    /// `RolledBack` if the file is older than what was read before, or a backup that was written to since; `WrongKey` if the master key was changed or
     /// the file holds another vault; `Unsupported` for a vault that is not a snapshot; `Locked`; and those of
     /// [`open`](Vault::open). The snapshot is then as it was.
     #[cfg(feature = "file")]
@@ -482,8 +482,9 @@ impl Vault {
     }
 
     /// Makes the vault's file as short as possible. Deleted or replaced data is then no longer in the file, not
-    /// even sealed, as far as the file system and the disk overwrite what they free. Writes, and the first use of
-    /// a user, wait meanwhile. Does nothing for a vault in memory.
+    /// even sealed, as far as the file system and the disk overwrite what they free. Everything is written anew, so
+    /// the file may be twice as long for a moment. Writes, and the first use of a user, wait meanwhile. Does nothing
+    /// for a vault in memory.
     ///
     /// # Errors
     ///

@@ -193,7 +193,7 @@ type Replace = fn(&Shared, &Path);
 
 #[test]
 fn a_reload_that_fails_leaves_the_snapshot_as_it_was() {
-    let cases: [(&str, Replace, ErrorKind); 5] = [
+    let cases: [(&str, Replace, ErrorKind); 6] = [
         (
             "rolled back",
             |shared, old| {
@@ -206,6 +206,17 @@ fn a_reload_that_fails_leaves_the_snapshot_as_it_was() {
             |shared, old| {
                 fs::copy(old, shared.path()).unwrap();
                 shared.set("other-value");
+            },
+            ErrorKind::RolledBack,
+        ),
+        (
+            "rolled back, then rotated as often and written to more often",
+            |shared, old| {
+                fs::copy(old, shared.path()).unwrap();
+                shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+                for _ in 0..20 {
+                    shared.set("other-value");
+                }
             },
             ErrorKind::RolledBack,
         ),
@@ -232,6 +243,7 @@ fn a_reload_that_fails_leaves_the_snapshot_as_it_was() {
         let old = shared.0.path().join("old");
         fs::copy(shared.path(), &old).unwrap();
         shared.set("newer-value");
+        shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
         let snapshot = shared.snapshot();
         assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "newer-value");
         replace(&shared, &old);
@@ -259,6 +271,32 @@ fn who_has_the_vault_open_keeps_others_from_reading_it() {
         });
         drop(vault);
         assert_eq!(waiting.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_snapshot_that_waits_for_its_file_can_be_locked() {
+    let shared = Shared::new();
+    let snapshot = builder().wait(Duration::MAX);
+    let snapshot = snapshot.snapshot(shared.path(), key()).unwrap();
+    let vault = builder().open(shared.path(), key()).unwrap();
+    let begun = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| {
+            begun.store(true, Ordering::Release);
+            snapshot.reload()
+        });
+        while !begun.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+        snapshot.lock().unwrap();
+        assert!(snapshot.user(UserId::LOCAL).secrets().is_err());
+        drop(vault);
+        let reloaded = reloading.join().unwrap();
+        assert_eq!(reloaded.unwrap_err().kind(), ErrorKind::Locked);
     });
 }
 

@@ -241,6 +241,18 @@ impl KeyRing {
         self.ids == other.ids
     }
 
+    /// Returns whether data keys with the same id are the same keys. Otherwise one of the rings is of a copy of the
+    /// vault that was rotated by itself.
+    #[cfg(feature = "file")]
+    pub(crate) fn continues(&self, other: &KeyRing) -> bool {
+        use subtle::ConstantTimeEq as _;
+
+        other.data_keys().all(|key| {
+            let same = self.data_key(key.id());
+            same.is_none_or(|same| same.key.data.ct_eq(&key.key.data).into())
+        })
+    }
+
     pub(crate) fn open(
         vault: VaultId,
         master: &MasterKey,

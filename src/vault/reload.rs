@@ -8,6 +8,7 @@ use super::{
     errors::{rolled_back, storage_error},
     slots::KeySlots,
     state::{Ledger, State, hold, wait_until_unused},
+    sync::Mutex,
     users::Users,
     verify::{check_members, stored_root},
 };
@@ -22,6 +23,8 @@ use crate::{
 pub(super) struct SnapshotSource {
     path: PathBuf,
     storage: FrozenStorage,
+    /// Held while it is read again.
+    reloading: Mutex<()>,
 }
 
 impl State {
@@ -40,22 +43,26 @@ impl State {
         state.source = Some(SnapshotSource {
             path: path.to_owned(),
             storage,
+            reloading: Mutex::new(()),
         });
         Ok(state)
     }
 
     /// Reads the file again. Returns whether it had changed.
     pub(super) fn reload(&self, users: &Users) -> Result<bool, Error> {
+        self.keys()?;
         let source = self.source.as_ref().ok_or_else(|| {
             let message = "only a snapshot can be reloaded: an open vault is always up to date";
             Error::new(ErrorKind::Unsupported, message)
         })?;
-        // Nobody else locks or reloads the vault meanwhile.
+        let _reloading = hold(&source.reloading);
+        let known = self.storage.vault_root().map_err(storage_error)?;
+        // May wait for the file, and the vault can be locked meanwhile.
+        let content = FileStorage::load(&source.path, self.settings.wait, known.as_ref());
+        let content = content.map_err(storage_error)?;
         let _locking = hold(&self.locking);
         let old = self.keys()?;
-        let known = self.storage.vault_root().map_err(storage_error)?;
-        let content = FileStorage::load(&source.path, self.settings.wait, known.as_ref());
-        let Some(content) = content.map_err(storage_error)? else {
+        let Some(content) = content else {
             return Ok(false);
         };
         let new = slots(&content)?.reopen(&old)?;
@@ -67,6 +74,9 @@ impl State {
 
         // Calls proceed meanwhile, with rows from before or after, so the keys of both are published first.
         let keys_changed = !new.has_ids_of(&old);
+        if !new.continues(&old) {
+            return Err(rolled_back());
+        }
         if keys_changed {
             self.publish_keys(new.and_data_keys_of(&old)?);
             wait_until_unused(&old);
