@@ -219,6 +219,21 @@ fn another_vault_of_the_same_key_is_found_with_an_anchor() {
     );
 }
 
+/// The longest name that file systems allow.
+#[test]
+fn a_vault_may_have_a_long_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v".repeat(255));
+    drop(builder().create(&path, raw()).unwrap());
+    let backup = dir.path().join("b".repeat(255));
+    builder()
+        .open(&path, raw())
+        .unwrap()
+        .backup(&backup)
+        .unwrap();
+    builder().open(&backup, raw()).unwrap();
+}
+
 #[test]
 fn no_text_is_an_anchor_but_its_own() {
     let (vault, tag) = ("0".repeat(32), "0".repeat(64));
@@ -229,6 +244,7 @@ fn no_text_is_an_anchor_but_its_own() {
         &format!("{vault}:1:"),
         &format!("{vault}::{tag}"),
         &format!("{vault}:-1:{tag}"),
+        &format!("{vault}:+1:{tag}"),
         &format!("{vault}:x:{tag}"),
         &format!("{vault}:1:{tag}0"),
         &format!("{vault}:1:{}", &tag[1..]),

@@ -78,7 +78,7 @@ impl FromStr for AuditHead {
     fn from_str(text: &str) -> Result<AuditHead, Error> {
         let head = text.split_once(':').and_then(|(sequence, hash)| {
             Some(AuditHead {
-                sequence: sequence.parse().ok()?,
+                sequence: number(sequence)?,
                 hash: unhex(hash.as_bytes())?,
             })
         });
@@ -274,6 +274,11 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits.then(|| digits.parse().ok())?
 }
 
 /// Decodes 64 lower-case hex digits.

@@ -90,9 +90,14 @@ fn parse(text: &str) -> Option<Anchor> {
     let (counter, tag) = rest.split_once(':')?;
     Some(Anchor {
         vault: VaultId(hexadecimal(vault)?),
-        counter: counter.parse().ok()?,
+        counter: number(counter)?,
         tag: hexadecimal(tag)?,
     })
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits.then(|| digits.parse().ok())?
 }
 
 fn hexadecimal<const N: usize>(digits: &str) -> Option<[u8; N]> {

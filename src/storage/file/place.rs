@@ -1,7 +1,6 @@
 //! The place of a new file, which gets its name only once it is complete.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -25,11 +24,11 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     pub(super) fn new(path: &Path) -> Result<Unfinished, StorageError> {
-        let Some(name) = path.file_name() else {
+        if path.file_name().is_none() {
             let error =
                 io::Error::new(io::ErrorKind::InvalidInput, "the path does not name a file");
             return Err(failed(error));
-        };
+        }
         if FileStorage::is_taken(path) {
             return Err(StorageError::Exists);
         }
@@ -38,10 +37,8 @@ impl Unfinished {
             _ => Path::new("."),
         };
         for i in 0..NAMES {
-            let mut temporary = OsString::from(".");
-            temporary.push(name);
-            temporary.push(format!(".{}-{i}.unfinished", std::process::id()));
-            let temporary = folder.join(temporary);
+            // Its length does not depend on the file's own name, which may be as long as names can be.
+            let temporary = folder.join(format!(".keyward-{}-{i}.unfinished", std::process::id()));
             match new_file(&temporary) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => {
