@@ -30,7 +30,8 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 ///   has the message's `id` as the [call's](ToolCall::with_id);
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
 ///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Of the message itself, the
-///   keys of the protocol, its version, and an `id` or `method` that is not an object or array stay as they are.
+///   keys of the protocol, its version, and an `id` or `method` that is not an object or array stay as they are; of
+///   its `params`, so do `progressToken` and `requestId`.
 ///
 /// Everything else is passed on as it is. A message in which nothing has to change is passed on byte for byte, and
 /// in any other only what has to change differs, apart from bytes that are not UTF-8: they become U+FFFD.
@@ -174,7 +175,8 @@ impl Filter {
     }
 
     /// Filters a message, or a batch of them, from the server. Anything else is redacted as text: some programs write
-    /// arbitrary output there.
+    /// arbitrary output there. A value of several lines is found in such text only if all of its lines are passed at
+    /// once.
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
         let mut text = json::decode(message);

@@ -11,6 +11,10 @@ use crate::redact::Redactor;
 /// The keys of the protocol. They do not depend on any value, and without them no message arrives.
 const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
+/// Those below `params` that lead to what the other messages are that this one is about.
+const META: &str = "_meta";
+const ABOUT: [&str; 2] = ["progressToken", "requestId"];
+
 /// Returns what the message at this place becomes; `None` if there is nothing to redact.
 pub(super) fn message(
     text: &str,
@@ -53,9 +57,31 @@ fn content(
     let is_renamed = |member: &Member<'_>| !is_of_the_protocol(member);
     let value = |member: &Member<'_>| {
         let at = member.value.clone();
-        (!stays(text, member)).then(|| redact(text, at, redactor))?
+        match &*member.key {
+            "params" => params(text, at, redactor, true),
+            _ => (!stays(text, member)).then(|| redact(text, at, redactor))?,
+        }
     };
     redact_members(text, at, members, redactor, is_renamed, value)
+}
+
+/// Redacts the parameters at this place, or what is below `_meta` there, except for which other message they are
+/// about.
+fn params(text: &str, at: Range<usize>, redactor: &Redactor, has_meta: bool) -> Option<String> {
+    let Some(members) = json::members(text, at.clone()) else {
+        return redact(text, at, redactor);
+    };
+    let is_meta = |member: &Member<'_>| has_meta && *member.key == *META;
+    let is_renamed = |member: &Member<'_>| !is_meta(member) && !ABOUT.contains(&&*member.key);
+    let value = |member: &Member<'_>| {
+        let at = member.value.clone();
+        match &*member.key {
+            _ if is_meta(member) => params(text, at, redactor, false),
+            key if ABOUT.contains(&key) && !text[at.clone()].starts_with(['{', '[']) => None,
+            _ => redact(text, at, redactor),
+        }
+    };
+    redact_members(text, at, &members, redactor, is_renamed, value)
 }
 
 /// Redacts text that is not JSON, except for what is `kept`: how it is read is up to its receiver, so a value may be

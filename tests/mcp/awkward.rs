@@ -513,6 +513,19 @@ fn a_message_arrives_whatever_the_values_are() {
             r#"{"jsonrpc":"2.0","id":4711,"result":{"x":NaN,"y":"4711"}}"#,
             r#"{"jsonrpc":"2.0","id":4711,"result":{"x":NaN,"y":"secret://b"}}"#,
         ),
+        // What another message is recognized by.
+        (
+            r#"{"method":"notifications/progress","params":{"progressToken":4711,"progress":4711,"result":"4711"}}"#,
+            r#"{"method":"notifications/progress","params":{"progressToken":4711,"progress":"secret://b","secret://a":"secret://b"}}"#,
+        ),
+        (
+            r#"{"method":"x","params":{"requestId":"4711","_meta":{"progressToken":4711,"x":4711,"_meta":{"progressToken":4711}}}}"#,
+            r#"{"method":"x","params":{"requestId":"4711","_meta":{"progressToken":4711,"x":"secret://b","_meta":{"progressToken":"secret://b"}}}}"#,
+        ),
+        (
+            r#"{"method":"x","params":{"requestId":[4711]},"result":{"requestId":4711}}"#,
+            r#"{"method":"x","params":{"requestId":["secret://b"]},"result":{"requestId":"secret://b"}}"#,
+        ),
         // An escape that JSON does not have.
         (
             r#"{"id":1,"result":"pass\word"}"#,
