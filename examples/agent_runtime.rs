@@ -24,7 +24,7 @@ fn main() -> Result<(), Error> {
     let user = vault.user(UserId::LOCAL);
 
     println!(
-        "Keyward keeps an agent's keys away from its model. The model never sees one, and cannot send one away:"
+        "Keyward keeps an agent's keys away from its model. The model never sees one, and can have one sent only where it is bound:"
     );
     println!(
         "each key is bound to certain tools and to one of their arguments, and goes in when the tool is called."

@@ -144,7 +144,7 @@ impl Concealment {
         &self.left
     }
 
-    /// Returns whether the model sees none of the locations: each is hidden, or was never in the schema.
+    /// Returns whether the model sees none of the locations of defaults: each is hidden, or was never in the schema.
     pub fn is_complete(&self) -> bool {
         self.left
             .iter()

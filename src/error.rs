@@ -39,11 +39,11 @@ pub enum ErrorKind {
     Validation,
     /// The user has no such secret.
     NotFound,
-    /// Another secret of this user has the name.
+    /// Another secret of this user has the name, or the name is the id of one.
     NameTaken,
     /// Another secret of this user is the default for the same tool pattern and location.
     DefaultTaken,
-    /// The current revision is not the one that the update demanded.
+    /// The current revision is not the one that the update demanded; or an import has a secret that is here already.
     Conflict,
     /// A limit would be exceeded; see [`Error::quota`].
     QuotaExceeded,
@@ -51,11 +51,13 @@ pub enum ErrorKind {
     Denied,
     /// The vault is locked.
     Locked,
-    /// The key does not open the vault.
+    /// The key does not open the vault, or its [provider](crate::KeyProvider) failed: then what the provider says is
+    /// the source.
     WrongKey,
     /// The stored data is damaged or was changed outside keyward.
     Corrupt,
-    /// The stored data is older than it should be.
+    /// The stored data is older than it should be, or not that of the vault that an
+    /// [anchor](crate::VaultBuilder::anchor) is of.
     RolledBack,
     /// The vault was written by a version of keyward that this one cannot read.
     UnsupportedVersion,
@@ -366,12 +368,13 @@ impl fmt::Display for QuotaExceeded {
             QuotaScope::Vault => "the vault",
         };
         let (unit, remedy) = match self.resource {
-            QuotaResource::Secrets => ("secrets", "delete a secret"),
-            QuotaResource::Bytes => ("bytes", "delete or shorten a secret"),
+            QuotaResource::Secrets => ("secret", "delete a secret"),
+            QuotaResource::Bytes => ("byte", "delete or shorten a secret"),
         };
+        let plural = if self.limit == 1 { "" } else { "s" };
         write!(
             f,
-            "{scope} may store {limit} {unit} and has {used}; this needs {requested} more: {remedy}, or raise the quota",
+            "{scope} may store {limit} {unit}{plural} and has {used}; this needs {requested} more: {remedy}, or raise the quota",
             limit = self.limit,
             used = self.used,
             requested = self.requested,

@@ -58,6 +58,7 @@ use self::{
 /// assert_eq!(args, before);
 /// # Ok::<(), keyward::Error>(())
 /// ```
+#[must_use = "it has the redactor, and undoes what was filled in"]
 pub struct Injection {
     filled: SmallVec<[Filled; 1]>,
     skipped: Vec<Skipped>,

@@ -115,6 +115,7 @@
 //! | the file, byte for byte | [`docs::format`] |
 //! | who is kept from what, and who is not | [`docs::threats`] |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod audit;
 mod bounds;

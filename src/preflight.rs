@@ -92,6 +92,7 @@ impl<'a> From<(&'a str, &'a Value)> for ToolSpec<'a> {
 /// which every finding has its machine-readable name under `code`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[must_use = "what was found is no error"]
 pub struct Report {
     /// The number of tools that were checked.
     pub tools: usize,

@@ -44,15 +44,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use uuid::Uuid;
-
 pub use self::stream::{RedactStream, RedactTextStream};
 use self::{
     index::Index,
     needle::Needle,
     scan::{Scan, View},
 };
-use crate::secret::{SecretId, SecretValue};
+use crate::secret::SecretValue;
 
 /// Replaces secret values in a tool's output by their references.
 ///
@@ -207,6 +205,7 @@ impl Redactor {
     /// assert_eq!(redactor.redact(r"lin\u005fapi\u005fZq8wT3vN"), "secret://linear");
     /// assert!(matches!(redactor.redact("nothing to see"), Cow::Borrowed("nothing to see")));
     /// ```
+    #[must_use = "the text itself stays as it is"]
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut output = String::new();
         let mut done = 0;
@@ -231,6 +230,7 @@ impl Redactor {
     /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
     /// assert_eq!(*redactor.redact_bytes(b"\xff\0lin_api_Zq8wT3vN\xfe"), *b"\xff\0secret://linear\xfe");
     /// ```
+    #[must_use = "the bytes themselves stay as they are"]
     pub fn redact_bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let mut output = Vec::new();
         let mut done = 0;
@@ -369,40 +369,5 @@ impl fmt::Debug for Redactor {
         f.debug_struct("Redactor")
             .field("values", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// The reference that stands for a secret in what a model sees: by name where it reads back as the name, otherwise
-/// by id.
-pub(crate) fn reference(name: &str, id: SecretId) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !name.is_empty() && name.chars().all(plain) && Uuid::try_parse(name).is_err() {
-        ["secret://", name].concat()
-    } else {
-        format!("secret://{id}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reference_is_the_name_only_where_it_reads_back_as_the_name() {
-        let id = SecretId::new(Uuid::from_u128(0x0192_7000_0000_7000_8000_0000_0000_00ab));
-        for name in ["linear", "Git.Hub_2-x", "-", "0192700000007000800000000000"] {
-            assert_eq!(reference(name, id), format!("secret://{name}"));
-        }
-        let uuids = [
-            id.to_string(),
-            id.to_string().to_uppercase(),
-            id.as_uuid().simple().to_string(),
-            id.as_uuid().braced().to_string(),
-            id.as_uuid().urn().to_string(),
-        ];
-        let others = ["", "my key", "a/b", "naïve", "a\nb", "a\"b", "secret://x"];
-        for name in uuids.iter().map(String::as_str).chain(others) {
-            assert_eq!(reference(name, id), format!("secret://{id}"), "{name:?}");
-        }
     }
 }

@@ -362,15 +362,15 @@ pub(crate) fn check_default(
     has_tool: bool,
     has_arg: bool,
 ) -> Result<(), FieldError> {
-    let missing = match (is_default, has_tool, has_arg) {
+    let (missing, them) = match (is_default, has_tool, has_arg) {
         (false, _, _) | (true, true, true) => return Ok(()),
-        (true, false, true) => "tool_name",
-        (true, true, false) => "tool_arg",
-        (true, false, false) => "tool_name and tool_arg",
+        (true, false, true) => ("tool_name", "it"),
+        (true, true, false) => ("tool_arg", "it"),
+        (true, false, false) => ("tool_name and tool_arg", "them"),
     };
     Err(FieldError::value_error(
         IS_DEFAULT,
-        format_args!("a default needs {missing}: give it, or set is_default_for_tool to false"),
+        format_args!("a default needs {missing}: give {them}, or set is_default_for_tool to false"),
     ))
 }
 

@@ -125,7 +125,7 @@ mod uuid_text {
 
 /// A reference to a user's secret, by id or by text.
 ///
-/// A text means what it means in a reference: if it is the id of one of the user's secrets, in hyphenated form, that
+/// A text means what NAME means in the reference `secret://NAME`: if it is the id of one of the user's secrets, in hyphenated form, that
 /// secret; otherwise the secret with that name.
 ///
 /// ```
@@ -211,9 +211,41 @@ pub struct SecretInfo {
     pub created_at: DateTime<Utc>,
     /// When the secret was last written, to the microsecond. Never goes backwards.
     pub updated_at: DateTime<Utc>,
-    /// How many times the secret was written, counting from 1. Not part of the JSON.
+    /// How many times the secret was written, counting from 1. Not part of the JSON: it is 0 in what was read from
+    /// JSON.
     #[serde(skip)]
     pub revision: u64,
+}
+
+impl SecretInfo {
+    /// Returns the reference that asks for the secret, for a model that is told which secrets it may ask for; redaction
+    /// puts the same in place of its value. It is `secret://NAME` if the name has only letters and digits of ASCII, `.`,
+    /// `_` and `-`, and is no UUID; otherwise it has the id in place of the name.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, UserId, Vault};
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// let named = user.create(NewSecret::new("github-token", "ghp_hV5cX2mQ9rT4"))?;
+    /// assert_eq!(named.reference(), "secret://github-token");
+    /// let other = user.create(NewSecret::new("the bank", "s3cr3t-4QvT9sLm"))?;
+    /// assert_eq!(other.reference(), format!("secret://{}", other.secret_id));
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    pub fn reference(&self) -> String {
+        reference(&self.secret_name, self.secret_id)
+    }
+}
+
+/// The reference that stands for a secret in what a model sees: by name where it reads back as the name, otherwise
+/// by id.
+pub(crate) fn reference(name: &str, id: SecretId) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !name.is_empty() && name.chars().all(plain) && Uuid::try_parse(name).is_err() {
+        ["secret://", name].concat()
+    } else {
+        format!("secret://{id}")
+    }
 }
 
 /// A value that must not be seen: redacted in `Debug`, without `Display` or `Serialize`, wiped when dropped.
@@ -291,6 +323,25 @@ pub(crate) fn mask(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reference_is_the_name_only_where_it_reads_back_as_the_name() {
+        let id = SecretId::new(Uuid::from_u128(0x0192_7000_0000_7000_8000_0000_0000_00ab));
+        for name in ["linear", "Git.Hub_2-x", "-", "0192700000007000800000000000"] {
+            assert_eq!(reference(name, id), format!("secret://{name}"));
+        }
+        let uuids = [
+            id.to_string(),
+            id.to_string().to_uppercase(),
+            id.as_uuid().simple().to_string(),
+            id.as_uuid().braced().to_string(),
+            id.as_uuid().urn().to_string(),
+        ];
+        let others = ["", "my key", "a/b", "naïve", "a\nb", "a\"b", "secret://x"];
+        for name in uuids.iter().map(String::as_str).chain(others) {
+            assert_eq!(reference(name, id), format!("secret://{id}"), "{name:?}");
+        }
+    }
 
     #[test]
     fn the_mask_shows_no_more_than_it_may() {

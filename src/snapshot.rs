@@ -12,7 +12,6 @@ use crate::{
     metadata::Metadata,
     pattern::ToolPattern,
     quota::Usage,
-    redact,
     resolver::Resolver,
     sealed::{SealedRoot, SealedRow, UserTag},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
@@ -98,7 +97,7 @@ impl Entry {
     /// Returns what stands for the secret in what a model sees.
     pub(crate) fn reference(&self) -> Arc<str> {
         let info = self.info();
-        let reference = || redact::reference(&info.secret_name, info.secret_id).into();
+        let reference = || info.reference().into();
         Arc::clone(self.reference.get_or_init(reference))
     }
 

@@ -66,9 +66,10 @@ use self::{state::State, users::Users};
 /// # In async code
 ///
 /// [`UserVault::inject`], [`conceal`](UserVault::conceal) and [`explain`](UserVault::explain) never block, except
-/// on the store when a user is first used, so they can be called directly. Writes wait for other writes and for
-/// the store, and a passphrase takes time to stretch: call those where blocking is allowed, such as in
-/// `tokio::task::spawn_blocking`.
+/// on the store when a user is first used, and on an [`AuditSink`](crate::AuditSink), which they call themselves: an
+/// [`AuditLog`](crate::AuditLog) writes to its file, and a shared one waits for other processes. So they can be called
+/// directly. Writes wait for other writes and for the store, and a passphrase takes time to stretch: call those where
+/// blocking is allowed, such as in `tokio::task::spawn_blocking`.
 ///
 /// # When a write fails
 ///
@@ -143,7 +144,7 @@ impl Vault {
     /// See [`open`](Vault::open) and [`create`](Vault::create).
     ///
     /// ```
-    /// use keyward::{KeySource, NewSecret, UserId, Vault};
+    /// use keyward::{ErrorKind, KeySource, NewSecret, UserId, Vault};
     ///
     /// # let dir = tempfile::tempdir().unwrap();
     /// # let path = dir.path().join("secrets.keyward");
@@ -152,7 +153,10 @@ impl Vault {
     ///     let user = vault.user(UserId::LOCAL);
     ///     let secret = match user.secret("linear") {
     ///         Ok(found) => user.update(&found, keyward::SecretPatch::new().value("lin_api_Zq8wT3vN"))?,
-    ///         Err(_) => user.create(NewSecret::new("linear", "lin_api_4QvT9sLm"))?,
+    ///         Err(error) if error.kind() == ErrorKind::NotFound => {
+    ///             user.create(NewSecret::new("linear", "lin_api_4QvT9sLm"))?
+    ///         }
+    ///         Err(error) => return Err(error),
     ///     };
     ///     assert_eq!(secret.revision, revision);
     /// }
@@ -441,7 +445,7 @@ impl Vault {
     }
 
     /// Seals every secret again under a new data key. `current` is a key that opens the vault; `progress` is told
-    /// how many secrets are done.
+    /// how many secrets are done, after each user.
     ///
     /// Calls are resolved meanwhile, and writes proceed in between. If the rotation is interrupted, nothing is
     /// lost: call this again to continue it. It then starts over with another new data key, since whoever could

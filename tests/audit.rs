@@ -134,7 +134,7 @@ fn each_place_that_is_filled_is_told() {
 
     let call = ToolCall::new("t").with_id("call-7");
     let mut filled = args(json!({"a": "theirs", "c": "secret://c"}));
-    user.inject(&call, &mut filled).unwrap();
+    let _ = user.inject(&call, &mut filled).unwrap();
     let events = memory.take();
     let told: Vec<_> = events
         .iter()
@@ -155,9 +155,10 @@ fn each_place_that_is_filled_is_told() {
     assert_eq!(events[1].secret_id, Some(a.secret_id));
 
     // The other forms are reported alike, and a call that gets nothing is not an event.
-    user.inject_value(&call, &mut json!({})).unwrap();
-    user.inject_str(&call, &mut "{}".to_owned()).unwrap();
-    user.inject(&ToolCall::new("other"), &mut Map::new())
+    let _ = user.inject_value(&call, &mut json!({})).unwrap();
+    let _ = user.inject_str(&call, &mut "{}".to_owned()).unwrap();
+    let _ = user
+        .inject(&ToolCall::new("other"), &mut Map::new())
         .unwrap();
     assert_eq!(memory.actions(), ["injected"; 4]);
 }
@@ -373,7 +374,7 @@ fn a_sink_that_fails_or_panics_breaks_nothing_and_its_losses_are_counted() {
     user.create(secret.default_for_tool()).unwrap();
     sink.panics.store(true, Ordering::Relaxed);
     let mut args = Map::new();
-    user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
     assert_eq!(args["k"], "value-of-a");
     assert_eq!(vault.lost_audit_events(), 2);
 
@@ -410,7 +411,7 @@ fn a_sink_may_use_the_vault() {
             .default_for_tool(),
     )
     .unwrap();
-    user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+    let _ = user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
     assert_eq!(vault.lost_audit_events(), 0);
     *sink.0.lock().unwrap() = None;
 }
@@ -708,7 +709,7 @@ fn threads_write_whole_lines() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+                    let _ = user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
                 }
             });
         }

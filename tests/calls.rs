@@ -325,7 +325,7 @@ fn a_reference_by_id_is_one_to_that_secret() {
             .as_object()
             .unwrap()
             .clone();
-        user.inject(&ToolCall::new("t"), &mut args).unwrap();
+        let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
         assert_eq!(args["k"], "value-of-first");
     }
     // The id of a deleted secret is a name like any other.
@@ -336,7 +336,7 @@ fn a_reference_by_id_is_one_to_that_secret() {
         .as_object()
         .unwrap()
         .clone();
-    user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
     assert_eq!(args["k"], "value-of-second");
 }
 

@@ -28,7 +28,7 @@ fn secret(name: &str) -> NewSecret {
 
 fn injected(vault: &Vault) -> Map<String, serde_json::Value> {
     let mut args = Map::new();
-    vault
+    let _ = vault
         .user(UserId::LOCAL)
         .inject(&ToolCall::new("t"), &mut args)
         .unwrap();

@@ -158,7 +158,8 @@ fn null_is_no_arguments() {
     injection.wipe_value(&mut args);
     assert_eq!(args, Value::Null);
 
-    user.inject_value(&ToolCall::new("other"), &mut args)
+    let _ = user
+        .inject_value(&ToolCall::new("other"), &mut args)
         .unwrap();
     assert_eq!(args, Value::Null, "nothing was put in");
 }

@@ -33,7 +33,7 @@ fn vault() -> Vault {
 
 fn value(vault: &Vault) -> Result<String, Error> {
     let mut args = Map::new();
-    vault
+    let _ = vault
         .user(UserId::LOCAL)
         .inject(&ToolCall::new("t"), &mut args)?;
     Ok(args["k"].as_str().unwrap().to_owned())

@@ -269,7 +269,7 @@ impl Model {
         for (id, known) in &mut model.users {
             let secrets = vault.user(user(*id));
             let mut args = Map::new();
-            secrets.inject(&ToolCall::new("t"), &mut args)?;
+            let _ = secrets.inject(&ToolCall::new("t"), &mut args)?;
             let mut bytes = 0;
             for info in secrets.secrets()? {
                 let value = args[&info.secret_name].as_str().unwrap().to_owned();

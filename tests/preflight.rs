@@ -366,7 +366,7 @@ proptest! {
             let schema = schema.as_ref().unwrap();
             let call = ToolCall::new(&**name).with_schema(schema);
             let mut args = Map::new();
-            user.inject(&call, &mut args).unwrap();
+            let _ = user.inject(&call, &mut args).unwrap();
             let mut shown = schema.clone();
             user.conceal(name, &mut shown).unwrap();
             if schema["properties"].get("api_key").is_some() && !args.contains_key("api_key") {

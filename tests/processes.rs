@@ -87,7 +87,7 @@ fn the_second_process_finds_the_vault_in_use_until_the_first_is_killed() {
     vault.verify().unwrap();
     let mut args = Map::new();
     let user = vault.user(UserId::LOCAL);
-    user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
     assert_eq!(args["a"], "value-of-a");
     assert_eq!(vault.usage().unwrap().secrets, 1);
 

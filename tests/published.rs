@@ -118,7 +118,7 @@ fn see(user: &UserVault) -> Seen {
     }
     let filled = TOOLS.map(|tool| {
         let mut args = Map::new();
-        user.inject(&ToolCall::new(tool), &mut args).unwrap();
+        let _ = user.inject(&ToolCall::new(tool), &mut args).unwrap();
         (tool, args)
     });
     let candidates = TOOLS.map(|tool| {

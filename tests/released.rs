@@ -100,7 +100,7 @@ fn injected(vault: &Vault, user: UserId, call: &ToolCall<'_>, args: Value) -> Ma
     let Value::Object(mut args) = args else {
         panic!("arguments are an object");
     };
-    vault.user(user).inject(call, &mut args).unwrap();
+    let _ = vault.user(user).inject(call, &mut args).unwrap();
     args
 }
 

@@ -156,7 +156,7 @@ fn a_patch_in_code_is_the_patch_in_json() {
             user.create(bound().format("[{}]")).unwrap();
             let info = user.update("n", patch).unwrap();
             let mut args = json!({"of_the_call": 1});
-            user.inject_value(&ToolCall::new("t"), &mut args).unwrap();
+            let _ = user.inject_value(&ToolCall::new("t"), &mut args).unwrap();
             (
                 args,
                 info.secret_name,

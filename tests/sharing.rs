@@ -76,7 +76,7 @@ impl Shared {
 fn values(vault: &Vault, user: UserId) -> Map<String, serde_json::Value> {
     let mut args = Map::new();
     let call = ToolCall::new("t");
-    vault.user(user).inject(&call, &mut args).unwrap();
+    let _ = vault.user(user).inject(&call, &mut args).unwrap();
     args
 }
 

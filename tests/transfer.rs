@@ -95,7 +95,7 @@ fn contents(
         .map(|id| {
             let user = vault.user(id);
             let mut args = Map::new();
-            user.inject(&ToolCall::new("t"), &mut args).unwrap();
+            let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
             (id, user.secrets().unwrap(), args)
         })
         .collect()

@@ -22,7 +22,7 @@ fn local(vault: &Vault) -> UserVault {
 /// What a tool whose call has no arguments gets at `k`.
 fn injected(user: &UserVault, tool: &str) -> Option<String> {
     let mut args = Map::new();
-    user.inject(&ToolCall::new(tool), &mut args).unwrap();
+    let _ = user.inject(&ToolCall::new(tool), &mut args).unwrap();
     args.get("k")
         .map(|value| value.as_str().unwrap().to_owned())
 }

@@ -50,7 +50,15 @@ enum Source {
 
 impl KeySource {
     /// Creates a source from a passphrase in UTF-8; an empty one is refused where the source is used. It is
-    /// stretched with Argon2id under the vault's [`KdfParams`], which takes a noticeable fraction of a second.
+    /// stretched with Argon2id under the vault's [`KdfParams`], which takes a noticeable fraction of a second. In a
+    /// debug build it takes several seconds, since cargo does not optimize dependencies there, unless the program's
+    /// `Cargo.toml` says so:
+    ///
+    /// ```toml
+    /// [profile.dev.package]
+    /// argon2 = { opt-level = 3 }
+    /// blake2 = { opt-level = 3 }
+    /// ```
     pub fn passphrase(passphrase: impl Into<SecretValue>) -> KeySource {
         KeySource(Source::Passphrase(passphrase.into()))
     }
@@ -130,6 +138,26 @@ pub trait KeyProvider: Send + Sync {
         context: &[u8],
         key: &mut [u8; 32],
     ) -> Result<(), Box<dyn StdError + Send + Sync>>;
+}
+
+/// So that one client of a KMS serves several [`KeySource`]s.
+impl<P: KeyProvider + ?Sized> KeyProvider for Arc<P> {
+    fn wrap(
+        &self,
+        key: &[u8; 32],
+        context: &[u8],
+    ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+        (**self).wrap(key, context)
+    }
+
+    fn unwrap(
+        &self,
+        wrapped: &[u8],
+        context: &[u8],
+        key: &mut [u8; 32],
+    ) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        (**self).unwrap(wrapped, context, key)
+    }
 }
 
 /// How a vault can be opened.

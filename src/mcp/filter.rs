@@ -26,8 +26,8 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 /// * in a `tools/call`, the secrets are put in, as by [`UserVault::inject`], with the tool's schema as the server
 ///   last listed it. A tool that the server did not list gets no default, nor does one whose schema cannot be read;
 ///   before there is any list, defaults go in wherever they match. A denied call does not reach the server: the
-///   client gets a result with `isError`, in words that reveal neither a value nor which secrets exist. The audit
-///   has the message's `id` as the [call's](ToolCall::with_id);
+///   client gets a result with `isError`, without a value, and in words that do not tell whether the secret exists that
+///   a reference names. The audit has the message's `id` as the [call's](ToolCall::with_id);
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
 ///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Of the message itself, the
 ///   keys of the protocol, its version, and an `id` or `method` that is not an object or array stay as they are; of

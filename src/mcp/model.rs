@@ -126,7 +126,7 @@ impl Filter {
     }
 
     /// Returns what the model gets in place of a result when a call was not sent: an error that it can understand,
-    /// without a value, and the same whether a secret exists or not.
+    /// without a value. For a reference that is not granted it is the same whether the secret exists or not.
     pub fn refused_call(error: &Error) -> CallToolResult {
         CallToolResult::error(vec![ContentBlock::text(refusal(error))])
     }

@@ -13,7 +13,7 @@ use super::{Filter, json as text, redaction};
 use crate::scan::{deep, in_child};
 use crate::{
     AuditEvent, AuditSink, InjectionPolicy, NewSecret, Redactor, SecretValue, UserId, UserVault,
-    Vault, redact,
+    Vault, secret,
 };
 
 const KEY: &str = "lin_api_Zq8\"wT3vN";
@@ -346,7 +346,7 @@ proptest! {
     fn redacted_text_is_the_redacted_value(value in values()) {
         let mut redactor = Redactor::new();
         let id = crate::SecretId::new(uuid::Uuid::nil());
-        redactor.add(redact::reference("linear", id), &SecretValue::new(KEY));
+        redactor.add(secret::reference("linear", id), &SecretValue::new(KEY));
         let message = value.to_string();
         let redacted = redaction::redact(&message, 0..message.len(), &redactor).unwrap_or_else(|| message.clone());
         let mut expected: Value = serde_json::from_str(&message).unwrap();

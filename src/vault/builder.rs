@@ -174,8 +174,8 @@ impl VaultBuilder {
         self
     }
 
-    /// Sets how long opening a vault, taking a snapshot of it or [importing](Vault::import) it waits while it is
-    /// open elsewhere. By default it does not wait. After this time it fails with
+    /// Sets how long opening a vault, taking a snapshot of it, [reloading](Vault::reload) the snapshot or
+    /// [importing](Vault::import) the vault waits while it is open elsewhere. By default it does not wait. After this time it fails with
     /// [`ErrorKind::InUse`](crate::ErrorKind::InUse).
     #[cfg(feature = "file")]
     pub fn wait(mut self, wait: Duration) -> VaultBuilder {
@@ -206,7 +206,8 @@ impl VaultBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`Vault::open`]; also `RolledBack` if the file is older than the [anchor](VaultBuilder::anchor).
+    /// Those of [`Vault::open`]; also `RolledBack` if the file is older than the [anchor](VaultBuilder::anchor), or
+    /// is another vault.
     #[cfg(feature = "file")]
     #[expect(
         clippy::needless_pass_by_value,

@@ -49,9 +49,11 @@ pub(super) fn storage_error(error: StorageError) -> Error {
     match error {
         // Only this process writes to the store, and leaves no rows without a root.
         StorageError::RootChanged | StorageError::RowsWithoutRoot => rolled_back(),
-        StorageError::Failed(source) => {
-            Error::new(ErrorKind::Storage, "the store failed; nothing changed").with_source(source)
-        }
+        StorageError::Failed(source) => Error::new(
+            ErrorKind::Storage,
+            "the store failed; nothing changed: check the path, its folder, and the disk",
+        )
+        .with_source(source),
         StorageError::Uncertain(source) => Error::new(
             ErrorKind::Storage,
             "the store failed during a write, which was kept entirely or not at all: open the vault again to find out",
@@ -77,7 +79,7 @@ pub(super) fn storage_error(error: StorageError) -> Error {
         .with_source(io::Error::from(io::ErrorKind::NotFound)),
         StorageError::InUse => Error::new(
             ErrorKind::InUse,
-            "the vault is open elsewhere, in this process or another: close it there, or wait for it when opening",
+            "the vault is open elsewhere, in this process or another: close it there, or set a time to wait for it",
         ),
         StorageError::Damaged(source) => Error::new(
             ErrorKind::Corrupt,

@@ -260,7 +260,9 @@ impl State {
     /// Wipes the keys and drops the users' snapshots.
     pub(super) fn lock(&self, users: &Users) -> Result<(), Error> {
         if !self.lockable {
-            return Err(no_key_slots("it could never be unlocked"));
+            return Err(no_key_slots(
+                "it could never be unlocked: make it with a key, or drop it",
+            ));
         }
         self.about_to_lock.fetch_add(1, Ordering::SeqCst);
         let _locking = hold(&self.locking);

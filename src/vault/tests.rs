@@ -95,7 +95,7 @@ fn readers_see_a_write_as_soon_as_it_returns_and_never_half_of_it() {
                     while !done.load(Ordering::Acquire) || reads == 0 {
                         let floor = newest.load(Ordering::Acquire);
                         let mut args = Map::new();
-                        user.inject(&ToolCall::new("t"), &mut args).unwrap();
+                        let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
                         assert_eq!(args["a"], args["b"], "both are of one write");
                         let seen: i64 = args["a"].as_str().unwrap()["generation-".len()..]
                             .parse()

@@ -229,14 +229,14 @@ fn the_audit_has_the_id_of_a_call_that_has_one() {
     calls.0.lock().unwrap().clear();
 
     let mut call = CallToolRequestParams::new("create_issue");
-    filter.inject_call_with_id(&mut call, "toolu_7").unwrap();
+    let _ = filter.inject_call_with_id(&mut call, "toolu_7").unwrap();
     assert_eq!(call.arguments.unwrap()["api_key"], KEY);
     let params = json!({"name": "send", "arguments": {"body": "secret://linear"}});
     let mut denied: CallToolRequestParams = from_value(params).unwrap();
     filter
         .inject_call_with_id(&mut denied, "toolu_8")
         .unwrap_err();
-    filter
+    let _ = filter
         .inject_call(&mut CallToolRequestParams::new("create_issue"))
         .unwrap();
 

@@ -308,9 +308,9 @@ fn what_an_injection_replaces_is_wiped() {
             });
             deep(|| {
                 let mut args = Map::new();
-                user.inject(&ToolCall::new("u"), &mut args).unwrap();
+                let _ = user.inject(&ToolCall::new("u"), &mut args).unwrap();
                 assert!(is(&args["x"]["y"], value));
-                user.inject(&ToolCall::new("v"), &mut args).unwrap();
+                let _ = user.inject(&ToolCall::new("v"), &mut args).unwrap();
                 assert_eq!(args["x"], "of no account");
             });
             memory.assert_clean("replaced");
@@ -333,7 +333,7 @@ const CARELESS: [(&str, Leave); 5] = [
     ("in the arguments", |canary| {
         let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
         create(&user, "a", canary);
-        user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+        let _ = user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
     }),
     ("encoded", |canary| {
         let hex = canary

@@ -174,7 +174,7 @@ fn calls_go_on_when_the_store_has_stopped() {
     ] {
         assert_eq!(error.unwrap().kind(), ErrorKind::Storage);
         let mut args = Map::new();
-        user.inject(&ToolCall::new("t"), &mut args).unwrap();
+        let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
         assert_eq!(args["a"], "value-of-a");
         assert_eq!(user.secrets().unwrap(), before);
     }
@@ -214,7 +214,7 @@ fn a_write_that_the_store_fails_changes_nothing() {
         vault.verify().unwrap();
     }
     let mut args = Map::new();
-    user.inject(&ToolCall::new("t"), &mut args).unwrap();
+    let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
     assert_eq!(args["a"], "value-of-a");
 
     storage.break_after(i64::MAX);
@@ -485,7 +485,7 @@ fn a_change_of_keys_that_is_interrupted_anywhere_loses_nothing() {
             vault.verify().unwrap();
             let mut args = Map::new();
             let user = vault.user(UserId::new(uuid::Uuid::from_u128(2)));
-            user.inject(&ToolCall::new("t"), &mut args).unwrap();
+            let _ = user.inject(&ToolCall::new("t"), &mut args).unwrap();
             assert_eq!(args["7"], "value-of-7");
             writes += 1;
         }

@@ -104,7 +104,7 @@ pub(super) fn see(vault: &Vault, user: UserId) -> Result<Seen, Error> {
     let mut args = Map::new();
     for tool in TOOLS {
         let mut of_tool = Map::new();
-        user.inject(&ToolCall::new(tool), &mut of_tool)?;
+        let _ = user.inject(&ToolCall::new(tool), &mut of_tool)?;
         args.insert(tool.to_owned(), of_tool.into());
     }
     assert_eq!(user.usage()?.secrets, secrets.len() as u64);
