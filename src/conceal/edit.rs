@@ -46,7 +46,7 @@ pub(super) fn remove(
     }
     for depth in (1..kept).rev() {
         if levels[depth].types == Types::ALL {
-            declare_object(schema, &levels[depth]);
+            declare_object(schema, &levels[depth]).ok_or(LeftReason::ParentNotObject)?;
         } else if depth <= demanded && levels[depth].types.contains(Types::NULL) {
             rule_out_null(schema, &levels[depth], budget)?;
         }
@@ -214,15 +214,16 @@ fn require(schema: &mut Value, level: &Level, name: &str) -> Result<(), LeftReas
     Ok(())
 }
 
-/// Gives the type `object` to a place that has no type.
-fn declare_object(schema: &mut Value, level: &Level) {
-    if let Some(node) = level
-        .entries
-        .first()
-        .and_then(|pointer| object_mut(schema, pointer))
-    {
-        node.insert("type".to_owned(), "object".into());
-    }
+/// Gives the type `object` to a place, in the first of its entries in which a keyword counts: it is no boolean, and
+/// has no `$ref` that hides what stands beside it. `None` if there is no such entry.
+fn declare_object(schema: &mut Value, level: &Level) -> Option<()> {
+    let ref_hides_siblings = Document::new(schema, Types::ALL).ref_hides_siblings();
+    let pointer = level.entries.iter().find(|pointer| {
+        object(schema, pointer)
+            .is_some_and(|node| !(ref_hides_siblings && node.contains_key("$ref")))
+    })?;
+    object_mut(schema, pointer)?.insert("type".to_owned(), "object".into());
+    Some(())
 }
 
 /// Removes null from the types of a place: from `type`, and the branches of `anyOf` and `oneOf` that allow only
@@ -254,16 +255,8 @@ fn rule_out_null(schema: &mut Value, level: &Level, budget: &Budget) -> Result<(
             node.retain(|keyword, _| keyword != "default");
         }
     }
-    if !may_be_null(schema, level, budget) {
-        return Ok(());
-    }
-    let untyped = level
-        .entries
-        .iter()
-        .find(|pointer| object(schema, pointer).is_some_and(|node| !node.contains_key("type")));
-    let pointer = untyped.ok_or(LeftReason::ParentNullable)?;
-    if let Some(node) = object_mut(schema, pointer) {
-        node.insert("type".to_owned(), "object".into());
+    if may_be_null(schema, level, budget) {
+        declare_object(schema, level).ok_or(LeftReason::ParentNullable)?;
     }
     Ok(())
 }
