@@ -439,9 +439,15 @@ pub(crate) fn resolve<'a>(root: &'a Value, reference: &Value) -> Option<&'a Valu
     })
 }
 
-/// The JSON Pointer in the value of a `$ref` to this document: empty, or beginning with `/`.
+/// The JSON Pointer in the value of a `$ref` to this document: empty, or beginning with `/`. A reference that is
+/// empty as a whole is to this document as well (RFC 3986, section 4.4).
 pub(crate) fn fragment_pointer(reference: &Value) -> Option<Cow<'_, str>> {
-    let pointer = percent_decode(reference.as_str()?.strip_prefix('#')?)?;
+    let reference = reference.as_str()?;
+    let fragment = match reference.strip_prefix('#') {
+        None if !reference.is_empty() => return None,
+        fragment => fragment.unwrap_or_default(),
+    };
+    let pointer = percent_decode(fragment)?;
     (pointer.is_empty() || pointer.starts_with('/')).then_some(pointer)
 }
 

@@ -30,7 +30,7 @@ pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
                 "$id" if depth > 0 => "$id",
                 "$ref" if text.starts_with('#') && text != "#" && !text.starts_with("#/") => "$ref",
                 "$ref" => {
-                    absolute |= !text.starts_with('#');
+                    absolute |= !text.is_empty() && !text.starts_with('#');
                     continue;
                 }
                 _ => continue,

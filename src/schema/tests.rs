@@ -170,6 +170,11 @@ fn what_is_declared() {
         ),
         (
             String,
+            "/a/a/a/b",
+            json!({"properties": {"a": {"$ref": ""}, "b": string}}),
+        ),
+        (
+            String,
             "token",
             json!({"$ref": "#/x%20y/0", "x y": [token(&string)]}),
         ),
