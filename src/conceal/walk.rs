@@ -129,6 +129,9 @@ impl Walk<'_> {
             return Ok(());
         }
         let older_draft = self.document().ref_hides_siblings();
+        if !older_draft && self.depends_unevaluated(&pointer, token, level) {
+            return Err(LeftReason::ConditionalSchema("dependencies"));
+        }
         let node = match self.schema.pointer_mut(&pointer) {
             Some(Value::Object(node)) => node,
             Some(Value::Bool(true)) => return Ok(()),
@@ -176,6 +179,25 @@ impl Walk<'_> {
             self.expand(pointer, token, level, depth + 1)?;
         }
         Ok(())
+    }
+
+    /// Whether `dependencies` at `pointer` have a schema for the property `token`, and `unevaluatedProperties` there
+    /// or around it look at what that schema lists.
+    ///
+    /// From 2019-09 on, `dependencies` are no keyword, but many validators still know them. An `allOf` in their place
+    /// asks for no less than either reading, except that it lists properties, which for the others are unevaluated.
+    fn depends_unevaluated(&self, pointer: &String, token: &str, level: &Level) -> bool {
+        let depends = object(&self.schema, pointer)
+            .and_then(|node| entry(node, "dependencies", token))
+            .is_some_and(|dependency| !dependency.is_array());
+        depends
+            && level
+                .nodes
+                .iter()
+                .chain([pointer])
+                .filter(|outer| is_at_or_below(pointer, outer))
+                .filter_map(|outer| object(&self.schema, outer))
+                .any(|node| is_constraint(node, "unevaluatedProperties"))
     }
 
     /// Replaces the `$ref` at `pointer` by a copy of its target if the target depends on the property.
