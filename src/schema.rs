@@ -20,8 +20,8 @@
 //!   empty; anything else in it is ignored.
 //! * `if`, `then`, `else` and `dependentSchemas` say what holds for some arguments, and declare nothing.
 //! * A type allows a string if `type` (Validation §6.1.1), where present, names `string`, and `enum` and `const`,
-//!   where present, have a string among their values. Further limits on the value, such as `pattern`, are for the
-//!   tool to check.
+//!   where present, have a string among their values. `const` is no keyword before draft 6. Further limits on the
+//!   value, such as `pattern`, are for the tool to check.
 //! * Anything that is not a schema declares nothing and never panics. The same goes for endless nesting or
 //!   repetition.
 //!
@@ -88,8 +88,7 @@ const DEPTH: usize = 100;
 /// A schema as a whole, within which references are resolved.
 pub(crate) struct Document<'a> {
     root: &'a Value,
-    /// Whether keywords beside a `$ref` are ignored.
-    ref_hides_siblings: bool,
+    dialect: Dialect,
     /// The types to assume where they cannot be known.
     unknown: Types,
     fuel: Budget,
@@ -101,7 +100,7 @@ impl<'a> Document<'a> {
     pub(crate) fn new(root: &'a Value, unknown: Types) -> Document<'a> {
         Document {
             root,
-            ref_hides_siblings: ref_hides_siblings(root),
+            dialect: Dialect::of(root),
             unknown,
             fuel: Budget::new(FUEL),
             shared: None,
@@ -149,12 +148,12 @@ impl<'a> Document<'a> {
                 None if self.is_spent() => return Found::FORBIDDEN,
                 None => {}
             }
-            if self.ref_hides_siblings {
+            if self.ref_hides_siblings() {
                 return found;
             }
         }
 
-        let own = own_types(node);
+        let own = self.own_types(node);
         let may_be_object = own.contains(Types::OBJECT);
         let index = array_index(token).filter(|_| own.contains(Types::ARRAY));
         if may_be_object {
@@ -204,11 +203,11 @@ impl<'a> Document<'a> {
                 Some(target) => self.types_at(target, depth + 1),
                 None => self.unknown,
             };
-            if self.ref_hides_siblings {
+            if self.ref_hides_siblings() {
                 return types;
             }
         }
-        types = types & own_types(node);
+        types = types & self.own_types(node);
         for branch in branches(node, "allOf") {
             types = types & self.types_at(branch, depth + 1);
         }
@@ -222,14 +221,54 @@ impl<'a> Document<'a> {
         types
     }
 
+    /// The types that this node alone allows, without its subschemas other than `not`.
+    fn own_types(&self, node: &Map<String, Value>) -> Types {
+        self.named_types(node) & !self.excluded_types(node)
+    }
+
+    /// The types that `type`, `enum` and `const` of this node alone allow.
+    fn named_types(&self, node: &Map<String, Value>) -> Types {
+        let mut types = match node.get("type") {
+            None => Types::ALL,
+            Some(Value::Array(names)) => names
+                .iter()
+                .map(Types::named)
+                .fold(Types::NONE, Types::bitor),
+            Some(name) => Types::named(name),
+        };
+        if let Some(Value::Array(values)) = node.get("enum") {
+            types = types & values.iter().map(Types::of).fold(Types::NONE, Types::bitor);
+        }
+        if let Some(value) = node.get("const")
+            && self.dialect != Dialect::Draft4
+        {
+            types = types & Types::of(value);
+        }
+        types
+    }
+
+    /// The types that `not` rules out entirely: those of a schema that states only a type, or all if the schema is
+    /// empty.
+    fn excluded_types(&self, node: &Map<String, Value>) -> Types {
+        match node.get("not") {
+            Some(Value::Bool(true)) => Types::ALL,
+            Some(Value::Object(not)) if not.is_empty() => Types::ALL,
+            Some(Value::Object(not)) if not.len() == 1 && not.contains_key("type") => {
+                self.named_types(not)
+            }
+            _ => Types::NONE,
+        }
+    }
+
     /// Returns the schema that the value of a `$ref` names within this document.
     pub(crate) fn resolve(&self, reference: &Value) -> Option<&'a Value> {
         let units = pointer_units(reference.as_str()?);
         self.charge(units).then(|| resolve(self.root, reference))?
     }
 
+    /// Whether keywords beside a `$ref` are ignored.
     pub(crate) fn ref_hides_siblings(&self) -> bool {
-        self.ref_hides_siblings
+        self.dialect != Dialect::Modern
     }
 
     /// Pays for one more subschema. Returns whether it may be looked at.
@@ -246,6 +285,32 @@ impl<'a> Document<'a> {
     pub(crate) fn charge(&self, units: u64) -> bool {
         let shared = self.shared.is_none_or(|budget| budget.take(units));
         self.fuel.take(units) && shared
+    }
+}
+
+/// The drafts of JSON Schema, as far as they differ here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Drafts 3 and 4, in which `const` is no keyword, and `id` stands for `$id`.
+    Draft4,
+    /// Drafts 6 and 7, in which, as before them, keywords beside a `$ref` are ignored.
+    Draft7,
+    /// 2019-09 and 2020-12, and a root that does not say.
+    Modern,
+}
+
+impl Dialect {
+    pub(crate) fn of(root: &Value) -> Dialect {
+        let named = root.get("$schema").and_then(Value::as_str);
+        let named = named.filter(|name| name.len() <= 256).unwrap_or_default();
+        let is_one_of = |drafts: [&str; 2]| drafts.iter().any(|draft| named.contains(draft));
+        if is_one_of(["draft-03", "draft-04"]) {
+            Dialect::Draft4
+        } else if is_one_of(["draft-06", "draft-07"]) {
+            Dialect::Draft7
+        } else {
+            Dialect::Modern
+        }
     }
 }
 
@@ -352,41 +417,6 @@ impl Not for Types {
     }
 }
 
-/// The types that this node alone allows, without its subschemas other than `not`.
-fn own_types(node: &Map<String, Value>) -> Types {
-    named_types(node) & !excluded_types(node)
-}
-
-/// The types that `type`, `enum` and `const` of this node alone allow.
-fn named_types(node: &Map<String, Value>) -> Types {
-    let mut types = match node.get("type") {
-        None => Types::ALL,
-        Some(Value::Array(names)) => names
-            .iter()
-            .map(Types::named)
-            .fold(Types::NONE, Types::bitor),
-        Some(name) => Types::named(name),
-    };
-    if let Some(Value::Array(values)) = node.get("enum") {
-        types = types & values.iter().map(Types::of).fold(Types::NONE, Types::bitor);
-    }
-    if let Some(value) = node.get("const") {
-        types = types & Types::of(value);
-    }
-    types
-}
-
-/// The types that `not` rules out entirely: those of a schema that states only a type, or all if the schema is
-/// empty.
-fn excluded_types(node: &Map<String, Value>) -> Types {
-    match node.get("not") {
-        Some(Value::Bool(true)) => Types::ALL,
-        Some(Value::Object(not)) if not.is_empty() => Types::ALL,
-        Some(Value::Object(not)) if not.len() == 1 && not.contains_key("type") => named_types(not),
-        _ => Types::NONE,
-    }
-}
-
 /// The member `name` of the object under `keyword`.
 pub(crate) fn entry<'a>(
     node: &'a Map<String, Value>,
@@ -415,18 +445,6 @@ fn element(node: &Map<String, Value>, index: usize) -> Option<&Value> {
 pub(crate) fn array_index(token: &str) -> Option<usize> {
     let canonical = token == "0" || !token.starts_with(['0', '+']);
     canonical.then(|| token.parse().ok())?
-}
-
-/// Whether the dialect ignores keywords beside a `$ref`: drafts 3 to 7.
-fn ref_hides_siblings(root: &Value) -> bool {
-    root.get("$schema")
-        .and_then(Value::as_str)
-        .filter(|dialect| dialect.len() <= 256)
-        .is_some_and(|dialect| {
-            ["draft-03", "draft-04", "draft-06", "draft-07"]
-                .iter()
-                .any(|draft| dialect.contains(draft))
-        })
 }
 
 /// Returns what the value of a `$ref` names within the document `root`.

@@ -36,6 +36,11 @@ fn what_is_declared() {
             token(&json!({"enum": ["a"], "type": "integer"})),
         ),
         (NoString, "token", token(&json!({"const": {}}))),
+        (
+            String,
+            "token",
+            json!({"$schema": "http://json-schema.org/draft-04/schema#", "properties": {"token": {"const": {}}}}),
+        ),
         (String, "token", token(&json!({"pattern": "^x$"}))),
         (
             String,
