@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use super::{LeftReason, MAX_LEVELS, changes::Changes, walk::replace_reference};
 use crate::{
     location::push_token,
-    schema::{Budget, Document, Types, entry, fragment_pointer, measure, pointer_tokens, resolve},
+    schema::{
+        Budget, Dialect, Document, Types, entry, fragment_pointer, measure, pointer_tokens, resolve,
+    },
 };
 
 /// How many references may be replaced by copies of their targets to mend a schema.
@@ -38,8 +40,45 @@ pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
             return Some(LeftReason::UnsupportedReference(keyword));
         }
     }
-    let may_mean_itself = absolute && schema.get("$id").is_some();
+    let mut named = schema.get("$id").is_some();
+    if Dialect::of(schema) == Dialect::Draft4 {
+        if embeds_resource(schema) {
+            return Some(LeftReason::UnsupportedReference("id"));
+        }
+        named |= schema.get("id").is_some();
+    }
+    let may_mean_itself = absolute && named;
     may_mean_itself.then_some(LeftReason::UnsupportedReference("$ref"))
+}
+
+/// Whether a subschema has an `id`, as draft 4 calls `$id`. Properties and members of samples often have that name:
+/// it counts only where a schema may stand, which includes keywords that are not known here.
+fn embeds_resource(root: &Value) -> bool {
+    let mut pending = vec![root];
+    while let Some(value) = pending.pop() {
+        let is_resource = value.get("id").is_some_and(Value::is_string);
+        if is_resource && !ptr::eq(value, root) {
+            return true;
+        }
+        match value {
+            Value::Array(items) => pending.extend(items),
+            Value::Object(node) => {
+                for (keyword, value) in node {
+                    match (&**keyword, value) {
+                        ("default" | "example" | "examples" | "enum" | "const", _) => {}
+                        (
+                            "properties" | "patternProperties" | "$defs" | "definitions"
+                            | "dependencies",
+                            Value::Object(schemas),
+                        ) => pending.extend(schemas.values()),
+                        _ => pending.push(value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Makes every reference in `concealed` mean what it meant in `schema`: a reference whose target was changed or

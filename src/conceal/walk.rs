@@ -349,7 +349,10 @@ pub(super) fn replace_reference(
     match copy {
         Value::Object(copy) if node.keys().all(|keyword| stays_beside(keyword)) => {
             for (keyword, value) in copy {
-                if !matches!(&*keyword, "$defs" | "definitions" | "$schema" | "$id") {
+                if !matches!(
+                    &*keyword,
+                    "$defs" | "definitions" | "$schema" | "$id" | "id"
+                ) {
                     node.entry(keyword).or_insert(value);
                 }
             }
@@ -376,6 +379,7 @@ fn stays_beside(keyword: &str) -> bool {
             | "$comment"
             | "$schema"
             | "$id"
+            | "id"
             | "$defs"
             | "definitions"
     )
