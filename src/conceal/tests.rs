@@ -308,8 +308,9 @@ fn leads_back<'a>(
     let branches = keywords.flat_map(|keyword| branches(node, keyword));
     let keywords = ["not", "if", "then", "else"].into_iter();
     let single = keywords.filter_map(|keyword| node.get(keyword));
-    let dependent = node.get("dependentSchemas").and_then(Value::as_object);
-    let dependent = dependent.into_iter().flat_map(Map::values);
+    let dependent = ["dependentSchemas", "dependencies"].into_iter();
+    let dependent = dependent.filter_map(|keyword| node.get(keyword)?.as_object());
+    let dependent = dependent.flat_map(Map::values);
     outer.push(schema);
     let circular = target
         .into_iter()

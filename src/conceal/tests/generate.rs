@@ -13,7 +13,7 @@ const LOCATIONS: [&str; 12] = [
 ];
 
 /// Keywords, to be given values that are right, wrong, or right elsewhere.
-const KEYWORDS: [&str; 34] = [
+const KEYWORDS: [&str; 35] = [
     "type",
     "properties",
     "required",
@@ -46,6 +46,7 @@ const KEYWORDS: [&str; 34] = [
     "$defs",
     "$schema",
     "$id",
+    "id",
     "$anchor",
     "a",
 ];
@@ -132,14 +133,51 @@ impl Entropy<'_> {
     /// A tool's input schema, usually of objects within objects.
     pub(super) fn schema(&mut self) -> Value {
         let mut schema = self.object(3);
-        let definitions = json!({"T": self.object(2), "U": self.property(1)});
+        if self.once_in(4) {
+            self.declare_twice(&mut schema);
+        }
+        let any = self.pick(&[
+            json!({"description": "anything"}),
+            json!({"type": ["object", "null"]}),
+        ]);
+        let definitions = json!({"T": self.object(2), "U": self.property(1), "Any": any});
         let root = schema.as_object_mut().unwrap();
         root.insert("$defs".into(), definitions);
-        if self.once_in(6) {
-            let draft_7 = "http://json-schema.org/draft-07/schema#";
-            root.insert("$schema".into(), draft_7.into());
+        if !self.once_in(2) {
+            return schema;
+        }
+        let (dialect, is_older) = self.pick(&[
+            ("http://json-schema.org/draft-07/schema#", true),
+            ("http://json-schema.org/draft-07/schema#", true),
+            ("http://json-schema.org/draft-04/schema#", true),
+            ("https://json-schema.org/draft/2019-09/schema", false),
+        ]);
+        root.insert("$schema".into(), dialect.into());
+        if is_older {
+            let text = schema.to_string().replace("$defs", "definitions");
+            return serde_json::from_str(&text).unwrap();
         }
         schema
+    }
+
+    /// Moves the properties into a branch of `allOf`, and declares them once more in a way that says little.
+    fn declare_twice(&mut self, schema: &mut Value) {
+        let properties = schema["properties"].take();
+        let names = properties.as_object().into_iter().flat_map(Map::keys);
+        let loose: Map<String, Value> = names
+            .map(|name| {
+                let property = self.pick(&[
+                    json!(true),
+                    json!({}),
+                    json!({"$ref": "#/$defs/Any"}),
+                    json!({"$ref": "#/properties/a"}),
+                    json!({"type": ["object", "null"]}),
+                ]);
+                (name.clone(), property)
+            })
+            .collect();
+        schema["properties"] = loose.into();
+        schema["allOf"] = json!([{"properties": properties}]);
     }
 
     fn object(&mut self, depth: usize) -> Value {
@@ -178,7 +216,7 @@ impl Entropy<'_> {
     /// Adds one of the keywords that make concealing difficult.
     fn constrain(&mut self, node: &mut Map<String, Value>, depth: usize) {
         let name = self.pick(&NAMES);
-        let (keyword, value) = match self.below(17) {
+        let (keyword, value) = match self.below(18) {
             0 => ("allOf", json!([self.branch(depth)])),
             1 => ("allOf", json!([self.branch(depth), self.branch(depth)])),
             2 => ("anyOf", json!([self.branch(depth), self.branch(depth)])),
@@ -191,6 +229,7 @@ impl Entropy<'_> {
             6 | 7 => ("dependentRequired", json!({name: self.names(2)})),
             8 => ("dependentSchemas", json!({name: self.branch(depth)})),
             9 => ("dependencies", json!({name: self.names(2)})),
+            17 => ("dependencies", json!({name: self.branch(depth)})),
             10 => ("minProperties", self.below(3).into()),
             11 => ("maxProperties", self.below(4).into()),
             12 => ("propertyNames", json!({"maxLength": self.below(2)})),
@@ -232,10 +271,11 @@ impl Entropy<'_> {
                 json!({"type": "string", "pattern": "^x"}),
                 json!({"not": {"type": "integer"}}),
                 json!({"oneOf": [{"type": "string"}, {"type": "null"}]}),
+                json!({"oneOf": [{"type": "string"}, {"const": 5}]}),
                 json!({"if": {"minLength": 5}, "then": {"maxLength": 6}}),
             ]),
             7 => {
-                json!({"$ref": self.pick(&["#/$defs/T", "#/$defs/U", "#/properties/a", "#/properties/b", "#"])})
+                json!({"$ref": self.pick(&["#/$defs/T", "#/$defs/U", "#/properties/a", "#/properties/b", "#", ""])})
             }
             8 if depth > 0 => {
                 json!({"anyOf": [self.object(depth - 1), {"type": "null"}], "default": null})
@@ -288,7 +328,7 @@ impl Entropy<'_> {
     fn value_for(&mut self, root: &Value, schema: &Value, depth: usize) -> Value {
         let target = schema["$ref"]
             .as_str()
-            .and_then(|reference| root.pointer(&reference[1..]));
+            .and_then(|reference| root.pointer(reference.get(1..)?));
         if depth == 0 || self.once_in(8) {
             return self.value(1);
         }
@@ -368,6 +408,7 @@ impl Entropy<'_> {
                 json!("#/properties/a"),
                 json!("#/$defs/a"),
                 json!("x"),
+                json!(""),
             ]),
             10 => json!(self.once_in(2)),
             _ => self.object(1),
