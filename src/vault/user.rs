@@ -279,6 +279,9 @@ impl UserVault {
     /// [`InjectionPolicy`](crate::InjectionPolicy) decides what becomes of it. Where this cannot be guaranteed, a
     /// location stays in the schema, and the [`Concealment`] says why.
     ///
+    /// The `format` of a location, and its `contentMediaType`, are taken as annotations, as JSON Schema has them by
+    /// default: a tool that asserts them may refuse a secret of another form.
+    ///
     /// # Errors
     ///
     /// `Locked`, or what a [first use](UserVault#first-use) fails with. The schema is then as it was.
