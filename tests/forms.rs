@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use keyward::{ErrorKind, InjectionPolicy, NewSecret, ToolCall, UserId, UserVault, Vault};
+use keyward::{ErrorKind, InjectionPolicy, NewSecret, Origin, ToolCall, UserId, UserVault, Vault};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -198,6 +198,41 @@ fn forms_can_be_mixed() {
     let mut text = json!(args).to_string();
     injection.wipe_str(&mut text);
     assert_eq!(text, "", "there is no text to put back");
+}
+
+/// The text may be the model's, so what it asks for must not cost more than reading it. If each place were looked for
+/// by itself, this would take minutes.
+#[test]
+fn a_long_text_with_many_references_is_filled() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let secret = NewSecret::new("s", "value-of-s").tool_pattern(CALL);
+    user.create(secret).unwrap();
+    let text = |value| {
+        format!(
+            r#"{{ "a": [{}] }}"#,
+            vec![json!(value).to_string(); 100_000].join(" ,")
+        )
+    };
+    let before = text("secret://s");
+    let mut args = before.clone();
+    let call = ToolCall::new(CALL).with_origin(Origin::Workflow);
+    let injection = user.inject_str(&call, &mut args).unwrap();
+    assert_eq!(injection.filled().len(), 100_000);
+    assert!(args == text("value-of-s"));
+    injection.wipe_str(&mut args);
+    assert!(args == before);
+}
+
+#[test]
+fn a_long_text_with_many_defaults_is_filled() {
+    let locations: Vec<String> = (0..500).map(|n| format!("default{n}")).collect();
+    let user = user(&locations.iter().map(String::as_str).collect::<Vec<_>>());
+    let members: Vec<String> = (0..40_000).map(|n| format!(r#""a{n}":1"#)).collect();
+    let mut args = format!("{{{}}}", members.join(","));
+    let mut map: Map<String, Value> = serde_json::from_str(&args).unwrap();
+    user.inject_str(&ToolCall::new(CALL), &mut args).unwrap();
+    user.inject(&ToolCall::new(CALL), &mut map).unwrap();
+    assert!(serde_json::from_str::<Map<String, Value>>(&args).unwrap() == map);
 }
 
 /// How often a text occurs in the memory of this process. The text is given without its first character, so that the

@@ -8,18 +8,15 @@
 //! A name that occurs twice in an object is an error: JSON parsers differ in which one counts (RFC 8259, section 4),
 //! so the tool might read a different value than the one that was checked here.
 
-use std::{
-    io::{self, Write},
-    ops::Range,
-};
+use std::io::{self, Write};
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{
-    place::index,
-    references::{DEPTH, too_deep},
-};
+mod edits;
+
+use self::edits::{Edit, Member};
+use super::references::{DEPTH, too_deep};
 use crate::error::{Error, FieldError};
 
 /// Reads arguments. Empty or blank text is null: some runtimes write that for a call without arguments.
@@ -34,20 +31,12 @@ pub(super) fn read(text: &str) -> Result<Value, Error> {
 
 /// Returns the text with the values at `places` taken from `filled`. A place is either a value that is replaced in
 /// the text, or a member that is missing from its object. A place inside another one needs no edit of its own.
-pub(super) fn edit<'p>(
-    text: &str,
-    filled: &Value,
-    places: impl Iterator<Item = &'p [Box<str>]>,
+pub(super) fn edit<'a>(
+    text: &'a str,
+    filled: &'a Value,
+    places: impl Iterator<Item = &'a [Box<str>]>,
 ) -> String {
-    let mut places: Vec<&[Box<str>]> = places.collect();
-    places.sort_unstable_by_key(|place| place.len());
-    let mut edits: Vec<Edit<'_>> = Vec::with_capacity(places.len());
-    for place in places {
-        if !edits.iter().any(|edit| place.starts_with(edit.place)) {
-            edits.extend(Edit::new(text, filled, place));
-        }
-    }
-    edits.sort_by_key(|edit| edit.range.start);
+    let edits = edits::find(text, filled, places);
     written(|to| write(to, text, &edits))
 }
 
@@ -73,17 +62,14 @@ fn written(write: impl Fn(&mut dyn Write) -> io::Result<()>) -> String {
 
 fn write(mut to: &mut dyn Write, text: &str, edits: &[Edit<'_>]) -> io::Result<()> {
     let mut at = 0;
-    let mut opened = None;
     for edit in edits {
         to.write_all(&text.as_bytes()[at..edit.range.start])?;
         at = edit.range.end;
-        if let Some(position) = edit.position {
-            let is_first = position == Position::InEmpty && opened != Some(at);
-            opened = Some(at);
-            if !is_first {
+        if let Some(Member { name, comma }) = edit.member {
+            if comma {
                 to.write_all(b",")?;
             }
-            serde_json::to_writer(&mut to, &edit.place[edit.place.len() - 1])?;
+            serde_json::to_writer(&mut to, name)?;
             to.write_all(b":")?;
         }
         serde_json::to_writer(&mut to, edit.value)?;
@@ -103,64 +89,6 @@ impl Write for Length {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// A value that replaces a range of the text.
-struct Edit<'a> {
-    place: &'a [Box<str>],
-    value: &'a Value,
-    range: Range<usize>,
-    /// Set for a member that is added together with its name.
-    position: Option<Position>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Position {
-    /// Into an object without members.
-    InEmpty,
-    AfterOthers,
-}
-
-impl<'a> Edit<'a> {
-    /// Returns `None` for a place that is not in the text and whose container is not either; this does not occur.
-    fn new(text: &str, filled: &'a Value, place: &'a [Box<str>]) -> Option<Edit<'a>> {
-        let (range, position) = find(text, place)?;
-        let value = place.iter().try_fold(filled, |value, token| match value {
-            Value::Object(members) => members.get(&**token),
-            Value::Array(elements) => elements.get(index(token)?),
-            _ => None,
-        })?;
-        Some(Edit {
-            place,
-            value,
-            range,
-            position,
-        })
-    }
-}
-
-/// Returns the range of the value at a place, or the position in its object at which the missing member would go.
-fn find(text: &str, place: &[Box<str>]) -> Option<(Range<usize>, Option<Position>)> {
-    let mut cursor = Cursor { text, at: 0 };
-    let (last, parents) = place.split_last()?;
-    for parent in parents {
-        if !cursor.go_to(parent).ok()? {
-            return None;
-        }
-    }
-    if cursor.go_to(last).ok()? {
-        cursor.skip_whitespace();
-        let start = cursor.at;
-        cursor.skip_value();
-        return Some((start..cursor.at, None));
-    }
-    let end = cursor.at;
-    let position = if text[..end].ends_with('{') {
-        Position::InEmpty
-    } else {
-        Position::AfterOthers
-    };
-    Some((end..end, Some(position)))
 }
 
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
@@ -206,32 +134,6 @@ impl<'t> Cursor<'t> {
                 Err(_) => Ok(Value::from(0)),
             },
         }
-    }
-
-    /// Goes to the value that `token` names in the object or array that begins here, and returns true. If there is
-    /// no such value, goes behind the last member or element and returns false.
-    fn go_to(&mut self, token: &str) -> Result<bool, Error> {
-        let is_object = match self.next_byte() {
-            b'{' => true,
-            b'[' => false,
-            _ => return Ok(false),
-        };
-        self.at += 1;
-        let (mut end, mut place) = (self.at, 0);
-        while self.is_more(if is_object { b'}' } else { b']' }) {
-            let found = if is_object {
-                self.name()? == token
-            } else {
-                index(token) == Some(place)
-            };
-            if found {
-                return Ok(true);
-            }
-            self.skip_value();
-            (end, place) = (self.at, place + 1);
-        }
-        self.at = end;
-        Ok(false)
     }
 
     /// Whether another member or element comes before `end`; if not, passes `end`.

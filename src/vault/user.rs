@@ -247,6 +247,8 @@ impl UserVault {
     ///
     /// The text changes only where a secret goes: the order of the keys, the spaces and the digits of every number
     /// stay as they are. An added member comes last in its object. [`Injection::wipe_str`] restores the text.
+    /// The text is gone through once for all places together, so the time grows with its length plus the number of
+    /// places, not with their product.
     ///
     /// ```
     /// use keyward::{NewSecret, ToolCall, UserId, Vault};
