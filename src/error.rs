@@ -157,12 +157,20 @@ impl Error {
         self
     }
 
-    /// Inserts `index` after the leading `body` of every field's `loc`.
+    /// Says which operation of a batch the error is of, counting from 0: `index` follows the leading `body` of every
+    /// field's `loc`.
     pub(crate) fn at_index(mut self, index: usize) -> Error {
-        if let Detail::Fields(fields) = &mut self.0.detail {
-            for field in fields {
-                field.loc.insert(1, LocSegment::Index(index));
+        match &mut self.0.detail {
+            Detail::Fields(fields) => {
+                for field in fields {
+                    field.loc.insert(1, LocSegment::Index(index));
+                }
             }
+            Detail::None => {
+                self.0.message =
+                    format!("operation {index} of the batch: {}", self.0.message).into();
+            }
+            Detail::Quota(_) => {}
         }
         self
     }

@@ -445,7 +445,7 @@ impl Vault {
     }
 
     /// Seals every secret again under a new data key. `current` is a key that opens the vault; `progress` is told
-    /// how many secrets are done, after each user.
+    /// how many secrets are done, at least once for each user who has any.
     ///
     /// Calls are resolved meanwhile, and writes proceed in between. If the rotation is interrupted, nothing is
     /// lost: call this again to continue it. It then starts over with another new data key, since whoever could

@@ -494,6 +494,9 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     for (i, (collect, kind)) in cases.into_iter().enumerate() {
         let error = user.batch(collect).unwrap_err();
         assert_eq!(error.kind(), kind, "case {i}: {error}");
+        let names_the_second = error.to_string().starts_with("operation 1 of the batch: ");
+        let is_of_one = matches!(kind, ErrorKind::NotFound | ErrorKind::Conflict);
+        assert_eq!(names_the_second, is_of_one, "{error}");
         assert_eq!((user.secrets().unwrap(), usage(&user)), before, "case {i}");
         vault.verify().unwrap();
     }
