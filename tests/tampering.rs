@@ -381,3 +381,46 @@ fn rows_of_a_user_who_is_gone_or_never_was_are_found() {
         );
     }
 }
+
+/// What was wrong with a file is over once the file is right again.
+#[test]
+fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
+    const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let vault = Vault::create(&path, key()).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    drop((vault, user));
+    let snapshot = Vault::snapshot(&path, key()).unwrap();
+    let user = snapshot.user(UserId::LOCAL);
+    let mut old = None;
+    with_database(&path, |database| {
+        let transaction = database.begin_read().unwrap();
+        let rows = transaction.open_table(ROWS).unwrap();
+        let (key, row) = rows.first().unwrap().unwrap();
+        old = Some((*key.value(), row.value().to_vec()));
+    });
+    let vault = Vault::open(&path, key()).unwrap();
+    let patch = SecretPatch::new().value("other-of-a");
+    vault.user(UserId::LOCAL).update("a", patch).unwrap();
+    drop(vault);
+    let right = fs::read(&path).unwrap();
+    with_database(&path, |database| {
+        let transaction = database.begin_write().unwrap();
+        let mut rows = transaction.open_table(ROWS).unwrap();
+        let (key, row) = old.unwrap();
+        rows.insert(&key, &*row).unwrap();
+        drop(rows);
+        transaction.commit().unwrap();
+    });
+    assert!(snapshot.reload().unwrap());
+    assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::RolledBack);
+    // As long as it is wrong, so is the snapshot.
+    assert!(snapshot.reload().unwrap());
+    assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::RolledBack);
+    fs::write(&path, right).unwrap();
+    assert!(snapshot.reload().unwrap());
+    assert_eq!(user.secrets().unwrap()[0].revision, 2);
+    assert!(!snapshot.reload().unwrap());
+}

@@ -1,6 +1,9 @@
 //! Snapshots: a vault as it was when its file was read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use super::{
     anchor::Anchor,
@@ -25,6 +28,14 @@ pub(super) struct SnapshotSource {
     storage: FrozenStorage,
     /// Held while it is read again.
     reloading: Mutex<()>,
+    /// Whether a user's rows were not those that the roots tell of. The roots do not show whether they were mended.
+    is_in_doubt: AtomicBool,
+}
+
+impl SnapshotSource {
+    pub(super) fn doubt(&self) {
+        self.is_in_doubt.store(true, Ordering::SeqCst);
+    }
 }
 
 impl State {
@@ -44,6 +55,7 @@ impl State {
             path: path.to_owned(),
             storage,
             reloading: Mutex::new(()),
+            is_in_doubt: AtomicBool::new(false),
         });
         Ok(state)
     }
@@ -56,7 +68,9 @@ impl State {
             Error::new(ErrorKind::Unsupported, message)
         })?;
         let _reloading = hold(&source.reloading);
+        let in_doubt = source.is_in_doubt.load(Ordering::SeqCst);
         let known = self.storage.vault_root().map_err(storage_error)?;
+        let known = known.filter(|_| !in_doubt);
         // May wait for the file, and the vault can be locked meanwhile.
         let content = FileStorage::load(&source.path, self.settings.wait, known.as_ref());
         let content = content.map_err(storage_error)?;
@@ -67,8 +81,12 @@ impl State {
         };
         let new = slots(&content)?.reopen(&old)?;
         let root = stored_root(&content, &new)?;
-        if root.counter <= hold(&self.ledger).root.counter {
-            return Err(rolled_back());
+        {
+            let ledger = hold(&self.ledger);
+            let is_as_known = in_doubt && root == ledger.root;
+            if root.counter <= ledger.root.counter && !is_as_known {
+                return Err(rolled_back());
+            }
         }
         let members = check_members(&content, &new, &root)?;
 
@@ -87,6 +105,7 @@ impl State {
             source.storage.replace(content);
             *ledger = Ledger { root, members };
         }
+        source.is_in_doubt.store(false, Ordering::SeqCst);
         self.drop_outdated(users)?;
         if keys_changed {
             let both = self.keys()?;

@@ -191,6 +191,15 @@ impl State {
         if let Some(snapshot) = user.snapshot.load_full() {
             return Ok(snapshot);
         }
+        let loaded = self.load_rows(user, keys);
+        #[cfg(feature = "file")]
+        if let (Err(_), Some(source)) = (&loaded, &self.source) {
+            source.doubt();
+        }
+        loaded
+    }
+
+    fn load_rows(&self, user: &UserState, keys: &KeyRing) -> Result<Arc<Snapshot>, Error> {
         let tag = keys.user_tag(user.user);
         let stored = || self.storage.user(tag).map_err(storage_error);
         let is_known = |stored: &Option<UserRows>, ledger: &Ledger| {
