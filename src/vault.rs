@@ -289,6 +289,10 @@ impl Vault {
     /// is dropped. Every call then fails with `Locked` until [`unlock`](Vault::unlock). Injections made earlier
     /// stay usable, and so do their redactors.
     ///
+    /// It waits for an import, and for calls that use a [`KeySource`], such as [`unlock`](Vault::unlock) and
+    /// [`add_key`](Vault::add_key): with a provider, for as long as that takes to answer. Until then calls go on. The
+    /// file stays open, to this process alone, until the vault and all that was made from it is dropped.
+    ///
     /// Locking a locked vault does nothing.
     ///
     /// # Errors
