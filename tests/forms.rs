@@ -230,8 +230,8 @@ fn a_long_text_with_many_defaults_is_filled() {
     let members: Vec<String> = (0..40_000).map(|n| format!(r#""a{n}":1"#)).collect();
     let mut args = format!("{{{}}}", members.join(","));
     let mut map: Map<String, Value> = serde_json::from_str(&args).unwrap();
-    user.inject_str(&ToolCall::new(CALL), &mut args).unwrap();
-    user.inject(&ToolCall::new(CALL), &mut map).unwrap();
+    let _ = user.inject_str(&ToolCall::new(CALL), &mut args).unwrap();
+    let _ = user.inject(&ToolCall::new(CALL), &mut map).unwrap();
     assert!(serde_json::from_str::<Map<String, Value>>(&args).unwrap() == map);
 }
 

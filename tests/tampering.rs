@@ -402,8 +402,8 @@ fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
         old = Some((*key.value(), row.value().to_vec()));
     });
     let vault = Vault::open(&path, key()).unwrap();
-    let patch = SecretPatch::new().value("other-of-a");
-    vault.user(UserId::LOCAL).update("a", patch).unwrap();
+    let other = SecretPatch::new().value("other-of-a");
+    vault.user(UserId::LOCAL).update("a", other).unwrap();
     drop(vault);
     let right = fs::read(&path).unwrap();
     with_database(&path, |database| {
