@@ -76,8 +76,9 @@
 //!
 //! A body is read only if the request's `content-type` is JSON; otherwise it is no object, which is a 422 as well.
 //!
-//! No answer repeats what was sent, other than a redirection, which repeats the query. The full [`Error`](crate::Error), for a log, is among the extensions of the
-//! response, in an `Arc`. Its message may name a secret or a place, but never holds a value.
+//! No answer repeats what was sent, other than a redirection, which repeats the query. The full
+//! [`Error`](crate::Error), for a log, is among the extensions of the response, in an `Arc`. Its message may name a
+//! secret or a place, but never holds a value.
 //!
 //! # Audit
 //!

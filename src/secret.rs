@@ -125,8 +125,8 @@ mod uuid_text {
 
 /// A reference to a user's secret, by id or by text.
 ///
-/// A text means what NAME means in the reference `secret://NAME`: if it is the id of one of the user's secrets, in hyphenated form, that
-/// secret; otherwise the secret with that name.
+/// A text means what NAME means in the reference `secret://NAME`: if it is the id of one of the user's secrets, in
+/// hyphenated form, that secret; otherwise the secret with that name.
 ///
 /// ```
 /// use keyward::SecretRef;
@@ -218,9 +218,9 @@ pub struct SecretInfo {
 }
 
 impl SecretInfo {
-    /// Returns the reference that asks for the secret, for a model that is told which secrets it may ask for; redaction
-    /// puts the same in place of its value. It is `secret://NAME` if the name has only letters and digits of ASCII, `.`,
-    /// `_` and `-`, and is no UUID; otherwise it has the id in place of the name.
+    /// Returns the reference that asks for the secret, for a model that is told which secrets it may ask for;
+    /// redaction puts the same in place of its value. It is `secret://NAME` if the name has only letters and digits
+    /// of ASCII, `.`, `_` and `-`, and is no UUID; otherwise it has the id in place of the name.
     ///
     /// ```
     /// use keyward::{NewSecret, UserId, Vault};

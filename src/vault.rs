@@ -67,9 +67,9 @@ use self::{state::State, users::Users};
 ///
 /// [`UserVault::inject`], [`conceal`](UserVault::conceal) and [`explain`](UserVault::explain) never block, except
 /// on the store when a user is first used, and on an [`AuditSink`](crate::AuditSink), which they call themselves: an
-/// [`AuditLog`](crate::AuditLog) writes to its file, and a shared one waits for other processes. So they can be called
-/// directly. Writes wait for other writes and for the store, and a passphrase takes time to stretch: call those where
-/// blocking is allowed, such as in `tokio::task::spawn_blocking`.
+/// [`AuditLog`](crate::AuditLog) writes to its file, and a shared one waits for other processes. Without a sink that
+/// blocks they can be called directly. Writes wait for other writes and for the store, and a passphrase takes time to
+/// stretch: call those where blocking is allowed, such as in `tokio::task::spawn_blocking`.
 ///
 /// # When a write fails
 ///
@@ -482,9 +482,10 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `RolledBack` if the file is older than what was read before, or a backup that was written to since; `WrongKey` if the master key was changed or
-    /// the file holds another vault; `Unsupported` for a vault that is not a snapshot; `Locked`; and those of
-    /// [`open`](Vault::open). The snapshot is then as it was.
+    /// `RolledBack` if the file is older than what was read before, or a backup whose data key was rotated since, as
+    /// that of the vault was (one that was only written to more often is not told apart); `WrongKey` if the master
+    /// key was changed or the file holds another vault; `Unsupported` for a vault that is not a snapshot; `Locked`;
+    /// and those of [`open`](Vault::open). The snapshot is then as it was.
     #[cfg(feature = "file")]
     pub fn reload(&self) -> Result<bool, Error> {
         self.state.reload(&self.users)

@@ -540,8 +540,12 @@ fn a_torn_line_is_recognized_and_goes() {
             .iter()
             .position(|b| *b == b'\n')
             .unwrap();
-    for length in [whole.len() + 1, next_end - 1, next_end] {
-        fs::write(&path, &more[..length]).unwrap();
+    let torn = [whole.len() + 1, next_end - 1, next_end].map(|length| more[..length].to_vec());
+    // A power failure may leave zeros.
+    let zeros = torn.clone().into_iter().chain([whole.clone()]);
+    let zeros = zeros.map(|torn| [torn, vec![0; 300]].concat());
+    for torn in torn.clone().into_iter().chain(zeros) {
+        fs::write(&path, torn).unwrap();
         let check = AuditLog::verify(&path, Some(&before)).unwrap();
         assert_eq!((check.torn, check.fault, check.head), (true, None, before));
         let log = AuditLog::open(&path).unwrap();

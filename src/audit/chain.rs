@@ -256,9 +256,12 @@ pub(super) fn check_after(
     Ok((check, length))
 }
 
-/// Whether `torn` is what a crash can have left of the line after `head`. Anything else was written by somebody else,
-/// perhaps as another file altogether, and is not to be dropped.
+/// Whether `torn` is what a crash can have left of the line after `head`: a part of it, and zeros where the file
+/// system had not written yet. Anything else was written by somebody else, perhaps as another file altogether, and is
+/// not to be dropped.
 fn begins_a_line(torn: &[u8], head: &AuditHead) -> bool {
+    let zeros = torn.iter().rev().take_while(|byte| **byte == 0).count();
+    let torn = &torn[..torn.len() - zeros];
     let begin = format!("{{\"sequence\":{},", head.sequence + 1);
     torn.starts_with(begin.as_bytes()) || begin.as_bytes().starts_with(torn)
 }

@@ -83,7 +83,8 @@ impl AuditLog {
     /// # Errors
     ///
     /// `InUse` if the log is open elsewhere; `Corrupt` if its lines do not form a chain, or it is another file
-    /// altogether, in which case no line is ever added: investigate, and start another file; `Storage` if it cannot be read or written.
+    /// altogether, in which case no line is ever added: investigate, and start another file; `Storage` if it cannot
+    /// be read or written.
     pub fn open(path: impl AsRef<Path>) -> Result<AuditLog, Error> {
         AuditLog::open_with(path.as_ref(), None)
     }
@@ -117,7 +118,7 @@ impl AuditLog {
         let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
         if let Some(fault) = check.fault {
             let message = if fault.line == 1 && fault.kind == AuditFaultKind::Malformed {
-                "this file is not an audit log, and is left as it is: give the path of one, or of a new file".into()
+                "this is no audit log, or it was changed from its first line on: give the path of one, or of a new file".into()
             } else {
                 format!("the audit log was changed: {fault}; start a new file")
             };

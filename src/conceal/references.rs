@@ -18,7 +18,7 @@ const MAX_COPIES: usize = 64;
 /// Returns why a schema as a whole cannot be changed safely, if so: it contains an anchor or a resource of its own,
 /// which a copy would duplicate, or a reference that may lead anywhere.
 pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
-    let mut absolute = false;
+    let (mut absolute, mut has_references) = (false, false);
     for (depth, node) in objects(schema) {
         for (keyword, value) in node {
             let Some(text) = value.as_str() else {
@@ -32,6 +32,7 @@ pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
                 "$id" if depth > 0 => "$id",
                 "$ref" if text.starts_with('#') && text != "#" && !text.starts_with("#/") => "$ref",
                 "$ref" => {
+                    has_references = true;
                     absolute |= !text.is_empty() && !text.starts_with('#');
                     continue;
                 }
@@ -42,7 +43,8 @@ pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
     }
     let mut named = schema.get("$id").is_some();
     if Dialect::of(schema) == Dialect::Draft4 {
-        if embeds_resource(schema) {
+        // Without references it does not matter what anything is called.
+        if has_references && embeds_resource(schema) {
             return Some(LeftReason::UnsupportedReference("id"));
         }
         named |= schema.get("id").is_some();

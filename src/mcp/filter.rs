@@ -174,10 +174,9 @@ impl Filter {
         self.batch(&text, at, &batch).unwrap_or_else(unchanged)
     }
 
-    /// Filters a message, or a batch of them, from the server. While the vault is locked, nothing is hidden in a list of
-    /// tools, and no default goes in. Anything else is redacted as text: some programs write
-    /// arbitrary output there. A value of several lines is found in such text only if all of its lines are passed at
-    /// once.
+    /// Filters a message, or a batch of them, from the server. While the vault is locked, nothing is hidden in a list
+    /// of tools, and no default goes in. Anything else is redacted as text: some programs write arbitrary output
+    /// there. A value of several lines is found in such text only if all of its lines are passed at once.
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
         let mut text = json::decode(message);

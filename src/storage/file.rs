@@ -160,7 +160,7 @@ impl FileWriter {
     /// Writes what is left, makes the file as short as it can be, and gives it its name.
     pub(crate) fn finish(mut self) -> Result<(), StorageError> {
         self.write()?;
-        self.engine.compact()?;
+        self.engine.shorten()?;
         self.publish().map(drop)
     }
 

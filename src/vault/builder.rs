@@ -175,8 +175,8 @@ impl VaultBuilder {
     }
 
     /// Sets how long opening a vault, taking a snapshot of it, [reloading](Vault::reload) the snapshot or
-    /// [importing](Vault::import) the vault waits while it is open elsewhere. By default it does not wait. After this time it fails with
-    /// [`ErrorKind::InUse`](crate::ErrorKind::InUse).
+    /// [importing](Vault::import) the vault waits while it is open elsewhere. By default it does not wait. After this
+    /// time it fails with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
     #[cfg(feature = "file")]
     pub fn wait(mut self, wait: Duration) -> VaultBuilder {
         self.settings.wait = wait;

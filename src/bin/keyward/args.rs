@@ -49,11 +49,17 @@ impl Misunderstood {
         // What can be understood of it.
         let matches = Cli::command().ignore_errors(true).try_get_matches().ok();
         let command = matches.as_ref().and_then(ArgMatches::subcommand_name);
-        let mut words = std::env::args_os().take_while(|word| word != "--");
+        let has = |wanted: &[&str]| {
+            let mut words = std::env::args_os().take_while(|word| word != "--");
+            words.any(|word| wanted.iter().any(|wanted| word == *wanted))
+        };
         Misunderstood {
             error: without_values(error),
-            json: words.any(|word| word == "--json"),
-            ends_as_another: matches!(command, Some("run" | "mcp")),
+            json: has(&["--json"]),
+            ends_as_another: command.map_or_else(
+                || has(&["run", "mcp"]),
+                |command| matches!(command, "run" | "mcp"),
+            ),
         }
     }
 
@@ -80,7 +86,7 @@ fn without_values(mut error: clap::Error) -> clap::Error {
     let hidden = || ContextValue::String("…".to_owned());
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument
-        && !argument.starts_with('-')
+        && !is_option(argument)
     {
         error.insert(ContextKind::InvalidArg, hidden());
         error.remove(ContextKind::Suggested);
@@ -89,6 +95,17 @@ fn without_values(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::InvalidValue, hidden());
     }
     error
+}
+
+/// Whether a word looks like an option, and not like a value that begins with a hyphen, such as a private key.
+fn is_option(word: &str) -> bool {
+    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+    name.is_some_and(|name| {
+        let is_of_names = |c: char| c.is_ascii_lowercase() || c == '-';
+        name.len() <= 20
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(is_of_names)
+    })
 }
 
 const MORE: &str = "\

@@ -89,7 +89,7 @@ impl Input {
         #[cfg(unix)]
         if quiet.is_some_and(|quiet| quiet.drop_the_rest()) {
             return Err(Failure::invalid(
-                "more than one line was pasted, and nothing was stored: pass a value of several lines on standard input",
+                "more than one line was pasted, and nothing is stored: pass a value of several lines on standard input",
             ));
         }
         Ok(value)
@@ -103,6 +103,11 @@ fn typed(prompt: &str) -> Result<Option<SecretValue>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Err(Failure::usage("nothing was typed"))
         }
+        // By Ctrl-C, which was also raised as a signal: that ends the program.
+        #[cfg(unix)]
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => loop {
+            std::thread::park();
+        },
         Err(_) => Ok(None),
     }
 }

@@ -155,7 +155,7 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// Escapes a name, so that it cannot control the terminal, and looks like no other name.
+/// Escapes a name, so that it cannot control the terminal, and hides no characters that other names do not have.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

@@ -36,9 +36,8 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
     if !run.no_redact {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    let forward_to = forward_signals(io::stdin().is_terminal())?;
     let mut child = spawn(&mut command)?;
-    forward_to(&child);
+    forward_signals(&child, io::stdin().is_terminal())?;
     drop(command);
     let redactor = Arc::new(redactor);
     let outputs = [
@@ -51,11 +50,14 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
             .take()
             .map(|from| thread::spawn(move || copy(from, io::stderr(), || Arc::clone(&redactor)))),
     ];
+    let status = child.wait()?;
+    // What it left behind may still write.
+    end_by_signals()?;
     for output in outputs.into_iter().flatten() {
         // If the reader of the output has gone away, the command notices by itself, or goes on.
         let _ = output.join();
     }
-    Ok(exit_code(child.wait()?))
+    Ok(exit_code(status))
 }
 
 /// Prepares the command with its secrets. They are matched like references that the program's owner wrote, to a tool
@@ -165,18 +167,15 @@ pub(crate) fn copy(
     to.flush()
 }
 
-/// Forwards signals that are meant for the command, once it is told which process that is. Those of a terminal's keys
-/// reach it anyway.
+/// Forwards signals that are meant for the command. Those of a terminal's keys reach it anyway. The command has been
+/// started, since it inherits which signals are ignored, and none is any more once this receives it.
 #[cfg(unix)]
-fn forward_signals(at_terminal: bool) -> Result<impl Fn(&Child), Failure> {
-    use std::sync::OnceLock;
-
+fn forward_signals(child: &Child, at_terminal: bool) -> Result<(), Failure> {
     use rustix::process::{Pid, Signal, kill_process};
 
     use crate::signals::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-    let command: Arc<OnceLock<Pid>> = Arc::default();
-    let known = Arc::clone(&command);
+    let child = Pid::from_child(child);
     let forwarded = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
     signals::receive(&forwarded, move |signal| {
         let signal = match signal {
@@ -188,15 +187,25 @@ fn forward_signals(at_terminal: bool) -> Result<impl Fn(&Child), Failure> {
             SIGUSR2 => Signal::USR2,
             _ => Signal::TERM,
         };
-        let _ = kill_process(*command.wait(), signal);
+        let _ = kill_process(child, signal);
     })?;
-    Ok(move |child: &Child| {
-        known.get_or_init(|| Pid::from_child(child));
-    })
+    Ok(())
+}
+
+/// From now on signals end this program.
+#[cfg(unix)]
+fn end_by_signals() -> Result<(), Failure> {
+    use crate::signals;
+
+    Ok(signals::receive(&[], signals::end_by)?)
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-fn forward_signals(_: bool) -> Result<impl Fn(&Child), Failure> {
-    Ok(|_: &Child| ())
+fn forward_signals(_: &Child, _: bool) -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn end_by_signals() -> Result<(), Failure> {
+    Ok(())
 }

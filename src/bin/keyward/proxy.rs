@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use keyward::{Bounds, mcp::Filter};
+use keyward::{RedactStream, mcp::Filter};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -120,65 +120,51 @@ fn carry_server(server: ChildStdout, filter: &Filter) -> io::Result<()> {
     let mut server = BufReader::with_capacity(BATCH, server);
     let mut message = Zeroizing::new(Vec::new());
     let mut batch = Batch::new();
-    let mut other = OtherOutput::new();
+    // Lines that are no messages are one text to whoever reads them: a value in it may have several lines.
+    let mut text: Option<RedactStream> = None;
     while server
         .read_until(b'\n', &mut message)
         .is_ok_and(|length| length > 0)
     {
-        let is_message = is_message(&message);
-        if !is_message {
-            other.push(&message);
-        }
-        if is_message || other.is_decided(filter) {
-            other.pass_on(filter, &mut batch)?;
-        }
-        if is_message {
+        if is_message(&message) {
+            end(&mut text, filter, &mut batch)?;
             batch.add(&filter.server_message(&message), &mut io::stdout().lock())?;
+        } else {
+            let redactor = filter.redactor();
+            let text = text.get_or_insert_with(|| redactor.stream());
+            text.merge(&redactor);
+            pass_on(text.push(&message), filter, &mut batch)?;
         }
         if !server.buffer().contains(&b'\n') {
             batch.write(&mut io::stdout().lock())?;
         }
         wipe(&mut message);
     }
-    other.pass_on(filter, &mut batch)?;
+    end(&mut text, filter, &mut batch)?;
     batch.write(&mut io::stdout().lock())
 }
 
 /// Whether a line looks like a message, or a batch of them.
 fn is_message(line: &[u8]) -> bool {
-    matches!(line.trim_ascii(), [b'{', .., b'}'] | [b'[', .., b']'])
+    match line.trim_ascii() {
+        [b'{', .., b'}'] => true,
+        [b'[', inner @ .., b']'] => inner.trim_ascii().starts_with(b"{"),
+        _ => false,
+    }
 }
 
-/// Lines that are no messages. To whoever reads them they are one text, and a value in it may have several lines: so
-/// they are held back while they may end within one.
-struct OtherOutput(Zeroizing<Vec<u8>>);
-
-impl OtherOutput {
-    /// As many bytes as the longest value has. More is not held back.
-    const MOST: usize = 4 * *Bounds::MAX_VALUE_CHARS.end();
-
-    fn new() -> OtherOutput {
-        OtherOutput(Zeroizing::new(Vec::new()))
+/// Passes on what was held back of a text.
+fn end(text: &mut Option<RedactStream>, filter: &Filter, batch: &mut Batch) -> io::Result<()> {
+    match text.take() {
+        Some(text) => pass_on(text.finish(), filter, batch),
+        None => Ok(()),
     }
+}
 
-    fn push(&mut self, line: &[u8]) {
-        self.0.extend_from_slice(line);
-    }
-
-    /// Whether no value can go on after it.
-    fn is_decided(&self, filter: &Filter) -> bool {
-        let mut stream = filter.redactor().stream();
-        drop(Zeroizing::new(stream.push(&self.0)));
-        self.0.len() > Self::MOST || Zeroizing::new(stream.finish()).is_empty()
-    }
-
-    fn pass_on(&mut self, filter: &Filter, batch: &mut Batch) -> io::Result<()> {
-        if !self.0.is_empty() {
-            batch.add(&filter.server_message(&self.0), &mut io::stdout().lock())?;
-            wipe(&mut self.0);
-        }
-        Ok(())
-    }
+/// Passes on a part of a text, in which values of several lines are redacted. Others may be behind an escape.
+fn pass_on(text: Vec<u8>, filter: &Filter, batch: &mut Batch) -> io::Result<()> {
+    let text = Zeroizing::new(text);
+    batch.add(&filter.server_message(&text), &mut io::stdout().lock())
 }
 
 /// How many bytes are read and written at once.

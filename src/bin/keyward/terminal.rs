@@ -1,11 +1,13 @@
 //! A terminal that shows nothing of what is typed.
 
-use std::{fs, sync::Arc, thread, time::Duration};
+use std::{fs, io::Read, sync::Arc, thread, time::Duration};
 
 use rustix::{
     io::ioctl_fionread,
-    termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr},
+    process::getpgrp,
+    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr},
 };
+use zeroize::Zeroizing;
 
 use crate::signals::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
@@ -41,19 +43,22 @@ impl Quiet {
         Some(quiet)
     }
 
-    /// Drops what was pasted beyond the line that was read. Returns whether there was anything.
+    /// Drops what was pasted beyond the line that was read. Returns whether there was more than ends of lines.
     pub(crate) fn drop_the_rest(&self) -> bool {
         let terminal = &self.0;
         // With lines, one that has no end yet is not seen.
         terminal.without(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON);
         let mut any = false;
+        let mut buffer = Zeroizing::new([0; 4096]);
         for _ in 0..MOST_PARTS {
             thread::sleep(PASTING);
             if ioctl_fionread(&terminal.file).unwrap_or(0) == 0 {
                 break;
             }
-            any = true;
-            let _ = tcflush(&terminal.file, QueueSelector::IFlush);
+            let read = (&terminal.file).read(&mut *buffer).unwrap_or(0);
+            any |= buffer[..read]
+                .iter()
+                .any(|byte| !matches!(byte, b'\r' | b'\n'));
         }
         any
     }
@@ -62,6 +67,8 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         self.0.restore();
+        // Later programs may want the terminal otherwise.
+        let _ = signals::receive(&[], signals::end_by);
     }
 }
 
@@ -72,7 +79,11 @@ impl Terminal {
         let _ = tcsetattr(&self.file, OptionalActions::Now, &other);
     }
 
+    /// Puts the terminal back, unless it belongs to another job: this one would be stopped.
     fn restore(&self) {
+        if tcgetpgrp(&self.file).is_ok_and(|foreground| foreground != getpgrp()) {
+            return;
+        }
         let _ = tcsetattr(&self.file, OptionalActions::Now, &self.before);
     }
 }

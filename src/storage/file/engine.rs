@@ -219,32 +219,46 @@ impl Engine {
         })
     }
 
-    /// Writes everything anew, moves the pages in use together and shortens the file, in transactions of its own.
-    /// Waits for readers; readers and writers wait for it.
+    /// Writes everything anew, and shortens the file. Waits for readers; readers and writers wait for it.
     ///
     /// Redb changes a page in place that the same transaction has made: where entries were removed, or values became
     /// shorter, what stood at the end of the page stays behind the last entry, and is copied with the page for as
     /// long as no entry's length changes. What is written anew is written to fresh pages.
     pub(super) fn compact(&self) -> Result<(), StorageError> {
-        let mut database = self.exclusively();
-        self.usable(database.as_ref())?;
-        let Some(database) = &mut *database else {
-            return Err(StorageError::Stopped);
-        };
-        let done = caught(|| {
-            write_anew(database)?;
-            database.compact().map_err(redb::Error::from)
-        });
-        match done {
+        self.alone(|database| {
+            self.settled(caught(|| write_anew(database)))?;
+            self.shorten_now(database)
+        })
+    }
+
+    /// Moves the pages in use together and shortens the file, in redb's own transactions.
+    pub(super) fn shorten(&self) -> Result<(), StorageError> {
+        self.alone(|database| self.shorten_now(database))
+    }
+
+    fn shorten_now(&self, database: &mut Database) -> Result<(), StorageError> {
+        match caught(|| database.compact()) {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
                 self.stop();
-                Err(failed(error))
+                Err(failed(error.into()))
             }
             Err(panicked) => {
                 self.stop();
                 Err(StorageError::Damaged(panicked.into()))
             }
+        }
+    }
+
+    fn alone(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut database = self.exclusively();
+        self.usable(database.as_ref())?;
+        match &mut *database {
+            Some(database) => work(database),
+            None => Err(StorageError::Stopped),
         }
     }
 
@@ -292,10 +306,13 @@ impl Engine {
         let done = caught(|| {
             let transaction = begin_write(database)?;
             work(&transaction)?;
-            transaction
-                .commit()
-                .map_err(|error| Refused::Uncertain(error.into()))
+            commit(transaction)
         });
+        self.settled(done)
+    }
+
+    /// What became of a transaction. If that is not certain, nothing is written any more.
+    fn settled(&self, done: Result<Result<(), Refused>, Panicked>) -> Result<(), StorageError> {
         match done {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Refused::RootChanged)) => Err(StorageError::RootChanged),
@@ -346,13 +363,19 @@ fn begin_write(database: &Database) -> Result<WriteTransaction, redb::Error> {
     Ok(transaction)
 }
 
-fn write_anew(database: &Database) -> Result<(), redb::Error> {
+fn commit(transaction: WriteTransaction) -> Result<(), Refused> {
+    transaction
+        .commit()
+        .map_err(|error| Refused::Uncertain(error.into()))
+}
+
+fn write_anew(database: &Database) -> Result<(), Refused> {
     let from = database.begin_read()?;
     let to = begin_write(database)?;
     write_table_anew(META, &from, &to)?;
     write_table_anew(USERS, &from, &to)?;
     write_table_anew(ROWS, &from, &to)?;
-    Ok(to.commit()?)
+    commit(to)
 }
 
 fn write_table_anew<K: Key + 'static, V: Value + 'static>(

@@ -55,7 +55,7 @@ fn numbered(name: &str, number: u64) -> NewSecret {
 
 fn read(user: &UserVault, name: &str) -> Result<u64, Error> {
     let mut args = Map::new();
-    user.inject(&ToolCall::new("t"), &mut args)?;
+    let _ = user.inject(&ToolCall::new("t"), &mut args)?;
     let value = args[name].as_str().unwrap();
     Ok(value["value-".len()..].parse().unwrap())
 }

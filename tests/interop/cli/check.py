@@ -86,7 +86,7 @@ with tempfile.TemporaryDirectory() as folder:
     check("the proxy asks for nothing", "no key for the vault" in shown, shown)
 
     # What is pasted with further lines is no value, and the shell does not get them.
-    for lines in ("-----BEGIN KEY-----\nMC4CAQAw\n-----END KEY-----", "first line\nsecond line without an end", "one\n\n"):
+    for lines in ("-----BEGIN KEY-----\nMC4CAQAw\n-----END KEY-----", "first line\nsecond line without an end", "one\n\r\ntwo"):
         script = f"stty -echo; '{KEYWARD}' add pasted; echo ended with $?; stty echo; read -r x; echo the shell reads [$x]"
         child, terminal = pty.fork()
         if child == 0:
@@ -103,6 +103,7 @@ with tempfile.TemporaryDirectory() as folder:
         os.waitpid(child, 0)
         os.close(terminal)
     run(["show", "pasted"], [("Passphrase: ", another)], code=3)
+    run(["add", "pasted"], [("Passphrase: ", another), ("Value: ", "the-only-line\r\n")])
 
     # A prompt that is ended by a signal leaves a terminal that shows what is typed.
     for ending in (signal.SIGINT, signal.SIGTERM):
@@ -112,6 +113,9 @@ with tempfile.TemporaryDirectory() as folder:
         read(terminal, "Passphrase: ")
         check("a prompt shows nothing", not termios.tcgetattr(terminal)[3] & termios.ECHO)
         if ending == signal.SIGINT:
+            # The key is read as a character, not by the terminal.
+            while termios.tcgetattr(terminal)[3] & termios.ISIG:
+                time.sleep(0.001)
             os.write(terminal, b"\x03")
         else:
             os.kill(child, ending)
