@@ -27,9 +27,13 @@ struct Terminal {
 }
 
 impl Quiet {
-    /// `None` if there is no terminal.
+    /// `None` if there is no terminal, or if it belongs to another job: this one is stopped when it asks, and has to
+    /// be left to the signals that may end it then.
     pub(crate) fn new() -> Option<Quiet> {
         let file = fs::File::open("/dev/tty").ok()?;
+        if !is_in_front(&file) {
+            return None;
+        }
         let before = tcgetattr(&file).ok()?;
         let terminal = Arc::new(Terminal { file, before });
         // First, so that no signal comes in between.
@@ -79,11 +83,14 @@ impl Terminal {
         let _ = tcsetattr(&self.file, OptionalActions::Now, &other);
     }
 
-    /// Puts the terminal back, unless it belongs to another job: this one would be stopped.
     fn restore(&self) {
-        if tcgetpgrp(&self.file).is_ok_and(|foreground| foreground != getpgrp()) {
-            return;
+        if is_in_front(&self.file) {
+            let _ = tcsetattr(&self.file, OptionalActions::Now, &self.before);
         }
-        let _ = tcsetattr(&self.file, OptionalActions::Now, &self.before);
     }
+}
+
+/// Whether a terminal belongs to this job. Any other one is stopped when it changes the terminal.
+fn is_in_front(terminal: &fs::File) -> bool {
+    tcgetpgrp(terminal).is_ok_and(|in_front| in_front == getpgrp())
 }

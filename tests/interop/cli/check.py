@@ -124,6 +124,14 @@ with tempfile.TemporaryDirectory() as folder:
         check(f"{ending} leaves a terminal with echo", termios.tcgetattr(terminal)[3] & termios.ECHO)
         os.close(terminal)
 
+    # In a job that the terminal does not belong to, a prompt does not come up, and the job can be ended.
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve("/bin/sh", ["sh", "-c", f"timeout 1 '{KEYWARD}' list; echo ended with $?"], os.environ)
+    check("a job in the background is ended", "ended with 124" in read(terminal, None))
+    os.waitpid(child, 0)
+    os.close(terminal)
+
     # Bulk work, without prompts.
     def file(name):
         return os.path.join(folder, name)
