@@ -67,6 +67,8 @@ impl State {
         let _rotating = hold(&self.rotating);
         let mut done = 0;
         if self.keys()?.is_rotating() {
+            // Before anything is sealed again.
+            self.check_key(current)?;
             // What is left of the interrupted rotation, and then everything.
             let total = self.usage()?.secrets.saturating_mul(2);
             let tell = |done| progress(Progress::new(done, total.max(done)));
@@ -171,6 +173,14 @@ impl State {
         let vault_root = ledger.root.clone();
         self.commit(&keys, &mut ledger, vault_root, vec![write])?;
         Ok(resealed)
+    }
+
+    /// Makes sure that the key opens a slot.
+    fn check_key(&self, key: &KeySource) -> Result<(), Error> {
+        let _locking = hold(&self.locking);
+        let slots = self.known_slots(&*self.keys()?)?;
+        let slots = slots.ok_or_else(|| no_key_slots("its keys are not kept"))?;
+        slots.open(key).map(drop)
     }
 
     /// Replaces the keys in use with others, sealed with the same master key. When this returns, no call uses the

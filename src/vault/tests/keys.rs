@@ -57,6 +57,19 @@ fn who_had_the_keys_of_an_interrupted_rotation_opens_nothing_of_what_comes_after
 }
 
 #[test]
+fn a_wrong_key_is_noticed_before_an_interrupted_rotation_goes_on() {
+    let vault = vault();
+    let user = vault.user(UserId::LOCAL);
+    user.batch(|batch| (0..18).for_each(|i| batch.create(secret(&i.to_string()))))
+        .unwrap();
+    interrupt_rotation(&vault);
+    let goes_on = |_| panic!("something is sealed again");
+    let error = vault.rotate_data_key(raw(9), goes_on).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey);
+    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+}
+
+#[test]
 fn a_rotation_that_goes_on_tells_of_both() {
     let vault = vault();
     let user = vault.user(UserId::LOCAL);
