@@ -351,7 +351,8 @@ fn is(vault: &Vault, model: &Model) -> bool {
         let secrets = user.secrets().expect("its secrets");
         assert!(secrets.is_sorted_by(|a, b| a.secret_id < b.secret_id));
         let mut args = Map::new();
-        user.inject(&ToolCall::new("tool"), &mut args)
+        let _ = user
+            .inject(&ToolCall::new("tool"), &mut args)
             .expect("no reason to fail");
         same &= secrets.len() == known.len()
             && secrets.iter().zip(known).all(|(info, secret)| {
