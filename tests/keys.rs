@@ -3,7 +3,10 @@
 
 use std::{
     error::Error as StdError,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use keyward::{
@@ -270,7 +273,8 @@ impl KeyProvider for Unreachable {
 #[test]
 fn what_a_provider_says_is_kept_whichever_slots_there_are() {
     let vault = vault();
-    let provider = || KeySource::provider(Unreachable);
+    let service = Arc::new(Unreachable);
+    let provider = || KeySource::provider(Arc::clone(&service));
     vault.add_key(raw(1), provider()).unwrap();
     vault.add_key(raw(1), raw(2)).unwrap();
     vault.lock().unwrap();

@@ -16,6 +16,7 @@ mod input;
 mod key;
 mod keys;
 mod listing;
+mod misuse;
 mod output;
 mod place;
 mod program;
@@ -30,15 +31,16 @@ mod terminal;
 mod watch;
 
 use crate::{
-    args::{Audit, Cli, Command, Misunderstood, Place},
+    args::{Audit, Cli, Command, Place},
     failure::Failure,
     input::Input,
+    misuse::Misunderstood,
     output::Output,
     place::Opener,
 };
 
 fn main() -> ExitCode {
-    let Cli { place, command } = match Cli::read() {
+    let Cli { place, command } = match misuse::read() {
         Ok(cli) => cli,
         Err(misunderstood) => return explain(&misunderstood),
     };

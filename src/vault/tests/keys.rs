@@ -22,6 +22,16 @@ fn vault() -> Vault {
     vault
 }
 
+/// A vault of a user with twenty secrets, of which some are sealed with a new data key.
+fn vault_in_rotation() -> Vault {
+    let vault = vault();
+    let user = vault.user(UserId::LOCAL);
+    user.batch(|batch| (0..18).for_each(|i| batch.create(secret(&i.to_string()))))
+        .unwrap();
+    interrupt_rotation(&vault);
+    vault
+}
+
 /// The keys as who can open the vault with this one may keep them.
 fn kept(vault: &Vault, key: &KeySource) -> KeyRing {
     let stored = vault.state.storage.keys().unwrap().unwrap();
@@ -58,11 +68,7 @@ fn who_had_the_keys_of_an_interrupted_rotation_opens_nothing_of_what_comes_after
 
 #[test]
 fn a_wrong_key_is_noticed_before_an_interrupted_rotation_goes_on() {
-    let vault = vault();
-    let user = vault.user(UserId::LOCAL);
-    user.batch(|batch| (0..18).for_each(|i| batch.create(secret(&i.to_string()))))
-        .unwrap();
-    interrupt_rotation(&vault);
+    let vault = vault_in_rotation();
     let goes_on = |_| panic!("something is sealed again");
     let error = vault.rotate_data_key(raw(9), goes_on).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongKey);
@@ -71,11 +77,7 @@ fn a_wrong_key_is_noticed_before_an_interrupted_rotation_goes_on() {
 
 #[test]
 fn a_rotation_that_goes_on_tells_of_both() {
-    let vault = vault();
-    let user = vault.user(UserId::LOCAL);
-    user.batch(|batch| (0..18).for_each(|i| batch.create(secret(&i.to_string()))))
-        .unwrap();
-    interrupt_rotation(&vault);
+    let vault = vault_in_rotation();
     let mut told = Vec::new();
     vault
         .rotate_data_key(raw(1), |progress| told.push(progress))

@@ -1,0 +1,85 @@
+//! A command line that cannot be understood, said without repeating what may be a value.
+
+use clap::{
+    ArgMatches, CommandFactory,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::{args::Cli, failure::Failure};
+
+/// Parses the command line.
+pub(crate) fn read() -> Result<Cli, Misunderstood> {
+    Cli::parse_typed().map_err(Misunderstood::new)
+}
+
+/// A command line that cannot be understood, or one that asks for help.
+pub(crate) struct Misunderstood {
+    error: clap::Error,
+    pub(crate) json: bool,
+    /// Whether it is for a command that ends as another program does.
+    pub(crate) ends_as_another: bool,
+}
+
+impl Misunderstood {
+    fn new(error: clap::Error) -> Misunderstood {
+        // What can be understood of it.
+        let matches = Cli::command().ignore_errors(true).try_get_matches().ok();
+        let command = matches.as_ref().and_then(ArgMatches::subcommand_name);
+        let has = |wanted: &[&str]| {
+            let mut words = std::env::args_os().take_while(|word| word != "--");
+            words.any(|word| wanted.iter().any(|wanted| word == *wanted))
+        };
+        Misunderstood {
+            error: without_values(error),
+            json: has(&["--json"]),
+            ends_as_another: command.map_or_else(
+                || has(&["run", "mcp"]),
+                |command| matches!(command, "run" | "mcp"),
+            ),
+        }
+    }
+
+    pub(crate) fn asks_for_help(&self) -> bool {
+        !self.error.use_stderr()
+    }
+
+    /// Prints it with all that clap says about it.
+    pub(crate) fn print(&self) {
+        let _ = self.error.print();
+    }
+
+    /// The same in one line.
+    pub(crate) fn failure(&self) -> Failure {
+        let text = self.error.render().to_string();
+        let lines = text.lines().take_while(|line| !line.is_empty());
+        let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+        Failure::usage(line.strip_prefix("error: ").unwrap_or(&line))
+    }
+}
+
+/// What is where nothing is expected may be a value or a passphrase that was typed by mistake: it is not repeated.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    let hidden = || ContextValue::String("…".to_owned());
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && !is_option(argument)
+    {
+        error.insert(ContextKind::InvalidArg, hidden());
+        error.remove(ContextKind::Suggested);
+    }
+    if error.kind() != ErrorKind::InvalidValue && error.get(ContextKind::InvalidValue).is_some() {
+        error.insert(ContextKind::InvalidValue, hidden());
+    }
+    error
+}
+
+/// Whether a word looks like an option, and not like a value that begins with a hyphen, such as a private key.
+fn is_option(word: &str) -> bool {
+    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+    name.is_some_and(|name| {
+        let is_of_names = |c: char| c.is_ascii_lowercase() || c == '-';
+        name.len() <= 20
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(is_of_names)
+    })
+}
