@@ -95,6 +95,12 @@ use crate::secret::SecretValue;
 /// base64, there may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`).
 /// No line break may come before the padding, as lines are multiples of four characters.
 ///
+/// Tools print what is in a file line by line: indented, numbered, or with other line ends. So a line of a value is
+/// found by itself as well, in all these forms, if it has 16 bytes or more and no whitespace except around it, as the
+/// lines of a private key have. Lines with spaces, such as those of prose or of indented JSON, are found only as
+/// parts of the whole value. A value that has whitespace around it, such as a line break at its end, is also found
+/// without that. What is put in the place of such a part is the reference of its value.
+///
 /// A value under 8 bytes is found only as itself, and only between characters that are not letters or digits (of any
 /// script), `_` or `-`; the beginning and the end of the text serve as well, and so do bytes that are not UTF-8.
 /// Otherwise a PIN of 4 digits would mutilate ordinary text. An empty value is never found. In JSON text an escape
@@ -113,7 +119,7 @@ use crate::secret::SecretValue;
 /// anyone can list. Bind a secret only to tools that you trust with it.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    needles: Vec<Arc<Needle>>,
+    values: Vec<Arc<Needle>>,
     index: OnceLock<Arc<Index>>,
 }
 
@@ -169,7 +175,7 @@ impl Redactor {
     /// assert_eq!(conversation.redact("ghp_R7mKq2xW9c lin_api_Zq8wT3vN"), "secret://github secret://linear");
     /// ```
     pub fn merge(&mut self, other: &Redactor) {
-        for needle in &other.needles {
+        for needle in &other.values {
             if !self.has(needle.value()) {
                 self.push(Arc::clone(needle));
             }
@@ -182,7 +188,7 @@ impl Redactor {
     /// assert!(keyward::Redactor::default().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.needles.is_empty()
+        self.values.is_empty()
     }
 
     /// Returns the number of different values that are replaced.
@@ -191,7 +197,7 @@ impl Redactor {
     /// assert_eq!(keyward::Redactor::new().len(), 0);
     /// ```
     pub fn len(&self) -> usize {
-        self.needles.len()
+        self.values.len()
     }
 
     /// Returns the text with each value replaced by its reference, or the text itself if no value is in it.
@@ -322,16 +328,16 @@ impl Redactor {
     }
 
     fn push(&mut self, needle: Arc<Needle>) {
-        self.needles.push(needle);
+        self.values.push(needle);
         self.index = OnceLock::new();
     }
 
     fn has(&self, value: &str) -> bool {
-        self.needles.iter().any(|needle| needle.value() == value)
+        self.values.iter().any(|needle| needle.value() == value)
     }
 
     fn index(&self) -> Arc<Index> {
-        let index = || Arc::new(Index::new(|| self.needles.iter().map(|needle| &**needle)));
+        let index = || Arc::new(Index::new(&self.values));
         Arc::clone(self.index.get_or_init(index))
     }
 
@@ -342,24 +348,19 @@ impl Redactor {
     }
 
     /// Calls `on_match` with the start, the end and the reference of each match, in order.
-    pub(crate) fn each_match<'a>(
-        &'a self,
-        text: &[u8],
-        mut on_match: impl FnMut(usize, usize, &'a str),
-    ) {
+    pub(crate) fn each_match(&self, text: &[u8], mut on_match: impl FnMut(usize, usize, &str)) {
         if self.is_empty() {
             return;
         }
+        let index = self.index();
         let view = View {
-            needles: &self.needles,
-            index: &self.index(),
+            index: &index,
             text,
             last: true,
         };
         let mut scan = Scan::new();
         while let Some(found) = scan.next(view) {
-            let reference = self.needles[found.needle].reference();
-            on_match(found.start, found.end, reference);
+            on_match(found.start, found.end, index.reference(found.needle));
         }
     }
 }

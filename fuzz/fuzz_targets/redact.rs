@@ -48,6 +48,8 @@ enum Value {
         then: Vec<u8>,
     },
     Both(u8, u8),
+    /// Others as lines.
+    Lines { of: Vec<u8>, line_break: u8 },
     /// Another value in one of its forms.
     Form(u8, Form),
 }
@@ -56,6 +58,8 @@ enum Value {
 enum Piece {
     Value {
         which: u8,
+        /// One of its lines instead.
+        line: Option<u8>,
         form: Form,
         choices: Vec<bool>,
         wrapped: Option<Wrapped>,
@@ -169,6 +173,11 @@ impl Value {
                 .chain(other(second).chars())
                 .take(128)
                 .collect(),
+            Value::Lines { of, line_break } => {
+                let lines: Vec<&str> = of.iter().take(4).map(other).collect();
+                let line_break = pick(&["\n", "\r\n", "\n  ", " \r"], *line_break);
+                (lines.join(line_break) + line_break).chars().take(128).collect()
+            }
             Value::Form(of, form) => form.encode(other(of), &[]).chars().take(128).collect(),
         }
     }
@@ -192,12 +201,15 @@ impl Piece {
         match self {
             Piece::Value {
                 which,
+                line,
                 form,
                 choices,
                 wrapped,
                 cut,
             } => {
-                let encoded = form.encode(value(which), choices).into_bytes();
+                let value = value(which);
+                let line = line.and_then(|line| value.lines().nth(usize::from(line % 4)));
+                let encoded = form.encode(line.unwrap_or(value), choices).into_bytes();
                 let mut encoded = wrap(&encoded, *wrapped);
                 if let Some((before, after)) = cut {
                     encoded.truncate(encoded.len().saturating_sub((after % 8).into()));

@@ -6,9 +6,11 @@ pub struct Named<'a> {
     pub value: &'a str,
 }
 
-/// The text with each value replaced: the leftmost match first, of those the longest, of those the value that comes
-/// first.
+/// The text with each value, and each line like a key of one, replaced: the leftmost match first, of those the longest,
+/// of those the value that comes first.
 pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
+    let values: Vec<Named<'_>> = values.iter().flat_map(with_parts).collect();
+    let values = &*values;
     let mut output = Vec::new();
     let (mut at, mut replaced) = (0, 0);
     let mut shared = None;
@@ -35,6 +37,29 @@ pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
         }
     }
     output
+}
+
+/// A value, and what is found of it alone: the value without whitespace around it, and 16 bytes or more that stand
+/// between line breaks, with nothing but whitespace around them and none within.
+fn with_parts<'a>(value: &Named<'a>) -> Vec<Named<'a>> {
+    let named = |found: &'a str| Named {
+        reference: value.reference,
+        value: found,
+    };
+    let mut all = vec![named(value.value)];
+    let trimmed = value.value.trim_ascii();
+    if trimmed.len() >= 4 {
+        all.push(named(trimmed));
+    }
+    for line in value.value.split(['\n', '\r']) {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        if let [word] = *words
+            && word.len() >= 16
+        {
+            all.push(named(word));
+        }
+    }
+    all
 }
 
 #[derive(Clone, Copy)]

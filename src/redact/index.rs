@@ -1,5 +1,7 @@
 //! The places in a text at which a match can begin.
 
+use std::{collections::HashSet, sync::Arc};
+
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
@@ -11,8 +13,12 @@ use super::{
 /// of them.
 const ESCAPES: [u8; 4] = [b'\\', b'%', b'\r', b'\n'];
 
-/// The pairs of bytes that forms can begin with, and which forms of which needles begin with each.
+/// What is to be found, the pairs of bytes that its forms can begin with, and which forms of which needles begin with
+/// each.
 pub(super) struct Index {
+    /// The values, each followed by those of its parts that are found by themselves. So a needle keeps its number when
+    /// values are added.
+    needles: Vec<Arc<Needle>>,
     /// A bit for each pair, for the loop that looks at every byte.
     pairs: Zeroizing<Vec<u64>>,
     /// The needles and forms that begin with each pair, sorted.
@@ -37,18 +43,16 @@ pub(super) enum Start {
 }
 
 impl Index {
-    pub(super) fn new<'a, I>(needles: impl Fn() -> I) -> Index
-    where
-        I: Iterator<Item = &'a Needle>,
-    {
+    pub(super) fn new(values: &[Arc<Needle>]) -> Index {
+        let needles = with_parts(values);
         // The entries are counted first, since a buffer that grows leaves copies behind.
         let mut count = 0;
-        for needle in needles() {
+        for needle in &needles {
             begin(needle, |_, _, _| count += 1);
         }
         let mut pairs = Zeroizing::new(vec![0; (1 << 16) / 64]);
         let mut entries = Zeroizing::new(Vec::with_capacity(count));
-        for (i, needle) in needles().enumerate() {
+        for (i, needle) in needles.iter().enumerate() {
             begin(needle, |form, first, second| {
                 let pair = pair(first, second);
                 entries.push(Entry {
@@ -69,7 +73,20 @@ impl Index {
         }
         entries.sort_unstable();
         entries.dedup();
-        Index { pairs, entries }
+        Index {
+            needles,
+            pairs,
+            entries,
+        }
+    }
+
+    pub(super) fn needles(&self) -> &[Arc<Needle>] {
+        &self.needles
+    }
+
+    /// The reference that is put in the place of a needle.
+    pub(super) fn reference(&self, needle: usize) -> &str {
+        self.needles[needle].reference()
     }
 
     /// The first place from `from` on where a match may begin. Unless `last`, more text may follow.
@@ -107,6 +124,18 @@ impl Index {
         let (word, _) = place(first, 0);
         self.pairs[word..word + 4].iter().any(|&bits| bits != 0)
     }
+}
+
+/// The values, each followed by its parts; what is there already is not repeated.
+fn with_parts(values: &[Arc<Needle>]) -> Vec<Arc<Needle>> {
+    let (mut needles, mut known) = (Vec::new(), HashSet::new());
+    for value in values {
+        known.insert(value.value());
+        needles.push(Arc::clone(value));
+        let new = value.parts().filter(|part| known.insert(part));
+        needles.extend(new.map(|part| Arc::new(value.part(part))));
+    }
+    needles
 }
 
 fn place(first: u8, second: u8) -> (usize, u64) {

@@ -16,7 +16,13 @@ use super::spelling::{
 /// Values of fewer bytes are found only in their raw form, and only between word boundaries.
 const SHORT: usize = 8;
 
-/// A value to find, and the reference to put in its place.
+/// A value that is shorter without the whitespace around it is found only with that.
+const SHORTEST: usize = 4;
+
+/// Lines of fewer bytes are not found by themselves.
+const SHORT_LINE: usize = 16;
+
+/// A value to find, or a line of one, and the reference to put in its place.
 pub(super) struct Needle {
     value: Zeroizing<Box<str>>,
     reference: Arc<str>,
@@ -122,6 +128,23 @@ impl Needle {
 
     pub(super) fn value(&self) -> &str {
         &self.value
+    }
+
+    /// What is found by itself besides the value: the value without the whitespace around it, and its lines, but only
+    /// those without spaces, since others may be text that is not secret.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &str> {
+        let trimmed = self.value.trim_ascii();
+        let whole = (trimmed.len() >= SHORTEST).then_some(trimmed);
+        let lines = self.value.split(['\n', '\r']).map(str::trim_ascii);
+        let is_like_a_key = |line: &&str| {
+            line.len() >= SHORT_LINE && !line.contains(|c: char| c.is_ascii_whitespace())
+        };
+        whole.into_iter().chain(lines.filter(is_like_a_key))
+    }
+
+    /// A needle for a part of the value, with the same reference.
+    pub(super) fn part(&self, text: &str) -> Needle {
+        Needle::new(Arc::clone(&self.reference), text)
     }
 
     pub(super) fn is_short(&self) -> bool {

@@ -1,10 +1,8 @@
 //! Goes through a text from match to match, even when the text comes in parts.
 
-use std::sync::Arc;
-
 use super::{
     index::{Index, Start},
-    needle::{Carry, Needle, Progress},
+    needle::{Carry, Progress},
     spelling::Step,
 };
 
@@ -60,7 +58,6 @@ struct Best {
 /// What a scan looks at, and what it looks for.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    pub(super) needles: &'a [Arc<Needle>],
     pub(super) index: &'a Index,
     pub(super) text: &'a [u8],
     /// Whether the text ends here.
@@ -107,7 +104,7 @@ impl Scan {
             match self.trying {
                 Trying::Nothing(Some(carry)) => {
                     self.trying = Trying::Carried;
-                    for (needle, each) in view.needles.iter().enumerate() {
+                    for (needle, each) in view.index.needles().iter().enumerate() {
                         if let Some(progress) = each.carried(carry) {
                             self.walk(Walk { needle, progress }, view);
                         }
@@ -155,7 +152,7 @@ impl Scan {
     }
 
     fn walk(&mut self, mut walk: Walk, view: View<'_>) {
-        let needle = &view.needles[walk.needle];
+        let needle = &view.index.needles()[walk.needle];
         match needle.advance(&mut walk.progress, view.text, self.position, view.last) {
             Step::Mismatch => {}
             Step::More => self.undecided.push(walk),

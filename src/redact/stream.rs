@@ -134,14 +134,13 @@ impl RedactStream {
 
     fn release(&mut self, output: &mut Vec<u8>, last: bool) {
         let view = View {
-            needles: &self.redactor.needles,
             index: &self.index,
             text: &self.held,
             last,
         };
         while let Some(found) = self.scan.next(view) {
             output.extend_from_slice(&self.held[self.done..found.start]);
-            output.extend_from_slice(self.redactor.needles[found.needle].reference().as_bytes());
+            output.extend_from_slice(self.index.reference(found.needle).as_bytes());
             self.done = found.end;
         }
         let decided = self.scan.position().max(self.done);

@@ -106,6 +106,73 @@ fn merging_keeps_equal_values_once_with_the_first_reference() {
     assert_eq!(all.redact("abcdefgh ijklmnop qrstuvwx"), "<1> <2> <3>");
 }
 
+/// A private key of three lines, as a file has it.
+const KEY: &str = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcwggSjAgEAAoIBAQDh\nq2Y=\n-----END KEY-----\n";
+
+#[test]
+fn the_lines_of_a_key_are_found_by_themselves() {
+    let redactor = redactor_of(&[
+        ("<key>", KEY),
+        ("<token>", "ghp_R7mKq2xW9c\n"),
+        ("<pin>", " 4711"),
+        ("<shorter>", "pin "),
+    ]);
+    assert_eq!(redactor.len(), 4);
+    for (label, text, expected) in [
+        ("the whole", KEY.to_owned(), "<key>"),
+        (
+            "other line ends",
+            KEY.replace('\n', "\r\n"),
+            "-----BEGIN KEY-----\r\n<key>\r\n<key>\r\nq2Y=\r\n-----END KEY-----\r\n",
+        ),
+        (
+            "indented, as in YAML",
+            KEY.replace('\n', "\n    "),
+            "-----BEGIN KEY-----\n    <key>\n    <key>\n    q2Y=\n    -----END KEY-----\n    ",
+        ),
+        (
+            "JSON in JSON",
+            KEY.replace('\n', r"\\n"),
+            r"-----BEGIN KEY-----\\n<key>\\n<key>\\nq2Y=\\n-----END KEY-----\\n",
+        ),
+        (
+            "one line",
+            "invalid: EFAASCBKcwggSjAgEAAoIBAQDh!".to_owned(),
+            "invalid: <key>!",
+        ),
+        (
+            "one line in hex",
+            hex(b"EFAASCBKcwggSjAgEAAoIBAQDh", true),
+            "<key>",
+        ),
+        (
+            "without the last line end",
+            KEY.trim_end().to_owned(),
+            "<key>",
+        ),
+        ("a short line", "q2Y= q2Y=".to_owned(), "q2Y= q2Y="),
+        ("a line end less", "ghp_R7mKq2xW9c".to_owned(), "<token>"),
+        ("a short value", "47110 4711-".to_owned(), "47110 4711-"),
+        ("a short value alone", "(4711)".to_owned(), "(<pin>)"),
+        ("a shorter one", "pin".to_owned(), "pin"),
+    ] {
+        assert_eq!(redactor.redact(&text), expected, "{label}");
+    }
+}
+
+#[test]
+fn lines_of_ordinary_text_are_left_alone() {
+    let account = "{\n  \"type\": \"service_account\",\n  \"key\": \"Zq8wT3vNlin_api_Zq8wT3vN\"\n}";
+    let redactor = redactor(account);
+    for text in [
+        r#""type": "service_account","#,
+        "{\n  }",
+        "Zq8wT3vNlin_api_Zq8wT3vN",
+    ] {
+        assert_eq!(redactor.redact(text), text);
+    }
+}
+
 #[test]
 fn a_value_added_later_is_found_too() {
     let mut redactor = redactor("lin_api_Zq8wT3vN");

@@ -19,13 +19,27 @@ impl Match {
     }
 }
 
-/// Returns the text with each value replaced by its reference.
+/// Returns the text with each value, and each of its lines that is like a key, replaced by its reference.
 pub(crate) fn redact(text: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
+    let mut wanted = Vec::new();
+    for (reference, value) in values {
+        wanted.push((*reference, *value));
+        let trimmed = value.trim_matches([' ', '\t', '\r', '\n']);
+        if trimmed.len() >= 4 {
+            wanted.push((*reference, trimmed));
+        }
+        let lines = value.lines().flat_map(|line| line.split('\r'));
+        for line in lines.map(|line| line.trim_matches([' ', '\t'])) {
+            if line.len() >= 16 && !line.contains([' ', '\t']) {
+                wanted.push((*reference, line));
+            }
+        }
+    }
     let mut output = Vec::new();
     let (mut at, mut replaced) = (0, 0);
     while at < text.len() {
         let mut best: Option<(Match, &str)> = None;
-        for (reference, value) in values {
+        for (reference, value) in &wanted {
             if let Some(found) = longest(text, at, value)
                 && found.end > replaced
                 && best.is_none_or(|(best, _)| found.end > best.end)
@@ -106,6 +120,8 @@ fn spelled(
                 next.push(end + byte.len());
             }
         }
+        next.sort_unstable();
+        next.dedup();
         ends = next;
     }
     ends.into_iter().max()
