@@ -343,6 +343,11 @@ impl Audit {
         }
     }
 
+    #[cfg(feature = "http")]
+    pub(crate) fn is_on(&self) -> bool {
+        self.sink.is_some()
+    }
+
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

@@ -85,8 +85,9 @@
 //! The [sink](crate::VaultBuilder::audit) of the vault receives what is done through the router like any other
 //! write: what was created, updated and deleted, by which user, and which quota was refused. It also receives each
 //! request that had a credential and was refused because of it, as
-//! [`CredentialRefused`](crate::AuditAction::CredentialRefused); a request without any is not worth a line. Events
-//! have no id of the request, and reads are not recorded: no answer has a value in it.
+//! [`CredentialRefused`](crate::AuditAction::CredentialRefused), on a thread where the sink may block; a request
+//! without any is not worth a line. Events have no id of the request, and reads are not recorded: no answer has a
+//! value in it. So anyone who reaches the router can make a log grow: the rate limit belongs before it.
 //!
 //! # Security
 //!
@@ -255,7 +256,7 @@ impl<A: Authenticator> Service<A> {
 
     async fn user(&self, parts: &Parts) -> Result<UserVault, Refusal> {
         let user = auth::user(&self.authenticator, &parts.headers).await;
-        if user.is_err() && auth::has_credential(&parts.headers) {
+        if user.is_err() && self.vault.is_audited() && auth::has_credential(&parts.headers) {
             let vault = self.vault.clone();
             // A sink may take its time.
             let told = tokio::task::spawn_blocking(move || vault.tell_credential_refused());

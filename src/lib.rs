@@ -2,7 +2,8 @@
 //!
 //! An agent calls tools, and tools want keys. Keyward is a library that an agent runtime links into its own
 //! process: an encrypted vault whose secrets are bound to a tool and an argument, and a resolver that puts the
-//! right secret into a tool call at the last moment, so that the model, the transcript and the logs never hold it.
+//! right secret into a tool call at the last moment, so that the model, the transcript and the logs need not hold it.
+//! What a tool repeats of it is taken out of the output again.
 //! In a lock, the *wards* are the shapes that keep every other key out.
 //!
 //! ```
@@ -91,7 +92,7 @@
 //!   ([`Vault::in_memory`]).
 //! * Memory that held a value or a key is wiped when it is dropped, as far as safe Rust allows: `SECURITY.md`
 //!   lists what this does not cover.
-//! * [`Redactor`] removes injected values from tool output, in every common encoding and across chunks.
+//! * [`Redactor`] removes injected values from tool output, in the encodings that it lists, whole or in chunks.
 //!
 //! # Finding your way
 //!

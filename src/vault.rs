@@ -65,11 +65,13 @@ use self::{state::State, users::Users};
 ///
 /// # In async code
 ///
-/// [`UserVault::inject`], [`conceal`](UserVault::conceal) and [`explain`](UserVault::explain) never block, except
-/// on the store when a user is first used, and on an [`AuditSink`](crate::AuditSink), which they call themselves: an
-/// [`AuditLog`](crate::AuditLog) writes to its file, and a shared one waits for other processes. Without a sink that
-/// blocks they can be called directly. Writes wait for other writes and for the store, and a passphrase takes time to
-/// stretch: call those where blocking is allowed, such as in `tokio::task::spawn_blocking`.
+/// [`UserVault::inject`], [`conceal`](UserVault::conceal), [`explain`](UserVault::explain) and all that only reads
+/// block in two cases. When a user is first used they wait for the store, and for a write that is under way:
+/// [`UserVault::load`] does this beforehand. And they call the [`AuditSink`](crate::AuditSink) themselves: an
+/// [`AuditLog`](crate::AuditLog) writes to its file, and a shared one waits for other processes. So for a user who was
+/// loaded, and without a sink that blocks, they can be called directly. Writes wait for other writes and for the
+/// store, and a passphrase takes time to stretch: call those where blocking is allowed, such as in
+/// `tokio::task::spawn_blocking`.
 ///
 /// # When a write fails
 ///
@@ -233,6 +235,12 @@ impl Vault {
         self.state.settings.audit.lost()
     }
 
+    /// Returns whether there is an audit to tell.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_audited(&self) -> bool {
+        self.state.settings.audit.is_on()
+    }
+
     /// Tells the audit that a credential was refused.
     #[cfg(feature = "http")]
     pub(crate) fn tell_credential_refused(&self) {
@@ -300,8 +308,10 @@ impl Vault {
     /// `Unsupported` for a vault in memory that was made without a key, since nothing could unlock it. Nothing has
     /// changed.
     pub fn lock(&self) -> Result<(), Error> {
-        self.state
-            .tell(AuditAction::Locked, self.state.lock(&self.users))
+        if self.state.lock(&self.users)? {
+            self.state.tell(AuditAction::Locked, Ok(()))?;
+        }
+        Ok(())
     }
 
     /// Returns whether the vault is locked. Another thread may lock or unlock it right after this; a call that

@@ -290,6 +290,8 @@ fn the_life_of_a_vault_is_told() {
     vault.rotate_data_key(key(1), |_| {}).unwrap();
     vault.delete_user(UserId::LOCAL).unwrap();
     vault.lock().unwrap();
+    // It does nothing then.
+    vault.lock().unwrap();
     vault.unlock(key(9)).unwrap_err();
     vault.unlock(key(1)).unwrap();
     let events = memory.take();

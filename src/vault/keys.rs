@@ -92,6 +92,7 @@ impl State {
     ) -> Result<u64, Error> {
         for root in self.user_roots()? {
             let user = users.get(self, root.user);
+            let was_loaded = user.snapshot.load().is_some();
             loop {
                 let outdated = self.outdated(&user)?;
                 if outdated.is_empty() {
@@ -107,6 +108,10 @@ impl State {
             }
             // For a user without records, the root is left to be sealed.
             self.reseal(&user, &[])?;
+            if !was_loaded {
+                // There may be more users than there is memory for.
+                user.unload();
+            }
         }
         Ok(done)
     }

@@ -266,8 +266,8 @@ impl State {
         self.keys.store(Some(Arc::new(keys)));
     }
 
-    /// Wipes the keys and drops the users' snapshots.
-    pub(super) fn lock(&self, users: &Users) -> Result<(), Error> {
+    /// Wipes the keys and drops the users' snapshots. Returns `false` if the vault was locked already.
+    pub(super) fn lock(&self, users: &Users) -> Result<bool, Error> {
         if !self.lockable {
             return Err(no_key_slots(
                 "it could never be unlocked: make it with a key, or drop it",
@@ -278,11 +278,11 @@ impl State {
         let keys = self.keys.swap(None);
         self.about_to_lock.fetch_sub(1, Ordering::SeqCst);
         let Some(keys) = keys else {
-            return Ok(());
+            return Ok(false);
         };
         users.for_each(|user| user.snapshot.store(None));
         wait_until_unused(&keys);
-        Ok(())
+        Ok(true)
     }
 
     /// Returns whether the vault is locked, or will be once the keys are no longer in use.

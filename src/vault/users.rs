@@ -20,6 +20,14 @@ pub(super) struct UserState {
     pub(super) writer: Mutex<()>,
 }
 
+impl UserState {
+    /// Drops what was read of the user's secrets.
+    pub(super) fn unload(&self) {
+        let _writer = hold(&self.writer);
+        self.snapshot.store(None);
+    }
+}
+
 /// All users that were asked for.
 #[derive(Default)]
 pub(super) struct Users(papaya::HashMap<UserId, Arc<UserState>>);

@@ -155,7 +155,7 @@ pub(crate) enum Command {
     Usage,
     /// Shows what a call of a tool would get, and why.
     Explain(Explain),
-    /// Compares the secrets with the available tools: what is missing, goes nowhere, or goes further than it needs to.
+    /// Compares the secrets with the tools: which are missing, match no tool, or have wider patterns than they need.
     #[command(after_help = "Exits with 11 if it finds something.")]
     Check(Check),
     /// Changes the passphrase: the present one no longer opens the vault.

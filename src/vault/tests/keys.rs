@@ -92,6 +92,25 @@ fn a_rotation_that_goes_on_tells_of_both() {
     );
 }
 
+/// There may be more users than there is memory for.
+#[test]
+fn a_rotation_leaves_in_memory_whom_it_found_there() {
+    let vault = vault();
+    let [loaded, unloaded] =
+        [UserId::LOCAL, UserId::new(uuid::Uuid::from_u128(1))].map(|user| vault.user(user));
+    unloaded.create(secret("a")).unwrap();
+    unloaded.unload();
+    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    let is_loaded = |user: &UserVault| user.user.snapshot.load().is_some();
+    assert!(is_loaded(&loaded) && !is_loaded(&unloaded));
+
+    unloaded.load().unwrap();
+    assert!(is_loaded(&unloaded));
+    assert_eq!(unloaded.secrets().unwrap().len(), 1);
+    vault.lock().unwrap();
+    assert_eq!(unloaded.load().unwrap_err().kind(), ErrorKind::Locked);
+}
+
 /// Such a user has a root, which is sealed with a data key as well.
 #[test]
 fn a_user_whose_secrets_are_gone_outlives_the_data_key() {
