@@ -12,7 +12,7 @@ use crate::{
     location::Location,
     pattern::has_wildcards,
     resolver::Match,
-    schema::{Budget, Declaration, declares},
+    schema::{Budget, can_be_filled},
     secret::SecretId,
     snapshot::{Entry, Snapshot},
 };
@@ -74,7 +74,7 @@ impl<'a> ToolSpec<'a> {
     /// Whether a string can go to `location`, as far as is known.
     fn takes(&self, location: &Location) -> bool {
         self.schema
-            .is_none_or(|schema| declares(schema, location) == Declaration::String)
+            .is_none_or(|schema| can_be_filled(schema, location))
     }
 }
 
@@ -187,10 +187,16 @@ impl<'a> Check<'a> {
             });
         }
 
+        // Where a credential may be a text or an object, one of both is needed: arguments come parents first.
+        let mut provided: Vec<&Location> = filled.iter().map(|(at, _)| at).collect();
         for argument in arguments.iter().filter(|argument| argument.is_required) {
-            if !argument.is_credential || is_filled(&argument.location) {
+            let location = &argument.location;
+            let is_related =
+                |at: &&Location| *at == location || at.contains(location) || location.contains(at);
+            if !argument.is_credential || provided.iter().any(is_related) {
                 continue;
             }
+            provided.push(location);
             let (tool, location) = (tool.name.to_owned(), argument.location.clone());
             if let Some(entry) = self.bound(&tool, &location) {
                 self.findings.push(Finding::NoDefault {

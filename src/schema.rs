@@ -79,6 +79,25 @@ pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
             == Declaration::String
 }
 
+/// Whether `schema` lets a secret go to `location` where none of its parents is there yet: it declares the place for a
+/// string, and each parent for an object.
+pub(crate) fn can_be_filled(schema: &Value, location: &Location) -> bool {
+    declares(schema, location) == Declaration::String
+        && parents(location).all(|parent| allows_object(schema, parent))
+}
+
+/// Whether `schema` lets all parents of `location` be made, as far as `budget` suffices to find out.
+pub(crate) fn allows_parents_within(schema: &Value, location: &Location, budget: &Budget) -> bool {
+    let document = || Document::within(schema, Types::NONE, budget);
+    let allows = |parent| document().declaration(parent, Types::OBJECT) == Declaration::String;
+    parents(location).all(allows)
+}
+
+fn parents(location: &Location) -> impl Iterator<Item = &[Box<str>]> {
+    let tokens = location.tokens();
+    (1..tokens.len()).map(|depth| &tokens[..depth])
+}
+
 /// How many units of work one question may cause.
 const FUEL: u64 = 20_000;
 

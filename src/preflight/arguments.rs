@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 use super::words;
 use crate::{
     location::Location,
-    schema::{Budget, Declaration, Document, Types, branches, declares_within, pointer_units},
+    schema::{
+        Budget, Declaration, Document, Types, allows_parents_within, branches, declares_within,
+        pointer_units,
+    },
 };
 
 /// How deep arguments are looked for.
@@ -59,11 +62,14 @@ pub(super) fn arguments(schema: &Value, budget: &Budget) -> Arguments {
     let mut found = Vec::new();
     for argument in search.found {
         let declaration = declares_within(schema, &argument.location, budget);
+        // A secret goes only where its parents can be made.
+        let can_be_filled =
+            !argument.is_credential || allows_parents_within(schema, &argument.location, budget);
         if budget.is_spent() {
             levels = levels.min(argument.location.tokens().len() - 1);
             break;
         }
-        if declaration == Declaration::String {
+        if declaration == Declaration::String && can_be_filled {
             found.push(argument);
         }
     }
