@@ -298,6 +298,8 @@ fn no_message_repeats_a_value() {
         json!(47.11),
         json!("4711"),
         json!(["4711"]),
+        // What a number looks like in a program with serde_json's `arbitrary_precision`.
+        json!({"$serde_json::private::Number": "4711"}),
     ] {
         for error in [
             serde_json::from_str::<NewSecret>(&value.to_string()).unwrap_err(),

@@ -242,6 +242,10 @@ fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fiel
 /// Accepts a map. For anything else, `serde`'s own message would repeat it, and it may be a secret value.
 struct FieldsVisitor;
 
+/// With its feature `arbitrary_precision`, which any program may turn on, serde_json passes a number on as an object
+/// with this member.
+const NUMBER: &str = "$serde_json::private::Number";
+
 impl<'de> Visitor<'de> for FieldsVisitor {
     type Value = Fields;
 
@@ -261,6 +265,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 ARG => fields.tool_arg = members.next_value()?,
                 IS_DEFAULT => fields.is_default = members.next_value()?,
                 FORMAT => fields.format = members.next_value()?,
+                NUMBER => return Err(de::Error::custom(not_an_object())),
                 _ => {
                     members.next_value::<IgnoredAny>()?;
                 }
