@@ -36,8 +36,8 @@ enum Trying {
     /// Nothing yet. If the match before left a base64 character that another value may share, such values come
     /// first.
     Nothing(Option<Carry>),
-    /// Values that share a base64 character with the match before.
-    Carried,
+    /// Values that share this base64 character with the match before.
+    Carried(Carry),
     /// All forms of all values.
     Anything,
 }
@@ -87,14 +87,15 @@ impl Scan {
         self.replaced = self.replaced.saturating_sub(length);
     }
 
-    /// Tells that there are more needles now: what is undecided is tried anew. A walk that continues from the match
-    /// before is kept, as its value was already there.
+    /// Tells that there are more needles now: what is undecided is tried anew.
     pub(super) fn restart(&mut self) {
-        if matches!(self.trying, Trying::Anything) {
-            self.trying = Trying::Nothing(None);
-            self.undecided.clear();
-            self.best = None;
-        }
+        self.trying = match self.trying {
+            Trying::Nothing(carry) => Trying::Nothing(carry),
+            Trying::Carried(carry) => Trying::Nothing(Some(carry)),
+            Trying::Anything => Trying::Nothing(None),
+        };
+        self.undecided.clear();
+        self.best = None;
     }
 
     /// The next match; `None` if there is none before the end of the text, or before a place at which more text is
@@ -103,7 +104,7 @@ impl Scan {
         loop {
             match self.trying {
                 Trying::Nothing(Some(carry)) => {
-                    self.trying = Trying::Carried;
+                    self.trying = Trying::Carried(carry);
                     for (needle, each) in view.index.needles().iter().enumerate() {
                         if let Some(progress) = each.carried(carry) {
                             self.walk(Walk { needle, progress }, view);
@@ -124,7 +125,7 @@ impl Scan {
                         self.walk(Walk { needle, progress }, view);
                     }
                 }
-                Trying::Carried | Trying::Anything => {
+                Trying::Carried(_) | Trying::Anything => {
                     for walk in std::mem::take(&mut self.undecided) {
                         self.walk(walk, view);
                     }

@@ -255,6 +255,29 @@ fn a_value_can_be_added_before_it_comes() {
     }
 }
 
+/// The two share a base64 character, and at some cuts the first is found before the second is known.
+#[test]
+fn a_value_can_be_added_that_shares_a_character_with_a_match() {
+    let (first, second) = ("ghp_AAAAxyzw1", "ghp_BBBBqrst2");
+    let mut added = Redactor::new();
+    added.add("<second>", &SecretValue::new(second));
+    let mut both = redactor(first);
+    both.merge(&added);
+    let text = base64(
+        [first, second].concat().as_bytes(),
+        Alphabet::Standard,
+        true,
+    );
+    let expected = both.redact(&text);
+    assert_eq!(expected, "secret://it<second>");
+    // Up to there the text might also go on with the first value once more.
+    for at in 0..=23 {
+        let (head, tail) = text.as_bytes().split_at(at);
+        let output = merging(&redactor(first), head, &added, tail);
+        assert_eq!(output, expected, "cut at {at}");
+    }
+}
+
 /// The first value is matched when what follows shows that it has no padding, the second as soon as its end is
 /// there.
 #[test]
