@@ -291,6 +291,20 @@ impl Redactor {
         json::names(self, keys)
     }
 
+    /// The longest value that is an object or an array in JSON and that this text begins with, letter by letter: its
+    /// length, and its reference.
+    #[cfg(feature = "mcp-text")]
+    pub(crate) fn structure_at(&self, text: &str) -> Option<(usize, &str)> {
+        let values = self
+            .values
+            .iter()
+            .map(|needle| (needle.value().trim_ascii(), needle));
+        values
+            .filter(|(value, _)| value.starts_with(['{', '[']) && text.starts_with(value))
+            .map(|(value, needle)| (value.len(), needle.reference()))
+            .max_by_key(|(length, _)| *length)
+    }
+
     /// Returns a stream that redacts output which comes in chunks of bytes.
     ///
     /// It shares the values that this redactor has now.

@@ -33,7 +33,7 @@ pub(super) fn message(
         });
         return everywhere(text, at.clone(), kept, redactor);
     }
-    content(text, at, members, redactor)
+    structure(text, at.clone(), redactor).or_else(|| content(text, at, members, redactor))
 }
 
 /// Returns what text that is no message becomes; `None` if there is nothing to redact.
@@ -71,6 +71,9 @@ fn params(text: &str, at: Range<usize>, redactor: &Redactor, has_meta: bool) -> 
     let Some(members) = json::members(text, at.clone()) else {
         return redact(text, at, redactor);
     };
+    if let Some(whole) = structure(text, at.clone(), redactor) {
+        return Some(whole);
+    }
     let is_meta = |member: &Member<'_>| has_meta && *member.key == *META;
     let is_renamed = |member: &Member<'_>| !is_meta(member) && !ABOUT.contains(&&*member.key);
     let value = |member: &Member<'_>| {
@@ -119,6 +122,24 @@ fn everywhere(
     }
 }
 
+/// What stands for the object or array at this place if that is a value, as a service account's key is: a string with
+/// the value's reference.
+fn structure(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
+    let (length, reference) = structure_at(text, at.clone(), redactor)?;
+    (length == at.len()).then(|| json::quoted(reference))
+}
+
+/// The value that is an object or an array and begins at this place, in the form in which it is kept.
+fn structure_at<'r>(
+    text: &str,
+    at: Range<usize>,
+    redactor: &'r Redactor,
+) -> Option<(usize, &'r str)> {
+    let found = redactor.structure_at(&text[at.clone()])?;
+    // Replacing a part of an object would leave no JSON.
+    json::is_json(&text[at.start..at.start + found.0]).then_some(found)
+}
+
 fn is_of_the_protocol(member: &Member<'_>) -> bool {
     KEYS.contains(&&*member.key)
 }
@@ -150,6 +171,9 @@ fn redact_within(
     redactor: &Redactor,
     depth: usize,
 ) -> Option<String> {
+    if let Some(whole) = structure(text, at.clone(), redactor) {
+        return Some(whole);
+    }
     if let Some(depth) = depth.checked_sub(1) {
         let redact = |at: &Range<usize>| redact_within(text, at.clone(), redactor, depth);
         if let Some(members) = json::members(text, at.clone()) {
@@ -223,7 +247,13 @@ fn redact_tokens(
             next = end.unwrap_or(at.end);
             start + 1..end.map_or(at.end, |end| end - 1)
         } else if json::is_structure(first) {
-            next += 1;
+            let found = matches!(first, b'{' | b'[')
+                .then(|| structure_at(text, start..at.end, redactor))
+                .flatten();
+            next += found.map_or(1, |(length, _)| length);
+            if let Some((_, reference)) = found {
+                changed.replace(start..next, Some(json::quoted(reference)));
+            }
             continue;
         } else {
             next = json::scalar_end(text, start).min(at.end);

@@ -496,6 +496,43 @@ fn whatever_part_of_a_message_a_value_is_in_it_is_found() {
     }
 }
 
+/// A service account's key is an object itself. A server that prints it as it is does not print a string.
+#[test]
+fn a_value_that_is_an_object_is_found_where_it_stands_as_one() {
+    const ACCOUNT: &str = r#"{"type":"service_account","private_key":"MIIEvQIBADANBg"}"#;
+    let mut redactor = Redactor::new();
+    redactor.add("secret://account", &SecretValue::new(ACCOUNT));
+    redactor.add("secret://type", &SecretValue::new("service_account"));
+    let filter = filter().redacting(&redactor);
+    let text =
+        |of: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"a":[{of},{{"b":{of}}}]}}}}"#);
+    for (message, expected) in [
+        (ACCOUNT.to_owned(), r#""secret://account""#.to_owned()),
+        (
+            format!(" {ACCOUNT}\n"),
+            " \"secret://account\"\n".to_owned(),
+        ),
+        (format!("[{ACCOUNT}]"), r#"["secret://account"]"#.to_owned()),
+        (text(ACCOUNT), text(r#""secret://account""#)),
+        // Where keys change as well, the message is taken apart.
+        (
+            format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"service_account":{ACCOUNT}}}}}"#),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"secret://type":"secret://account"}}"#.to_owned(),
+        ),
+        (
+            format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"_meta":{ACCOUNT}}}}}"#),
+            r#"{"jsonrpc":"2.0","method":"x","params":{"_meta":"secret://account"}}"#.to_owned(),
+        ),
+        // Another form of it is taken apart as any object is.
+        (
+            r#"{"private_key":"MIIEvQIBADANBg","type":"service_account"}"#.to_owned(),
+            r#"{"private_key":"MIIEvQIBADANBg","type":"secret://type"}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(to_client(&filter, &message), expected, "{message}");
+    }
+}
+
 #[test]
 fn a_message_arrives_whatever_the_values_are() {
     let mut redactor = Redactor::new();
