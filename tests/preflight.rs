@@ -39,8 +39,11 @@ type Tool = (String, Option<Value>);
 /// A user with these secrets; every value has `value-of` in it.
 fn user(secrets: &[String], supplied: Option<&str>) -> UserVault {
     let mut policy = InjectionPolicy::default();
-    if supplied == Some("replace") {
-        policy = policy.replace_supplied();
+    match supplied {
+        None => {}
+        Some("replace") => policy = policy.replace_supplied(),
+        Some("refuse") => policy = policy.refuse_supplied(),
+        Some(other) => panic!("{other} is no policy"),
     }
     let vault = Vault::builder().injection_policy(policy).in_memory();
     let user = vault.unwrap().user(UserId::LOCAL);
@@ -296,7 +299,16 @@ fn what_lies_too_deep_is_told() {
     let wrapped = |times: usize| (0..times).fold(url.clone(), |inner, _| json!({"allOf": [inner]}));
     let node = json!({"type": "object", "properties": {"and": {"$ref": "#/$defs/x"}, "title": {"type": "string"}}});
     let recursive = json!({"properties": {"filter": {"$ref": "#/$defs/x"}}, "$defs": {"x": node}});
+    // Few schemas that refer to each other so often that following them all would take long.
+    let parts = (1..7).map(|i| {
+        let below = json!({"$ref": format!("#/$defs/{}", i - 1)});
+        (i.to_string(), json!({"allOf": vec![below; 8]}))
+    });
+    let mut parts: Map<String, Value> = parts.collect();
+    parts.insert("0".to_owned(), url.clone());
+    let manifold = json!({"$ref": "#/$defs/6", "$defs": parts});
     for (schema, is_open, is_told) in [
+        (manifold, false, true),
         (nested(3), true, false),
         (nested(4), false, true),
         (nested(9), false, true),

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use keyward::{
-    KeySource, NewSecret, Quota, SecretInfo, SecretPatch, ToolCall, UserId, UserVault, Vault,
+    Explanation, KeySource, NewSecret, Quota, SecretInfo, SecretPatch, ToolCall, UserId, UserVault,
+    Vault,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -107,7 +108,7 @@ fn run(user: &UserVault, step: &Step) {
 type Seen = (
     Vec<SecretInfo>,
     BTreeMap<&'static str, Map<String, Value>>,
-    usize,
+    Vec<Explanation>,
 );
 
 fn see(user: &UserVault) -> Seen {
@@ -121,11 +122,8 @@ fn see(user: &UserVault) -> Seen {
         let _ = user.inject(&ToolCall::new(tool), &mut args).unwrap();
         (tool, args)
     });
-    let candidates = TOOLS.map(|tool| {
-        let explanation = user.explain(&ToolCall::new(tool), &Map::new()).unwrap();
-        explanation.to_string().len()
-    });
-    (secrets, filled.into(), candidates.iter().sum())
+    let explained = TOOLS.map(|tool| user.explain(&ToolCall::new(tool), &Map::new()).unwrap());
+    (secrets, filled.into(), explained.into())
 }
 
 proptest! {

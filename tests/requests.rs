@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    Bounds, Error, ErrorKind, FieldError, NewSecret, SecretInfo, SecretPatch, ToolCall, UserId,
-    UserVault, Vault,
+    Bounds, Error, ErrorKind, FieldError, NewSecret, SecretId, SecretInfo, SecretPatch, ToolCall,
+    UserId, UserVault, Vault,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -291,6 +291,12 @@ fn no_message_repeats_a_value() {
         if let Err(error) = serde_json::from_str::<NewSecret>(body) {
             assert!(!format!("{error} {error:?}").contains("xyz"), "{error:?}");
         }
+    }
+    // What stands where an id belongs may be a value.
+    let id = serde_json::from_str::<SecretId>(r#""xyzxyzxyz""#).unwrap_err();
+    let user = serde_json::from_str::<UserId>(r#""xyzxyzxyz""#).unwrap_err();
+    for error in [id, user] {
+        assert!(!format!("{error} {error:?}").contains("xyz"), "{error:?}");
     }
     for value in [
         json!(4711),

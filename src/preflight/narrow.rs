@@ -87,6 +87,8 @@ mod tests {
             (&["a_get", "a_set"], &["a_put", "b_get"], Some("a_*et")),
             (&["a", "b"], &["c"], None),
             (&["aa", "aaa"], &["a", "b"], Some("aa*")),
+            // Their common beginning and end overlap in the shorter one.
+            (&["aba", "ababa"], &["abax", "xaba"], Some("aba*")),
             // A name with a wildcard, as a pattern, is for others too.
             (&["a_*"], &["b"], None),
             (&["a_g?t", "a_set"], &["b_get"], None),
