@@ -299,16 +299,27 @@ fn what_lies_too_deep_is_told() {
     let wrapped = |times: usize| (0..times).fold(url.clone(), |inner, _| json!({"allOf": [inner]}));
     let node = json!({"type": "object", "properties": {"and": {"$ref": "#/$defs/x"}, "title": {"type": "string"}}});
     let recursive = json!({"properties": {"filter": {"$ref": "#/$defs/x"}}, "$defs": {"x": node}});
-    // Few schemas that refer to each other so often that following them all would take long.
-    let parts = (1..7).map(|i| {
-        let below = json!({"$ref": format!("#/$defs/{}", i - 1)});
-        (i.to_string(), json!({"allOf": vec![below; 8]}))
-    });
-    let mut parts: Map<String, Value> = parts.collect();
-    parts.insert("0".to_owned(), url.clone());
-    let manifold = json!({"$ref": "#/$defs/6", "$defs": parts});
+    // Few schemas that refer to each other so often that looking at all of them for each argument would take long.
+    let manifold = |arguments: usize, times: usize| {
+        let parts = (1..=times).map(|i| {
+            let below = json!({"$ref": format!("#/$defs/{}", i - 1)});
+            (i.to_string(), json!({"allOf": vec![below; 6]}))
+        });
+        let mut parts: Map<String, Value> = parts.collect();
+        parts.insert("0".to_owned(), json!({"type": "object"}));
+        let mut schema = url.clone();
+        for i in 0..arguments {
+            schema["properties"][format!("k{i}_token")] = json!({"type": "string"});
+        }
+        schema["allOf"] = json!([{"$ref": format!("#/$defs/{times}")}]);
+        schema["$defs"] = parts.into();
+        schema
+    };
     for (schema, is_open, is_told) in [
-        (manifold, false, true),
+        (manifold(60, 3), true, false),
+        (manifold(3, 4), true, false),
+        (manifold(60, 4), false, true),
+        (manifold(3, 5), false, true),
         (nested(3), true, false),
         (nested(4), false, true),
         (nested(9), false, true),
