@@ -21,6 +21,7 @@ mod page;
 mod record;
 mod root;
 mod slot;
+mod source;
 mod stack;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -36,5 +37,6 @@ pub(crate) use self::{
 };
 pub use self::{
     derive::KdfParams,
-    slot::{KeyKind, KeyProvider, KeySlotInfo, KeySource},
+    slot::KeySlotInfo,
+    source::{KeyKind, KeyProvider, KeySource},
 };

@@ -242,8 +242,8 @@ fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fiel
 /// Accepts a map. For anything else, `serde`'s own message would repeat it, and it may be a secret value.
 struct FieldsVisitor;
 
-/// With its feature `arbitrary_precision`, which any program may turn on, serde_json passes a number on as an object
-/// with this member.
+/// The only member of the object as which `serde_json` passes a number on, in a program that turns on its feature
+/// `arbitrary_precision`.
 const NUMBER: &str = "$serde_json::private::Number";
 
 impl<'de> Visitor<'de> for FieldsVisitor {
