@@ -89,6 +89,10 @@ impl Progress {
         }
     }
 
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
     /// How much of a match of `length` bytes is padding.
     pub(super) fn padding(&self, length: usize) -> usize {
         length - self.length

@@ -2,7 +2,7 @@
 
 use super::{
     index::{Index, Start},
-    needle::{Carry, Progress},
+    needle::{Carry, Form, Progress},
     spelling::Step,
 };
 
@@ -52,6 +52,7 @@ struct Best {
     /// How many bytes of it are padding.
     padding: usize,
     needle: usize,
+    form: Form,
     carry: Option<Carry>,
 }
 
@@ -160,14 +161,17 @@ impl Scan {
             // A match that lies entirely in the padding of another one is replaced with it.
             Step::Match(length) if self.position + length <= self.replaced => {}
             Step::Match(length) => {
+                // Of equal matches the same one counts, whichever is decided first.
+                let rank = (walk.needle, walk.progress.form());
                 let better = self.best.as_ref().is_none_or(|best| {
-                    length > best.length || length == best.length && walk.needle < best.needle
+                    length > best.length || length == best.length && rank < (best.needle, best.form)
                 });
                 if better {
                     self.best = Some(Best {
                         length,
                         padding: walk.progress.padding(length),
                         needle: walk.needle,
+                        form: walk.progress.form(),
                         carry: needle.carry(&walk.progress),
                     });
                 }

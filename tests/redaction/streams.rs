@@ -255,6 +255,29 @@ fn a_value_can_be_added_before_it_comes() {
     }
 }
 
+/// A repetition matches at two alignments at once. They are as long, but are not decided after the same byte, and only
+/// one of them leaves the character to the next value that both share.
+#[test]
+fn of_equal_matches_of_a_value_the_same_one_counts_wherever_the_output_is_cut() {
+    for length in 8..24 {
+        let value = "U".repeat(length);
+        let redactor = redactor(&value);
+        for before in 0..=3 {
+            let text = base64(
+                [&"???"[..before], &value, &value].concat().as_bytes(),
+                Alphabet::Standard,
+                false,
+            );
+            let expected = redactor.redact_bytes(text.as_bytes());
+            assert_eq!(
+                in_chunks(&redactor, text.as_bytes().chunks(1)),
+                *expected,
+                "{text}"
+            );
+        }
+    }
+}
+
 /// The two share a base64 character, and at some cuts the first is found before the second is known.
 #[test]
 fn a_value_can_be_added_that_shares_a_character_with_a_match() {
