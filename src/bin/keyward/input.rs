@@ -229,19 +229,23 @@ fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Appends bytes. Grows the buffer by hand, so that the old memory is wiped.
 fn push(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) -> Result<(), Failure> {
-    let needed = bytes.len() + more.len();
-    if needed > MOST {
+    if bytes.len() + more.len() > MOST {
         return Err(Failure::invalid("this is too long"));
     }
+    append(bytes, more);
+    Ok(())
+}
+
+/// Appends bytes. Grows the buffer by hand, so that the old memory is wiped.
+pub(crate) fn append(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
+    let needed = bytes.len() + more.len();
     if needed > bytes.capacity() {
         let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * bytes.capacity())));
         larger.extend_from_slice(bytes);
         *bytes = larger;
     }
     bytes.extend_from_slice(more);
-    Ok(())
 }
 
 /// Reads a line of standard input, and nothing after it, since that may be meant for a command that this program starts.

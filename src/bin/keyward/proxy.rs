@@ -17,19 +17,21 @@
 //! launcher.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
-    process::{ChildStdin, ChildStdout, ExitCode},
-    sync::{Arc, mpsc},
+    io::{self, BufRead, BufReader, Read, Write},
+    mem,
+    process::{ChildStdin, ExitCode},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
-use keyward::{RedactStream, mcp::Filter};
+use keyward::{RedactStream, Redactor, mcp::Filter};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     args::Mcp,
     failure::Failure,
+    input,
     place::Opener,
     program::{self, Prepared},
     server::{self, Event, GRACE, Server},
@@ -51,6 +53,7 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
         filter = filter.server(server);
     }
     let filter = Arc::new(filter);
+    let client = Arc::new(ToClient::new(io::stdout()));
     let watch = Watch::new(vault, opener.path());
 
     let mut server = Server::start(&mut command)?;
@@ -62,15 +65,15 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
         server.pass_errors_on(move || filter.redactor())
     };
     if let Some(input) = server.child.stdin.take() {
-        let (filter, send) = (Arc::clone(&filter), send.clone());
+        let (filter, client, send) = (Arc::clone(&filter), Arc::clone(&client), send.clone());
         thread::spawn(move || {
-            let _ = carry_client(input, &filter, watch);
+            let _ = carry_client(input, &filter, &client, watch);
             let _ = send.send(Event::ClientClosed);
         });
     }
     if let Some(output) = server.child.stdout.take() {
         thread::spawn(move || {
-            let event = match carry_server(output, &filter) {
+            let event = match carry_server(output, &filter, &client) {
                 Ok(()) => Event::ServerClosed,
                 Err(_) => Event::ClientGone,
             };
@@ -85,7 +88,12 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
 }
 
 /// Carries what the client says to the server, until either closes its end.
-fn carry_client(mut server: ChildStdin, filter: &Filter, mut watch: Watch) -> io::Result<()> {
+fn carry_client(
+    mut server: ChildStdin,
+    filter: &Filter,
+    to_client: &ToClient<impl Write>,
+    mut watch: Watch,
+) -> io::Result<()> {
     let mut client = BufReader::with_capacity(BATCH, io::stdin());
     let mut message = Zeroizing::new(Vec::new());
     let mut batch = Batch::new();
@@ -97,7 +105,8 @@ fn carry_client(mut server: ChildStdin, filter: &Filter, mut watch: Watch) -> io
         more = client.buffer().contains(&b'\n');
         let passed = filter.client_message(&message);
         if let Some(answer) = passed.to_client() {
-            let mut client = io::stdout().lock();
+            let mut client = to_client.lock();
+            client.end_line()?;
             client.write_all(answer)?;
             client.write_all(b"\n")?;
             client.flush()?;
@@ -116,32 +125,40 @@ fn carry_client(mut server: ChildStdin, filter: &Filter, mut watch: Watch) -> io
 
 /// Carries what the server says to the client, until the server closes its end. An error is one of writing to the
 /// client.
-fn carry_server(server: ChildStdout, filter: &Filter) -> io::Result<()> {
+fn carry_server(
+    server: impl Read,
+    filter: &Filter,
+    client: &ToClient<impl Write>,
+) -> io::Result<()> {
     let mut server = BufReader::with_capacity(BATCH, server);
     let mut message = Zeroizing::new(Vec::new());
     let mut batch = Batch::new();
-    // Lines that are no messages are one text to whoever reads them: a value in it may have several lines.
-    let mut text: Option<RedactStream> = None;
+    let mut text: Option<Text> = None;
     while server
         .read_until(b'\n', &mut message)
         .is_ok_and(|length| length > 0)
     {
         if is_message(&message) {
-            end(&mut text, filter, &mut batch)?;
-            batch.add(&filter.server_message(&message), &mut io::stdout().lock())?;
+            if let Some(text) = text.take() {
+                batch.add(&filter.server_message(&text.end()), &mut *client.lock())?;
+            }
+            batch.end_line(&mut *client.lock())?;
+            batch.add(&filter.server_message(&message), &mut *client.lock())?;
         } else {
             let redactor = filter.redactor();
-            let text = text.get_or_insert_with(|| redactor.stream());
-            text.merge(&redactor);
-            pass_on(text.push(&message), filter, &mut batch)?;
+            let text = text.get_or_insert_with(|| Text::new(&redactor));
+            let lines = text.push(&message, &redactor);
+            batch.add(&filter.server_message(&lines), &mut *client.lock())?;
         }
         if !server.buffer().contains(&b'\n') {
-            batch.write(&mut io::stdout().lock())?;
+            batch.write(&mut *client.lock())?;
         }
         wipe(&mut message);
     }
-    end(&mut text, filter, &mut batch)?;
-    batch.write(&mut io::stdout().lock())
+    if let Some(text) = text {
+        batch.add(&filter.server_message(&text.end()), &mut *client.lock())?;
+    }
+    batch.write(&mut *client.lock())
 }
 
 /// Whether a line looks like a message, or a batch of them.
@@ -153,18 +170,99 @@ fn is_message(line: &[u8]) -> bool {
     }
 }
 
-/// Passes on what was held back of a text.
-fn end(text: &mut Option<RedactStream>, filter: &Filter, batch: &mut Batch) -> io::Result<()> {
-    match text.take() {
-        Some(text) => pass_on(text.finish(), filter, batch),
-        None => Ok(()),
+/// Lines that are no messages. They are one text to whoever reads them: a value in it may have several lines.
+///
+/// The redactor holds back what may be the beginning of a value, often the end of a line. Passed on in whole lines, a
+/// text leaves room for an answer of the proxy's own at any time.
+struct Text {
+    stream: RedactStream,
+    /// What is certain of a line whose end is not. A value behind an escape may still be in it.
+    line: Zeroizing<Vec<u8>>,
+}
+
+impl Text {
+    fn new(redactor: &Redactor) -> Text {
+        Text {
+            stream: redactor.stream(),
+            line: Zeroizing::new(Vec::new()),
+        }
+    }
+
+    /// Takes the next line, and returns the lines whose end is certain.
+    fn push(&mut self, line: &[u8], redactor: &Redactor) -> Zeroizing<Vec<u8>> {
+        self.stream.merge(redactor);
+        let certain = Zeroizing::new(self.stream.push(line));
+        let held = self.line.len() + certain.len();
+        let whole = match certain.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => end + 1,
+            // Values that end in a line end make one line of many, without end.
+            None if held > LONGEST_HELD => certain.len(),
+            None => 0,
+        };
+        let (whole, rest) = certain.split_at(whole);
+        let mut lines = Zeroizing::new(Vec::new());
+        if !whole.is_empty() {
+            mem::swap(&mut lines, &mut self.line);
+            input::append(&mut lines, whole);
+        }
+        input::append(&mut self.line, rest);
+        lines
+    }
+
+    /// What is left of it.
+    fn end(mut self) -> Zeroizing<Vec<u8>> {
+        let rest = Zeroizing::new(self.stream.finish());
+        input::append(&mut self.line, &rest);
+        self.line
     }
 }
 
-/// Passes on a part of a text, in which values of several lines are redacted. Others may be behind an escape.
-fn pass_on(text: Vec<u8>, filter: &Filter, batch: &mut Batch) -> io::Result<()> {
-    let text = Zeroizing::new(text);
-    batch.add(&filter.server_message(&text), &mut io::stdout().lock())
+/// How many bytes of an unfinished line are held back at most.
+const LONGEST_HELD: usize = 64 * 1024;
+
+/// What the client reads. The server's messages and the proxy's own are written by different threads.
+struct ToClient<W>(Mutex<Lines<W>>);
+
+impl<W: Write> ToClient<W> {
+    fn new(to: W) -> ToClient<W> {
+        ToClient(Mutex::new(Lines {
+            to,
+            unfinished: false,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines<W>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A writer that knows whether its last line has an end: a message needs a line of its own.
+struct Lines<W> {
+    to: W,
+    unfinished: bool,
+}
+
+impl<W: Write> Lines<W> {
+    fn end_line(&mut self) -> io::Result<()> {
+        if self.unfinished {
+            self.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        if let Some(last) = bytes[..written].last() {
+            self.unfinished = *last != b'\n';
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 /// How many bytes are read and written at once.
@@ -189,6 +287,15 @@ impl Batch {
         Ok(())
     }
 
+    /// Ends the last line, be it here or with the client. Only this thread leaves lines there that have no end.
+    fn end_line(&mut self, to: &mut Lines<impl Write>) -> io::Result<()> {
+        match self.0.last() {
+            None => to.end_line(),
+            Some(b'\n') => Ok(()),
+            Some(_) => self.add(b"\n", to),
+        }
+    }
+
     fn write(&mut self, to: &mut impl Write) -> io::Result<()> {
         to.write_all(&self.0)?;
         wipe(&mut self.0);
@@ -200,4 +307,72 @@ impl Batch {
 fn wipe(bytes: &mut Vec<u8>) {
     bytes.as_mut_slice().zeroize();
     bytes.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use keyward::{SecretValue, UserId, Vault};
+
+    use super::*;
+
+    /// What the client reads of what the server says, and of an answer by the proxy after that.
+    fn read_by_client(said: &[u8]) -> String {
+        let vault = Vault::builder().in_memory().expect("it needs nothing");
+        let mut redactor = Redactor::new();
+        redactor.add("secret://ini", &SecretValue::new("[a]\nkey = 1\n"));
+        let filter = Filter::new(vault.user(UserId::LOCAL)).redacting(&redactor);
+        let client = ToClient::new(Vec::new());
+        carry_server(said, &filter, &client).expect("a vector takes everything");
+        let mut client = client.lock();
+        client.end_line().expect("a vector takes everything");
+        client
+            .write_all(b"ANSWER\n")
+            .expect("a vector takes everything");
+        String::from_utf8(client.to.clone()).expect("what the server says is text")
+    }
+
+    #[test]
+    fn a_message_has_a_line_of_its_own() {
+        for (said, read) in [
+            ("", "ANSWER\n"),
+            ("{}\n", "{}\nANSWER\n"),
+            ("{}", "{}\nANSWER\n"),
+            ("text", "text\nANSWER\n"),
+            ("text\n{}\n", "text\n{}\nANSWER\n"),
+            ("[a]\nkey = 1\n{}\n", "secret://ini\n{}\nANSWER\n"),
+            ("a\nb [a]\nkey = 1\n{}\n", "a\nb secret://ini\n{}\nANSWER\n"),
+            ("[a]\nkey\n{}\n", "[a]\nkey\n{}\nANSWER\n"),
+            (
+                "[a]\nkey = 1\n[a]\nkey = 1\n",
+                "secret://inisecret://ini\nANSWER\n",
+            ),
+        ] {
+            assert_eq!(read_by_client(said.as_bytes()), read, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn only_whole_lines_of_a_text_are_passed_on() {
+        let mut redactor = Redactor::new();
+        redactor.add("secret://ini", &SecretValue::new("[a]\nkey = 1\n"));
+        let mut text = Text::new(&redactor);
+        let mut push = |line: &str| {
+            let lines = text.push(line.as_bytes(), &redactor);
+            String::from_utf8(lines.to_vec()).expect("lines of text are text")
+        };
+        for (line, lines) in [
+            ("one\n", "one\n"),
+            ("two [a]\n", ""),
+            ("key = 2\n", "two [a]\nkey = 2\n"),
+            ("[a]\n", ""),
+            ("key = 1\n", ""),
+            ("three\n", "secret://inithree\n"),
+            ("no end", ""),
+        ] {
+            assert_eq!(push(line), lines, "{line:?}");
+        }
+        assert!(push(&"-".repeat(LONGEST_HELD)) == format!("no end{}", "-".repeat(LONGEST_HELD)));
+        assert_eq!(push("[a]\n"), "");
+        assert_eq!(*text.end(), *b"[a]\n");
+    }
 }
