@@ -63,6 +63,12 @@ impl Failure {
         Failure::new(1, "io", format!("{}: {error}", path.display()))
     }
 
+    /// A part of what a command printed is lost.
+    pub(crate) fn output(error: &io::Error) -> Failure {
+        let message = format!("what the command prints cannot be passed on: {error}");
+        Failure::new(1, "io", message)
+    }
+
     /// Says which file the failure is about.
     pub(crate) fn of_file(mut self, path: &Path) -> Failure {
         self.message = format!("{}: {}", path.display(), self.message);

@@ -53,10 +53,16 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
     let status = child.wait()?;
     // What it left behind may still write.
     end_by_signals()?;
+    let mut passed_on = Ok(());
     for output in outputs.into_iter().flatten() {
         // If the reader of the output has gone away, the command notices by itself, or goes on.
-        let _ = output.join();
+        if let Ok(Err(error)) = output.join()
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            passed_on = passed_on.and(Err(Failure::output(&error)));
+        }
     }
+    passed_on?;
     Ok(exit_code(status))
 }
 
