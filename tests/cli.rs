@@ -8,7 +8,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    env, fmt::Write as _, fs, io, os::unix::fs::PermissionsExt as _, path::Path, process::Command,
+    env,
+    fmt::Write as _,
+    fs, io,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    path::Path,
+    process::Command,
 };
 
 #[test]
@@ -148,6 +153,39 @@ fn a_reader_that_is_gone_changes_nothing_but_what_is_read() {
     }
     let listed = keyward(&["list"]).output().unwrap();
     assert!(String::from_utf8(listed.stdout).unwrap().contains("linear"));
+}
+
+/// A shell goes on with a script after an exit code, whatever it is.
+#[test]
+fn a_program_that_is_interrupted_interrupts_keyward() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = |args: &[&str]| {
+        // The tests may have been started to ignore it.
+        let command = ["--default-signal=INT", env!("CARGO_BIN_EXE_keyward")];
+        let output = Command::new("env")
+            .args(command)
+            .args(args)
+            .current_dir(dir.path())
+            .env("KEYWARD_VAULT", dir.path().join("vault.keyward"))
+            .env("KEYWARD_KEY_FILE", dir.path().join("key"))
+            .output();
+        let output = output.unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        (output.status.signal(), output.status.code(), printed)
+    };
+    assert_eq!(ended(&["init"]).1, Some(0));
+    for (signal, by, code) in [
+        ("INT", Some(2), None),
+        ("TERM", None, Some(143)),
+        ("KILL", None, Some(137)),
+    ] {
+        let script = format!("echo all of it; kill -{signal} $$");
+        for redact in [&[][..], &["--no-redact"]] {
+            let args = [&["run"], redact, &["--", "sh", "-c", &script]].concat();
+            let expected = (by, code, "all of it\n".to_owned());
+            assert_eq!(ended(&args), expected, "{signal}, {redact:?}");
+        }
+    }
 }
 
 /// Its folder exists, though nobody can tell by looking.

@@ -1,7 +1,7 @@
 //! Running another program with secrets in its environment.
 
 use std::{
-    io::{self, IsTerminal, Read, Write},
+    io::{self, Read, Write},
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -37,7 +37,7 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
     let mut child = spawn(&mut command)?;
-    forward_signals(&child, io::stdin().is_terminal())?;
+    forward_signals(&child)?;
     drop(command);
     let redactor = Arc::new(redactor);
     let outputs = [
@@ -63,6 +63,7 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
         }
     }
     passed_on?;
+    end_alike(status);
     Ok(exit_code(status))
 }
 
@@ -176,16 +177,16 @@ pub(crate) fn copy(
 /// Forwards signals that are meant for the command. Those of a terminal's keys reach it anyway. The command has been
 /// started, since it inherits which signals are ignored, and none is any more once this receives it.
 #[cfg(unix)]
-fn forward_signals(child: &Child, at_terminal: bool) -> Result<(), Failure> {
+fn forward_signals(child: &Child) -> Result<(), Failure> {
     use rustix::process::{Pid, Signal, kill_process};
 
     use crate::signals::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
     let child = Pid::from_child(child);
     let forwarded = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-    signals::receive(&forwarded, move |signal| {
-        let signal = match signal {
-            SIGINT | SIGQUIT if at_terminal => return,
+    signals::receive(&forwarded, move |received| {
+        let signal = match received.signal {
+            SIGINT | SIGQUIT if !received.was_sent => return,
             SIGINT => Signal::INT,
             SIGQUIT => Signal::QUIT,
             SIGHUP => Signal::HUP,
@@ -201,15 +202,27 @@ fn forward_signals(child: &Child, at_terminal: bool) -> Result<(), Failure> {
 /// From now on signals end this program.
 #[cfg(unix)]
 fn end_by_signals() -> Result<(), Failure> {
-    use crate::signals;
+    Ok(crate::signals::end_by_all()?)
+}
 
-    Ok(signals::receive(&[], signals::end_by)?)
+/// Ends this program by SIGINT if that ended the command. A shell tells by this that its script is to end as well,
+/// and an exit code would not do.
+#[cfg(unix)]
+fn end_alike(status: ExitStatus) {
+    use crate::signals::{self, SIGINT};
+
+    if std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGINT) {
+        signals::end_by(SIGINT);
+    }
 }
 
 #[cfg(not(unix))]
-fn forward_signals(_: &Child, _: bool) -> Result<(), Failure> {
+fn forward_signals(_: &Child) -> Result<(), Failure> {
     Ok(())
 }
+
+#[cfg(not(unix))]
+fn end_alike(_: ExitStatus) {}
 
 #[cfg(not(unix))]
 fn end_by_signals() -> Result<(), Failure> {

@@ -34,9 +34,9 @@ pub(crate) fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failu
     use crate::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
     let send = send.clone();
-    signals::receive(&[SIGHUP, SIGINT, SIGTERM], move |signal| {
-        if send.send(Event::Signal(signal)).is_err() {
-            signals::end_by(signal);
+    signals::receive(&[SIGHUP, SIGINT, SIGTERM], move |received| {
+        if send.send(Event::Signal(received.signal)).is_err() {
+            signals::end_by(received.signal);
         }
     })?;
     Ok(())

@@ -38,9 +38,9 @@ impl Quiet {
         let terminal = Arc::new(Terminal { file, before });
         // First, so that no signal comes in between.
         let quiet = Quiet(Arc::clone(&terminal));
-        signals::receive(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM], move |signal| {
+        signals::receive(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM], move |received| {
             terminal.restore();
-            signals::end_by(signal);
+            signals::end_by(received.signal);
         })
         .ok()?;
         quiet.0.without(LocalModes::ECHO | LocalModes::ECHONL);
@@ -72,7 +72,7 @@ impl Drop for Quiet {
     fn drop(&mut self) {
         self.0.restore();
         // Later programs may want the terminal otherwise.
-        let _ = signals::receive(&[], signals::end_by);
+        let _ = signals::end_by_all();
     }
 }
 

@@ -147,6 +147,38 @@ with tempfile.TemporaryDirectory() as folder:
 
     run(["init"], env=vault("many"))
     run(["init"], env=vault("other"))
+    # The terminal tells the whole job of Ctrl-C, so the command is not told again, whatever its input is. What a process
+    # sends is for the command. This one has left the terminal's reach, and hears only what is passed on.
+    listens = "trap 'echo told' INT; trap 'exit 3' USR1; echo ready; while :; do sleep 0.01; done"
+    for given in ("", "< /dev/null"):
+        for by_terminal in (True, False):
+            what = f"{'the terminal' if by_terminal else 'a process'} interrupts, {given or 'and the input is a terminal'}"
+            child, terminal = pty.fork()
+            if child == 0:
+                script = f"exec '{KEYWARD}' run -- setsid sh -c \"$0\" {given}"
+                os.execve("/bin/sh", ["sh", "-c", script, listens], {**os.environ, **dict(vault("many"))})
+            shown = read(terminal, "ready\r\n")
+            if by_terminal:
+                os.write(terminal, b"\x03")
+                shown += read(terminal, "^C")
+            else:
+                os.kill(child, signal.SIGINT)
+                shown += read(terminal, "told\r\n")
+            os.kill(child, signal.SIGUSR1)
+            shown += read(terminal, None)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            check(f"{what}: the command ends", status == 3, f"{status}: {shown}")
+            check(f"{what}: it was told if a process did", shown.count("told") == (0 if by_terminal else 1), shown)
+            os.close(terminal)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(KEYWARD, [KEYWARD, "run", "--", "sh", "-c", "echo ready; exec sleep 60"], {**os.environ, **dict(vault("many"))})
+    read(terminal, "ready\r\n")
+    os.write(terminal, b"\x03")
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    check("Ctrl-C ends the command, and keyward likewise", status == -signal.SIGINT, str(status))
+    os.close(terminal)
+
     with open(file(".env"), "w") as variables:
         variables.write("".join(f"KEY_{n}=value-{n}\n" for n in range(5)))
     counted = "5 of 5"
