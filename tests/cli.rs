@@ -188,24 +188,57 @@ fn a_program_that_is_interrupted_interrupts_keyward() {
     }
 }
 
-/// Its folder exists, though nobody can tell by looking.
+/// Neither what it was started with, nor what is in its memory.
+#[cfg(target_os = "linux")]
 #[test]
-fn a_working_directory_that_cannot_be_looked_at_is_an_error() {
+fn a_program_cannot_look_into_keyward() {
     let dir = tempfile::tempdir().unwrap();
-    let set_mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let Some(command) = for_an_ordinary_user(dir.path()) else {
+        return;
     };
-    set_mode(dir.path(), 0o755);
-    let (bin, closed) = (dir.path().join("keyward"), dir.path().join("closed"));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let input = dir.path().join("input");
+    fs::write(&input, "LINEAR=lin_api_Zq8wT3vN\n").unwrap();
+    let keyward = |args: &[&str]| {
+        let output = Command::new(&command[0])
+            .args(&command[1..])
+            .args(args)
+            .current_dir(dir.path())
+            .env_clear()
+            .env("PATH", env::var("PATH").unwrap())
+            .env("KEYWARD_VAULT", dir.path().join("vault.keyward"))
+            .env("KEYWARD_PASSPHRASE", "correct horse")
+            .stdin(fs::File::open(&input).unwrap())
+            .output();
+        let output = output.unwrap();
+        let [printed, said] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), printed, said)
+    };
+    assert_eq!(keyward(&["init"]).0, Some(0));
+    for file in ["environ", "maps"] {
+        // Into the program, others can look as usual.
+        let script = format!("cat /proc/$$/{file} > own && echo own && cat /proc/$PPID/{file}");
+        let (code, printed, said) = keyward(&["run", "--", "sh", "-c", &script]);
+        assert_eq!((code, &*printed), (Some(1), "own\n"), "{file}: {said}");
+        assert!(said.contains("Permission denied"), "{file}: {said}");
+    }
+    // Keyward itself still can, as it has to for files such as this one.
+    let (code, _, said) = keyward(&["add", "--from-env-file", "/proc/self/fd/0"]);
+    assert_eq!((code, &*said), (Some(0), ""));
+}
+
+/// The words of a command that runs keyward as a user who is not root, who can look at everything. `None` if that
+/// cannot be. It runs a copy in this folder, which has to be open to that user.
+fn for_an_ordinary_user(dir: &Path) -> Option<Vec<String>> {
+    let bin = dir.join("keyward");
     // By another program: what this one has open for writing, a process that another test starts has open for a moment.
     let copied = Command::new("cp")
         .arg(env!("CARGO_BIN_EXE_keyward"))
         .arg(&bin)
         .status();
     assert!(copied.unwrap().success());
-    fs::create_dir(&closed).unwrap();
-    let script = "chmod 0 . && exec \"$@\"";
-    // Root can look at everything.
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
     let nobody = [
         "setpriv",
         "--reuid=65534",
@@ -218,28 +251,44 @@ fn a_working_directory_that_cannot_be_looked_at_is_an_error() {
     } else {
         &[]
     };
-    if let [setpriv, args @ ..] = as_nobody {
-        let help = Command::new(setpriv)
-            .args(args)
-            .arg(&bin)
-            .arg("--help")
-            .output();
-        if !help.is_ok_and(|help| help.status.success()) {
-            println!("skipped: nobody cannot be made to run {}", bin.display());
-            return;
-        }
+    let bin = bin.to_str().unwrap();
+    let command: Vec<String> = as_nobody
+        .iter()
+        .copied()
+        .chain([bin])
+        .map(str::to_owned)
+        .collect();
+    let help = Command::new(&command[0])
+        .args(&command[1..])
+        .arg("--help")
+        .output();
+    if !help.is_ok_and(|help| help.status.success()) {
+        println!("skipped: nobody cannot be made to run {bin}");
+        return None;
     }
+    Some(command)
+}
+
+/// Its folder exists, though nobody can tell by looking.
+#[test]
+fn a_working_directory_that_cannot_be_looked_at_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(command) = for_an_ordinary_user(dir.path()) else {
+        return;
+    };
+    let closed = dir.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    let script = "chmod 0 . && exec \"$@\"";
     for args in [&["init"][..], &["init", "--key-file", "key"]] {
         let output = Command::new("sh")
             .args(["-c", script, "sh"])
-            .args(as_nobody)
-            .arg(&bin)
+            .args(&command)
             .args(args)
             .args(["--vault", "vault.keyward"])
             .current_dir(&closed)
             .env("KEYWARD_PASSPHRASE", "correct horse")
             .output();
-        set_mode(&closed, 0o755);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
         let output = output.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");

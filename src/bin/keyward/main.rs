@@ -40,6 +40,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    close_to_other_processes();
     let Cli { place, command } = match misuse::read() {
         Ok(cli) => cli,
         Err(misunderstood) => return explain(&misunderstood),
@@ -49,6 +50,18 @@ fn main() -> ExitCode {
     match run(place, command) {
         Ok(code) => code,
         Err(failure) => report(failure, json, ends_as_another),
+    }
+}
+
+/// Keeps processes of the same user, such as a command that this one runs, from reading the memory of this one and the
+/// variables that it was started with. There may be a passphrase among these. It also turns core dumps off.
+fn close_to_other_processes() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+        // A system that refuses this leaves things as they would be without it.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
