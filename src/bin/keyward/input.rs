@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 #[cfg(unix)]
-use crate::terminal::Quiet;
+use crate::{signals, terminal::Quiet};
 
 /// Where secrets are read from.
 pub(crate) struct Input {
@@ -103,11 +103,14 @@ fn typed(prompt: &str) -> Result<Option<SecretValue>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Err(Failure::usage("nothing was typed"))
         }
-        // By Ctrl-C, which was also raised as a signal: that ends the program.
         #[cfg(unix)]
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => loop {
-            std::thread::park();
-        },
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            // By Ctrl-C, which was also raised as a signal: that ends the program, unless it is ignored.
+            while !signals::is_ignored(signals::SIGINT) {
+                std::thread::park();
+            }
+            Err(Failure::usage("nothing was typed"))
+        }
         Err(_) => Ok(None),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failu
     use crate::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
     let send = send.clone();
-    signals::receive(&[SIGHUP, SIGINT, SIGTERM], move |received| {
+    signals::receive_heeded(&[SIGHUP, SIGINT, SIGTERM], move |received| {
         if send.send(Event::Signal(received.signal)).is_err() {
             signals::end_by(received.signal);
         }

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     thread,
 };
 
@@ -46,6 +46,8 @@ pub(crate) fn receive(
     signals: &[i32],
     action: impl FnMut(Received) + Send + 'static,
 ) -> io::Result<()> {
+    // Before the first of them is no longer ignored.
+    ignored();
     let action = Box::new(action);
     let mut receiver = RECEIVER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(receiver) = &mut *receiver {
@@ -68,12 +70,50 @@ pub(crate) fn receive(
     Ok(())
 }
 
-/// From now on each of these signals ends this program.
+/// Like [`receive`], but leaves those signals ignored that were ignored when the program started, as `nohup` wants it.
+/// A command that is started later inherits that.
+pub(crate) fn receive_heeded(
+    signals: &[i32],
+    action: impl FnMut(Received) + Send + 'static,
+) -> io::Result<()> {
+    let heeded: Vec<i32> = signals
+        .iter()
+        .copied()
+        .filter(|signal| !is_ignored(*signal))
+        .collect();
+    receive(&heeded, action)
+}
+
+/// From now on each of these signals ends this program, unless it was ignored when the program started.
 pub(crate) fn end_by_all() -> io::Result<()> {
-    receive(&[], |received| end_by(received.signal))
+    receive(&[], |received| {
+        if !is_ignored(received.signal) {
+            end_by(received.signal);
+        }
+    })
 }
 
 /// Ends this program as the signal would have.
 pub(crate) fn end_by(signal: i32) {
     let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
+/// Whether the program was started with this signal ignored.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    ignored() >> (signal - 1) & 1 == 1
+}
+
+/// The signals that were ignored when the program started, as bits.
+fn ignored() -> u64 {
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+
+    *IGNORED.get_or_init(|| {
+        // Only Linux tells without being asked for each signal, which takes unsafe code.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mut lines = status.lines();
+        let signals = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+        signals.map_or(0, |signals| {
+            u64::from_str_radix(signals.trim(), 16).unwrap_or(0)
+        })
+    })
 }

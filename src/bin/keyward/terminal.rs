@@ -38,7 +38,7 @@ impl Quiet {
         let terminal = Arc::new(Terminal { file, before });
         // First, so that no signal comes in between.
         let quiet = Quiet(Arc::clone(&terminal));
-        signals::receive(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM], move |received| {
+        signals::receive_heeded(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM], move |received| {
             terminal.restore();
             signals::end_by(received.signal);
         })

@@ -132,6 +132,30 @@ with tempfile.TemporaryDirectory() as folder:
     os.waitpid(child, 0)
     os.close(terminal)
 
+    # What is ignored from the start, as by `nohup`, is so for the command as well, also after a prompt.
+    if os.path.exists("/proc/self/status"):
+        child, terminal = pty.fork()
+        if child == 0:
+            script = f"trap '' HUP INT; exec '{KEYWARD}' run -- grep SigIgn: /proc/self/status"
+            os.execve("/bin/sh", ["sh", "-c", script], os.environ)
+        read(terminal, "Passphrase: ")
+        os.write(terminal, f"{another}\n".encode())
+        shown = read(terminal, None)
+        ignored = int(shown.split("SigIgn:")[1], 16)
+        check("ignored signals stay ignored", ignored & 3 == 3, shown)
+        os.waitpid(child, 0)
+        os.close(terminal)
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execve("/bin/sh", ["sh", "-c", f"trap '' INT; exec '{KEYWARD}' list"], os.environ)
+        read(terminal, "Passphrase: ")
+        while termios.tcgetattr(terminal)[3] & termios.ISIG:
+            time.sleep(0.001)
+        os.write(terminal, b"\x03")
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        check("Ctrl-C ends a prompt also where it is no signal", status == 2, str(status))
+        os.close(terminal)
+
     # Bulk work, without prompts.
     def file(name):
         return os.path.join(folder, name)
