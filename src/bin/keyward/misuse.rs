@@ -30,7 +30,7 @@ impl Misunderstood {
             words.any(|word| wanted.iter().any(|wanted| word == *wanted))
         };
         Misunderstood {
-            error: without_values(error),
+            error: without_values(error, matches.as_ref()),
             json: has(&["--json"]),
             ends_as_another: command.map_or_else(
                 || has(&["run", "mcp"]),
@@ -58,7 +58,8 @@ impl Misunderstood {
 }
 
 /// What is where nothing is expected may be a value or a passphrase that was typed by mistake: it is not repeated.
-fn without_values(mut error: clap::Error) -> clap::Error {
+/// A word that is near to what is possible is, so that a typing mistake is found.
+fn without_values(mut error: clap::Error, matches: Option<&ArgMatches>) -> clap::Error {
     let hidden = || ContextValue::String("…".to_owned());
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument
@@ -67,10 +68,36 @@ fn without_values(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::InvalidArg, hidden());
         error.remove(ContextKind::Suggested);
     }
-    if error.kind() != ErrorKind::InvalidValue && error.get(ContextKind::InvalidValue).is_some() {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && !value.is_empty()
+        && error.get(ContextKind::SuggestedValue).is_none()
+    {
         error.insert(ContextKind::InvalidValue, hidden());
     }
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && error.get(ContextKind::SuggestedSubcommand).is_none()
+    {
+        error.insert(ContextKind::InvalidSubcommand, hidden());
+        let possible = format!("possible subcommands: {}", subcommands(matches).join(", "));
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![possible.into()]),
+        );
+    }
     error
+}
+
+/// The subcommands of the command that was understood.
+fn subcommands(mut matches: Option<&ArgMatches>) -> Vec<String> {
+    let cli = Cli::command();
+    let mut command = &cli;
+    while let Some((name, of_subcommand)) = matches.and_then(ArgMatches::subcommand)
+        && let Some(subcommand) = command.find_subcommand(name)
+    {
+        (command, matches) = (subcommand, Some(of_subcommand));
+    }
+    let names = command.get_subcommands().map(clap::Command::get_name);
+    names.map(str::to_owned).collect()
 }
 
 /// Whether a word looks like an option, and not like a value that begins with a hyphen, such as a private key.
