@@ -39,10 +39,13 @@ mod overlay;
 mod pages;
 mod place;
 mod rows;
+mod unused;
 
 #[cfg(fuzzing)]
 pub(crate) use self::rows::decode_row;
 
+#[cfg(test)]
+mod compacting;
 #[cfg(test)]
 mod crash;
 #[cfg(any(test, fuzzing))]

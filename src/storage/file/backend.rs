@@ -14,7 +14,7 @@ use redb::StorageBackend;
 use super::pages::Pages;
 
 /// What follows the first `start` bytes of a file. The file is closed, and so unlocked, together with the
-/// database.
+/// engine.
 #[derive(Debug)]
 pub(super) struct Region {
     /// Used by one caller at a time, since a file has one position: positioned reads and writes differ on every
@@ -75,32 +75,32 @@ impl StorageBackend for Region {
 /// Keeps a database from following references that it should not, and from writing after it has failed: a database
 /// that panicked would write what it has in memory when it is dropped.
 #[derive(Debug)]
-pub(super) struct Fence<B> {
-    backend: B,
+pub(super) struct Fence {
+    backend: Arc<dyn StorageBackend>,
     pages: Pages,
     stopped: Arc<AtomicBool>,
 }
 
-impl<B> Fence<B> {
+impl Fence {
     /// The flag that shuts the fence is shared.
-    pub(super) fn new(backend: B, stopped: &Arc<AtomicBool>) -> Fence<B> {
+    pub(super) fn new(backend: &Arc<dyn StorageBackend>, stopped: &Arc<AtomicBool>) -> Fence {
         Fence {
-            backend,
+            backend: Arc::clone(backend),
             pages: Pages::default(),
             stopped: Arc::clone(stopped),
         }
     }
 
-    fn open(&self) -> io::Result<&B> {
+    fn open(&self) -> io::Result<&dyn StorageBackend> {
         if self.stopped.load(Ordering::Acquire) {
             return Err(io::Error::other("the store was stopped by a failure"));
         }
-        Ok(&self.backend)
+        Ok(&*self.backend)
     }
 }
 
 /// Redb's own locking is not used: the file is locked before its header is read.
-impl<B: StorageBackend> StorageBackend for Fence<B> {
+impl StorageBackend for Fence {
     fn len(&self) -> io::Result<u64> {
         self.open()?.len()
     }

@@ -22,6 +22,7 @@ use redb::{
 use super::{
     backend::Fence,
     rows::{decode_root, decode_row, encode_root, encode_row, row_key, row_tag},
+    unused,
 };
 use crate::{
     sealed::{RowTag, SealedRoot, SealedRow, UserTag},
@@ -49,6 +50,8 @@ pub(super) struct Engine {
     /// `None` while it is being dropped. A database that panicked is not used again. Only compacting needs it
     /// exclusively.
     database: AssertUnwindSafe<RwLock<Option<Database>>>,
+    /// The database's own backend, for what redb does not do. Used only while nobody uses the database.
+    backend: AssertUnwindSafe<Arc<dyn StorageBackend>>,
     /// Set by a panic and by a failed commit: what the database has in memory may then differ from the file.
     stopped: Arc<AtomicBool>,
     /// One writer at a time, so that whoever waits for another's write sees how it went.
@@ -92,14 +95,15 @@ impl Engine {
 
     fn new(backend: impl StorageBackend) -> Result<Engine, StorageError> {
         let stopped = Arc::new(AtomicBool::new(false));
-        let backend = Fence::new(backend, &stopped);
+        let backend: Arc<dyn StorageBackend> = Arc::new(backend);
+        let fence = Fence::new(&backend, &stopped);
         let opened = caught(|| {
             Database::builder()
                 .set_cache_size(CACHE)
                 // Redb trusts what it reads, including its lists of free pages, and where they are damaged it can
                 // panic twice, which ends the process. So every page is compared with its checksum first.
                 .set_check_integrity_on_open(true)
-                .create_with_backend(backend)
+                .create_with_backend(fence)
         });
         let database = match opened {
             Ok(database) => database.map_err(|error| failed(error.into()))?,
@@ -107,6 +111,7 @@ impl Engine {
         };
         Ok(Engine {
             database: AssertUnwindSafe(RwLock::new(Some(database))),
+            backend: AssertUnwindSafe(backend),
             stopped,
             writer: Mutex::new(()),
         })
@@ -219,7 +224,8 @@ impl Engine {
         })
     }
 
-    /// Writes everything anew, and shortens the file. Waits for readers; readers and writers wait for it.
+    /// Writes everything anew, shortens the file, and overwrites what is left of it without being used. Waits for
+    /// readers; readers and writers wait for it.
     ///
     /// Redb changes a page in place that the same transaction has made: where entries were removed, or values became
     /// shorter, what stood at the end of the page stays behind the last entry, and is copied with the page for as
@@ -227,13 +233,26 @@ impl Engine {
     pub(super) fn compact(&self) -> Result<(), StorageError> {
         self.alone(|database| {
             self.settled(caught(|| write_anew(database)))?;
-            self.shorten_now(database)
+            self.shorten_now(database)?;
+            let allocated = self.allocated(database)?;
+            unused::overwrite(&**self.backend, allocated).map_err(|error| failed(error.into()))
         })
     }
 
     /// Moves the pages in use together and shortens the file, in redb's own transactions.
     pub(super) fn shorten(&self) -> Result<(), StorageError> {
         self.alone(|database| self.shorten_now(database))
+    }
+
+    /// Returns the number of pages in use.
+    fn allocated(&self, database: &Database) -> Result<u64, StorageError> {
+        let counted = caught(|| {
+            let transaction = begin_write(database)?;
+            let allocated = transaction.stats()?.allocated_pages();
+            transaction.abort()?;
+            Ok(allocated)
+        });
+        self.answered(counted)
     }
 
     fn shorten_now(&self, database: &mut Database) -> Result<(), StorageError> {
@@ -286,7 +305,14 @@ impl Engine {
     ) -> Result<T, StorageError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = self.usable(database.as_ref())?;
-        match caught(|| work(database)) {
+        self.answered(caught(|| work(database)))
+    }
+
+    fn answered<T>(
+        &self,
+        answer: Result<Result<T, redb::Error>, Panicked>,
+    ) -> Result<T, StorageError> {
+        match answer {
             Ok(result) => result.map_err(failed),
             Err(panicked) => {
                 self.stop();

@@ -28,13 +28,15 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-const PAGE: u64 = 4096;
+use redb::StorageBackend;
+
+pub(super) const PAGE: u64 = 4096;
 /// The maximum number of pages in a region: a reference has 20 bits for the index of one.
 const REGION: u32 = 1 << 20;
 /// The size of the largest page allowed. A leaf is as large as its largest value needs: a secret's row, the
 /// vault's `keys`, or redb's list of free pages in a region of 4 GiB. None of them reaches 1 MiB.
 const LARGEST: u64 = 16 * 1024 * 1024;
-const HEADER: usize = 320;
+pub(super) const HEADER: usize = 320;
 const SLOTS: [usize; 2] = [64, 192];
 /// Flags in byte 9 of the header: which slot, and how it was written.
 const PRIMARY: u8 = 1;
@@ -43,7 +45,7 @@ const TWO_PHASES: u8 = 4;
 /// From after a slot's version to the end of its checksum.
 const SLOT: std::ops::Range<usize> = 1..128;
 const LEAF: u8 = 1;
-const INNER: u8 = 2;
+pub(super) const INNER: u8 = 2;
 /// A table with one value for each key.
 const TABLE: u8 = 3;
 const SAVEPOINTS: &[u8] = b"persistent_savepoints";
@@ -53,8 +55,7 @@ pub(super) struct Pages(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The number of pages of a region before its data, and of its data: the same for the whole file.
-    region: (u64, u64),
+    regions: Regions,
     /// The offsets of the pages that lead to definitions or have them, except those that redb wrote since it was
     /// opened.
     definitions: HashSet<u64>,
@@ -105,14 +106,61 @@ impl Pages {
     }
 }
 
+/// The file is the header, in a page, and then regions, each with pages for redb itself before those for data.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Regions {
+    /// The number of pages of a region before its data, and of its data: the same for the whole file.
+    before: u64,
+    data: u64,
+}
+
+impl Regions {
+    pub(super) fn read(backend: &dyn StorageBackend) -> io::Result<Regions> {
+        let mut header = [0; HEADER];
+        backend.read(0, &mut header)?;
+        Regions::of(&header).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn of(header: &[u8]) -> Option<Regions> {
+        let (before, data) = (u32_at(header, 16)?, u32_at(header, 20)?);
+        (before.max(data) <= REGION).then(|| Regions {
+            before: before.into(),
+            data: data.into(),
+        })
+    }
+
+    /// Returns the offset and the size of the page that a reference names; `None` if it is larger than it may be in
+    /// a file of `length` bytes.
+    pub(super) fn find(self, number: u64, length: u64) -> Option<(u64, u64)> {
+        let order = number >> 59;
+        let size = PAGE << order;
+        if size > length.min(LARGEST) {
+            return None;
+        }
+        let index = number & (0xF_FFFF >> order);
+        let region = (number >> 20) & 0xF_FFFF;
+        // At most 2^20 regions of 2^21 pages of 2^12 bytes: none of this overflows.
+        let data = PAGE * (1 + region * (self.before + self.data) + self.before);
+        Some((data + index * size, size))
+    }
+
+    /// Returns whether a page of the file, which is given by its number in the file, is not for data.
+    pub(super) fn is_for_redb(self, page: u64) -> bool {
+        match page.checked_sub(1) {
+            Some(page) => self.within(page) < self.before,
+            None => true,
+        }
+    }
+
+    fn within(self, page: u64) -> u64 {
+        page % (self.before + self.data).max(1)
+    }
+}
+
 impl Known {
     fn header(&mut self, page: &mut [u8], length: u64) -> Option<()> {
         self.compared = false;
-        let (before, data) = (u32_at(page, 16)?, u32_at(page, 20)?);
-        if before.max(data) > REGION {
-            return None;
-        }
-        self.region = (before.into(), data.into());
+        self.regions = Regions::of(page)?;
         let flags = *page.get(9)?;
         let primary = usize::from(flags & PRIMARY);
         let compared = flags & (UNCLEAN | TWO_PHASES) == UNCLEAN;
@@ -132,44 +180,52 @@ impl Known {
     }
 
     fn slot(&mut self, page: &[u8], slot: usize, length: u64) -> Option<()> {
-        for (flag, root) in [(1, 8), (2, 40)] {
-            if *page.get(slot + flag)? != 0 {
-                let at = self.follow(page, slot + root, length)?;
-                self.definitions.insert(at);
-            }
+        for root in slot_roots(page, slot)? {
+            let (at, _) = self.regions.find(root, length)?;
+            self.definitions.insert(at);
         }
         Some(())
     }
 
     fn inner(&mut self, offset: u64, page: &[u8], length: u64) -> Option<()> {
         let leads_to_definitions = self.definitions.contains(&offset);
-        let children = usize::from(u16_at(page, 2)?) + 1;
-        for child in 0..children {
-            let at = self.follow(page, 8 + 16 * children + 8 * child, length)?;
+        for child in children(page)? {
+            let (at, _) = self.regions.find(child, length)?;
             if leads_to_definitions {
                 self.definitions.insert(at);
             }
         }
         Some(())
     }
-
-    /// Returns the offset of the page that the number at `at` refers to; `None` if it is too large.
-    fn follow(&self, page: &[u8], at: usize, length: u64) -> Option<u64> {
-        let number = u64_at(page, at)?;
-        let order = number >> 59;
-        let size = PAGE << order;
-        if size > length.min(LARGEST) {
-            return None;
-        }
-        let index = number & (0xF_FFFF >> order);
-        let region = (number >> 20) & 0xF_FFFF;
-        let (before, data) = self.region;
-        // At most 2^20 regions of 2^21 pages of 2^12 bytes: none of this overflows.
-        Some(PAGE * (1 + region * (before + data) + before) + index * size)
-    }
 }
 
-fn definitions(page: &[u8], length: u64) -> Option<()> {
+/// Returns the roots of the last transaction, to which a header leads.
+pub(super) fn roots(header: &[u8]) -> Option<Vec<u64>> {
+    let primary = usize::from(*header.get(9)? & PRIMARY);
+    slot_roots(header, SLOTS[primary])
+}
+
+fn slot_roots(header: &[u8], slot: usize) -> Option<Vec<u64>> {
+    let mut roots = Vec::new();
+    for (flag, root) in [(1, 8), (2, 40)] {
+        if *header.get(slot + flag)? != 0 {
+            roots.push(u64_at(header, slot + root)?);
+        }
+    }
+    Some(roots)
+}
+
+/// Returns the pages to which an inner page leads.
+pub(super) fn children(page: &[u8]) -> Option<Vec<u64>> {
+    let children = usize::from(u16_at(page, 2)?) + 1;
+    (0..children)
+        .map(|child| u64_at(page, 8 + 16 * children + 8 * child))
+        .collect()
+}
+
+/// Returns the roots of the tables that a leaf defines; `None` if one is not a table that keyward uses.
+pub(super) fn definitions(page: &[u8], length: u64) -> Option<Vec<u64>> {
+    let mut roots = Vec::new();
     let number = usize::from(u16_at(page, 2)?);
     let end = |i: usize| Some(u32_at(page, 4 + 4 * i)? as usize);
     let mut name_from = 4 + 8 * number;
@@ -182,13 +238,14 @@ fn definitions(page: &[u8], length: u64) -> Option<()> {
             return None;
         }
         if *definition.get(9)? != 0 {
-            let order = u64_at(definition, 10)? >> 59;
-            if PAGE << order > length.min(LARGEST) || name == SAVEPOINTS {
+            let root = u64_at(definition, 10)?;
+            if PAGE << (root >> 59) > length.min(LARGEST) || name == SAVEPOINTS {
                 return None;
             }
+            roots.push(root);
         }
     }
-    Some(())
+    Some(roots)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
