@@ -125,17 +125,20 @@ impl Written {
     }
 }
 
-fn write_and_compact(seed: u64, rows: u8) {
+/// Returns how long the file was before it.
+fn write_and_compact(seed: u64, rows: u8) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault");
     let mut written = Written::new(FileStorage::create(&path, Transaction::default()).unwrap());
     let lengths = written.churn(seed, rows);
+    let length = fs::metadata(&path).unwrap().len();
     written.store.compact().unwrap();
     written.check(&lengths);
     let Written { store, rows, .. } = written;
     drop(store);
     let file = fs::read(&path).unwrap();
     assert_eq!(numbers(&file), rows.into_values().collect(), "seed {seed}");
+    length
 }
 
 /// Redb leaves free pages between those that it cannot move, since they differ in size.
@@ -143,6 +146,14 @@ fn write_and_compact(seed: u64, rows: u8) {
 fn no_old_row_is_left_whatever_the_lengths() {
     for seed in 1..=12 {
         write_and_compact(seed, 60);
+    }
+}
+
+/// Redb then writes out the pages that it sets aside, and reads them again.
+#[test]
+fn a_store_that_is_larger_than_the_cache_is_compacted() {
+    for seed in [3, 9, 10, 16] {
+        assert!(write_and_compact(seed, 250) > 8 * 1024 * 1024);
     }
 }
 

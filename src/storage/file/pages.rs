@@ -59,6 +59,7 @@ struct Known {
     /// The offsets of the pages that lead to definitions or have them, except those that redb wrote since it was
     /// opened.
     definitions: HashSet<u64>,
+    written: Written,
     /// Redb compares pages with their checksums before it trusts them, until it writes a header that says so.
     compared: bool,
 }
@@ -67,6 +68,9 @@ impl Pages {
     /// Searches what was read at `offset` of a database of `length` bytes.
     pub(super) fn check(&self, offset: u64, page: &mut [u8], length: u64) -> io::Result<()> {
         let mut known = self.known();
+        if known.written.contains(offset) {
+            return Ok(());
+        }
         let found = if offset == 0 {
             // The first bytes are also read separately, to see whether this is a database at all.
             page.len() < HEADER || known.header(page, length).is_some()
@@ -92,10 +96,13 @@ impl Pages {
         }
     }
 
-    /// Pages that redb writes itself are not searched.
+    /// Pages that redb writes itself are not searched. Not all of them have been filled: when it compacts, it sets
+    /// inner pages aside, writes them out if there are too many for its cache, and reads them again. In a build
+    /// with debug assertions they are full of references to nowhere then.
     pub(super) fn written(&self, offset: u64, page: &[u8]) {
         let mut known = self.known();
         known.definitions.remove(&offset);
+        known.written.insert(offset);
         if offset == 0 && page.get(9).is_none_or(|flags| flags & UNCLEAN == 0) {
             known.compared = false;
         }
@@ -103,6 +110,34 @@ impl Pages {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The offsets that redb wrote to since it opened the file: what is read there is its own. One bit for each page up
+/// to the last of them, so at most 32 KiB for each GiB of the file.
+#[derive(Debug, Default)]
+struct Written(Vec<u64>);
+
+impl Written {
+    fn insert(&mut self, offset: u64) {
+        if let Some((word, bit)) = Written::place(offset) {
+            if self.0.len() <= word {
+                self.0.resize(word + 1, 0);
+            }
+            self.0[word] |= bit;
+        }
+    }
+
+    fn contains(&self, offset: u64) -> bool {
+        Written::place(offset)
+            .and_then(|(word, bit)| Some(self.0.get(word)? & bit != 0))
+            .unwrap_or(false)
+    }
+
+    /// Returns `None` for the header, which is always searched.
+    fn place(offset: u64) -> Option<(usize, u64)> {
+        let page = (offset / PAGE).checked_sub(1)?;
+        Some((usize::try_from(page / 64).ok()?, 1 << (page % 64)))
     }
 }
 
