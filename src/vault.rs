@@ -503,12 +503,15 @@ impl Vault {
 
     /// Makes the vault's file as short as possible. Deleted or replaced data is then no longer in the file, not
     /// even sealed, as far as the file system and the disk overwrite what they free. Everything is written anew, so
-    /// the file may be twice as long for a moment. Writes, and the first use of a user, wait meanwhile. Does nothing
-    /// for a vault in memory.
+    /// for a moment the file takes as much more room as all that it holds, and a quarter more. Writes, and the first
+    /// use of a user, wait meanwhile. Does nothing for a vault in memory.
     ///
     /// # Errors
     ///
-    /// `Locked`; `Storage`, with every secret as it was; `Unsupported` for a snapshot.
+    /// `Locked`; `Storage`, with every secret as it was; `Unsupported` for a snapshot. If there is not enough room, the
+    /// file is as it was, too, and the vault goes on: make room and try again. After other failures of the store the
+    /// file may be longer than before, and hold old data, until the vault is compacted; where the error or the next
+    /// write says so, it has to be opened again first.
     pub fn compact(&self) -> Result<(), Error> {
         self.state.compact()
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     sealed::{RowTag, Sealed, SealedRoot, SealedRow, UserTag},
-    storage::{Storage, Transaction, UserChange},
+    storage::{Storage, StorageError, Transaction, UserChange},
 };
 
 const USER: UserTag = UserTag([1; 16]);
@@ -154,6 +154,32 @@ fn no_old_row_is_left_whatever_the_lengths() {
 fn a_store_that_is_larger_than_the_cache_is_compacted() {
     for seed in [3, 9, 10, 16] {
         assert!(write_and_compact(seed, 250) > 8 * 1024 * 1024);
+    }
+}
+
+/// Whatever room there is, it compacts, or it does nothing and goes on.
+#[test]
+fn room_is_looked_for_before_redb_could_miss_it() {
+    for seed in 1..=4 {
+        let disk = Disk::default();
+        let store = FileStorage::create_on(disk.clone(), Transaction::default()).unwrap();
+        let mut written = Written::new(store);
+        let lengths = written.churn(seed, 30);
+        let mut refused = 0;
+        loop {
+            disk.leave_room(refused * 8);
+            let length = disk.bytes().len();
+            match written.store.compact() {
+                Ok(()) => break,
+                Err(StorageError::Failed(_)) => assert_eq!(disk.bytes().len(), length),
+                Err(error) => panic!("{error:?}"),
+            }
+            written.check(&lengths);
+            refused += 1;
+        }
+        assert!(refused > 8, "{refused}");
+        written.check(&lengths);
+        written.write([(200, Some(50))]);
     }
 }
 

@@ -6,6 +6,7 @@
 //! end.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, Mutex},
 };
@@ -36,7 +37,13 @@ struct Tape {
     bytes: Vec<u8>,
     steps: Vec<Step>,
     fails_from: Option<usize>,
+    /// The blocks that take room: those that were written to. The others are holes.
+    blocks: BTreeSet<usize>,
+    /// How many blocks there is room for.
+    room: Option<usize>,
 }
+
+const BLOCK: usize = 4096;
 
 impl Tape {
     fn record(&mut self, step: Step) -> io::Result<()> {
@@ -46,12 +53,30 @@ impl Tape {
         self.steps.push(step);
         Ok(())
     }
+
+    fn take_room(&mut self, from: usize, to: usize) -> io::Result<()> {
+        let blocks = from / BLOCK..to.div_ceil(BLOCK);
+        let new = blocks.filter(|block| !self.blocks.contains(block));
+        let new: Vec<_> = new.collect();
+        if self
+            .room
+            .is_some_and(|room| self.blocks.len() + new.len() > room)
+        {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.blocks.extend(new);
+        Ok(())
+    }
 }
 
 impl Disk {
     pub(crate) fn holding(bytes: Vec<u8>) -> Disk {
         let disk = Disk::default();
-        disk.0.lock().unwrap().bytes = bytes;
+        {
+            let mut tape = disk.0.lock().unwrap();
+            tape.blocks = (0..bytes.len().div_ceil(BLOCK)).collect();
+            tape.bytes = bytes;
+        }
         disk
     }
 
@@ -65,6 +90,12 @@ impl Disk {
     pub(crate) fn fail_after(&self, steps: Option<usize>) {
         let mut tape = self.0.lock().unwrap();
         tape.fails_from = steps.map(|steps| tape.steps.len() + steps);
+    }
+
+    /// Leaves room for this many more blocks, and for those that are given up from now on.
+    pub(crate) fn leave_room(&self, blocks: usize) {
+        let mut tape = self.0.lock().unwrap();
+        tape.room = Some(tape.blocks.len() + blocks);
     }
 
     pub(crate) fn steps(&self) -> usize {
@@ -98,6 +129,7 @@ impl StorageBackend for Disk {
         let len = usize::try_from(len).unwrap();
         let mut tape = self.0.lock().unwrap();
         tape.record(Step::SetLen(len))?;
+        tape.blocks.split_off(&len.div_ceil(BLOCK));
         tape.bytes.resize(len, 0);
         Ok(())
     }
@@ -109,6 +141,7 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
         let mut tape = self.0.lock().unwrap();
+        tape.take_room(offset, offset + data.len())?;
         tape.record(Step::Write(offset, data.to_vec()))?;
         tape.bytes[offset..offset + data.len()].copy_from_slice(data);
         Ok(())

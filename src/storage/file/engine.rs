@@ -21,6 +21,7 @@ use redb::{
 
 use super::{
     backend::Fence,
+    pages::PAGE,
     rows::{decode_root, decode_row, encode_root, encode_row, row_key, row_tag},
     unused,
 };
@@ -232,6 +233,9 @@ impl Engine {
     /// long as no entry's length changes. What is written anew is written to fresh pages.
     pub(super) fn compact(&self) -> Result<(), StorageError> {
         self.alone(|database| {
+            let allocated = self.allocated(database)?;
+            unused::check_room(&**self.backend, PAGE * room_to_write_anew(allocated))
+                .map_err(|error| StorageError::Failed(error.into()))?;
             self.settled(caught(|| write_anew(database)))?;
             self.shorten_now(database)?;
             let allocated = self.allocated(database)?;
@@ -393,6 +397,12 @@ fn commit(transaction: WriteTransaction) -> Result<(), Refused> {
     transaction
         .commit()
         .map_err(|error| Refused::Uncertain(error.into()))
+}
+
+/// Returns how many pages it may take to write this many anew: pages are filled anew, but not always as well, and redb
+/// keeps lists of the old ones.
+fn room_to_write_anew(pages: u64) -> u64 {
+    pages + pages / 4 + 64
 }
 
 fn write_anew(database: &Database) -> Result<(), Refused> {

@@ -187,6 +187,16 @@ impl Regions {
         }
     }
 
+    /// Returns a length of the file that redb could have chosen: the last region has a page for data, at least.
+    pub(super) fn round_up(self, length: u64) -> u64 {
+        let pages = length.div_ceil(PAGE).saturating_sub(1);
+        let more = match self.within(pages) {
+            0 => 0,
+            last => (self.before + 1).saturating_sub(last),
+        };
+        PAGE * (1 + pages + more)
+    }
+
     fn within(self, page: u64) -> u64 {
         page % (self.before + self.data).max(1)
     }
@@ -432,6 +442,23 @@ mod tests {
             assert!(matches!(error, StorageError::Damaged(_)), "{error:?}");
         }
         assert!(inner > 0 && definitions > 0, "{inner}, {definitions}");
+    }
+
+    #[test]
+    fn a_region_has_pages_for_redb_before_those_for_data() {
+        let mut header = [0; HEADER];
+        header[16] = 3;
+        header[20] = 8;
+        let regions = Regions::of(&header).unwrap();
+        let for_redb: Vec<_> = (0..16).filter(|page| regions.is_for_redb(*page)).collect();
+        assert_eq!(for_redb, [0, 1, 2, 3, 12, 13, 14]);
+        let (second, order_one) = (1 << 20, 1 << 59);
+        let length = 30 * PAGE;
+        assert_eq!(regions.find(0, length), Some((4 * PAGE, PAGE)));
+        let found = regions.find(order_one | second | 2, length);
+        assert_eq!(found, Some(((15 + 4) * PAGE, 2 * PAGE)));
+        let rounded = |pages: u64| regions.round_up(pages * PAGE) / PAGE;
+        assert_eq!([5, 12, 13, 16, 17].map(rounded), [5, 12, 16, 16, 17]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The parts of the file that the database does not use: what old pages hold.
+//! The parts of the file that the database does not use: whether there is room for more, and what old pages hold.
 //!
 //! Redb frees pages, but does not overwrite them, and shortens the file only as far as the last page that it cannot
 //! move: one for which there is no free place further ahead that is long enough. Free pages before that one keep
@@ -14,6 +14,34 @@ use super::pages::{self, PAGE, Regions};
 
 /// How many bytes are read and written at once.
 const PART: u64 = 64 * PAGE;
+
+/// Fails, with everything as it was, if the file cannot become `more` bytes longer.
+///
+/// Redb stops for good if it finds no room, and leaves the file as long as it has become. A new length alone is no
+/// proof of room where files have holes, so the bytes are written. Where the file system stores zeros without room,
+/// or another program takes the room meanwhile, redb still runs into it.
+pub(super) fn check_room(backend: &dyn StorageBackend, more: u64) -> io::Result<()> {
+    let length = backend.len()?;
+    let room = take_room(backend, length, more);
+    backend.set_len(length)?;
+    room
+}
+
+fn take_room(backend: &dyn StorageBackend, length: u64, more: u64) -> io::Result<()> {
+    let regions = Regions::read(backend)?;
+    // Redb doubles the length whatever it needs, and where files have no holes that takes room at once.
+    let end = length.saturating_add(more.max(length));
+    // After a crash here redb finds this length, which has to be one that it could have chosen.
+    backend.set_len(regions.round_up(end))?;
+    let zeros = vec![0; index(PART)];
+    let mut at = length;
+    while at < length + more {
+        let part = PART.min(length + more - at);
+        backend.write(at, &zeros[..index(part)])?;
+        at += part;
+    }
+    backend.sync_data()
+}
 
 /// Overwrites every page that is not in use with zeros. Nothing may be under way, and `allocated` is the number of
 /// pages that redb says are in use: if they are not the ones found, nothing is overwritten.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{errors::storage_error, *};
 use crate::{
-    NewSecret, SecretPatch, ToolCall,
+    Bounds, NewSecret, Quota, SecretPatch, ToolCall,
     error::ErrorKind,
     storage::{
         FileStorage,
@@ -468,4 +468,59 @@ fn a_disk_that_fails_at_any_step_loses_nothing_that_was_acknowledged() {
         check(disk.bytes(), &before, &after)
             .unwrap_or_else(|error| panic!("failing from step {fails_from}: {error}"));
     }
+}
+
+/// Secrets of all lengths, half of which are deleted again.
+fn fill(vault: &Vault) {
+    for user in [1, 2].map(id) {
+        let user = vault.user(user);
+        let fill = |batch: &mut Batch<'_>| {
+            for i in 0..40 {
+                let value = "v".repeat(if i % 10 == 3 { 60_000 } else { 100 * i });
+                batch.create(secret(&format!("n{i}"), &format!("value-{value}")));
+            }
+        };
+        user.batch(fill).unwrap();
+        let empty = |batch: &mut Batch<'_>| {
+            (0..40)
+                .filter(|i| i % 4 < 2)
+                .for_each(|i| batch.delete(format!("n{i}")));
+        };
+        user.batch(empty).unwrap();
+    }
+}
+
+#[test]
+fn a_disk_without_room_to_compact_leaves_the_vault_as_it_was() {
+    let disk = Disk::default();
+    let builder = Vault::builder()
+        .quota(Quota::unlimited())
+        .bounds(Bounds::default().max_value_chars(65_536));
+    let store = |first| FileStorage::create_on(disk.clone(), first);
+    let vault = builder.create_with(&raw(1), store).unwrap();
+    fill(&vault);
+    let mut model = Model::of(&vault).unwrap();
+    let user = vault.user(id(3));
+    user.create(secret("c", "value-0")).unwrap();
+    model.put(3, "c", "value-0");
+    let mut refused = 0;
+    let shorter = loop {
+        disk.leave_room(40 + 16 * refused);
+        let length = disk.bytes().len();
+        match vault.compact() {
+            Ok(()) => break disk.bytes().len() < length,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Storage, "{error}"),
+        }
+        assert_eq!(disk.bytes().len(), length);
+        refused += 1;
+        let value = format!("value-{refused}");
+        let patch = SecretPatch::new().value(&*value);
+        user.update("c", patch).unwrap();
+        model.put(3, "c", &value);
+        assert_eq!(Model::of(&vault).unwrap(), model);
+    };
+    assert!(refused > 3 && shorter, "{refused}");
+    vault.verify().unwrap();
+    assert_eq!(Model::of(&vault).unwrap(), model);
+    user.create(secret("d", "value-of-d")).unwrap();
 }
