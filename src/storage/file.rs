@@ -121,7 +121,7 @@ pub(crate) struct FileWriter {
 
 impl FileWriter {
     /// How many rows are written in one transaction; more, if one user has more.
-    const BATCH: usize = 4096;
+    const BATCH: usize = if cfg!(test) { 8 } else { 4096 };
 
     pub(crate) fn new(path: &Path) -> Result<FileWriter, StorageError> {
         let place = Unfinished::new(path)?;

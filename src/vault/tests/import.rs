@@ -200,3 +200,29 @@ fn ids_do_not_start_anew_behind_the_last_one() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert_eq!(user.secrets().unwrap().len(), 1);
 }
+
+/// More than one batch of the writer of new files, which ends behind a user.
+#[test]
+fn what_is_written_in_several_batches_is_all_there() {
+    let vault = Vault::builder().in_memory_with_key(raw()).unwrap();
+    let users = || (1..=9).map(|user| UserId::new(Uuid::from_u128(user)));
+    for id in users() {
+        let fill = |batch: &mut Batch<'_>| {
+            (0..5).for_each(|i| batch.create(NewSecret::new(format!("n{i}"), "value-of-n")));
+        };
+        vault.user(id).batch(fill).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [backup, export] = ["backup", "export"].map(|name| folder.path().join(name));
+    vault.backup(&backup).unwrap();
+    vault.export(&export, raw()).unwrap();
+    for path in [backup, export] {
+        let copy = Vault::open(path, raw()).unwrap();
+        copy.verify().unwrap();
+        assert_eq!(copy.usage().unwrap(), vault.usage().unwrap());
+        for id in users() {
+            let [copied, of_vault] = [&copy, &vault].map(|vault| vault.user(id).secrets().unwrap());
+            assert_eq!(copied, of_vault);
+        }
+    }
+}
