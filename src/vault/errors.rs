@@ -45,6 +45,23 @@ pub(super) fn usage_too_small() -> Error {
     )
 }
 
+/// What a failure means where a store was to be created, which appears only once it is complete.
+pub(super) fn creation_error(error: StorageError) -> Error {
+    let source = match error {
+        StorageError::Failed(source) | StorageError::Uncertain(source) => Some(source),
+        StorageError::Stopped => None,
+        error => return storage_error(error),
+    };
+    let error = Error::new(
+        ErrorKind::Storage,
+        "the store failed; nothing was created: check the path, its folder, and the disk",
+    );
+    match source {
+        Some(source) => error.with_source(source),
+        None => error,
+    }
+}
+
 pub(super) fn storage_error(error: StorageError) -> Error {
     match error {
         // Only this process writes to the store, and leaves no rows without a root.

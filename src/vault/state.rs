@@ -15,7 +15,7 @@ use std::{
 use super::{
     anchor::Anchor,
     builder::Settings,
-    errors::{locked, no_key_slots, rolled_back, storage_error},
+    errors::{creation_error, locked, no_key_slots, rolled_back, storage_error},
     slots::KeySlots,
     sync::{AtomicUsize, Mutex, MutexGuard, Published, yield_now},
     users::{UserState, Users},
@@ -91,7 +91,7 @@ impl State {
             vault_root,
             users: Vec::new(),
         })
-        .map_err(storage_error)?;
+        .map_err(creation_error)?;
         let ledger = Ledger {
             root,
             members: HashMap::new(),

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     Vault,
-    errors::{no_key_slots, storage_error, usage_too_small},
+    errors::{creation_error, no_key_slots, usage_too_small},
     plan::Plan,
     progress::Progress,
     slots::KeySlots,
@@ -170,7 +170,7 @@ impl State {
             return Err(no_key_slots("nothing could open a copy of it: export it"));
         }
         self.keys()?;
-        let mut writer = FileWriter::new(path).map_err(storage_error)?;
+        let mut writer = FileWriter::new(path).map_err(creation_error)?;
         let mut done = 0;
         self.check(|_, root, part| {
             let (part, rows) = match part {
@@ -183,14 +183,14 @@ impl State {
                     (Stored::User(tag, stored), rows)
                 }
             };
-            writer.add(part).map_err(storage_error)?;
+            writer.add(part).map_err(creation_error)?;
             if rows > 0 {
                 done += rows;
                 progress(Progress::new(done, root.usage.secrets));
             }
             Ok(())
         })?;
-        writer.finish().map_err(storage_error)
+        writer.finish().map_err(creation_error)
     }
 
     /// Writes a vault file with the same secrets and other keys, as of one moment.
@@ -203,7 +203,7 @@ impl State {
         // A provider may keep what it wraps: ask it only when there is something to export and a file to write it
         // to.
         self.keys()?;
-        let mut writer = FileWriter::new(path).map_err(storage_error)?;
+        let mut writer = FileWriter::new(path).map_err(creation_error)?;
         let vault = VaultId::random()?;
         let (master, new) = (MasterKey::random()?, KeyRing::random(vault)?);
         let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &new)?.encode();
@@ -230,14 +230,16 @@ impl State {
             })?;
             vault_root.users.add(&new.user_member(tag, &stored.root));
             vault_root.user_count += 1;
-            writer.add(Stored::User(tag, stored)).map_err(storage_error)
+            writer
+                .add(Stored::User(tag, stored))
+                .map_err(creation_error)
         })?;
         let vault = Stored::Vault {
             keys: Some(slots),
             root: Some(new.seal_vault_root(&vault_root)?),
         };
-        writer.add(vault).map_err(storage_error)?;
-        writer.finish().map_err(storage_error)
+        writer.add(vault).map_err(creation_error)?;
+        writer.finish().map_err(creation_error)
     }
 
     fn reseal_all(

@@ -524,3 +524,25 @@ fn a_disk_without_room_to_compact_leaves_the_vault_as_it_was() {
     assert_eq!(Model::of(&vault).unwrap(), model);
     user.create(secret("d", "value-of-d")).unwrap();
 }
+
+#[test]
+fn a_vault_that_could_not_be_created_is_not_said_to_be_anywhere() {
+    let first = {
+        let disk = Disk::default();
+        create(&disk);
+        disk.steps()
+    };
+    for fails_from in 0..first {
+        let disk = Disk::failing_from(fails_from);
+        let store = |first| FileStorage::create_on(disk.clone(), first);
+        match Vault::builder().create_with(&raw(1), store) {
+            // All that failed was closing it.
+            Ok(_) => assert!(fails_from > 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Storage);
+                let said = error.to_string();
+                assert!(said.contains("nothing was created"), "{fails_from}: {said}");
+            }
+        }
+    }
+}
