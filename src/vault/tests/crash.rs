@@ -332,6 +332,10 @@ fn check(image: Vec<u8>, before: &Acknowledged, after: &Acknowledged) -> Result<
     vault
         .verify()
         .map_err(|found| error("verify again", found))?;
+    vault.compact().map_err(|found| error("compact", found))?;
+    vault
+        .verify()
+        .map_err(|found| error("verify behind compacting", found))?;
     Ok(rotating)
 }
 
