@@ -21,9 +21,10 @@ use crate::secret::SecretValue;
 ///
 /// # New key slots
 ///
-/// A key slot cannot be made for an empty passphrase, for a raw key that does not have 32 bytes, or if a provider returns
-/// a wrapped key of more than 16 KiB: that is an error of kind `Validation`. So is a passphrase with which all slots of a
-/// vault would take too much work together, which no usual parameters do. A provider that fails to wrap is `Storage`.
+/// A key slot cannot be made for an empty passphrase, for a raw key that does not have 32 bytes, or if a provider
+/// returns a wrapped key of more than 16 KiB: that is an error of kind `Validation`. So is a passphrase with which all
+/// slots of a vault would take too much work together, which no usual parameters do. A provider that fails to wrap is
+/// `Storage`.
 ///
 /// # Security
 ///
@@ -106,8 +107,8 @@ impl fmt::Debug for KeySource {
 ///
 /// # Security
 ///
-/// Errors become the source of an [`Error`](crate::Error), so they must not contain a key. Calls may block. They must not call
-/// the vault that they are to open, since it waits for them.
+/// Errors become the source of an [`Error`](crate::Error), so they must not contain a key. Calls may block. They must
+/// not call the vault that they are to open, since it waits for them.
 pub trait KeyProvider: Send + Sync {
     /// Wraps a new key. The wrapped form is not secret by itself: it is stored in the clear. It may have at most
     /// 16 KiB.
@@ -125,7 +126,8 @@ pub trait KeyProvider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever prevents the unwrapping: the vault then stays closed, with [`ErrorKind::WrongKey`](crate::ErrorKind::WrongKey).
+    /// Whatever prevents the unwrapping: the vault then stays closed, with
+    /// [`ErrorKind::WrongKey`](crate::ErrorKind::WrongKey).
     fn unwrap(
         &self,
         wrapped: &[u8],
