@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     path::Path,
 };
 
@@ -145,12 +145,12 @@ impl Key {
         }
     }
 
-    /// Reads the key in a file; creates the file with a new key if it does not exist.
+    /// Reads the key in a file; creates the file with a new key if it does not exist. If others create it at the same
+    /// time, all have the same key.
     fn made_in(path: &Path) -> Result<Key, Failure> {
         if path.exists() {
             return Key::in_file(path);
         }
-        let failed = |error| Failure::file(path, &error);
         let mut key = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut key)
             .map_err(|error| Failure::no_key(format!("no random key could be created: {error}")))?;
@@ -160,17 +160,54 @@ impl Key {
         }
         text.push('\n');
         input::create_folder(path)?;
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        input::sync_folder(path).map_err(failed)?;
-        Ok(Key::Raw(key))
+        match new_file(path, &text) {
+            Ok(()) => Ok(Key::Raw(key)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Key::in_file(path),
+            Err(error) => Err(Failure::file(path, &error)),
+        }
     }
 }
+
+/// Makes a file that has its name only once it is complete, where the file system allows that.
+fn new_file(path: &Path, text: &str) -> io::Result<()> {
+    let id = std::process::id();
+    // A name can be taken by another thread, or left by a process that was killed.
+    for number in 0..NAMES {
+        let unfinished = path.with_file_name(format!(".keyward-{id}-{number}.unfinished"));
+        match write_new(&unfinished, text) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            written => written?,
+        }
+        // Not renamed: that would replace the key of somebody who was faster.
+        let named = match fs::hard_link(&unfinished, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => write_new(path, text),
+            named => named,
+        };
+        fs::remove_file(&unfinished)?;
+        return named.and_then(|()| input::sync_folder(path));
+    }
+    Err(io::Error::other("unfinished files are in the way"))
+}
+
+/// Makes a file that only its owner can read, and writes it to the disk. If that fails, there is none.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        drop(file);
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// How many names are tried for an unfinished file.
+const NAMES: u32 = 1000;
 
 /// More bytes than a key file has. No more are read: a device may have no end.
 const MOST: usize = 1024;
@@ -208,4 +245,34 @@ fn none_given() -> Failure {
         "no key for the vault: give --key-file FILE (or KEYWARD_KEY_FILE){keyring}, or {PASSPHRASE}, or --passphrase-stdin; \
          without a terminal, a passphrase cannot be asked for"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    #[test]
+    fn all_who_make_a_key_file_at_the_same_time_have_its_key() {
+        const THREADS: usize = 8;
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("new/key");
+            let start = Barrier::new(THREADS);
+            let made: Vec<Key> = thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    Key::made_in(&path).unwrap_or_else(|failure| panic!("{failure}"))
+                };
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(make)).collect();
+                let keys = threads.into_iter().map(thread::ScopedJoinHandle::join);
+                keys.map(|key| key.expect("no panic")).collect()
+            });
+            let kept = Key::in_file(&path).unwrap_or_else(|failure| panic!("{failure}"));
+            assert!(made.iter().all(|key| *key == kept));
+            let files = fs::read_dir(folder.path().join("new")).expect("a folder");
+            assert_eq!(files.count(), 1);
+        }
+    }
 }
