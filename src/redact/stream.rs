@@ -23,7 +23,9 @@ const CONTEXT: usize = 4;
 /// [`finish`](RedactStream::finish) return adds up to what `redact_bytes` returns for the whole.
 ///
 /// Text that may be the beginning of a value is held back until that is decided. This is never more than 16 times
-/// the bytes of the longest value, plus 64, and for ordinary text a few bytes.
+/// the bytes of the longest value, plus 64, and for ordinary text a few bytes. These are often the end of a line, its
+/// last character and its line break, since base64 may go on in the next one: so a line may be complete only when the
+/// next one comes.
 ///
 /// ```
 /// use keyward::{Redactor, SecretValue};
