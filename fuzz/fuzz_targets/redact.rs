@@ -49,7 +49,10 @@ enum Value {
     },
     Both(u8, u8),
     /// Others as lines.
-    Lines { of: Vec<u8>, line_break: u8 },
+    Lines {
+        of: Vec<u8>,
+        line_break: u8,
+    },
     /// Another value in one of its forms.
     Form(u8, Form),
 }
@@ -176,7 +179,10 @@ impl Value {
             Value::Lines { of, line_break } => {
                 let lines: Vec<&str> = of.iter().take(4).map(other).collect();
                 let line_break = pick(&["\n", "\r\n", "\n  ", " \r"], *line_break);
-                (lines.join(line_break) + line_break).chars().take(128).collect()
+                (lines.join(line_break) + line_break)
+                    .chars()
+                    .take(128)
+                    .collect()
             }
             Value::Form(of, form) => form.encode(other(of), &[]).chars().take(128).collect(),
         }
