@@ -127,8 +127,12 @@ impl Model {
                 if keep.is_empty() {
                     return Err(Broken::from(["validation"]));
                 }
+                // Each of the keys keeps a slot of its own.
+                let mut others = self.slots.clone();
                 for key in &keep {
                     self.need_key(*key)?;
+                    let at = others.iter().position(|slot| *slot == key_byte(*key));
+                    others.remove(at.ok_or_else(|| Broken::from(["validation"]))?);
                 }
                 after.slots = keep.into_iter().map(key_byte).collect();
             }
