@@ -22,7 +22,7 @@ const SHORTEST: usize = 4;
 /// Lines of fewer bytes are not found by themselves.
 const SHORT_LINE: usize = 16;
 
-/// A value to find, or a line of one, and the reference to put in its place.
+/// A value to find, or a part of one, and the reference to put in its place.
 pub(super) struct Needle {
     value: Zeroizing<Box<str>>,
     reference: Arc<str>,
