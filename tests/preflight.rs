@@ -122,12 +122,14 @@ fn line(finding: &Finding) -> String {
             secret,
             tool,
             location,
+            ..
         } => format!("{} {tool} {location}", secret.name),
         Finding::OpenDestination {
             secret,
             tool,
             location,
             destinations,
+            ..
         } => {
             let to = destinations.iter().map(|to| {
                 let filled = if to.is_filled { " (filled)" } else { "" };
@@ -136,8 +138,8 @@ fn line(finding: &Finding) -> String {
             let to: Vec<String> = to.collect();
             format!("{} {tool} {location} to {}", secret.name, to.join(", "))
         }
-        Finding::PartlySearched { tool } | Finding::WildcardName { tool } => tool.clone(),
-        Finding::UnusedPattern { secret } => secret.name.clone(),
+        Finding::PartlySearched { tool, .. } | Finding::WildcardName { tool, .. } => tool.clone(),
+        Finding::UnusedPattern { secret, .. } => secret.name.clone(),
         Finding::UndeclaredLocation {
             secret, location, ..
         } => format!("{} {location}", secret.name),
@@ -147,6 +149,7 @@ fn line(finding: &Finding) -> String {
             declared_by,
             not_declared_by,
             narrower,
+            ..
         } => format!(
             "{} {location} {} of {}: {}",
             secret.name,
@@ -414,7 +417,7 @@ proptest! {
                     prop_assert!(reported.insert(needs.tool.clone()));
                 }
                 Finding::NoDefault { tool, .. } => prop_assert!(reported.insert(tool.clone())),
-                Finding::UnusedPattern { secret } => {
+                Finding::UnusedPattern { secret, .. } => {
                     unused.insert(secret.name.clone());
                 }
                 Finding::BroadPattern { declared_by, not_declared_by, narrower, .. } => {

@@ -25,6 +25,7 @@ pub enum Finding {
     NeedsSecret(NeedsSecret),
     /// A tool requires an argument that looks like a credential, and the secret that is bound there is no default,
     /// so the model has to know that it may ask for it.
+    #[non_exhaustive]
     NoDefault {
         /// The secret.
         secret: NamedSecret,
@@ -35,6 +36,7 @@ pub enum Finding {
     },
     /// A secret goes into a tool whose destination the model chooses: it also has an argument for a URL or a host. A
     /// model that was talked into it can have the secret sent to an attacker without ever seeing it.
+    #[non_exhaustive]
     OpenDestination {
         /// The secret.
         secret: NamedSecret,
@@ -47,6 +49,7 @@ pub enum Finding {
     },
     /// A tool's schema says more than is searched for credentials and destinations, so other findings about it may be
     /// missing here. A schema of a useful tool is hardly ever that large; one that is made to hide an argument can be.
+    #[non_exhaustive]
     PartlySearched {
         /// The tool.
         tool: String,
@@ -54,16 +57,19 @@ pub enum Finding {
     /// A tool has a wildcard in its name, so no pattern is for this tool alone: a secret that is bound to its name is
     /// bound to all tools that the name matches as a pattern. So no secret is said to be missing for it. A server
     /// that chooses such a name may want the keys of other servers' tools.
+    #[non_exhaustive]
     WildcardName {
         /// The tool.
         tool: String,
     },
     /// A secret's pattern matches no tool.
+    #[non_exhaustive]
     UnusedPattern {
         /// The secret.
         secret: NamedSecret,
     },
     /// No tool that a secret's pattern matches declares its location as text, so it goes nowhere.
+    #[non_exhaustive]
     UndeclaredLocation {
         /// The secret.
         secret: NamedSecret,
@@ -74,6 +80,7 @@ pub enum Finding {
     },
     /// A secret's wildcard pattern matches some tools that declare its location and some that do not. It would go
     /// into the latter as well in a call without a schema, or once they declare something else by this name.
+    #[non_exhaustive]
     BroadPattern {
         /// The secret.
         secret: NamedSecret,
@@ -87,6 +94,7 @@ pub enum Finding {
         narrower: Option<ToolPattern>,
     },
     /// A default loses to others for every tool that it matches.
+    #[non_exhaustive]
     ShadowedDefault {
         /// The secret that is never put in automatically.
         secret: NamedSecret,
@@ -97,6 +105,7 @@ pub enum Finding {
     },
     /// Of two defaults for one location, one wins for a reason that few expect: neither is for fewer tools than the
     /// other, so the letters of the patterns decide, or the age of the secrets.
+    #[non_exhaustive]
     SurprisingPrecedence {
         /// The secret that goes in.
         winner: NamedSecret,

@@ -44,7 +44,7 @@ pub(crate) fn check(mut opener: Opener, output: Output, check: Check) -> Result<
     });
     let mut report = user.check(specs)?;
     report.findings.retain(|finding| match finding {
-        Finding::UnusedPattern { secret } => secret
+        Finding::UnusedPattern { secret, .. } => secret
             .pattern
             .as_ref()
             .is_none_or(|pattern| can_begin_with(pattern, &prefix)),
