@@ -10,10 +10,11 @@
 use std::{
     env,
     fmt::Write as _,
-    fs, io,
+    fs,
+    io::{self, BufRead as _, BufReader, Write as _},
     os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 #[test]
@@ -186,6 +187,45 @@ fn a_program_that_is_interrupted_interrupts_keyward() {
             assert_eq!(ended(&args), expected, "{signal}, {redact:?}");
         }
     }
+}
+
+/// Each line ends in a character with which the value, or its base64, begins. The next line comes only after this one
+/// was answered; `timeout` ends the test where it is not passed on.
+#[test]
+fn a_line_that_somebody_waits_for_is_passed_on_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = dir.path().join("vault.keyward");
+    let key = dir.path().join("key");
+    let keyward = |command: &mut Command| {
+        let command = command.current_dir(dir.path());
+        command
+            .env("KEYWARD_VAULT", &vault)
+            .env("KEYWARD_KEY_FILE", &key);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    };
+    let bin = env!("CARGO_BIN_EXE_keyward");
+    let mut init = keyward(Command::new(bin).arg("init")).unwrap();
+    assert!(init.wait().unwrap().success());
+    let mut add = keyward(Command::new(bin).args(["add", "linear"])).unwrap();
+    let mut value = add.stdin.take().unwrap();
+    value.write_all(b"lin_api_Zq8wT3vN").unwrap();
+    drop(value);
+    assert!(add.wait().unwrap().success());
+
+    let script =
+        r#"for last in l b G W m 2 a; do echo "line $last"; read -r answer; done; echo "$KEY""#;
+    let run = ["--env", "KEY=secret://linear", "--", "sh", "-c", script];
+    let mut run = keyward(Command::new("timeout").args(["60", bin, "run"]).args(run)).unwrap();
+    let mut answers = run.stdin.take().unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    for last in ["l", "b", "G", "W", "m", "2", "a"] {
+        let line = lines.next().unwrap().unwrap();
+        assert_eq!(line, format!("line {last}"));
+        answers.write_all(b"yes\n").unwrap();
+    }
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(rest, ["secret://linear"]);
+    assert!(run.wait().unwrap().success());
 }
 
 /// Neither what it was started with, nor what is in its memory.

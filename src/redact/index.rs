@@ -115,6 +115,14 @@ impl Index {
             .map(|entry| (entry.needle, entry.form))
     }
 
+    /// Whether a short needle begins with any of these bytes.
+    pub(super) fn may_begin_short(&self, bytes: &[u8]) -> bool {
+        self.needles.iter().any(|needle| {
+            let first = needle.value().bytes().next();
+            needle.is_short() && first.is_some_and(|first| bytes.contains(&first))
+        })
+    }
+
     fn has(&self, first: u8, second: u8) -> bool {
         let (word, bit) = place(first, second);
         self.pairs[word] & bit != 0

@@ -17,6 +17,9 @@ const PIECE: usize = 16 * 1024;
 /// it.
 const CONTEXT: usize = 4;
 
+/// The most bytes, besides line breaks, that a pause may return of what may become a value.
+const SHOWN: usize = 2;
+
 /// Redacts output that comes in chunks, as [`Redactor::redact_bytes`] redacts it in one piece.
 ///
 /// However the output is cut into chunks, even within a character, what [`push`](RedactStream::push) and
@@ -24,8 +27,8 @@ const CONTEXT: usize = 4;
 ///
 /// Text that may be the beginning of a value is held back until that is decided. This is never more than 16 times
 /// the bytes of the longest value, plus 64, and for ordinary text a few bytes. These are often the end of a line, its
-/// last character and its line break, since base64 may go on in the next one: so a line may be complete only when the
-/// next one comes.
+/// last character and its line break, since base64 may go on in the next one. Where somebody waits for the end of a
+/// line, or for a prompt, [`pause`](RedactStream::pause) returns it.
 ///
 /// ```
 /// use keyward::{Redactor, SecretValue};
@@ -74,6 +77,37 @@ impl RedactStream {
             self.hold(piece);
             self.release(&mut output, false);
         }
+        output
+    }
+
+    /// Returns what is held back, if it is so little that it tells nothing of a value: at most two bytes besides line
+    /// breaks, with which no value of fewer than 8 bytes begins. Otherwise nothing.
+    ///
+    /// This is for output that stops for now, so that nobody waits for the end of a line. If it turns out that a value
+    /// began there, the rest of the value is replaced as usual, so that up to two bytes of it stand before the
+    /// reference. That is the only difference that a pause makes.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    ///
+    /// let mut stream = redactor.stream();
+    /// assert_eq!(stream.push(b"Which protocol"), b"Which protoco");
+    /// assert_eq!(stream.pause(), b"l");
+    /// assert_eq!(stream.push(b"? Use lin"), b"? Use ");
+    /// assert_eq!(stream.pause(), b"");
+    /// ```
+    #[must_use = "what is returned is not returned again"]
+    pub fn pause(&mut self) -> Vec<u8> {
+        let undecided = &self.held[self.scan.position()..];
+        let shown = undecided.iter().filter(|byte| !b"\r\n".contains(byte));
+        if shown.count() > SHOWN || self.index.may_begin_short(undecided) {
+            return Vec::new();
+        }
+        let output = self.held[self.done..].to_vec();
+        self.done = self.held.len();
         output
     }
 
@@ -141,7 +175,9 @@ impl RedactStream {
             last,
         };
         while let Some(found) = self.scan.next(view) {
-            output.extend_from_slice(&self.held[self.done..found.start]);
+            // After a pause some of the match may have been returned.
+            let before = self.done.min(found.start)..found.start;
+            output.extend_from_slice(&self.held[before]);
             output.extend_from_slice(self.index.reference(found.needle).as_bytes());
             self.done = found.end;
         }
@@ -188,6 +224,23 @@ impl RedactTextStream {
     #[must_use = "what is returned is not returned again"]
     pub fn push(&mut self, chunk: &str) -> String {
         text(self.0.push(chunk.as_bytes()))
+    }
+
+    /// Returns what is held back, if it is so little that it tells nothing of a value, as [`RedactStream::pause`] does.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    ///
+    /// let mut stream = redactor.text_stream();
+    /// assert_eq!(stream.push("Bitte Schlüssel"), "Bitte Schlüsse");
+    /// assert_eq!(stream.pause(), "l");
+    /// ```
+    #[must_use = "what is returned is not returned again"]
+    pub fn pause(&mut self) -> String {
+        text(self.0.pause())
     }
 
     /// Adds the values of another redactor, as [`RedactStream::merge`] does.

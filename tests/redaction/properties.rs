@@ -31,6 +31,47 @@ fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[usize]) -> Vec<u8> {
     output
 }
 
+/// What a stream makes of the text if it pauses after each chunk.
+fn with_pauses(redactor: &Redactor, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    let mut stream = redactor.stream();
+    let mut output = Vec::new();
+    let mut rest = text;
+    for cut in cuts {
+        let (chunk, tail) = rest.split_at(cut % (rest.len() + 1));
+        output.extend(stream.push(chunk));
+        output.extend(stream.pause());
+        rest = tail;
+    }
+    output.extend(stream.push(rest));
+    output.extend(stream.finish());
+    output
+}
+
+/// Whether one output is the other, but for up to two bytes and line breaks before each reference.
+fn is_same_but_for_pauses(output: &[u8], expected: &[u8]) -> bool {
+    let Some((first, rest)) = expected.split_first() else {
+        return output.is_empty();
+    };
+    let goes_on = || output.first() == Some(first) && is_same_but_for_pauses(&output[1..], rest);
+    let Some(reference) = REFERENCES
+        .iter()
+        .find(|it| expected.starts_with(it.as_bytes()))
+    else {
+        return goes_on();
+    };
+    let is_line_break = |byte: &u8| b"\r\n".contains(byte);
+    let shown = |end: &usize| {
+        output[..*end]
+            .iter()
+            .filter(|byte| !is_line_break(byte))
+            .count()
+            <= 2
+    };
+    let shown = (0..=output.len()).take_while(shown);
+    let mut after = shown.filter_map(|end| output[end..].strip_prefix(reference.as_bytes()));
+    after.any(|after| is_same_but_for_pauses(after, &expected[reference.len()..]))
+}
+
 /// Short strings over few letters, so that values repeat, overlap and occur by chance.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -135,6 +176,24 @@ proptest! {
         let whole = redactor.redact_bytes(&text).into_owned();
         prop_assert_eq!(in_chunks(&redactor, &text, &cuts), whole.clone());
         prop_assert_eq!(in_chunks(&redactor, &text, &vec![1; text.len()]), whole);
+    }
+
+    #[test]
+    fn pauses_show_two_bytes_of_a_value_at_most(
+        (values, text) in values_and_text(),
+        cuts in prop::collection::vec(0..12_usize, 0..40),
+    ) {
+        let redactor = redactor(&named(&values));
+        let expected = redactor.redact_bytes(&text);
+        for cuts in [cuts, vec![1; text.len()]] {
+            let output = with_pauses(&redactor, &text, &cuts);
+            prop_assert!(
+                is_same_but_for_pauses(&output, &expected),
+                "{} instead of {}",
+                String::from_utf8_lossy(&output),
+                String::from_utf8_lossy(&expected),
+            );
+        }
     }
 
     #[test]

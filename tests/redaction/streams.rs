@@ -113,6 +113,53 @@ fn an_undecided_end_is_given_out_at_the_end() {
 }
 
 #[test]
+fn a_pause_shows_the_end_of_a_line_and_what_is_as_short() {
+    for value in VALUES {
+        let redactor = redactor(value);
+        for last in ' '..='~' {
+            for end in ["", "\n", "\r\n"] {
+                let line = format!("listening on port 808{last}{end}");
+                let mut stream = redactor.stream();
+                let mut output = stream.push(line.as_bytes());
+                output.extend(stream.pause());
+                assert_eq!(String::from_utf8(output).unwrap(), line, "{value:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pause_shows_two_bytes_of_a_value_at_most() {
+    let mut redactor = redactor("lin_api_Zq8wT3vN");
+    redactor.add("<pin>", &SecretValue::new("4711"));
+    let mut stream = redactor.stream();
+    for (chunk, pushed, paused) in [
+        ("= li", "= ", "li"),
+        ("n_ap", "", ""),
+        ("i_Zq8wT3vN, ", "secret://it, ", ""),
+        ("li", "", "li"),
+        ("ne", "ne", ""),
+        (" lin", " ", ""),
+        (" l", "lin ", "l"),
+        ("i", "", "i"),
+        ("n", "", ""),
+        (" 4", "n ", ""),
+        ("711", "", ""),
+        (" 6", "<pin> ", "6"),
+        ("c\n", "", "c\n"),
+        ("69", "", ""),
+        ("6e5f6170695f5a713877543376", "", ""),
+        ("4e", "secret://it", ""),
+        (".4", ".", ""),
+    ] {
+        let output = [stream.push(chunk.as_bytes()), stream.pause()];
+        let output = output.map(|output| String::from_utf8(output).unwrap());
+        assert_eq!(output, [pushed, paused], "after {chunk:?}");
+    }
+    assert_eq!(stream.finish(), b"4");
+}
+
+#[test]
 fn what_is_held_back_is_bounded() {
     for value in VALUES {
         let redactor = redactor(value);

@@ -142,6 +142,7 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
     }
     create_folder(folder)?;
     let failed = |error| Failure::file(folder, &error);
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has modes"))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

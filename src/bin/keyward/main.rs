@@ -22,6 +22,7 @@ mod place;
 mod program;
 mod progress;
 mod proxy;
+mod relay;
 mod secrets;
 mod server;
 #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! Running another program with secrets in its environment.
 
 use std::{
-    io::{self, Read, Write},
+    io,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -9,13 +9,13 @@ use std::{
 
 use keyward::{Origin, Redactor, ToolCall, UserVault};
 use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
 
 use crate::{
     args::{Program, Run},
     failure::Failure,
     key::VARIABLES,
     place::Opener,
+    relay,
 };
 
 /// A command that is ready to run, and a redactor for the secrets that it gets.
@@ -43,12 +43,11 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
     let outputs = [
         child.stdout.take().map(|from| {
             let redactor = Arc::clone(&redactor);
-            thread::spawn(move || copy(from, io::stdout(), || Arc::clone(&redactor)))
+            thread::spawn(move || relay::copy(from, io::stdout(), || Arc::clone(&redactor)))
         }),
-        child
-            .stderr
-            .take()
-            .map(|from| thread::spawn(move || copy(from, io::stderr(), || Arc::clone(&redactor)))),
+        child.stderr.take().map(|from| {
+            thread::spawn(move || relay::copy(from, io::stderr(), || Arc::clone(&redactor)))
+        }),
     ];
     let status = child.wait()?;
     // What it left behind may still write.
@@ -149,29 +148,6 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     }
     let code = status.code().unwrap_or(1);
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1))
-}
-
-/// Copies a stream, redacted, as it comes. The set of redacted values can grow meanwhile.
-pub(crate) fn copy(
-    mut from: impl Read,
-    mut to: impl Write,
-    redactor: impl Fn() -> Arc<Redactor>,
-) -> io::Result<()> {
-    let mut stream = redactor().stream();
-    let mut buffer = Zeroizing::new(vec![0; 64 * 1024]);
-    loop {
-        let length = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        stream.merge(&redactor());
-        to.write_all(&stream.push(&buffer[..length]))?;
-        to.flush()?;
-    }
-    to.write_all(&stream.finish())?;
-    to.flush()
 }
 
 /// Forwards signals that are meant for the command. Those of a terminal's keys reach it anyway. The command has been

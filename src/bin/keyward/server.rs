@@ -10,7 +10,7 @@ use std::{
 
 use keyward::Redactor;
 
-use crate::{failure::Failure, program};
+use crate::{failure::Failure, program, relay};
 
 /// How long a server may take to end once it was told to.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -24,6 +24,7 @@ pub(crate) enum Event {
     /// Nothing more comes from the server.
     ServerClosed,
     /// The program was told to end, by this signal.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has them"))]
     Signal(i32),
 }
 
@@ -101,7 +102,7 @@ impl Server {
         let (are_passed_on, passed_on) = mpsc::channel();
         if let Some(errors) = self.child.stderr.take() {
             thread::spawn(move || {
-                let _ = program::copy(errors, io::stderr(), redactor);
+                let _ = relay::copy(errors, io::stderr(), redactor);
                 drop(are_passed_on);
             });
         }

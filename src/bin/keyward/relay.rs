@@ -1,0 +1,69 @@
+//! Passing on what another program prints, redacted.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use keyward::Redactor;
+use zeroize::Zeroizing;
+
+/// How long an output is silent before it counts as one that pauses.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// Copies an output, redacted, as it comes. The set of redacted values can grow meanwhile. Where the output pauses, as
+/// after a line that somebody waits for, all of it is passed on that may be.
+pub(crate) fn copy(
+    mut from: impl Output,
+    mut to: impl Write,
+    redactor: impl Fn() -> Arc<Redactor>,
+) -> io::Result<()> {
+    let mut stream = redactor().stream();
+    let mut buffer = Zeroizing::new(vec![0; 64 * 1024]);
+    loop {
+        if from.pauses() {
+            to.write_all(&stream.pause())?;
+            to.flush()?;
+        }
+        let length = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        stream.merge(&redactor());
+        to.write_all(&stream.push(&buffer[..length]))?;
+        to.flush()?;
+    }
+    to.write_all(&stream.finish())?;
+    to.flush()
+}
+
+/// The output of another program.
+pub(crate) trait Output: io::Read {
+    /// Waits until there is something to read or the output ends, but not for long; returns whether it took too long.
+    fn pauses(&self) -> bool;
+}
+
+#[cfg(unix)]
+impl<T: io::Read + std::os::fd::AsFd> Output for T {
+    fn pauses(&self) -> bool {
+        use rustix::{
+            event::{PollFd, PollFlags, Timespec, poll},
+            io::retry_on_intr,
+        };
+
+        let silence = Timespec::try_from(SILENCE).ok();
+        let mut output = [PollFd::new(self, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut output, silence.as_ref())) == Ok(0)
+    }
+}
+
+/// Elsewhere a pipe cannot be asked without unsafe code, so that the end of a line may wait for the next one.
+#[cfg(not(unix))]
+impl<T: io::Read> Output for T {
+    fn pauses(&self) -> bool {
+        false
+    }
+}
