@@ -231,7 +231,7 @@ fn every_finding_says_what_to_do() {
     let expected = r#"needs_secret: "asks" requires /password, and nothing fills it: create a secret that is the default there
 no_default: "asks" requires /token, and the secret "bound" (for "asks") goes there only when it is asked for: make it the default
 open_destination: the secret "get" (for "linear_get") goes to /api_key of "linear_get", and the model chooses /url: if the tool sends the secret there, also create a default there, with a policy that replaces what the model supplies, or bind the secret to a tool with one destination
-undeclared_location: the secret "lost" (for "linear_get") goes to /apikey, which no tool that it matches declares as a string ("linear_get"): check the name of the argument
+undeclared_location: the secret "lost" (for "linear_get") goes to /apikey, which no tool that it matches declares as a string ("linear_get"): check the name of the argument, or let the model write the secret's reference there if the tool takes any name
 unused_pattern: the secret "unused" (for "none") matches no tool: check the pattern, or delete the secret
 broad_pattern: the secret "wide" (for "*") goes to /api_key, which 2 of the 4 tools that it matches declare: bind it to "linear_*"
 shadowed_default: the secret "set" (for "*_set") is never filled in automatically, since "old" (for "linear_*") takes precedence for every tool that it matches ("linear_set"): delete it, or make its pattern more specific

@@ -271,7 +271,8 @@ fn decide_supplied(
         // The tool takes no text there, so it has another use for this argument.
         (_, Declaration::NoString) => Decision::Skip(SkipReason::NotDeclared),
         (Supplied::Replace, Declaration::String) => Decision::Fill { replaces: true },
-        (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(refused(location)),
+        (Supplied::Refuse, Declaration::String) => Decision::Fail(refused(location)),
+        (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(refused_undeclared(location)),
     }
 }
 
@@ -311,6 +312,17 @@ fn refused(location: &Location) -> Error {
         ErrorKind::Denied,
         format!(
             "the call supplies a value at {}, which is filled in automatically: leave it out",
+            clipped(location)
+        ),
+    )
+}
+
+fn refused_undeclared(location: &Location) -> Error {
+    Error::new(
+        ErrorKind::Denied,
+        format!(
+            "the call may not supply a value at {}, which the tool's schema does not declare: leave it out, or write the \
+             reference of a secret that is bound to it",
             clipped(location)
         ),
     )

@@ -309,7 +309,7 @@ impl fmt::Display for Finding {
             } => write!(
                 f,
                 "the secret {secret} goes to {}, which no tool that it matches declares as a string ({}): check the name of \
-                 the argument",
+                 the argument, or let the model write the secret's reference there if the tool takes any name",
                 location.in_line(),
                 names(tools)
             ),
