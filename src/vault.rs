@@ -494,11 +494,50 @@ impl Vault {
     ///
     /// `RolledBack` if the file is older than what was read before, or a backup whose data key was rotated since, as
     /// that of the vault was (one that was only written to more often is not told apart); `WrongKey` if the master
-    /// key was changed or the file holds another vault; `Unsupported` for a vault that is not a snapshot; `Locked`;
-    /// and those of [`open`](Vault::open). The snapshot is then as it was.
+    /// key was changed, for which there is [`reload_with`](Vault::reload_with), or the file holds another vault;
+    /// `Unsupported` for a vault that is not a snapshot; `Locked`; and those of [`open`](Vault::open). The snapshot is
+    /// then as it was.
+    ///
+    /// # Security
+    ///
+    /// As it was means that it goes on giving out what it has, also secrets that were deleted meanwhile. Where that
+    /// must not be, [`lock`](Vault::lock) it on every error except `InUse`.
     #[cfg(feature = "file")]
     pub fn reload(&self) -> Result<bool, Error> {
-        self.state.reload(&self.users)
+        self.state.reload(&self.users, None)
+    }
+
+    /// Does what [`reload`](Vault::reload) does with a key that opens the file now: it follows a change of the master
+    /// key as well, and every [`UserVault`] of the snapshot stays in use. If the file has not changed, the key is not
+    /// looked at.
+    ///
+    /// ```
+    /// use keyward::{ErrorKind, KeySource, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("secrets.keyward");
+    /// let key = || KeySource::raw([0x4b; 32]);
+    /// # drop(Vault::create(&path, key())?);
+    /// let snapshot = Vault::snapshot(&path, key())?;
+    /// // Meanwhile, in another process:
+    /// Vault::open(&path, key())?.rotate_master_key([key()])?;
+    ///
+    /// assert_eq!(snapshot.reload().unwrap_err().kind(), ErrorKind::WrongKey);
+    /// assert!(snapshot.reload_with(key())?);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reload`](Vault::reload), where `WrongKey` means that the key opens no key slot of the file, or that
+    /// the file holds another vault.
+    #[cfg(feature = "file")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn reload_with(&self, key: KeySource) -> Result<bool, Error> {
+        self.state.reload(&self.users, Some(&key))
     }
 
     /// Makes the vault's file as short as possible. Deleted or replaced data is then no longer in the file, not

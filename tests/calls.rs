@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    ErrorKind, Injection, InjectionPolicy, NewSecret, Origin, Outcome, ToolCall, UserId, UserVault,
-    Vault,
+    ErrorKind, Injection, InjectionPolicy, NewSecret, Origin, Outcome, SecretPatch, ToolCall,
+    UserId, UserVault, Vault,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 #[derive(Deserialize)]
 struct Suite {
@@ -452,6 +453,101 @@ fn the_redactor_knows_a_value_bare_and_with_its_format() {
     }
     let redactor = injection.into_redactor();
     assert_eq!(redactor.redact("hu4711"), "secret://pin");
+}
+
+/// A map that takes any name declares none, so nothing is filled in there for a model that leaves the value out.
+#[test]
+fn who_is_refused_a_value_learns_what_becomes_of_the_argument() {
+    let text = json!({"type": "string"});
+    let declared = json!({"properties": {"headers": {"properties": {"Authorization": text}}}});
+    let any_name = json!({"properties": {"headers": {"additionalProperties": text}}});
+    for (policy, schema, says) in [
+        (
+            InjectionPolicy::default().refuse_supplied(),
+            None,
+            "is filled in automatically",
+        ),
+        (
+            InjectionPolicy::default().refuse_supplied(),
+            Some(&declared),
+            "is filled in automatically",
+        ),
+        (
+            InjectionPolicy::default().refuse_supplied(),
+            Some(&any_name),
+            "does not declare",
+        ),
+        (
+            InjectionPolicy::default().replace_supplied(),
+            Some(&any_name),
+            "does not declare",
+        ),
+    ] {
+        let vault = Vault::builder()
+            .injection_policy(policy)
+            .in_memory()
+            .unwrap();
+        let user = vault.user(UserId::LOCAL);
+        let secret = NewSecret::new("a", "value-of-a").bind("t", "/headers/Authorization");
+        user.create(secret.default_for_tool()).unwrap();
+        let call = |args: &mut Value| {
+            let call = ToolCall::new("t");
+            match schema {
+                Some(schema) => user.inject_value(&call.with_schema(schema), args),
+                None => user.inject_value(&call, args),
+            }
+        };
+        let error = call(&mut json!({"headers": {"Authorization": "theirs"}})).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.to_string().contains(says), "{error}");
+        // What it says is so: the argument can be left out, and a reference is granted.
+        let filled = call(&mut json!({"headers": {}})).unwrap().filled().len();
+        assert_eq!(filled == 1, says.contains("filled"), "{error}");
+        let reference = json!({"headers": {"Authorization": "secret://a"}});
+        assert_eq!(call(&mut reference.clone()).unwrap().filled().len(), 1);
+    }
+}
+
+#[test]
+fn the_redactor_of_a_user_knows_all_values_that_the_user_has() {
+    let vault = Vault::in_memory().unwrap();
+    let (user, other) = (
+        vault.user(UserId::LOCAL),
+        vault.user(UserId::new(Uuid::from_u128(9))),
+    );
+    for secret in [
+        NewSecret::new("bound", "value-of-bound")
+            .bind("t", "k")
+            .default_for_tool(),
+        NewSecret::new("formatted", "hu4711")
+            .bind("t", "x")
+            .format("tok_{}"),
+        NewSecret::new("free", "value-of-free"),
+        NewSecret::new("updated", "value-before"),
+        NewSecret::new("deleted", "value-of-deleted"),
+    ] {
+        user.create(secret).unwrap();
+    }
+    other
+        .create(NewSecret::new("other", "value-of-other"))
+        .unwrap();
+    user.update("updated", SecretPatch::new().value("value-after"))
+        .unwrap();
+    user.delete("deleted").unwrap();
+    let redactor = user.redactor().unwrap();
+    user.create(NewSecret::new("later", "value-of-later"))
+        .unwrap();
+    for (text, redacted) in [
+        ("value-of-bound", "secret://bound"),
+        ("tok_hu4711 hu4711", "secret://formatted secret://formatted"),
+        ("value-of-free", "secret://free"),
+        ("value-before value-after", "value-before secret://updated"),
+        ("value-of-deleted", "value-of-deleted"),
+        ("value-of-other", "value-of-other"),
+        ("value-of-later", "value-of-later"),
+    ] {
+        assert_eq!(redactor.redact(text), redacted);
+    }
 }
 
 #[test]

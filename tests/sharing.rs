@@ -156,7 +156,7 @@ fn a_snapshot_cannot_be_written_to() {
 }
 
 #[test]
-fn a_snapshot_follows_every_change_of_the_keys_but_one() {
+fn a_snapshot_follows_every_change_of_the_keys_with_a_key_also_the_master_keys() {
     let shared = Shared::new();
     let snapshot = shared.snapshot();
     assert_eq!(values(&snapshot, UserId::LOCAL).len(), 1);
@@ -181,12 +181,22 @@ fn a_snapshot_follows_every_change_of_the_keys_but_one() {
     snapshot.verify().unwrap();
 
     shared.write(|vault| vault.rotate_master_key([key()]));
+    shared.set("newer-value");
     assert_eq!(snapshot.reload().unwrap_err().kind(), ErrorKind::WrongKey);
-    assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "first-value");
+    let other = KeySource::raw([8; 32]);
     assert_eq!(
-        values(&shared.snapshot(), UserId::LOCAL)["a"],
-        "first-value"
+        snapshot.reload_with(other).unwrap_err().kind(),
+        ErrorKind::WrongKey
     );
+    assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "first-value");
+    assert!(snapshot.reload_with(key()).unwrap());
+    assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "newer-value");
+    assert_eq!(values(&snapshot, OTHER)["z"], "value-of-z");
+    assert!(!snapshot.reload_with(key()).unwrap(), "nothing new");
+    // From now on the new master key is the one that is kept.
+    shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+    assert!(snapshot.reload().unwrap());
+    snapshot.verify().unwrap();
 }
 
 type Replace = fn(&Shared, &Path);
@@ -248,6 +258,8 @@ fn a_reload_that_fails_leaves_the_snapshot_as_it_was() {
         assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "newer-value");
         replace(&shared, &old);
         assert_eq!(snapshot.reload().unwrap_err().kind(), kind, "{what}");
+        let error = snapshot.reload_with(key()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{what}");
         assert_eq!(
             values(&snapshot, UserId::LOCAL)["a"],
             "newer-value",

@@ -635,6 +635,7 @@ fn a_locked_vault_says_so_to_every_call() {
             .err(),
         user.usage().err(),
         user.inject(&call, &mut left).err(),
+        user.redactor().err(),
         user.conceal("t", &mut schema).err(),
         user.explain(&call, &left).err(),
         vault.users().err(),

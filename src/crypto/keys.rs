@@ -205,7 +205,7 @@ impl KeyRing {
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::WrongKey,
-                    "the master key was changed, or this is another vault: open it with a key",
+                    "the master key was changed, or this is another vault: reload it with a key that opens it now",
                 )
             })
     }
@@ -233,6 +233,12 @@ impl KeyRing {
             ring.push(key.id(), &key.key.data);
         }
         Ok(ring)
+    }
+
+    /// Returns whether both are keys of the same vault.
+    #[cfg(feature = "file")]
+    pub(crate) fn is_of_vault_of(&self, other: &KeyRing) -> bool {
+        self.vault == other.vault
     }
 
     /// Returns whether the data keys have the same ids.

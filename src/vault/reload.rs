@@ -60,8 +60,8 @@ impl State {
         Ok(state)
     }
 
-    /// Reads the file again. Returns whether it had changed.
-    pub(super) fn reload(&self, users: &Users) -> Result<bool, Error> {
+    /// Reads the file again, with the master key that was kept or with another key. Returns whether it had changed.
+    pub(super) fn reload(&self, users: &Users, key: Option<&KeySource>) -> Result<bool, Error> {
         self.keys()?;
         let source = self.source.as_ref().ok_or_else(|| {
             let message = "only a snapshot can be reloaded: an open vault is always up to date";
@@ -73,13 +73,20 @@ impl State {
         let known = known.filter(|_| !in_doubt);
         // May wait for the file, and the vault can be locked meanwhile.
         let content = FileStorage::load(&source.path, self.settings.wait, known.as_ref());
-        let content = content.map_err(storage_error)?;
-        let _locking = hold(&self.locking);
-        let old = self.keys()?;
-        let Some(content) = content else {
+        let Some(content) = content.map_err(storage_error)? else {
+            self.keys()?;
             return Ok(false);
         };
-        let new = slots(&content)?.reopen(&old)?;
+        let slots = slots(&content)?;
+        // Takes long for a passphrase, and others may want to lock the vault meanwhile.
+        let opened = key.map(|key| slots.open_with_master(key)).transpose()?;
+        let _locking = hold(&self.locking);
+        let old = self.keys()?;
+        let new = match opened {
+            Some(new) if new.is_of_vault_of(&old) => new,
+            Some(_) => return Err(another_vault()),
+            None => slots.reopen(&old)?,
+        };
         let root = stored_root(&content, &new)?;
         {
             let ledger = hold(&self.ledger);
@@ -91,7 +98,7 @@ impl State {
         let members = check_members(&content, &new, &root)?;
 
         // Calls proceed meanwhile, with rows from before or after, so the keys of both are published first.
-        let keys_changed = !new.has_ids_of(&old);
+        let keys_changed = key.is_some() || !new.has_ids_of(&old);
         if !new.continues(&old) {
             return Err(rolled_back());
         }
@@ -131,6 +138,13 @@ impl State {
         });
         Ok(())
     }
+}
+
+fn another_vault() -> Error {
+    Error::new(
+        ErrorKind::WrongKey,
+        "the file holds another vault now: take a new snapshot, if that is the one to use",
+    )
 }
 
 fn slots(content: &MemoryStorage) -> Result<KeySlots, Error> {

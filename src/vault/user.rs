@@ -21,6 +21,7 @@ use crate::{
     inject::{Failure, Injection, Injector},
     preflight::{self, Report, ToolSpec},
     quota::Usage,
+    redact::Redactor,
     request::{NewSecret, SecretPatch},
     resolver::Match,
     secret::{SecretId, SecretInfo, SecretRef, UserId},
@@ -270,6 +271,46 @@ impl UserVault {
     /// member counts, so the tool might read another one than was checked here.
     pub fn inject_str(&self, call: &ToolCall<'_>, args: &mut String) -> Result<Injection, Error> {
         self.fill(call, |injector| injector.inject_text(args))
+    }
+
+    /// Returns a redactor for all secrets that the user has now, as [`Injection::redactor`] is one for those of a call.
+    ///
+    /// This is for text from elsewhere than the call that is being made: a conversation that is resumed, whose tools may
+    /// print what earlier calls were given, or a program's log. It opens every value, which takes about 2 µs each, and
+    /// text passes more slowly the more values there are to find ([`Redactor`]). Values that are set later are not in
+    /// it.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, UserId, Vault};
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("agno__linear__*", "api_key"))?;
+    /// user.create(NewSecret::new("github", "ghp_R7mKq2xW9c"))?;
+    ///
+    /// let redactor = user.redactor()?;
+    /// assert_eq!(redactor.redact("token=ghp_R7mKq2xW9c lin_api_Zq8wT3vN"), "token=secret://github secret://linear");
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Locked`; `Corrupt` for a value that is damaged; or what a [first use](UserVault#first-use) fails with.
+    ///
+    /// # Security
+    ///
+    /// The redactor holds all values in the clear until it and its clones are dropped, also while the vault is locked.
+    pub fn redactor(&self) -> Result<Redactor, Error> {
+        self.read(|keys, snapshot| {
+            let mut redactor = Redactor::new();
+            for entry in snapshot.entries().values() {
+                let value = entry.open(keys)?;
+                if let Some(format) = &entry.format {
+                    redactor.insert(entry.reference(), &format.apply(&value));
+                }
+                redactor.insert(entry.reference(), &value);
+            }
+            Ok(redactor)
+        })
     }
 
     /// Removes from a tool's input schema what the defaults will fill in, so that the model is not asked for it.
