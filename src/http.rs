@@ -55,6 +55,35 @@
 //! slash, 404 for a path that is not served, and the document at `/openapi.json`. For everything else, a request that
 //! names no user gets 401, whatever the rest of it is.
 //!
+//! A program that knows its users already, by a session's cookie or by mutual TLS, says so in a layer around the
+//! router: the [`UserId`](crate::UserId) that it puts into the request's extensions is the user, and the authenticator
+//! is not asked.
+//!
+//! ```
+//! # use axum::{body::Body, http::Request};
+//! # use keyward::{UserId, Vault, http::{Authenticator, Credential}};
+//! # use tower::ServiceExt;
+//! use axum::Extension;
+//!
+//! struct Nobody;
+//!
+//! impl Authenticator for Nobody {
+//!     async fn authenticate(&self, _: Credential<'_>) -> Option<UserId> {
+//!         None
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # let request = || Request::get("/api/v1/secrets/").body(Body::empty()).unwrap();
+//! let router = keyward::http::router(Vault::in_memory()?, Nobody);
+//! // Here for everyone; a real layer finds out whose the request is.
+//! let session = router.clone().layer(Extension(UserId::LOCAL));
+//! assert_eq!(session.oneshot(request()).await.unwrap().status(), 200);
+//! assert_eq!(router.oneshot(request()).await.unwrap().status(), 401);
+//! # Ok::<(), keyward::Error>(())
+//! # }).unwrap();
+//! ```
+//!
 //! # Errors
 //!
 //! | status | when | `detail` |
@@ -115,7 +144,10 @@ use axum::{
 };
 use uuid::Uuid;
 
-use crate::vault::{UserVault, Vault};
+use crate::{
+    secret::UserId,
+    vault::{UserVault, Vault},
+};
 
 mod answer;
 mod auth;
@@ -255,6 +287,9 @@ impl<A: Authenticator> Service<A> {
     }
 
     async fn user(&self, parts: &Parts) -> Result<UserVault, Refusal> {
+        if let Some(user) = parts.extensions.get::<UserId>() {
+            return Ok(self.vault.user(*user));
+        }
         let user = auth::user(&self.authenticator, &parts.headers).await;
         if user.is_err() && self.vault.is_audited() && auth::has_credential(&parts.headers) {
             let vault = self.vault.clone();

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderValue, Request},
 };
 use futures_core::Stream;
-use keyward::UserId;
+use keyward::{NewSecret, UserId};
 
 use super::client::{ALICE, BOB, Client, SECRETS};
 
@@ -75,6 +75,38 @@ fn any_one_header_is_enough_and_several_must_agree() {
     }
     let not_utf8 = HeaderValue::from_bytes(b"alice\xff").unwrap();
     assert_eq!(owner(&client, &[("token", not_utf8)]), None);
+}
+
+/// What else the request has to show for itself is for the program, which put the user there.
+#[test]
+fn a_layer_of_the_program_can_say_whose_a_request_is() {
+    let client = Client::new();
+    for headers in [
+        &[][..],
+        &[("token", "bob")],
+        &[("authorization", "Bearer a.session.of-alice")],
+        &[("token", "")],
+    ] {
+        let mut request = Request::get(SECRETS).extension(ALICE);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let name = client.vault.usage().unwrap().secrets.to_string();
+        let alice = client.vault.user(ALICE);
+        alice.create(NewSecret::new(&*name, "abcd")).unwrap();
+        let answer = client.call(request.body(Body::empty()).unwrap());
+        assert_eq!(answer.status, 200, "{headers:?}");
+        assert!(
+            answer.text.contains(&format!("\"secret_name\":\"{name}\"")),
+            "{headers:?}"
+        );
+    }
+    // What somebody else calls a user is none.
+    let request = Request::get(SECRETS).extension(ALICE.as_uuid());
+    assert_eq!(
+        client.call(request.body(Body::empty()).unwrap()).status,
+        401
+    );
 }
 
 /// A body without an end, which must not be read beyond a limit.
