@@ -8,7 +8,7 @@ use axum::{
         HeaderName, HeaderValue, StatusCode,
         header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE},
     },
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -30,6 +30,30 @@ pub(super) enum Refusal {
     Failed(Error),
     /// The work was abandoned, because of a panic or because the runtime shuts down.
     Interrupted,
+}
+
+/// The answer of the [router](crate::http::router), for handlers of the program's own. It repeats nothing that the
+/// request said; the error itself is among the extensions of the response, in an `Arc`.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use keyward::{Error, UserId, Vault};
+///
+/// async fn usage(user: UserId, vault: Vault) -> Result<String, Error> {
+///     let user = vault.user(user);
+///     tokio::task::spawn_blocking(move || user.usage().map(|usage| usage.secrets.to_string())).await.unwrap()
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let vault = Vault::in_memory()?;
+/// let router: Router = Router::new().route("/usage", get(move || usage(UserId::LOCAL, vault.clone())));
+/// # Ok::<(), Error>(())
+/// # }).unwrap();
+/// ```
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        failure(self)
+    }
 }
 
 impl From<Error> for Refusal {
@@ -102,6 +126,14 @@ fn failure(error: Error) -> Response {
         },
         ErrorKind::Locked => detail(status, "The vault is locked"),
         ErrorKind::Unsupported => detail(status, "This vault is read-only"),
+        ErrorKind::Conflict => detail(
+            status,
+            "The secret has changed, or exists already: read it again",
+        ),
+        ErrorKind::Denied => detail(
+            status,
+            "A secret is not granted, or an argument not allowed",
+        ),
         _ => internal(),
     };
     response.extensions_mut().insert(Arc::new(error));

@@ -10,6 +10,7 @@ use axum::{
     Router,
     body::{Body, HttpBody},
     http::{HeaderMap, Request, StatusCode, request::Builder},
+    response::Response,
 };
 use keyward::{
     Error, UserId, Vault,
@@ -102,8 +103,13 @@ impl Client {
     }
 
     pub(crate) fn call(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request);
+        self.answer(self.runtime.block_on(response).unwrap())
+    }
+
+    /// Reads a response, whoever made it.
+    pub(crate) fn answer(&self, response: Response) -> Answer {
         self.runtime.block_on(async {
-            let response = self.router.clone().oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();
             Answer {
                 status: parts.status,

@@ -1,8 +1,8 @@
 //! What the operations do.
 
-use axum::body::Body;
+use axum::{body::Body, http::StatusCode, response::IntoResponse as _};
 use jsonschema::Validator;
-use keyward::{KeySource, NewSecret, Quota, SecretInfo, Vault};
+use keyward::{KeySource, NewSecret, Quota, SecretInfo, SecretPatch, ToolCall, Vault};
 use serde_json::{Value, json};
 
 use super::client::{ALICE, BOB, Client, SECRETS, json as json_body, request};
@@ -150,6 +150,76 @@ fn a_quota_says_what_is_used_but_not_by_others() {
     assert_eq!(answer.status, 413);
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(!detail.contains(|c: char| c.is_ascii_digit()), "{detail}");
+}
+
+/// For handlers of the program's own: the same answers as the router's, and one for every error of a user's vault.
+#[test]
+fn an_error_is_an_answer_that_repeats_nothing() {
+    let client = Client::new();
+    let user = client.vault.user(ALICE);
+    let secret = |name: &str| {
+        NewSecret::new(name, "value-of-it")
+            .bind("its_tool", "its_argument")
+            .default_for_tool()
+    };
+    user.create(secret("its name")).unwrap();
+    let mut args = json!({"x": "secret://its name"})
+        .as_object()
+        .unwrap()
+        .clone();
+    for (error, status, detail) in [
+        (
+            user.create(secret("its name")).unwrap_err(),
+            409,
+            "The name is taken",
+        ),
+        (
+            user.create(secret("another name")).unwrap_err(),
+            409,
+            "is the default",
+        ),
+        (
+            user.delete("its other name").unwrap_err(),
+            404,
+            "Secret not found",
+        ),
+        (
+            user.update("its name", SecretPatch::new().if_revision(7))
+                .unwrap_err(),
+            409,
+            "The secret has changed",
+        ),
+        (
+            user.inject(&ToolCall::new("its_tool"), &mut args)
+                .unwrap_err(),
+            403,
+            "not granted",
+        ),
+        (
+            user.create(secret("")).unwrap_err(),
+            422,
+            "string_too_short",
+        ),
+        (client.vault.lock().unwrap_err(), 501, "read-only"),
+    ] {
+        let (status, kind) = (StatusCode::from_u16(status).unwrap(), error.kind());
+        let answer = client.answer(error.into_response());
+        assert_eq!(
+            (answer.status, answer.error.as_ref().unwrap().kind()),
+            (status, kind)
+        );
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert!(answer.text.contains(detail), "{}", answer.text);
+        for said in [
+            "its name",
+            "its other",
+            "its_tool",
+            "its_argument",
+            "value-of",
+        ] {
+            assert!(!answer.text.contains(said), "{}", answer.text);
+        }
+    }
 }
 
 #[test]
