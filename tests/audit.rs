@@ -700,6 +700,66 @@ fn a_shared_log_repairs_what_another_writer_left_and_adds_nothing_to_one_that_wa
 }
 
 #[test]
+fn a_log_goes_on_in_another_file_with_nothing_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let wait = Duration::from_secs(10);
+    for (which, shared) in [("own", false), ("shared", true)] {
+        let names = [1, 2, 3].map(|n| path(&format!("{which}{n}")));
+        let [first, second, third] = &names;
+        let log = match shared {
+            true => AuditLog::open_shared(first, wait).unwrap(),
+            false => AuditLog::open(first).unwrap(),
+        };
+        log.record(&event()).unwrap();
+        log.record(&event()).unwrap();
+        let left = log.switch_to(second).unwrap();
+        log.record(&event()).unwrap();
+        assert_eq!((left.sequence(), log.head().sequence()), (2, 1));
+        assert_eq!(fault(first, Some(&left)), None);
+        assert_eq!(fault(second, Some(&log.head())), None);
+        // The file that was left is free, and the other is held as the first was.
+        drop(AuditLog::open(first).unwrap());
+        assert_eq!(AuditLog::open(second).is_ok(), shared);
+
+        // With the path kept.
+        fs::rename(second, third).unwrap();
+        let left = log.switch_to(second).unwrap();
+        log.record(&event()).unwrap();
+        assert_eq!(fault(third, Some(&left)), None);
+        assert_eq!(fault(second, Some(&log.head())), None);
+        // Back to where there are lines: their chain goes on.
+        log.switch_to(first).unwrap();
+        log.record(&event()).unwrap();
+        assert_eq!(log.head().sequence(), 3);
+        assert_eq!(fault(first, Some(&log.head())), None);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_go_on_elsewhere_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let log = AuditLog::open(path("log")).unwrap();
+    let other = AuditLog::open(path("other")).unwrap();
+    fs::write(path("no log"), "text\n").unwrap();
+    for (to, kind) in [
+        ("log", ErrorKind::InUse),
+        ("other", ErrorKind::InUse),
+        ("no log", ErrorKind::Corrupt),
+        (".", ErrorKind::Storage),
+        ("no folder/log", ErrorKind::Storage),
+    ] {
+        assert_eq!(log.switch_to(path(to)).unwrap_err().kind(), kind, "{to}");
+        log.record(&event()).unwrap();
+    }
+    assert_eq!(log.head().sequence(), 5);
+    assert_eq!(fault(&path("log"), Some(&log.head())), None);
+    drop(other);
+    assert_eq!(fs::read_to_string(path("other")).unwrap(), "");
+}
+
+#[test]
 fn threads_write_whole_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");

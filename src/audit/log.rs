@@ -50,8 +50,8 @@ use crate::error::{Error, ErrorKind};
 /// [`sync`](AuditLog::sync).
 ///
 /// One process writes to a log that was [opened](AuditLog::open), and opening it a second time fails. Several
-/// processes can write to a log if each of them opened it as [shared](AuditLog::open_shared). To start a new file,
-/// drop the log, rename the file, and open a new one, which has its own chain.
+/// processes can write to a log if each of them opened it as [shared](AuditLog::open_shared). Each file has a chain of
+/// its own. A program that runs for long starts a new file with [`switch_to`](AuditLog::switch_to).
 ///
 /// # Security
 ///
@@ -61,7 +61,6 @@ use crate::error::{Error, ErrorKind};
 /// only by its owner.
 pub struct AuditLog {
     writer: Mutex<Writer>,
-    repaired: bool,
 }
 
 struct Writer {
@@ -74,6 +73,8 @@ struct Writer {
     /// Set if others write to the file as well: how long to wait for them. It is locked only while a line is
     /// written.
     shared: Option<Duration>,
+    /// Whether the file ended in a torn line when it was opened.
+    repaired: bool,
 }
 
 impl AuditLog {
@@ -102,43 +103,43 @@ impl AuditLog {
     }
 
     fn open_with(path: &Path, shared: Option<Duration>) -> Result<AuditLog, Error> {
-        // Opening a pipe would wait for a reader.
-        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            let message = "the audit log is not a regular file: give the path of one";
-            return Err(Error::new(ErrorKind::Storage, message));
-        }
-        let file = options().open(path).map_err(failed)?;
-        lock(&file, shared.unwrap_or_default()).map_err(|error| match error {
-            TryLockError::WouldBlock => Error::new(
-                ErrorKind::InUse,
-                "the audit log is open elsewhere: one process writes to it, or all share it",
-            ),
-            TryLockError::Error(error) => failed(error),
-        })?;
-        let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
-        if let Some(fault) = check.fault {
-            let message = if fault.line == 1 && fault.kind == AuditFaultKind::Malformed {
-                "this is no audit log, or it was changed from its first line on: give the path of one, or of a new file".into()
-            } else {
-                format!("the audit log was changed: {fault}; start a new file")
-            };
-            return Err(Error::new(ErrorKind::Corrupt, message));
-        }
-        let mut writer = Writer {
-            file,
-            head: check.head,
-            length,
-            torn: check.torn,
-            shared,
-        };
-        writer.repair().map_err(failed)?;
-        if shared.is_some() {
-            writer.file.unlock().map_err(failed)?;
-        }
         Ok(AuditLog {
-            writer: Mutex::new(writer),
-            repaired: check.torn,
+            writer: Mutex::new(Writer::open(path, shared)?),
         })
+    }
+
+    /// Writes the events from now on to the log in another file, which is opened in the way in which this one was. What
+    /// was written so far is on disk when this returns the last head of the file that is left. No event is lost or in
+    /// both files; those that come meanwhile wait.
+    ///
+    /// To keep the path, rename the file first, and switch to the path again. Windows does not rename a file that is
+    /// open: switch to a path of another name there. Of several processes that share a log, each switches by itself.
+    ///
+    /// ```
+    /// use keyward::{AuditLog, NewSecret, UserId, Vault};
+    /// use std::sync::Arc;
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let [november, december] = ["audit-2026-11.jsonl", "audit-2026-12.jsonl"].map(|name| dir.path().join(name));
+    /// let log = Arc::new(AuditLog::open(&november)?);
+    /// let vault = Vault::builder().audit(Arc::clone(&log)).in_memory()?;
+    /// let head = log.switch_to(&december)?;
+    /// vault.user(UserId::LOCAL).create(NewSecret::new("linear", "lin_api_Zq8wT3vN"))?;
+    ///
+    /// assert_eq!(AuditLog::verify(&november, Some(&head))?.fault, None);
+    /// assert_eq!(AuditLog::verify(&december, Some(&log.head()))?.head.sequence(), 1);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](AuditLog::open), so `InUse` for the path of this log itself; also `Storage` if what was written
+    /// cannot be brought to the disk. The log then goes on in the file in which it was.
+    pub fn switch_to(&self, path: impl AsRef<Path>) -> Result<AuditHead, Error> {
+        let mut writer = self.writer();
+        let next = Writer::open(path.as_ref(), writer.shared)?;
+        writer.file.sync_data().map_err(failed)?;
+        Ok(std::mem::replace(&mut *writer, next).head)
     }
 
     /// Returns the head of the log as it is now; for a shared log, after the last line that this process wrote. Kept
@@ -147,9 +148,9 @@ impl AuditLog {
         self.writer().head
     }
 
-    /// Returns whether the log ended in a torn line when it was opened; that line was dropped.
+    /// Returns whether the log ended in a torn line when its file was opened; that line was dropped.
     pub fn was_repaired(&self) -> bool {
-        self.repaired
+        self.writer().repaired
     }
 
     /// Waits until all lines so far are on disk.
@@ -189,6 +190,44 @@ impl AuditSink for AuditLog {
 }
 
 impl Writer {
+    fn open(path: &Path, shared: Option<Duration>) -> Result<Writer, Error> {
+        // Opening a pipe would wait for a reader.
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            let message = "the audit log is not a regular file: give the path of one";
+            return Err(Error::new(ErrorKind::Storage, message));
+        }
+        let file = options().open(path).map_err(failed)?;
+        lock(&file, shared.unwrap_or_default()).map_err(|error| match error {
+            TryLockError::WouldBlock => Error::new(
+                ErrorKind::InUse,
+                "the audit log is open elsewhere: one process writes to it, or all share it",
+            ),
+            TryLockError::Error(error) => failed(error),
+        })?;
+        let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
+        if let Some(fault) = check.fault {
+            let message = if fault.line == 1 && fault.kind == AuditFaultKind::Malformed {
+                "this is no audit log, or it was changed from its first line on: give the path of one, or of a new file".into()
+            } else {
+                format!("the audit log was changed: {fault}; start a new file")
+            };
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let mut writer = Writer {
+            file,
+            head: check.head,
+            length,
+            torn: check.torn,
+            shared,
+            repaired: check.torn,
+        };
+        writer.repair().map_err(failed)?;
+        if shared.is_some() {
+            writer.file.unlock().map_err(failed)?;
+        }
+        Ok(writer)
+    }
+
     fn append(&mut self, event: &AuditEvent) -> io::Result<()> {
         let Some(wait) = self.shared else {
             return self.write(event);
