@@ -1,6 +1,6 @@
 //! Property: a redactor replaces every value in a text, in whatever form, and nothing else: its result is what the
 //! rules, applied at one place after another, make of the text. However the text is cut into chunks, a stream
-//! returns what the whole text gives; text, bytes, and the strings, keys and numbers of JSON are treated alike; and
+//! returns what the whole text gives, but for two bytes before a reference where it pauses; text, bytes, and the strings, keys and numbers of JSON are treated alike; and
 //! a redactor that was merged from several does what one with all their values does.
 //!
 //! The texts are made of values in all their forms, whole and cut off, wrapped into lines, escaped once more, and
@@ -130,6 +130,15 @@ fuzz_target!(|input: Input| {
     }
     let every_byte = vec![1; text.len()];
     same(&in_chunks(&whole, &text, &every_byte), &expected);
+    for cuts in [&input.cuts, &every_byte] {
+        let output = with_pauses(&whole, &text, cuts);
+        assert!(
+            redaction::is_same_but_for_pauses(&output, &expected, &references),
+            "{} instead of {}",
+            String::from_utf8_lossy(&output),
+            String::from_utf8_lossy(&expected),
+        );
+    }
     if let (Ok(text), Ok(expected)) = (str::from_utf8(&text), str::from_utf8(&expected)) {
         assert_eq!(whole.redact(text), expected);
         assert_eq!(in_chunks_of_text(&whole, text, &input.cuts), expected);
@@ -295,6 +304,22 @@ fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[u8]) -> Vec<u8> {
     for &cut in cuts {
         let (chunk, tail) = rest.split_at(usize::from(cut).min(rest.len()));
         output.extend(stream.push(chunk));
+        rest = tail;
+    }
+    output.extend(stream.push(rest));
+    output.extend(stream.finish());
+    output
+}
+
+/// What a stream makes of the text if it pauses after each chunk.
+fn with_pauses(redactor: &Redactor, text: &[u8], cuts: &[u8]) -> Vec<u8> {
+    let mut stream = redactor.stream();
+    let mut output = Vec::new();
+    let mut rest = text;
+    for &cut in cuts {
+        let (chunk, tail) = rest.split_at(usize::from(cut).min(rest.len()));
+        output.extend(stream.push(chunk));
+        output.extend(stream.pause());
         rest = tail;
     }
     output.extend(stream.push(rest));

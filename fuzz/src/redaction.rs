@@ -306,3 +306,37 @@ fn padding(text: &[u8], mut at: usize, count: usize) -> Option<usize> {
     }
     Some(at)
 }
+
+/// Whether one output is the other, but for up to two bytes and line breaks before each reference.
+pub fn is_same_but_for_pauses(output: &[u8], expected: &[u8], references: &[String]) -> bool {
+    let is_line_break = |byte: &u8| b"\r\n".contains(byte);
+    // The places in the output at which what was compared so far can end.
+    let mut ends = vec![0];
+    let mut at = 0;
+    while at < expected.len() && !ends.is_empty() {
+        let rest = &expected[at..];
+        let reference = references.iter().find(|it| rest.starts_with(it.as_bytes()));
+        let (step, most) = match reference {
+            Some(reference) => (reference.as_bytes(), 2),
+            None => (&rest[..1], 0),
+        };
+        let mut next = Vec::new();
+        for end in ends {
+            let mut shown = 0;
+            for (from, byte) in (end..).zip(&output[end..]) {
+                if output[from..].starts_with(step) {
+                    next.push(from + step.len());
+                }
+                shown += usize::from(!is_line_break(byte));
+                if shown > most || reference.is_none() {
+                    break;
+                }
+            }
+        }
+        next.sort_unstable();
+        next.dedup();
+        ends = next;
+        at += step.len();
+    }
+    ends.contains(&output.len())
+}

@@ -27,7 +27,9 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 ///   last listed it. A tool that the server did not list gets no default, nor does one whose schema cannot be read;
 ///   before there is any list, defaults go in wherever they match. A denied call does not reach the server: the
 ///   client gets a result with `isError`, without a value, and in words that do not tell whether the secret exists that
-///   a reference names. The audit has the message's `id` as the [call's](ToolCall::with_id);
+///   a reference names. So it does for a call that has a name twice, in the message itself, its `params` or an object
+///   in the arguments, since the server might read another one than was checked. The audit has the message's `id` as
+///   the [call's](ToolCall::with_id);
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
 ///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Of the message itself, the
 ///   keys of the protocol, its version, and an `id` or `method` that is not an object or array stay as they are; of
@@ -249,6 +251,10 @@ impl Filter {
             return Request::Unchanged;
         };
         let id = json::find(&message, "id").map(|at| &text[at]);
+        let refused = |refusal: String| Request::Answered(id.map(|id| tool_error(id, &refusal)));
+        if is_call_to_some(text, &message) && json::has_key_twice(&message) {
+            return refused(refusal(TWICE));
+        }
         let method = json::find(&message, "method").and_then(|at| json::parse(text, at));
         match method.as_ref().and_then(Value::as_str) {
             Some("tools/list") => {
@@ -262,7 +268,7 @@ impl Filter {
                 match params.map_or(Ok(None), |params| self.call(text, &at, params, id)) {
                     Ok(None) => Request::Unchanged,
                     Ok(Some(changed)) => Request::Changed(changed),
-                    Err(refusal) => Request::Answered(id.map(|id| tool_error(id, &refusal))),
+                    Err(refusal) => refused(refusal),
                 }
             }
             _ => Request::Unchanged,
@@ -280,6 +286,9 @@ impl Filter {
         let Some(members) = json::members(text, params) else {
             return Ok(None);
         };
+        if json::has_key_twice(&members) {
+            return Err(refusal(TWICE));
+        }
         let name = json::find(&members, "name").and_then(|at| json::parse(text, at));
         let (Some(Value::String(name)), Some(last)) = (name, members.last()) else {
             return Ok(None);
@@ -288,6 +297,9 @@ impl Filter {
         let mut args = match &place {
             None => Map::new(),
             Some(at) => match json::parse(text, at.clone()) {
+                Some(args) if json::has_keys_twice(text, at.clone(), &args) => {
+                    return Err(refusal(TWICE));
+                }
                 Some(Value::Null) => Map::new(),
                 Some(Value::Object(args)) => args,
                 Some(_) => return Ok(None),
@@ -456,6 +468,18 @@ enum Request {
     /// Not for the server; `None` if nobody waits for an answer.
     Answered(Option<String>),
 }
+
+/// Whether a reader may take this message for a call, also one that takes the first of two members with the same key.
+fn is_call_to_some(text: &str, message: &[json::Member<'_>]) -> bool {
+    let mut methods = message.iter().filter(|member| member.key == "method");
+    methods.any(|method| {
+        json::parse(text, method.value.clone()).is_some_and(|method| method == "tools/call")
+    })
+}
+
+/// Why a call is refused in which a member comes twice: readers of JSON differ in which one counts (RFC 8259, section 4),
+/// so the server might read another one than was checked here.
+const TWICE: &str = "an object in the call has a duplicate name: give each name once";
 
 /// The schema of a tool that declares no argument.
 fn nothing() -> Value {

@@ -5,11 +5,12 @@
 //! position, and changes are made in place.
 //!
 //! What is read here is a superset of JSON: whether a message is well-formed is for its receiver to judge. If a key
-//! occurs twice, the last one counts, as in almost every parser.
+//! occurs twice, the last one counts, as in almost every parser. Where another reading would matter, callers ask whether
+//! one does.
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write},
     mem,
     ops::Range,
@@ -81,6 +82,36 @@ pub(super) fn elements(text: &str, at: Range<usize>) -> Option<Vec<Range<usize>>
 pub(super) fn find(members: &[Member<'_>], key: &str) -> Option<Range<usize>> {
     let last = members.iter().rev().find(|member| member.key == key)?;
     Some(last.value.clone())
+}
+
+/// Whether two of the members have the same key.
+pub(super) fn has_key_twice(members: &[Member<'_>]) -> bool {
+    let mut keys = HashSet::new();
+    !members.iter().all(|member| keys.insert(&*member.key))
+}
+
+/// Whether an object in the value here has a key twice; `value` is the value parsed.
+pub(super) fn has_keys_twice(text: &str, at: Range<usize>, value: &Value) -> bool {
+    // Each member has one colon that is in no string, and of those with one key the last one is parsed.
+    let (mut colons, mut next) = (0, at.start);
+    while next < at.end {
+        match text.as_bytes()[next] {
+            b'"' => next = string_end(text, next).unwrap_or(at.end),
+            byte => {
+                colons += usize::from(byte == b':');
+                next += 1;
+            }
+        }
+    }
+    colons != member_count(value)
+}
+
+fn member_count(value: &Value) -> usize {
+    match value {
+        Value::Object(map) => map.len() + map.values().map(member_count).sum::<usize>(),
+        Value::Array(values) => values.iter().map(member_count).sum(),
+        _ => 0,
+    }
 }
 
 /// Decodes bytes, with U+FFFD where they are not UTF-8.

@@ -88,11 +88,6 @@ fn a_call_gets_its_secret_and_nothing_else_changes() {
             r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{ }}}"#,
             r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":KEY }}}"#,
         ),
-        // Whichever of the two the server would take.
-        (
-            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":"mine", "api_key":"yours"}}}"#,
-            r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{"api_key":KEY}}}"#,
-        ),
         (
             r#"{"id":1,"method":"tools/call","params":{"name":"fetch","arguments":{"headers" : {"A": 1}, "url":"x"}}}"#,
             r#"{"id":1,"method":"tools/call","params":{"name":"fetch","arguments":{"headers" : {"A": 1,"Authorization":"Bearer 4QvT9sLm"}, "url":"x"}}}"#,

@@ -423,14 +423,9 @@ fn a_refusal_carries_the_id_as_it_was_written() {
 
 /// If every duplicate got the value of the last one, a few kilobytes would become gigabytes.
 #[test]
-fn of_a_member_that_comes_often_the_last_one_goes_on() {
+fn of_a_member_of_a_schema_that_comes_often_the_last_one_goes_on() {
     let (often, long) = (r#""x":1,"#.repeat(10_000), "y".repeat(10_000));
     let filter = filter();
-    let arguments = format!(r#"{{"a":{{{often}"x":"{long}"}}, "b":1}}"#);
-    let sent = to_server(&filter, &call("1", &arguments)).unwrap();
-    let expected = format!(r#"{{"a":{{"x":"{long}"}}, "b":1,"api_key":"{KEY}"}}"#);
-    assert_eq!(sent, call("1", &expected));
-
     to_server(&filter, &list("2")).unwrap();
     let schema = format!(r#""properties":{{}},{often}"x":"{long}","#);
     let shown = to_client(
@@ -630,20 +625,50 @@ fn calls_with_the_same_id_or_none_are_each_filled() {
     assert_eq!((passed.to_server(), passed.to_client()), (None, None));
 }
 
+/// Readers of JSON differ in which of the two counts, so a server may read what was not checked.
 #[test]
-fn of_a_member_that_comes_twice_no_server_gets_what_the_other_one_says() {
+fn a_call_with_a_member_that_comes_twice_is_refused() {
     let filter = filter();
-    // Whichever of the two a server reads, the value is never where its reference was not granted.
-    for arguments in [
-        r#"{"title":"secret://linear","title":"x"}"#,
-        r#"{"title":"x","title":"secret://linear"}"#,
+    let with = |arguments: &str| call("1", arguments);
+    let plain = with(r#"{"title":"x"}"#);
+    assert!(to_server(&filter, &plain).unwrap().contains(KEY));
+    for message in [
+        with(r#"{"title":"secret://linear","title":"x"}"#),
+        with(r#"{"title":"x","title":"secret://linear"}"#),
+        with(r#"{"api_key":"theirs","api_key":null}"#),
+        with(r#"{"api_key":"theirs","api\u005fkey":null}"#),
+        with(r#"{"a":[{"b":1,"b":2}]}"#),
+        with(r#"{"a":{"b":{},"b":{}}}"#),
+        plain.replace(r#""name":"#, r#""name":"x","name":"#),
+        plain.replace(r#""arguments":"#, r#""arguments":{},"arguments":"#),
+        plain.replace(r#""params":"#, r#""params":{"name":"x"},"params":"#),
+        plain.replace(r#""method":"#, r#""method":"ping","method":"#),
+        plain.replace(
+            r#""method":"tools/call""#,
+            r#""method":"tools/call","method":"ping""#,
+        ),
+        plain.replace(r#""id":1"#, r#""id":2,"id":1"#),
     ] {
-        if let Some(sent) = to_server(&filter, &call("1", arguments)) {
-            let title = &parsed(&sent)["params"]["arguments"]["title"];
-            assert_eq!(title, "x", "{sent}");
-            assert_eq!(sent.matches(KEY).count(), 1, "{sent}");
-        }
+        let passed = filter.client_message(message.as_bytes());
+        assert!(passed.to_server().is_none(), "{message}");
+        let answer = parsed(std::str::from_utf8(passed.to_client().unwrap()).unwrap());
+        assert_eq!(
+            (&answer["id"], &answer["result"]["isError"]),
+            (&json!(1), &json!(true))
+        );
+        assert!(answer.to_string().contains("duplicate name"), "{answer}");
+        // Nor in a batch, from which the others go on.
+        let batch = format!(r#"[{{"id":8,"method":"ping"}},{message}]"#);
+        let passed = filter.client_message(batch.as_bytes());
+        let sent = r#"[{"id":8,"method":"ping"}]"#;
+        assert_eq!(passed.to_server().unwrap(), sent.as_bytes(), "{message}");
     }
-    let twice = r#"{"id":1,"method":"ping","method":"tools/call","params":{"name":"x","name":"create_issue"}}"#;
-    assert!(to_server(&filter, twice).unwrap().contains(KEY));
+    // Elsewhere it is for the receiver to judge.
+    for message in [
+        r#"{"id":1,"method":"ping","method":"pong","x":1,"x":2}"#.to_owned(),
+        plain.replace(r#""params":{"#, r#""params":{"_meta":{"x":1,"x":2},"#),
+        plain.replace(r#"{"title":"x"}"#, r#"{"a":"x\":","b":"::"}"#),
+    ] {
+        assert!(to_server(&filter, &message).is_some(), "{message}");
+    }
 }
