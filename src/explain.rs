@@ -230,13 +230,11 @@ impl fmt::Display for Explanation {
             writeln!(f, "  no default matches, and there is no reference")?;
         }
         for reference in &self.references {
-            let name = reference.secret.as_ref().map_or("", |(_, name)| name);
-            writeln!(
-                f,
-                "  {}: reference {name:?}: {}",
-                reference.location.in_line(),
-                reference.verdict
-            )?;
+            write!(f, "  {}: reference", reference.location.in_line())?;
+            if let Some((_, name)) = &reference.secret {
+                write!(f, " {name:?}")?;
+            }
+            writeln!(f, ": {}", reference.verdict)?;
         }
         for explained in &self.locations {
             let location = explained.location.in_line();

@@ -1,7 +1,7 @@
 //! What an explanation says about every candidate and every reference.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use keyward::{NewSecret, Rank, SkipReason, ToolCall, UserId, UserVault, Vault, Verdict};
+use keyward::{NewSecret, Outcome, Rank, SkipReason, ToolCall, UserId, UserVault, Vault, Verdict};
 use serde_json::{Map, json};
 
 fn user() -> UserVault {
@@ -102,6 +102,27 @@ fn every_reference_says_what_became_of_it() {
         explanation.failure.unwrap().contains("/b"),
         "the first that is not granted"
     );
+}
+
+/// A reference that is denied fails the call at the place of a default, too; only a granted one takes its place.
+#[test]
+fn a_default_below_a_reference_is_skipped_only_if_that_is_granted() {
+    let user = user();
+    default_for(&user, "t");
+    let other = NewSecret::new("free", "some-value");
+    user.create(other).unwrap();
+    for (reference, outcome) in [
+        ("secret://t", Outcome::Skipped(SkipReason::Reference)),
+        ("secret://free", Outcome::Fails),
+        ("secret://nobody", Outcome::Fails),
+    ] {
+        let args = json!({"k": reference}).as_object().unwrap().clone();
+        let explanation = user.explain(&ToolCall::new("t"), &args).unwrap();
+        assert_eq!(explanation.locations[0].outcome, outcome, "{reference}");
+        assert_eq!(explanation.failure.is_some(), outcome == Outcome::Fails);
+        let error = user.inject(&ToolCall::new("t"), &mut args.clone()).err();
+        assert_eq!(explanation.failure, error.map(|error| error.to_string()));
+    }
 }
 
 #[test]

@@ -97,8 +97,8 @@ pub enum SkipReason {
     Reference,
     /// The tool's schema does not declare the property, or its type does not allow a string.
     NotDeclared,
-    /// A location that contains this one holds a string: a secret was put in there, or the call has a value there
-    /// and another default is bound to it.
+    /// A location that contains this one holds something that is no object: a secret was put in there, or the call has
+    /// a value there and another default is bound to it.
     ParentFilled,
 }
 
@@ -108,7 +108,9 @@ impl fmt::Display for SkipReason {
             SkipReason::Supplied => "the call has a value there",
             SkipReason::Reference => "the call has a granted reference there",
             SkipReason::NotDeclared => "the tool's schema declares no string there",
-            SkipReason::ParentFilled => "a location that contains this one holds a string",
+            SkipReason::ParentFilled => {
+                "a location that contains this one holds something that is no object"
+            }
         })
     }
 }
@@ -188,12 +190,12 @@ impl<'s> Plan<'s> {
         if self.put_locations().any(|put| put.contains(location)) {
             return Decision::Skip(SkipReason::ParentFilled);
         }
-        if self
-            .references
-            .iter()
-            .any(|reference| reference.location == *location)
-        {
-            return Decision::Skip(SkipReason::Reference);
+        let mut references = self.references.iter();
+        if let Some(here) = references.find(|reference| reference.location == *location) {
+            return match here.verdict {
+                Verdict::Granted => Decision::Skip(SkipReason::Reference),
+                _ => Decision::Fail(denied_error(location)),
+            };
         }
         let schema = call.schema();
         let declared = schema.map_or(Declaration::String, |schema| {
