@@ -157,6 +157,19 @@ impl Error {
         self
     }
 
+    /// Says which secret of an import the invalid fields are of: its id follows the leading `body` of every field's
+    /// `loc`.
+    #[cfg(feature = "file")]
+    pub(crate) fn of_secret(mut self, id: impl fmt::Display) -> Error {
+        if let Detail::Fields(fields) = &mut self.0.detail {
+            let id = id.to_string();
+            for field in fields {
+                field.loc.insert(1, LocSegment::Name(id.clone().into()));
+            }
+        }
+        self
+    }
+
     /// Says which operation of a batch the error is of, counting from 0: `index` follows the leading `body` of every
     /// field's `loc`.
     pub(crate) fn at_index(mut self, index: usize) -> Error {
@@ -264,9 +277,9 @@ impl FieldError {
         FieldError::field(name, "value_error", format!("Value error, {msg}"))
     }
 
-    /// Returns where in the request the field is: `body`, then the field's name (in a batch, preceded by the index
-    /// of the operation). For malformed JSON, it is the number of characters before the place where the text stops
-    /// being JSON.
+    /// Returns where in the request the field is: `body`, then the field's name, preceded in a batch by the index of the
+    /// operation, and in an import by the id of the secret. For malformed JSON, it is the number of characters before
+    /// the place where the text stops being JSON.
     pub fn loc(&self) -> &[LocSegment] {
         &self.loc
     }

@@ -219,7 +219,7 @@ fn an_import_is_all_or_nothing() {
     let long = NewSecret::new("long", "v".repeat(1500));
     let bounds = Bounds::default().max_value_chars(2000);
     let big = Vault::builder().bounds(bounds).in_memory().unwrap();
-    big.user(user(5)).create(long).unwrap();
+    let long = big.user(user(5)).create(long).unwrap().secret_id;
     big.export(folder.path("big"), other_key()).unwrap();
     vault.export(folder.path("export"), other_key()).unwrap();
 
@@ -265,6 +265,13 @@ fn an_import_is_all_or_nothing() {
         let before = contents(&to);
         let error = to.import(folder.path(file), other_key()).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
+        // The one of many that does not fit can be found.
+        let named = format!("body.{long}.secret_value: ");
+        assert_eq!(
+            file == "big",
+            error.to_string().starts_with(&named),
+            "{error}"
+        );
         assert_eq!(contents(&to), before);
         assert_eq!(to.usage().unwrap().secrets, before.len() as u64);
     }

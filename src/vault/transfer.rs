@@ -300,7 +300,8 @@ impl State {
             other.state.read(from, |keys, secrets| {
                 for entry in secrets.entries().values() {
                     let value = entry.open(keys)?;
-                    plan.import(entry.info(), value, &self.settings.bounds)?;
+                    plan.import(entry.info(), value, &self.settings.bounds)
+                        .map_err(|error| error.of_secret(entry.id()))?;
                 }
                 Ok(())
             })?;
