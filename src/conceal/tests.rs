@@ -69,6 +69,15 @@ fn the_suite() {
             .iter()
             .map(|left| {
                 let json = serde_json::to_value(left).unwrap();
+                let keyword = json["keyword"].as_str();
+                assert_eq!(left.reason().keyword(), keyword, "{}", case.name);
+                let (text, place) = (left.to_string(), left.location());
+                assert!(text.starts_with(&format!("{place}: ")), "{text}");
+                let quoted = keyword.map_or("".to_owned(), |keyword| format!(" (`{keyword}`)"));
+                assert!(
+                    text.ends_with(&quoted) && text.len() > place.to_string().len() + 20,
+                    "{text}"
+                );
                 ["location", "reason", "keyword"]
                     .iter()
                     .filter_map(|field| json[field].as_str())

@@ -229,6 +229,64 @@ fn a_long_reference_is_not_decoded_again_and_again() {
     );
 }
 
+/// Puts `inner` into as many schemas as `levels` says, each of which has the one inside under `keyword`.
+fn nested(keyword: &str, levels: usize, inner: Value) -> Value {
+    (0..levels).fold(inner, |inner, _| match keyword {
+        "allOf" => json!({"allOf": [inner]}),
+        _ => json!({keyword: inner}),
+    })
+}
+
+#[test]
+fn no_more_references_are_replaced_than_anyone_uses() {
+    for (count, expected) in [(32, None), (33, Some(LeftReason::TooComplex))] {
+        let schema = json!({
+            "type": "object",
+            "properties": {"q": {"type": "string"}},
+            "allOf": vec![json!({"$ref": "#/$defs/x"}); count],
+            "$defs": {"x": {"properties": {"token": {"type": "string"}}}},
+        });
+        assert_eq!(attempt(&schema, "token").1, expected, "{count}");
+    }
+}
+
+#[test]
+fn what_applies_is_not_followed_deeper_than_anyone_nests() {
+    for (levels, expected) in [(64, None), (65, Some(LeftReason::TooComplex))] {
+        let inner = json!({"properties": {"token": {"type": "string"}}});
+        let mut schema = nested("allOf", levels, inner);
+        schema["properties"] = json!({"q": {"type": "string"}});
+        assert_eq!(attempt(&schema, "token").1, expected, "{levels}");
+    }
+}
+
+#[test]
+fn a_condition_that_is_too_deep_to_look_at_stands_in_the_way() {
+    let conditional = Some(LeftReason::ConditionalSchema("not"));
+    for (levels, expected) in [(90, None), (110, conditional)] {
+        let chain: Map<String, Value> = (0..levels)
+            .map(|i| {
+                let next = json!({"$ref": format!("#/$defs/{}", i + 1)});
+                (i.to_string(), next)
+            })
+            .chain([(levels.to_string(), json!({}))])
+            .collect();
+        for condition in [
+            nested("not", levels, json!({})),
+            nested("allOf", levels, json!({})),
+            json!({"$ref": "#/$defs/0"}),
+        ] {
+            let schema = json!({
+                "type": "object",
+                "properties": {"token": {"type": "string"}, "q": {"type": "string"}},
+                "not": condition,
+                "$defs": chain,
+            });
+            assert_eq!(attempt(&schema, "token").1, expected, "{levels}");
+        }
+    }
+}
+
 /// `clone`, `==` and dropping would overflow the stack on such a `Value`, so the test does none of them.
 #[test]
 fn depth_is_found_out_without_recursion() {
