@@ -9,12 +9,16 @@ fn what_is_declared() {
     let string = json!({"type": "string"});
     let integer = json!({"type": "integer"});
     let token = |schema: &Value| json!({"properties": {"token": schema}});
-    let nest = |mut schema: Value| {
+    let nest = |keyword: &str, mut schema: Value| {
         for _ in 0..300 {
-            schema = json!({"allOf": [schema]});
+            schema = json!({keyword: [schema]});
         }
         schema
     };
+    let chain: Map<_, Value> = (0..300)
+        .map(|i| (i.to_string(), json!({"$ref": format!("#/$defs/{}", i + 1)})))
+        .collect();
+    let deep = |token: &str| format!("/{token}").repeat(60);
     for (expected, location, schema) in [
         (String, "token", token(&string)),
         (String, "token", token(&json!({}))),
@@ -266,7 +270,21 @@ fn what_is_declared() {
             "token",
             json!({"properties": ["token"], "allOf": {}, "anyOf": 1, "$ref": []}),
         ),
-        (NotDeclared, "token", nest(token(&string))),
+        (NotDeclared, "token", nest("allOf", token(&string))),
+        (NotDeclared, "token", nest("anyOf", token(&string))),
+        (NoString, "token", token(&nest("allOf", string.clone()))),
+        (NoString, "token", token(&nest("anyOf", string.clone()))),
+        (
+            NoString,
+            "token",
+            json!({"properties": {"token": {"$ref": "#/$defs/0"}}, "$defs": chain}),
+        ),
+        (
+            NotDeclared,
+            &*deep("a"),
+            json!({"properties": {"a": {"$ref": "#"}}}),
+        ),
+        (NotDeclared, &*deep("0"), json!({"items": {"$ref": "#"}})),
     ] {
         let location = Location::new(location).unwrap();
         assert_eq!(
@@ -311,6 +329,32 @@ fn a_schema_that_stands_for_a_huge_one_is_given_up() {
     let schema = json!({"$ref": "#/$defs/d0", "$defs": definitions});
     let location = Location::new("token").unwrap();
     assert_eq!(declares(&schema, &location), Declaration::NotDeclared);
+}
+
+#[test]
+fn a_value_is_measured_up_to_a_size_and_a_depth() {
+    let text = |bytes: usize| "x".repeat(bytes);
+    let nothing = measure(&json!([]), u64::MAX, usize::MAX).unwrap();
+    for (units, levels, value) in [
+        (1, 1, json!(null)),
+        (1, 1, json!(7)),
+        (1, 1, json!(text(31))),
+        (2, 1, json!(text(32))),
+        (3, 1, json!(text(64))),
+        (1, 1, json!([])),
+        (3, 2, json!([1, 2])),
+        (4, 1, json!({})),
+        (5, 2, json!({"a": 1})),
+        (7, 2, json!({text(64): 1})),
+        (12, 3, json!({"a": {}, "b": [1, "c"], "d": 2})),
+    ] {
+        let (all, value) = (nothing + units, json!([value]));
+        let found = |units, levels| measure(&value, units, levels);
+        assert_eq!(found(u64::MAX, usize::MAX), Some(all), "{value}");
+        assert_eq!(found(all, levels), Some(all), "{value}");
+        assert_eq!(found(all - 1, levels), None, "{value}");
+        assert_eq!(found(all, levels - 1), None, "{value}");
+    }
 }
 
 /// The units that a question takes, and its answer.
