@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use keyward::{
     InjectionPolicy, KeyProvider, KeySource, NewSecret, Quota, SecretPatch, SecretValue, ToolCall,
-    UserId, Vault,
+    ToolPattern, UserId, Vault,
 };
 use serde_json::{Map, Value, json};
 
@@ -79,6 +79,7 @@ fn no_debug_output_of_a_public_type_shows_a_value_or_a_key() {
     check("NewSecret", &new);
     check("SecretPatch", &SecretPatch::new().value(VALUE));
     check("SecretValue", &SecretValue::new(VALUE));
+    check("ToolPattern", &ToolPattern::new("t*").unwrap());
     let info = user.create(new).unwrap();
     check("SecretInfo", &info);
     assert_hidden("SecretInfo as JSON", &serde_json::to_string(&info).unwrap());

@@ -106,11 +106,12 @@ fn real_tools() -> Vec<Tool> {
 
 fn check(user: &UserVault, tools: &[Tool]) -> Report {
     let specs = tools.iter().map(|(name, schema)| {
-        let spec = ToolSpec::new(name);
-        match schema {
-            Some(schema) => spec.with_schema(schema),
-            None => spec,
+        let mut spec = ToolSpec::new(name);
+        if let Some(schema) = schema {
+            spec = spec.with_schema(schema);
         }
+        assert_eq!((spec.name(), spec.schema()), (&**name, schema.as_ref()));
+        spec
     });
     user.check(specs).unwrap()
 }
@@ -224,6 +225,7 @@ fn every_finding_says_what_to_do() {
         "linear_get api_key url",
         "linear_set api_key!",
         "other title",
+        "more title",
         "asks token! password!",
     ]
     .map(tool);
@@ -233,11 +235,31 @@ no_default: "asks" requires /token, and the secret "bound" (for "asks") goes the
 open_destination: the secret "get" (for "linear_get") goes to /api_key of "linear_get", and the model chooses /url: if the tool sends the secret there, also create a default there, with a policy that replaces what the model supplies, or bind the secret to a tool with one destination
 undeclared_location: the secret "lost" (for "linear_get") goes to /apikey, which no tool that it matches declares as a string ("linear_get"): check the name of the argument, or let the model write the secret's reference there if the tool takes any name
 unused_pattern: the secret "unused" (for "none") matches no tool: check the pattern, or delete the secret
-broad_pattern: the secret "wide" (for "*") goes to /api_key, which 2 of the 4 tools that it matches declare: bind it to "linear_*"
+broad_pattern: the secret "wide" (for "*") goes to /api_key, which 2 of the 5 tools that it matches declare: bind it to "linear_*"
 shadowed_default: the secret "set" (for "*_set") is never filled in automatically, since "old" (for "linear_*") takes precedence for every tool that it matches ("linear_set"): delete it, or make its pattern more specific
 surprising_precedence: for "linear_set", the secret "old" (for "linear_*") takes precedence over "set" (for "*_set"), which has fewer literal characters than the best: bind the one that you want there to fewer tools than the other
 "#;
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_pattern_that_cannot_be_narrowed_is_divided() {
+    for (tools, advice) in [
+        (["ab", "ba"], r#"bind secrets to "ab", "ba""#),
+        (["ab", "b*"], r#"bind secrets to "ab""#),
+        (
+            ["a*", "b*"],
+            "no pattern is for these alone, since they have wildcards in their names",
+        ),
+    ] {
+        let mut all = tools.map(|name| tool(&format!("{name} api_key"))).to_vec();
+        all.push(tool("c title"));
+        let report = check(&user(&["a * api_key".to_owned()], None), &all);
+        let broad = report.findings.iter().map(ToString::to_string);
+        let broad: Vec<String> = broad.filter(|text| text.contains("2 of the 3")).collect();
+        assert_eq!(broad.len(), 1, "{report}");
+        assert!(broad[0].ends_with(&format!(": {advice}")), "{}", broad[0]);
+    }
 }
 
 #[test]
@@ -251,6 +273,7 @@ fn an_answer_fills_the_need() {
     let tools = [tool("u api_key!"), ("t".to_owned(), Some(schema))];
     let report = check(&user, &tools);
     assert_eq!(report.needs().count(), 3);
+    assert!(!report.is_clean());
     for (i, needs) in report.needs().enumerate() {
         user.create(needs.answer(format!("s{i}"), "value-of-it"))
             .unwrap();
@@ -299,7 +322,16 @@ fn what_lies_too_deep_is_told() {
         }
         schema
     };
-    let wrapped = |times: usize| (0..times).fold(url.clone(), |inner, _| json!({"allOf": [inner]}));
+    let wrapped = |keyword: &str, times: usize| {
+        (0..times).fold(url.clone(), |inner, _| json!({keyword: [inner]}))
+    };
+    let referred = |times: usize| {
+        let next = |i| json!({"$ref": format!("#/$defs/{i}")});
+        let mut parts: Map<String, Value> =
+            (1..times).map(|i| (i.to_string(), next(i + 1))).collect();
+        parts.insert(times.to_string(), url.clone());
+        json!({"$ref": "#/$defs/1", "$defs": parts})
+    };
     let node = json!({"type": "object", "properties": {"and": {"$ref": "#/$defs/x"}, "title": {"type": "string"}}});
     let recursive = json!({"properties": {"filter": {"$ref": "#/$defs/x"}}, "$defs": {"x": node}});
     // Few schemas that refer to each other so often that looking at all of them for each argument would take long.
@@ -318,7 +350,11 @@ fn what_lies_too_deep_is_told() {
         schema["$defs"] = parts.into();
         schema
     };
+    // What is found before the work is too much is not judged by what is not looked at any more.
+    let mut interrupted = manifold(60, 4);
+    interrupted["properties"]["a_url"] = json!({"type": "string"});
     for (schema, is_open, is_told) in [
+        (interrupted, false, true),
         (manifold(60, 3), true, false),
         (manifold(3, 4), true, false),
         (manifold(60, 4), false, true),
@@ -326,8 +362,12 @@ fn what_lies_too_deep_is_told() {
         (nested(3), true, false),
         (nested(4), false, true),
         (nested(9), false, true),
-        (wrapped(16), true, false),
-        (wrapped(17), false, true),
+        (wrapped("allOf", 16), true, false),
+        (wrapped("allOf", 17), false, true),
+        (wrapped("anyOf", 16), true, false),
+        (wrapped("anyOf", 17), false, true),
+        (referred(16), true, false),
+        (referred(17), false, true),
         (recursive, false, false),
     ] {
         let mut schema = schema;
