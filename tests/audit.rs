@@ -384,7 +384,10 @@ fn a_sink_that_fails_or_panics_breaks_nothing_and_its_losses_are_counted() {
     sink.panics.store(false, Ordering::Relaxed);
     user.delete("a").unwrap();
     let events = sink.memory.take();
-    assert_eq!(events.last().unwrap().lost, 2);
+    let last = events.last().unwrap();
+    assert_eq!(last.lost, 2);
+    assert_eq!(json!(last)["lost"], 2);
+    assert_eq!(json!(events[0]).get("lost"), None);
     assert_eq!(vault.lost_audit_events(), 2);
 }
 
@@ -578,11 +581,15 @@ fn a_file_that_is_no_log_is_left_as_it_is() {
     for text in texts {
         fs::write(&path, text).unwrap();
         for opened in [AuditLog::open(&path), AuditLog::open_shared(&path, SOON)] {
-            assert_eq!(
-                opened.map(|_| ()).unwrap_err().kind(),
-                ErrorKind::Corrupt,
-                "{text}"
-            );
+            let error = opened.map(|_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
+            let is_log = text.ends_with("notes");
+            let said = if is_log {
+                "was changed: line 3"
+            } else {
+                "no audit log"
+            };
+            assert!(error.to_string().contains(said), "{error}");
         }
         let check = AuditLog::verify(&path, None).unwrap();
         assert_eq!(
@@ -609,9 +616,52 @@ fn the_longest_line_is_read_and_a_longer_one_is_none() {
     drop(user);
     drop(log);
 
-    let mut file = fs::File::options().append(true).open(&path).unwrap();
-    file.write_all("x".repeat(1024 * 1024).as_bytes()).unwrap();
-    assert_eq!(fault(&path, None), Some((3, Malformed)));
+    let good = fs::read(&path).unwrap();
+    for begin in ["", r#"{"sequence":3,"#] {
+        let longer = begin.to_owned() + &"x".repeat(1024 * 1024);
+        fs::write(&path, [&good, longer.as_bytes()].concat()).unwrap();
+        assert_eq!(fault(&path, None), Some((3, Malformed)), "{begin}");
+    }
+}
+
+#[test]
+fn a_head_is_read_as_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = write_log(&folder.path().join("audit.jsonl"), 11);
+    for head in [AuditHead::default(), head] {
+        assert_eq!(head.to_string().parse::<AuditHead>().unwrap(), head);
+    }
+    let text = head.to_string();
+    let (sequence, hash) = text.split_once(':').unwrap();
+    assert_eq!(sequence, "12");
+    for wrong in [
+        String::new(),
+        sequence.to_owned(),
+        format!(":{hash}"),
+        format!("+12:{hash}"),
+        format!(" 12:{hash}"),
+        format!("{}:{hash}", u128::from(u64::MAX) + 1),
+        format!("12:{}", &hash[1..]),
+        format!("12:{hash}0"),
+        format!("12:{}", hash.to_uppercase()),
+        format!("12:{}g", &hash[1..]),
+    ] {
+        let error = wrong.parse::<AuditHead>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Validation, "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_a_refusal() {
+    use AuditAction::{
+        Created, CredentialRefused, Denied, Injected, KeyRefused, Locked, QuotaRefused,
+    };
+    for refusal in [Denied, QuotaRefused, KeyRefused, CredentialRefused] {
+        assert!(refusal.is_refusal(), "{refusal}");
+    }
+    for other in [Created, Injected, Locked] {
+        assert!(!other.is_refusal(), "{other}");
+    }
 }
 
 #[test]
@@ -650,6 +700,18 @@ fn those_who_share_a_log_write_one_chain() {
     });
     let check = AuditLog::verify(&path, None).unwrap();
     assert_eq!((check.fault, check.head.sequence()), (None, 200));
+}
+
+#[test]
+fn those_who_share_a_log_take_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let logs = [(); 3].map(|()| AuditLog::open_shared(&path, SOON).unwrap());
+    for (lines, turn) in (1..).zip([0, 0, 1, 1, 0, 2, 1, 0, 0, 2]) {
+        logs[turn].record(&event()).unwrap();
+        assert_eq!(logs[turn].head().sequence(), lines);
+        assert_eq!(fault(&path, Some(&logs[turn].head())), None);
+    }
 }
 
 #[test]
