@@ -6,7 +6,10 @@ use keyward::{
     Bounds, Error, ErrorKind, FieldError, NewSecret, SecretId, SecretInfo, SecretPatch, ToolCall,
     UserId, UserVault, Vault,
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value},
+};
 use serde_json::json;
 
 #[derive(Deserialize)]
@@ -318,6 +321,23 @@ fn no_message_repeats_a_value() {
             );
         }
     }
+    let other_formats = [
+        refusal(true),
+        refusal(()),
+        refusal(-4711_i128),
+        refusal(4711_u128),
+        refusal(&b"4711"[..]),
+    ];
+    for message in other_formats {
+        assert!(message.contains("dictionary or object"), "{message}");
+        assert!(!message.contains("47"), "{message}");
+    }
+}
+
+/// What is said when this stands in the place of a secret, in a format that has it.
+fn refusal<'de>(instead: impl IntoDeserializer<'de, value::Error>) -> String {
+    let refused = NewSecret::deserialize(instead.into_deserializer());
+    refused.unwrap_err().to_string()
 }
 
 #[test]
