@@ -73,7 +73,7 @@ fn the_suite() {
                 assert_eq!(left.reason().keyword(), keyword, "{}", case.name);
                 let (text, place) = (left.to_string(), left.location());
                 assert!(text.starts_with(&format!("{place}: ")), "{text}");
-                let quoted = keyword.map_or("".to_owned(), |keyword| format!(" (`{keyword}`)"));
+                let quoted = keyword.map_or_else(String::new, |keyword| format!(" (`{keyword}`)"));
                 assert!(
                     text.ends_with(&quoted) && text.len() > place.to_string().len() + 20,
                     "{text}"

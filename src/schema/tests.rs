@@ -17,6 +17,7 @@ fn what_is_declared() {
     };
     let chain: Map<_, Value> = (0..300)
         .map(|i| (i.to_string(), json!({"$ref": format!("#/$defs/{}", i + 1)})))
+        .chain([("300".to_owned(), string.clone())])
         .collect();
     let deep = |token: &str| format!("/{token}").repeat(60);
     for (expected, location, schema) in [

@@ -233,6 +233,7 @@ fn a_long_reference_is_not_decoded_again_and_again() {
 fn nested(keyword: &str, levels: usize, inner: Value) -> Value {
     (0..levels).fold(inner, |inner, _| match keyword {
         "allOf" => json!({"allOf": [inner]}),
+        "dependentSchemas" => json!({"dependentSchemas": {"a": inner}}),
         _ => json!({keyword: inner}),
     })
 }
@@ -274,6 +275,7 @@ fn a_condition_that_is_too_deep_to_look_at_stands_in_the_way() {
         for condition in [
             nested("not", levels, json!({})),
             nested("allOf", levels, json!({})),
+            nested("dependentSchemas", levels, json!({})),
             json!({"$ref": "#/$defs/0"}),
         ] {
             let schema = json!({
