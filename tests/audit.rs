@@ -7,9 +7,10 @@ use std::{
     io::{self, Write},
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Barrier, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -618,9 +619,11 @@ fn the_longest_line_is_read_and_a_longer_one_is_none() {
 
     let good = fs::read(&path).unwrap();
     for begin in ["", r#"{"sequence":3,"#] {
-        let longer = begin.to_owned() + &"x".repeat(1024 * 1024);
-        fs::write(&path, [&good, longer.as_bytes()].concat()).unwrap();
-        assert_eq!(fault(&path, None), Some((3, Malformed)), "{begin}");
+        for bytes in [64 * 1024, 1024 * 1024] {
+            let longer = begin.to_owned() + &"x".repeat(bytes - begin.len());
+            fs::write(&path, [&good, longer.as_bytes()].concat()).unwrap();
+            assert_eq!(fault(&path, None), Some((3, Malformed)), "{bytes}");
+        }
     }
 }
 
@@ -687,7 +690,7 @@ fn event() -> AuditEvent {
 fn those_who_share_a_log_write_one_chain() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..4 {
             // As separate processes would: each has its own log.
             scope.spawn(|| {
@@ -730,6 +733,35 @@ fn a_shared_log_is_free_between_its_lines_and_is_waited_for_else() {
     shared.record(&event()).unwrap();
     assert_eq!(shared.head().sequence(), 3);
     assert_eq!(fault(&path, Some(&shared.head())), None);
+}
+
+#[test]
+fn a_line_waits_for_whoever_has_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = AuditLog::open_shared(&path, SOON).unwrap();
+    let other = fs::File::open(&path).unwrap();
+    let (turn, mut lost) = (Barrier::new(2), 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..50 {
+                turn.wait();
+                lost += u32::from(log.record(&event()).is_err());
+                turn.wait();
+            }
+        });
+        for _ in 0..50 {
+            other.lock().unwrap();
+            turn.wait();
+            // Enough for the line to come meanwhile, most of the time.
+            for _ in 0..1_000 {
+                thread::yield_now();
+            }
+            other.unlock().unwrap();
+            turn.wait();
+        }
+    });
+    assert_eq!((lost, log.head().sequence()), (0, 50));
 }
 
 #[test]
@@ -833,7 +865,7 @@ fn threads_write_whole_lines() {
     let user = vault.user(UserId::LOCAL);
     let secret = NewSecret::new("a", "value-of-a").bind("t", "k");
     user.create(secret.default_for_tool()).unwrap();
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..50 {

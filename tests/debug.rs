@@ -5,8 +5,8 @@
 use std::fmt::Debug;
 
 use keyward::{
-    InjectionPolicy, KeyProvider, KeySource, NewSecret, Quota, SecretPatch, SecretValue, ToolCall,
-    ToolPattern, UserId, Vault,
+    AuditLog, InjectionPolicy, KeyProvider, KeySource, NewSecret, Quota, SecretPatch, SecretValue,
+    ToolCall, ToolPattern, UserId, Vault,
 };
 use serde_json::{Map, Value, json};
 
@@ -131,6 +131,9 @@ fn no_debug_output_of_a_public_type_shows_a_value_or_a_key() {
             "no metadata in logs: {text}"
         );
     }
+    let folder = tempfile::tempdir().unwrap();
+    let log = AuditLog::open(folder.path().join("audit.jsonl")).unwrap();
+    check("AuditLog", &log);
     check("KeySource", &KeySource::passphrase(PASSPHRASE));
     check("KeySource", &KeySource::raw(KEY));
     check(
