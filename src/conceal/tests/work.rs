@@ -289,6 +289,20 @@ fn a_condition_that_is_too_deep_to_look_at_stands_in_the_way() {
     }
 }
 
+#[test]
+fn a_condition_on_a_value_that_is_too_deep_to_look_at_stands_in_the_way() {
+    let constrained = Some(LeftReason::ConstrainedValue("if"));
+    for (levels, expected) in [(90, None), (110, constrained)] {
+        for keyword in ["then", "else"] {
+            let wrap = |inner, _| json!({"if": {}, keyword: inner});
+            let mut token = (0..levels).fold(json!({}), wrap);
+            token["type"] = json!("string");
+            let schema = json!({"type": "object", "properties": {"token": token, "q": {}}});
+            assert_eq!(attempt(&schema, "token").1, expected, "{levels} {keyword}");
+        }
+    }
+}
+
 /// `clone`, `==` and dropping would overflow the stack on such a `Value`, so the test does none of them.
 #[test]
 fn depth_is_found_out_without_recursion() {
