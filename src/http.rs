@@ -92,7 +92,7 @@
 //! | 401 | no user | a text |
 //! | 404 | the user has no such secret, even if another user does | a text |
 //! | 409 | the name is taken, or another secret is the default for the same pattern and location | a text |
-//! | 413 | a quota would be exceeded, or the body is longer than any valid one | a text |
+//! | 413 | a quota would be exceeded, or the body is longer than any that says only what the contract names | a text |
 //! | 422 | the request is invalid | every error, as `{loc, msg, type}` |
 //! | 423 | the vault is locked | a text |
 //! | 500 | the store failed | a text |

@@ -175,7 +175,7 @@ impl Vault {
 
     /// Reads the vault in a file as it is now. The file is closed before this returns, so any number of processes
     /// can use a vault that another process opens from time to time to write to it. Later changes to the file are
-    /// seen after a [`reload`](Vault::reload); writing to a snapshot fails with `Unsupported`.
+    /// seen after a [`reload`](Vault::reload); what would change a snapshot fails with `Unsupported`.
     ///
     /// The sealed secrets stay in memory, a few hundred bytes each; values stay sealed until they are used.
     ///

@@ -74,7 +74,8 @@ impl FromStr for AuditHead {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if `text` is not what [`Display`](fmt::Display) writes.
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if `text` is not what [`Display`](fmt::Display) writes;
+    /// zeros before the number are read as well.
     fn from_str(text: &str) -> Result<AuditHead, Error> {
         let head = text.split_once(':').and_then(|(sequence, hash)| {
             Some(AuditHead {

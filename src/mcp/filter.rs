@@ -32,8 +32,8 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 ///   the [call's](ToolCall::with_id);
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
 ///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Of the message itself, the
-///   keys of the protocol, its version, and an `id` or `method` that is not an object or array stay as they are; of
-///   its `params`, so do `progressToken` and `requestId`.
+///   keys of the protocol, the version `2.0`, and an `id` or `method` that is not an object or array stay as they
+///   are; of its `params`, so do `progressToken` and `requestId`.
 ///
 /// Everything else is passed on as it is. A message in which nothing has to change is passed on byte for byte, and
 /// in any other only what has to change differs, apart from bytes that are not UTF-8: they become U+FFFD.
@@ -477,8 +477,8 @@ fn is_call_to_some(text: &str, message: &[json::Member<'_>]) -> bool {
     })
 }
 
-/// Why a call is refused in which a member comes twice: readers of JSON differ in which one counts (RFC 8259, section 4),
-/// so the server might read another one than was checked here.
+/// Why a call is refused in which a member comes twice: readers of JSON differ in which one counts (RFC 8259, section
+/// 4), so the server might read another one than was checked here.
 const TWICE: &str = "an object in the call has a duplicate name: give each name once";
 
 /// The schema of a tool that declares no argument.

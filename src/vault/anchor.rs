@@ -76,7 +76,8 @@ impl FromStr for Anchor {
 
     /// # Errors
     ///
-    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if this is not what `Display` writes.
+    /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if this is not what `Display` writes; zeros before the
+    /// counter and digits in upper case are read as well.
     fn from_str(text: &str) -> Result<Anchor, Error> {
         parse(text).ok_or_else(|| {
             let msg = "an anchor is 32 hexadecimal digits, a number and 64 hexadecimal digits, separated by colons";

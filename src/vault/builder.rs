@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -22,10 +22,7 @@ use crate::{
     storage::{MemoryStorage, Storage, StorageError, Transaction},
 };
 #[cfg(feature = "file")]
-use {
-    crate::storage::FileStorage,
-    std::{path::Path, time::Duration},
-};
+use {crate::storage::FileStorage, std::path::Path};
 
 /// Builds a [`Vault`] whose settings differ from the usual ones.
 ///
@@ -314,9 +311,18 @@ fn memory(first: Transaction) -> Result<MemoryStorage, StorageError> {
     Ok(storage)
 }
 
-/// Returns the system's time, which may be wrong, but not too early for an id.
+/// Returns the system's time, which may be wrong.
 fn system_time() -> DateTime<Utc> {
-    SystemTime::now().max(SystemTime::UNIX_EPOCH).into()
+    storable(SystemTime::now())
+}
+
+/// The end of the year 9999, the last one that RFC 3339 can write, in seconds.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
+
+/// Returns the time, or if it is too early for an id or too late to be written, the nearest that is not.
+fn storable(time: SystemTime) -> DateTime<Utc> {
+    let latest = SystemTime::UNIX_EPOCH + LATEST;
+    time.clamp(SystemTime::UNIX_EPOCH, latest).into()
 }
 
 /// The source of the current time.
@@ -335,5 +341,29 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_far_off_gives_a_time_that_can_be_written() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let seconds = Duration::from_secs;
+        for (time, written) in [
+            (epoch - seconds(1), "1970-01-01T00:00:00+00:00"),
+            (epoch + seconds(1_700_000_000), "2023-11-14T22:13:20+00:00"),
+            (epoch + LATEST, "9999-12-31T23:59:59+00:00"),
+            (epoch + LATEST + seconds(1), "9999-12-31T23:59:59+00:00"),
+            // Beyond what a date can hold.
+            (
+                epoch + seconds(100_000_000_000_000),
+                "9999-12-31T23:59:59+00:00",
+            ),
+        ] {
+            assert_eq!(storable(time).to_rfc3339(), written);
+        }
     }
 }

@@ -160,8 +160,8 @@ impl UserVault {
     /// Does several operations in one write: all of them, or none.
     ///
     /// Uniqueness and quota are checked on the final state, so two secrets can exchange their names. A name refers
-    /// to the secret that had it before the batch, or else to the one that the batch gives it to. For each
-    /// operation in turn, returns what there is of the secret after it; `None` if it was deleted.
+    /// to the secret that had it before the batch, as long as that is there, or else to the one that the batch gives it
+    /// to. For each operation in turn, returns what there is of the secret after it; `None` if it was deleted.
     ///
     /// ```
     /// use keyward::{NewSecret, SecretPatch, UserId, Vault};
@@ -319,7 +319,8 @@ impl UserVault {
     /// [`inject`](UserVault::inject), as long as they have no value at the hidden locations and removed parents, which
     /// the concealed schema does not mention. A value there is one that the model made up:
     /// [`InjectionPolicy`](crate::InjectionPolicy) decides what becomes of it. Where this cannot be guaranteed, a
-    /// location stays in the schema, and the [`Concealment`] says why.
+    /// location stays in the schema, and the [`Concealment`] says why: if the arguments leave it out, what goes in there
+    /// may be invalid.
     ///
     /// The `format` of a location, and its `contentMediaType`, are taken as annotations, as JSON Schema has them by
     /// default: a tool that asserts them may refuse a secret of another form.
