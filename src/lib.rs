@@ -111,6 +111,7 @@
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
 //! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
 //! | an MCP client and its servers (features `mcp`, `mcp-text`) | `mcp::Filter` |
+//! | the same for a client of the `rmcp` crate (feature `mcp-client`) | `mcp::FilteredTransport` |
 //! | what went wrong | [`Error`], [`ErrorKind`], [`FieldError`], [`QuotaExceeded`] |
 //! | where keyward stands in a runtime | [`docs::runtimes`] |
 //! | the file, byte for byte | [`docs::format`] |

@@ -9,6 +9,9 @@ use serde_json::Value;
 mod awkward;
 #[path = "mcp/supplied.rs"]
 mod supplied;
+#[cfg(feature = "mcp-client")]
+#[path = "mcp/transport.rs"]
+mod transport;
 #[path = "mcp/types.rs"]
 mod types;
 

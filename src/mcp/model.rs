@@ -16,6 +16,11 @@ use crate::{
 
 /// For runtimes that have an MCP client in Rust.
 ///
+/// **If that client is rmcp's, use `FilteredTransport` instead** (feature `mcp-client`). rmcp logs messages by itself,
+/// with the values that go through it: notifications at level `INFO`, requests of the server at `DEBUG`, and all
+/// messages, with the arguments that were put in, at `TRACE`. What is called here comes too late for the former and too
+/// early for the latter. It is for clients that only use the types, or that leave rmcp out of their logs.
+///
 /// ```
 /// use keyward::{NewSecret, UserId, Vault, mcp::Filter};
 /// use rmcp::model::{CallToolRequestParams, CallToolResult, ListToolsResult};
