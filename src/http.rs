@@ -56,7 +56,7 @@
 //! names no user gets 401, whatever the rest of it is.
 //!
 //! A program that knows its users already, by a session's cookie or by mutual TLS, says so in a layer around the
-//! router: the [`UserId`](crate::UserId) that it puts into the request's extensions is the user, and the authenticator
+//! router: the [`UserId`] that it puts into the request's extensions is the user, and the authenticator
 //! is not asked.
 //!
 //! ```

@@ -801,9 +801,10 @@ fn a_log_goes_on_in_another_file_with_nothing_lost() {
     for (which, shared) in [("own", false), ("shared", true)] {
         let names = [1, 2, 3].map(|n| path(&format!("{which}{n}")));
         let [first, second, third] = &names;
-        let log = match shared {
-            true => AuditLog::open_shared(first, wait).unwrap(),
-            false => AuditLog::open(first).unwrap(),
+        let log = if shared {
+            AuditLog::open_shared(first, wait).unwrap()
+        } else {
+            AuditLog::open(first).unwrap()
         };
         log.record(&event()).unwrap();
         log.record(&event()).unwrap();
