@@ -3,14 +3,10 @@
 use std::{
     io::{self, Write},
     sync::Arc,
-    time::Duration,
 };
 
 use keyward::Redactor;
 use zeroize::Zeroizing;
-
-/// How long an output is silent before it counts as one that pauses.
-const SILENCE: Duration = Duration::from_millis(100);
 
 /// Copies an output, redacted, as it comes. The set of redacted values can grow meanwhile. Where the output pauses, as
 /// after a line that somebody waits for, all of it is passed on that may be.
@@ -54,9 +50,12 @@ impl<T: io::Read + std::os::fd::AsFd> Output for T {
             io::retry_on_intr,
         };
 
-        let silence = Timespec::try_from(SILENCE).ok();
+        const SILENCE: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
         let mut output = [PollFd::new(self, PollFlags::IN)];
-        retry_on_intr(|| poll(&mut output, silence.as_ref())) == Ok(0)
+        retry_on_intr(|| poll(&mut output, Some(&SILENCE))) == Ok(0)
     }
 }
 
