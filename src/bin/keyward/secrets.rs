@@ -166,6 +166,8 @@ pub(crate) fn explain(
     output: Output,
     explain: &Explain,
 ) -> Result<(), Failure> {
+    // First, since the key may be a line of standard input, and the arguments the rest of it.
+    let user = opener.read_user()?;
     let args = match &explain.args {
         None => Map::new(),
         Some(path) => match input::read_json(path)? {
@@ -189,7 +191,7 @@ pub(crate) fn explain(
     if explain.workflow {
         call = call.with_origin(Origin::Workflow);
     }
-    let explanation = opener.read_user()?.explain(&call, &args)?;
+    let explanation = user.explain(&call, &args)?;
     output.answer(&explanation, || {
         explanation
             .to_string()
