@@ -62,7 +62,9 @@ impl Input {
         }
         let typed = self.prompt("The other passphrase: ")?;
         typed.ok_or_else(|| {
-            Failure::no_key("the other passphrase cannot be asked for without a terminal")
+            Failure::no_key(
+                "the other passphrase cannot be asked for without a terminal: give --passphrase-stdin",
+            )
         })
     }
 

@@ -66,7 +66,7 @@ impl Key {
         if let Some(key) = Key::given(place, input)? {
             return Ok(key);
         }
-        Key::new_passphrase(input)
+        Key::new_passphrase(input, none_given)
     }
 
     /// Finds or makes a key for an existing vault, besides the one that opens it.
@@ -78,19 +78,41 @@ impl Key {
         if wanted.new_keyring {
             return Ok(Key::Keyring);
         }
-        Key::new_passphrase(input)
+        Key::new_passphrase(input, || {
+            let keyring = if cfg!(feature = "keyring") {
+                ", --new-keyring"
+            } else {
+                ""
+            };
+            cannot_be_asked_for(&format!(
+                "give --new-key-file FILE{keyring}, or --passphrase-stdin and on standard input the vault's passphrase and \
+                 the new one (with --key-file FILE, the new one alone)"
+            ))
+        })
+    }
+
+    /// Finds another passphrase for a vault that a passphrase opens.
+    pub(crate) fn changed_passphrase(input: &mut Input) -> Result<Key, Failure> {
+        Key::new_passphrase(input, || {
+            cannot_be_asked_for(
+                "give --passphrase-stdin, and on standard input the present passphrase and the new one, a line each",
+            )
+        })
     }
 
     /// Asks for a passphrase twice, or takes the next line of standard input if passphrases come from there.
-    pub(crate) fn new_passphrase(input: &mut Input) -> Result<Key, Failure> {
+    fn new_passphrase(
+        input: &mut Input,
+        without_terminal: impl Fn() -> Failure,
+    ) -> Result<Key, Failure> {
         if let Some(line) = input.passphrase_line()? {
             return Ok(Key::Passphrase(line));
         }
         let Some(first) = input.prompt("New passphrase: ")? else {
-            return Err(none_given());
+            return Err(without_terminal());
         };
         let Some(second) = input.prompt("Repeat passphrase: ")? else {
-            return Err(none_given());
+            return Err(without_terminal());
         };
         if first.expose_secret() != second.expose_secret() {
             return Err(Failure::invalid("the two passphrases do not match"));
@@ -244,6 +266,13 @@ fn none_given() -> Failure {
     Failure::no_key(format!(
         "no key for the vault: give --key-file FILE (or KEYWARD_KEY_FILE){keyring}, or {PASSPHRASE}, or --passphrase-stdin; \
          without a terminal, a passphrase cannot be asked for"
+    ))
+}
+
+/// The vault has its key, but another one is to be typed.
+fn cannot_be_asked_for(instead: &str) -> Failure {
+    Failure::no_key(format!(
+        "the new passphrase cannot be asked for without a terminal: {instead}"
     ))
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn passphrase(mut opener: Opener, output: Output) -> Result<(), Failu
     }
     // Report a wrong passphrase before asking for a new one.
     opener.read_with(&current)?;
-    let new = Key::new_passphrase(&mut opener.input)?;
+    let new = Key::changed_passphrase(&mut opener.input)?;
     let slot = opener
         .open_with(&current)?
         .change_key(current.source()?, new.source()?)?;
