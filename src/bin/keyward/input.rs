@@ -70,7 +70,7 @@ impl Input {
 
     /// Reads the value of a secret: typed, or all of standard input except for one trailing line end.
     pub(crate) fn value(&mut self) -> Result<SecretValue, Failure> {
-        if io::stdin().is_terminal() {
+        if value_is_typed() {
             return self.typed_value();
         }
         let mut text = read_text(&mut io::stdin().lock())?;
@@ -115,6 +115,11 @@ fn typed(prompt: &str) -> Result<Option<SecretValue>, Failure> {
         }
         Err(_) => Ok(None),
     }
+}
+
+/// Whether a value is asked for, and is not read from standard input.
+pub(crate) fn value_is_typed() -> bool {
+    io::stdin().is_terminal()
 }
 
 /// Reads the text of a file; `-` is standard input.

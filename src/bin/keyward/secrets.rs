@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyward::{Location, NewSecret, Origin, SecretInfo, SecretPatch, ToolCall, ToolPattern};
+use keyward::{NewSecret, Origin, SecretInfo, SecretPatch, ToolCall};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -19,7 +19,10 @@ pub(crate) fn add(mut opener: Opener, output: Output, add: Add) -> Result<(), Fa
         return add_env_file(opener, output, path, &add.only);
     }
     let name = add.name.unwrap_or_default();
-    check(&add.binding)?;
+    if input::value_is_typed() {
+        let mut others = as_json(Some(&name), Some("****"), &add.binding);
+        NewSecret::from_json(&mut others)?;
+    }
     // The file is not kept open meanwhile: a person takes time to type.
     let key = opener.right_key()?;
     let mut secret = NewSecret::new(name, opener.input.value()?);
@@ -102,7 +105,10 @@ pub(crate) fn show(mut opener: Opener, output: Output, secret: String) -> Result
 }
 
 pub(crate) fn update(mut opener: Opener, output: Output, update: Update) -> Result<(), Failure> {
-    check(&update.binding)?;
+    if !update.value || input::value_is_typed() {
+        let mut others = as_json(update.name.as_deref(), None, &update.binding);
+        SecretPatch::from_json(&mut others)?;
+    }
     let mut patch = SecretPatch::new();
     let key = if update.value {
         let key = opener.right_key()?;
@@ -201,15 +207,18 @@ pub(crate) fn explain(
     })
 }
 
-/// Reports what is wrong with a binding before a value is asked for.
-fn check(binding: &Binding) -> Result<(), Failure> {
-    if let Some(tool) = &binding.tool {
-        ToolPattern::new(tool)?;
-    }
-    if let Some(arg) = &binding.arg {
-        Location::new(arg)?;
-    }
-    Ok(())
+/// A request as JSON, which can be checked before a value is asked for: all of its fields at once. A value that is not
+/// typed is there from the start, and is checked together with the other fields.
+fn as_json(name: Option<&str>, value: Option<&str>, binding: &Binding) -> Vec<u8> {
+    let request = json!({
+        "secret_name": name,
+        "secret_value": value,
+        "tool_name": binding.tool,
+        "tool_arg": binding.arg,
+        "is_default_for_tool": binding.default.then_some(true),
+        "format": binding.format,
+    });
+    request.to_string().into_bytes()
 }
 
 fn described(info: &SecretInfo) -> String {
