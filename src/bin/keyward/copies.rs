@@ -8,7 +8,7 @@ use crate::{
     args::NewKey,
     failure::Failure,
     input,
-    key::Key,
+    key::{FreshKey, Key},
     output::{Output, counted},
     place::Opener,
 };
@@ -48,8 +48,15 @@ pub(crate) fn export(
         return Err(Failure::usage("the new vault and its key need a file each"));
     }
     let vault = opener.read()?;
-    let key = Key::new(key, &mut opener.input)?;
-    vault.export_with_progress(file, key.source()?, output.bar("exporting"))?;
+    let new = FreshKey::wanted(key, &mut opener.input)?;
+    let exported = new.key.source().and_then(|source| {
+        let bar = output.bar("exporting");
+        Ok(vault.export_with_progress(file, source, bar)?)
+    });
+    if exported.is_err() && input::is_vacant(file) {
+        new.remove_what_was_made();
+    }
+    exported?;
     done(output, file, "exported all secrets to")
 }
 

@@ -124,6 +124,11 @@ impl Failure {
         self
     }
 
+    /// Whether a write may have been kept in spite of it: a store that fails does not always know.
+    pub(crate) fn may_have_changed_the_vault(&self) -> bool {
+        self.kind == "storage"
+    }
+
     pub(crate) fn code(&self) -> u8 {
         self.code
     }

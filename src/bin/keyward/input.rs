@@ -172,6 +172,12 @@ pub(crate) fn must_be_vacant(path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Whether there is certainly nothing at the path.
+pub(crate) fn is_vacant(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Refuses the path of a new file in a folder that does not exist.
 pub(crate) fn folder_must_exist(path: &Path) -> Result<(), Failure> {
     let folder = folder_of(path);

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{self, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use keyward::{KeySource, SecretValue};
@@ -28,6 +28,111 @@ pub(crate) enum Key {
     Raw(Zeroizing<Vec<u8>>),
     #[cfg(feature = "keyring")]
     Keyring,
+}
+
+/// A key for a new vault or a new slot.
+pub(crate) struct FreshKey {
+    pub(crate) key: Key,
+    made: Option<MadeFile>,
+}
+
+impl FreshKey {
+    /// Finds or makes the key of a vault to be created.
+    pub(crate) fn for_new_vault(place: &Place, input: &mut Input) -> Result<FreshKey, Failure> {
+        if let Some(path) = &place.key_file {
+            return FreshKey::made_in(path);
+        }
+        if let Some(key) = Key::given(place, input)? {
+            return Ok(key.into());
+        }
+        Key::new_passphrase(input, none_given).map(FreshKey::from)
+    }
+
+    /// Finds or makes a key for an existing vault, besides the one that opens it.
+    pub(crate) fn wanted(wanted: &NewKey, input: &mut Input) -> Result<FreshKey, Failure> {
+        if let Some(path) = &wanted.new_key_file {
+            return FreshKey::made_in(path);
+        }
+        #[cfg(feature = "keyring")]
+        if wanted.new_keyring {
+            return Ok(Key::Keyring.into());
+        }
+        let passphrase = Key::new_passphrase(input, || {
+            let keyring = if cfg!(feature = "keyring") {
+                ", --new-keyring"
+            } else {
+                ""
+            };
+            cannot_be_asked_for(&format!(
+                "give --new-key-file FILE{keyring}, or --passphrase-stdin and on standard input the vault's \
+                 passphrase and the new one (with --key-file FILE, the new one alone)"
+            ))
+        })?;
+        Ok(passphrase.into())
+    }
+
+    /// Reads the key in a file; creates the file with a new key if it does not exist. If others create it at the same
+    /// time, all have the same key.
+    fn made_in(path: &Path) -> Result<FreshKey, Failure> {
+        loop {
+            if !path.exists()
+                && let Some(made) = FreshKey::make_in(path)?
+            {
+                return Ok(made);
+            }
+            match Key::in_file_that_stays(path) {
+                // Whoever made it has removed it again.
+                Err(_) if input::is_vacant(path) => {}
+                found => return found.map(FreshKey::from),
+            }
+        }
+    }
+
+    /// Makes a file with a new key; `None` if somebody else was faster.
+    fn make_in(path: &Path) -> Result<Option<FreshKey>, Failure> {
+        let mut key = Zeroizing::new(vec![0; 32]);
+        getrandom::fill(&mut key)
+            .map_err(|error| Failure::no_key(format!("no random key could be created: {error}")))?;
+        let mut text = Zeroizing::new(String::with_capacity(65));
+        for byte in key.iter() {
+            text.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
+        }
+        text.push('\n');
+        input::create_folder(path)?;
+        match new_file(path, &text) {
+            Ok(file) => Ok(Some(FreshKey {
+                key: Key::Raw(key),
+                made: Some(MadeFile {
+                    path: path.to_owned(),
+                    file,
+                }),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(Failure::file(path, &error)),
+        }
+    }
+
+    /// Removes the key's file, if this command made it: what was to be opened by the key does not exist.
+    pub(crate) fn remove_what_was_made(self) {
+        if let Some(made) = self.made
+            && is_at(&made.file, &made.path)
+        {
+            let _ = fs::remove_file(&made.path);
+        }
+    }
+}
+
+impl From<Key> for FreshKey {
+    fn from(key: Key) -> FreshKey {
+        FreshKey { key, made: None }
+    }
+}
+
+/// A key file that this command made. It is locked until the command knows whether it needs it: who finds the file
+/// meanwhile, and wants the same key for something new, waits for that.
+struct MadeFile {
+    path: PathBuf,
+    file: fs::File,
 }
 
 /// Compares whether two keys open the same slots.
@@ -56,39 +161,6 @@ impl Key {
             Some(passphrase) => Ok(Key::Passphrase(passphrase)),
             None => Err(none_given()),
         }
-    }
-
-    /// Finds or makes the key of a vault to be created.
-    pub(crate) fn for_new_vault(place: &Place, input: &mut Input) -> Result<Key, Failure> {
-        if let Some(path) = &place.key_file {
-            return Key::made_in(path);
-        }
-        if let Some(key) = Key::given(place, input)? {
-            return Ok(key);
-        }
-        Key::new_passphrase(input, none_given)
-    }
-
-    /// Finds or makes a key for an existing vault, besides the one that opens it.
-    pub(crate) fn new(wanted: &NewKey, input: &mut Input) -> Result<Key, Failure> {
-        if let Some(path) = &wanted.new_key_file {
-            return Key::made_in(path);
-        }
-        #[cfg(feature = "keyring")]
-        if wanted.new_keyring {
-            return Ok(Key::Keyring);
-        }
-        Key::new_passphrase(input, || {
-            let keyring = if cfg!(feature = "keyring") {
-                ", --new-keyring"
-            } else {
-                ""
-            };
-            cannot_be_asked_for(&format!(
-                "give --new-key-file FILE{keyring}, or --passphrase-stdin and on standard input the vault's passphrase and \
-                 the new one (with --key-file FILE, the new one alone)"
-            ))
-        })
     }
 
     /// Finds another passphrase for a vault that a passphrase opens.
@@ -122,9 +194,29 @@ impl Key {
 
     /// Reads the key in a file.
     pub(crate) fn in_file(path: &Path) -> Result<Key, Failure> {
+        let file = fs::File::open(path).map_err(|error| Failure::file(path, &error))?;
+        Key::read(&file, path)
+    }
+
+    /// Reads the key in a file, which is to open something new: not before whoever may just have made the file knows
+    /// whether it stays.
+    pub(crate) fn in_file_that_stays(path: &Path) -> Result<Key, Failure> {
+        let open = || fs::File::open(path).map_err(|error| Failure::file(path, &error));
+        let mut file = open()?;
+        for _ in 0..NAMES {
+            // Not every file can be locked. Then nobody else has locked it either.
+            if file.lock_shared().is_err() || is_at(&file, path) {
+                break;
+            }
+            file = open()?;
+        }
+        Key::read(&file, path)
+    }
+
+    fn read(file: &fs::File, path: &Path) -> Result<Key, Failure> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(MOST));
-        fs::File::open(path)
-            .and_then(|file| file.take(MOST as u64).read_to_end(&mut bytes))
+        file.take(MOST as u64)
+            .read_to_end(&mut bytes)
             .map_err(|error| Failure::file(path, &error))?;
         parse(bytes).map(Key::Raw).ok_or_else(|| {
             Failure::no_key(format!(
@@ -166,66 +258,68 @@ impl Key {
             ))),
         }
     }
-
-    /// Reads the key in a file; creates the file with a new key if it does not exist. If others create it at the same
-    /// time, all have the same key.
-    fn made_in(path: &Path) -> Result<Key, Failure> {
-        if path.exists() {
-            return Key::in_file(path);
-        }
-        let mut key = Zeroizing::new(vec![0; 32]);
-        getrandom::fill(&mut key)
-            .map_err(|error| Failure::no_key(format!("no random key could be created: {error}")))?;
-        let mut text = Zeroizing::new(String::with_capacity(65));
-        for byte in key.iter() {
-            text.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
-        }
-        text.push('\n');
-        input::create_folder(path)?;
-        match new_file(path, &text) {
-            Ok(()) => Ok(Key::Raw(key)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Key::in_file(path),
-            Err(error) => Err(Failure::file(path, &error)),
-        }
-    }
 }
 
-/// Makes a file that has its name only once it is complete, where the file system allows that.
-fn new_file(path: &Path, text: &str) -> io::Result<()> {
+/// Makes a file that has its name only once it is complete, where the file system allows that. It is locked.
+fn new_file(path: &Path, text: &str) -> io::Result<fs::File> {
     let id = std::process::id();
     // A name can be taken by another thread, or left by a process that was killed.
     for number in 0..NAMES {
         let unfinished = path.with_file_name(format!(".keyward-{id}-{number}.unfinished"));
-        match write_new(&unfinished, text) {
+        let file = match write_new(&unfinished, text) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             written => written?,
-        }
+        };
         // Not renamed: that would replace the key of somebody who was faster.
         let named = match fs::hard_link(&unfinished, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => write_new(path, text),
-            named => named,
+            named => named.map(|()| file),
         };
-        fs::remove_file(&unfinished)?;
-        return named.and_then(|()| input::sync_folder(path));
+        let removed = fs::remove_file(&unfinished);
+        let file = named?;
+        if let Err(error) = removed.and_then(|()| input::sync_folder(path)) {
+            let _ = fs::remove_file(path);
+            return Err(error);
+        }
+        return Ok(file);
     }
     Err(io::Error::other("unfinished files are in the way"))
 }
 
-/// Makes a file that only its owner can read, and writes it to the disk. If that fails, there is none.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
+/// Makes a file that only its owner can read, locks it, and writes it to the disk. If that fails, there is none.
+fn write_new(path: &Path, text: &str) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
+    // Not every file system has locks.
+    let _ = file.lock();
     let written = file
         .write_all(text.as_bytes())
         .and_then(|()| file.sync_all());
-    if written.is_err() {
+    if let Err(error) = written {
         drop(file);
         let _ = fs::remove_file(path);
+        return Err(error);
     }
-    written
+    Ok(file)
+}
+
+/// Whether this file is the one at the path: it may have been removed, and replaced by another one.
+#[cfg(unix)]
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let at_path = path.metadata().map(id);
+    file.metadata()
+        .is_ok_and(|own| at_path.is_ok_and(|other| id(own) == other))
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &fs::File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// How many names are tried for an unfinished file.
@@ -292,7 +386,8 @@ mod tests {
             let made: Vec<Key> = thread::scope(|scope| {
                 let make = || {
                     start.wait();
-                    Key::made_in(&path).unwrap_or_else(|failure| panic!("{failure}"))
+                    let made = FreshKey::made_in(&path);
+                    made.unwrap_or_else(|failure| panic!("{failure}")).key
                 };
                 let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(make)).collect();
                 let keys = threads.into_iter().map(thread::ScopedJoinHandle::join);
@@ -303,5 +398,57 @@ mod tests {
             let files = fs::read_dir(folder.path().join("new")).expect("a folder");
             assert_eq!(files.count(), 1);
         }
+    }
+
+    /// It would otherwise lose the key of what it has made with it.
+    #[test]
+    fn who_finds_a_key_file_waits_until_its_maker_keeps_it() {
+        for keeps in [true, false] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("key");
+            let make = || FreshKey::made_in(&path).unwrap_or_else(|failure| panic!("{failure}"));
+            let first = make();
+            let file = fs::File::open(&path).expect("it was made");
+            assert!(file.try_lock_shared().is_err());
+            let found = thread::scope(|scope| {
+                let finder = scope.spawn(|| make().key);
+                if keeps {
+                    drop(first);
+                } else {
+                    first.remove_what_was_made();
+                }
+                finder.join().expect("no panic")
+            });
+            let kept = Key::in_file(&path).unwrap_or_else(|failure| panic!("{failure}"));
+            assert!(found == kept, "{keeps}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_that_was_made_here_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        let make = || FreshKey::made_in(&path).unwrap_or_else(|failure| panic!("{failure}"));
+        drop(make());
+        make().remove_what_was_made();
+        assert!(path.exists());
+        fs::remove_file(&path).expect("it exists");
+        let fresh = make();
+        fs::rename(&path, folder.path().join("other")).expect("it exists");
+        fs::write(&path, "somebody else's").expect("there is room");
+        fresh.remove_what_was_made();
+        assert!(path.exists());
+        fs::remove_file(&path).expect("it exists");
+        make().remove_what_was_made();
+        assert!(!path.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nothing_is_no_key_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        std::os::unix::fs::symlink("nothing", &path).expect("there is nothing yet");
+        assert!(FreshKey::made_in(&path).is_err());
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     args::{NewKey, Rotate, Slots},
     failure::Failure,
-    key::Key,
+    key::{FreshKey, Key},
     output::{Output, counted, table},
     place::Opener,
 };
@@ -57,10 +57,17 @@ pub(crate) fn slots(mut opener: Opener, output: Output, slots: Slots) -> Result<
 
 fn add_slot(mut opener: Opener, output: Output, key: &NewKey) -> Result<(), Failure> {
     let current = opener.right_key()?;
-    let new = Key::new(key, &mut opener.input)?;
-    let slot = opener
-        .open_with(&current)?
-        .add_key(current.source()?, new.source()?)?;
+    let new = FreshKey::wanted(key, &mut opener.input)?;
+    let added = new.key.source().and_then(|source| {
+        let vault = opener.open_with(&current)?;
+        Ok(vault.add_key(current.source()?, source)?)
+    });
+    if let Err(failure) = &added
+        && !failure.may_have_changed_the_vault()
+    {
+        new.remove_what_was_made();
+    }
+    let slot = added?;
     output.done(
         &slot_json(slot),
         format!("added key slot {}: {}", slot.id, kind(slot)),
@@ -86,7 +93,7 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
         } => {
             let mut keys = vec![current];
             for path in &keep_key_file {
-                keys.push(Key::in_file(path)?);
+                keys.push(Key::in_file_that_stays(path)?);
             }
             if keep_passphrase {
                 opener.read_with(&keys[0])?;

@@ -14,7 +14,7 @@ use crate::{
     audit::Recorder,
     failure::Failure,
     input::{self, Input},
-    key::Key,
+    key::{FreshKey, Key},
     watch,
 };
 
@@ -76,8 +76,15 @@ impl Opener {
         {
             return Err(Failure::usage("the vault and its key need a file each"));
         }
-        let key = Key::for_new_vault(&self.place, &mut self.input)?;
-        Ok(self.builder.clone().create(&self.path, key.source()?)?)
+        let new = FreshKey::for_new_vault(&self.place, &mut self.input)?;
+        let created = new.key.source().and_then(|source| {
+            let builder = self.builder.clone();
+            builder.create(&self.path, source).map_err(Failure::from)
+        });
+        if created.is_err() && input::is_vacant(&self.path) {
+            new.remove_what_was_made();
+        }
+        created
     }
 
     /// Returns the key of the vault, after making sure that there is one.
