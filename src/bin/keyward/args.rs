@@ -50,12 +50,17 @@ Exit codes:
    9  the vault is damaged, older than it should be, or of a later version; the audit log was changed
   10  a reference is not granted
   11  `check` found something
+ 126  the command that `run`, `mcp` or `check` starts cannot be run
+ 127  that command is not found
 `run` and `mcp` exit with their command's exit code. If keyward itself fails, they exit with 125 (and one line on
-standard error); with 126 if the command cannot be run, and 127 if it is not found.";
+standard error), or with 126 or 127 as above.";
 
 const ENDS_AS_ITS_COMMAND: &str = "\
 Exits with COMMAND's exit code. If keyward itself fails, it reports that in one line on standard error and exits with
 125; with 126 if COMMAND cannot be run, and 127 if it is not found.";
+
+const FINDS_SOMETHING: &str = "\
+Exits with 11 if it finds something; with 126 if COMMAND cannot be run, and 127 if it is not found.";
 
 /// Where the vault is, what opens it, and how to answer.
 #[derive(Args)]
@@ -156,7 +161,7 @@ pub(crate) enum Command {
     /// Shows what a call of a tool would get, and why.
     Explain(Explain),
     /// Compares the secrets with the tools: which are missing, match no tool, or have wider patterns than they need.
-    #[command(after_help = "Exits with 11 if it finds something.")]
+    #[command(after_help = FINDS_SOMETHING)]
     Check(Check),
     /// Changes the passphrase: the present one no longer opens the vault.
     Passphrase,
