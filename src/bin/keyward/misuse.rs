@@ -57,8 +57,9 @@ impl Misunderstood {
     }
 }
 
-/// What is where nothing is expected may be a value or a passphrase that was typed by mistake: it is not repeated.
-/// A word that is near to what is possible is, so that a typing mistake is found.
+/// What is where nothing, or something else, is expected may be a value or a passphrase that was typed by mistake: it
+/// is not repeated, even if it looks like a word that is possible. That word is named, so that a typing mistake is
+/// found.
 fn without_values(mut error: clap::Error, matches: Option<&ArgMatches>) -> clap::Error {
     let hidden = || ContextValue::String("…".to_owned());
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
@@ -70,19 +71,18 @@ fn without_values(mut error: clap::Error, matches: Option<&ArgMatches>) -> clap:
     }
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
         && !value.is_empty()
-        && error.get(ContextKind::SuggestedValue).is_none()
     {
         error.insert(ContextKind::InvalidValue, hidden());
     }
-    if error.kind() == ErrorKind::InvalidSubcommand
-        && error.get(ContextKind::SuggestedSubcommand).is_none()
-    {
+    if error.kind() == ErrorKind::InvalidSubcommand {
         error.insert(ContextKind::InvalidSubcommand, hidden());
-        let possible = format!("possible subcommands: {}", subcommands(matches).join(", "));
-        error.insert(
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![possible.into()]),
-        );
+        if error.get(ContextKind::SuggestedSubcommand).is_none() {
+            let possible = format!("possible subcommands: {}", subcommands(matches).join(", "));
+            error.insert(
+                ContextKind::Suggested,
+                ContextValue::StyledStrs(vec![possible.into()]),
+            );
+        }
     }
     error
 }
