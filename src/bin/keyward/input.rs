@@ -163,19 +163,26 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
 
 /// Refuses a path for a new file where something is already: before a key is asked for or created.
 pub(crate) fn must_be_vacant(path: &Path) -> Result<(), Failure> {
-    match path.symlink_metadata() {
-        Ok(_) => {
-            let message = format!("{}: already exists", path.display());
-            Err(Failure::taken(message))
-        }
-        Err(_) => Ok(()),
+    if path.symlink_metadata().is_ok() {
+        let what = if is_link_to_nothing(path) {
+            "this is a symbolic link to nothing: remove it, or choose another path"
+        } else {
+            "already exists"
+        };
+        return Err(Failure::taken(format!("{}: {what}", path.display())));
     }
+    Ok(())
 }
 
 /// Whether there is certainly nothing at the path.
 pub(crate) fn is_vacant(path: &Path) -> bool {
     let found = path.symlink_metadata();
     found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether there is a symbolic link at the path, and no file where it leads to.
+pub(crate) fn is_link_to_nothing(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
 }
 
 /// Refuses the path of a new file in a folder that does not exist.

@@ -89,6 +89,13 @@ impl Opener {
 
     /// Returns the key of the vault, after making sure that there is one.
     pub(crate) fn key(&mut self) -> Result<Key, Failure> {
+        if input::is_link_to_nothing(&self.path) {
+            return Err(Failure::no_vault(format!(
+                "{}: this is a symbolic link to nothing: bring back the vault that it leads to, or name another with \
+                 --vault or KEYWARD_VAULT",
+                self.path.display()
+            )));
+        }
         if !self.path.exists() {
             return Err(Failure::no_vault(format!(
                 "{}: there is no vault: create one with `keyward init`, or name another with --vault or KEYWARD_VAULT",
