@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use keyward::SecretValue;
+use keyward::{Bounds, SecretValue};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -73,7 +73,11 @@ impl Input {
         if value_is_typed() {
             return self.typed_value();
         }
-        let mut text = read_text(&mut io::stdin().lock())?;
+        let most = format!(
+            "{MOST_MIB} MiB: it may have at most {} characters",
+            Bounds::MAX_VALUE_CHARS.end()
+        );
+        let mut text = read_text(&mut io::stdin().lock(), "the value", &most)?;
         strip_line_end(&mut text);
         Ok(text.into())
     }
@@ -124,11 +128,13 @@ pub(crate) fn value_is_typed() -> bool {
 
 /// Reads the text of a file; `-` is standard input.
 pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let of_file = |failure: Failure| failure.of_file(path);
+    let most = format!("{MOST_MIB} MiB");
     if path.as_os_str() == "-" {
-        return read_text(&mut io::stdin().lock());
+        return read_text(&mut io::stdin().lock(), "this", &most).map_err(of_file);
     }
     let mut file = fs::File::open(path).map_err(|error| Failure::file(path, &error))?;
-    read_text(&mut file).map_err(|failure| failure.of_file(path))
+    read_text(&mut file, "this", &most).map_err(of_file)
 }
 
 /// Reads the JSON in a file; `-` is standard input.
@@ -229,12 +235,17 @@ fn folder_of(path: &Path) -> &Path {
 const HERE: &str = ".";
 
 /// More than a passphrase or a value that is typed has, in bytes.
-const LONGEST_LINE: usize = 1024 * 1024;
+const LONGEST_LINE: usize = MIB;
 
 /// More than any value may have, in bytes.
-const MOST: usize = 16 * 1024 * 1024;
+const MOST: usize = MOST_MIB * MIB;
 
-fn read_text(from: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
+const MOST_MIB: usize = 16;
+
+const MIB: usize = 1024 * 1024;
+
+/// Reads all that there is of `what`, which may have at most `most`, as a message calls them.
+fn read_text(from: &mut impl Read, what: &str, most: &str) -> Result<Zeroizing<String>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     let mut buffer = Zeroizing::new([0; 8192]);
     loop {
@@ -242,23 +253,22 @@ fn read_text(from: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
         if length == 0 {
             break;
         }
-        push(&mut bytes, &buffer[..length])?;
+        if bytes.len() + length > MOST {
+            return Err(too_long(what, most));
+        }
+        append(&mut bytes, &buffer[..length]);
     }
-    text_of(&bytes)
+    text_of(&bytes, what)
 }
 
-fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| Failure::invalid("this is not valid UTF-8"))?;
+fn text_of(bytes: &[u8], what: &str) -> Result<Zeroizing<String>, Failure> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Failure::invalid(format!("{what} is not valid UTF-8")))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-fn push(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) -> Result<(), Failure> {
-    if bytes.len() + more.len() > MOST {
-        return Err(Failure::invalid("this is too long"));
-    }
-    append(bytes, more);
-    Ok(())
+fn too_long(what: &str, most: &str) -> Failure {
+    Failure::invalid(format!("{what} is longer than {most}"))
 }
 
 /// Appends bytes. Grows the buffer by hand, so that the old memory is wiped.
@@ -272,6 +282,9 @@ pub(crate) fn append(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
     bytes.extend_from_slice(more);
 }
 
+/// What is read as a line.
+const LINE: &str = "the line with the passphrase";
+
 /// Reads a line of standard input, and nothing after it, since that may be meant for a command that this program starts.
 fn read_line() -> Result<Option<SecretValue>, Failure> {
     let mut from = unbuffered_input()?;
@@ -281,9 +294,9 @@ fn read_line() -> Result<Option<SecretValue>, Failure> {
         match from.read(&mut *byte) {
             Ok(0) => break,
             Ok(_) if bytes.len() == LONGEST_LINE => {
-                return Err(Failure::invalid("this line is too long"));
+                return Err(too_long(LINE, "1 MiB"));
             }
-            Ok(_) => push(&mut bytes, &*byte)?,
+            Ok(_) => append(&mut bytes, &*byte),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
@@ -291,7 +304,7 @@ fn read_line() -> Result<Option<SecretValue>, Failure> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let mut line = text_of(&bytes)?;
+    let mut line = text_of(&bytes, LINE)?;
     strip_line_end(&mut line);
     Ok(Some(line.into()))
 }
