@@ -176,7 +176,7 @@ impl From<Error> for Failure {
             message = format!("{message}: {cause}");
             source = cause.source();
         }
-        let mut failure = Failure::new(code, kind, message);
+        let mut failure = Failure::new(code, kind, in_own_words(&message));
         if !error.field_errors().is_empty() {
             failure.fields = json!(error.field_errors());
         } else if let Some(quota) = error.quota() {
@@ -184,6 +184,30 @@ impl From<Error> for Failure {
         }
         failure
     }
+}
+
+/// Says what to do in the command line's words, where the library says it in those of its API. The details for programs
+/// stay as they are.
+fn in_own_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 3] = [
+        (
+            "set is_default_for_tool to false in the same update",
+            "also give --no-default",
+        ),
+        (
+            "set its is_default_for_tool to false first",
+            "update that one with --no-default first",
+        ),
+        (
+            "or set is_default_for_tool to false",
+            "or leave out --default",
+        ),
+    ];
+    WORDS
+        .iter()
+        .fold(message.to_owned(), |message, (api, own)| {
+            message.replace(api, own)
+        })
 }
 
 /// Whether a file was to be made where something is already.
