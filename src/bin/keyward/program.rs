@@ -93,7 +93,14 @@ pub(crate) fn prepare(
     for env in &program.env {
         match env.split_once('=') {
             Some((name, reference)) if !name.is_empty() && reference.starts_with("secret://") => {
-                args.insert(name.to_owned(), Value::from(reference));
+                if args
+                    .insert(name.to_owned(), Value::from(reference))
+                    .is_some()
+                {
+                    return Err(Failure::usage(format!(
+                        "--env names {name} more than once: a variable has one value"
+                    )));
+                }
             }
             _ => {
                 return Err(Failure::usage(
