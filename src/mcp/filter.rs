@@ -28,8 +28,9 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 ///   before there is any list, defaults go in wherever they match. A denied call does not reach the server: the
 ///   client gets a result with `isError`, without a value, and in words that do not tell whether the secret exists that
 ///   a reference names. So it does for a call that has a name twice, in the message itself, its `params` or an object
-///   in the arguments, since the server might read another one than was checked. The audit has the message's `id` as
-///   the [call's](ToolCall::with_id);
+///   in the arguments, since the server might read another one than was checked. In the message and its `params`, names
+///   that differ in case only are the same name, since some servers do not tell cases apart. The audit has the
+///   message's `id` as the [call's](ToolCall::with_id);
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
 ///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Of the message itself, the
 ///   keys of the protocol, the version `2.0`, and an `id` or `method` that is not an object or array stay as they
@@ -252,8 +253,10 @@ impl Filter {
         };
         let id = json::find(&message, "id").map(|at| &text[at]);
         let refused = |refusal: String| Request::Answered(id.map(|id| tool_error(id, &refusal)));
-        if is_call_to_some(text, &message) && json::has_key_twice(&message) {
-            return refused(refusal(TWICE));
+        if is_call_to_some(text, &message)
+            && !json::are_unambiguous(&message, &["id", "method", "params"])
+        {
+            return refused(refusal(AMBIGUOUS));
         }
         let method = json::find(&message, "method").and_then(|at| json::parse(text, at));
         match method.as_ref().and_then(Value::as_str) {
@@ -286,8 +289,8 @@ impl Filter {
         let Some(members) = json::members(text, params) else {
             return Ok(None);
         };
-        if json::has_key_twice(&members) {
-            return Err(refusal(TWICE));
+        if !json::are_unambiguous(&members, &["name", "arguments"]) {
+            return Err(refusal(AMBIGUOUS));
         }
         let name = json::find(&members, "name").and_then(|at| json::parse(text, at));
         let (Some(Value::String(name)), Some(last)) = (name, members.last()) else {
@@ -298,7 +301,7 @@ impl Filter {
             None => Map::new(),
             Some(at) => match json::parse(text, at.clone()) {
                 Some(args) if json::has_keys_twice(text, at.clone(), &args) => {
-                    return Err(refusal(TWICE));
+                    return Err(refusal(AMBIGUOUS));
                 }
                 Some(Value::Null) => Map::new(),
                 Some(Value::Object(args)) => args,
@@ -469,17 +472,20 @@ enum Request {
     Answered(Option<String>),
 }
 
-/// Whether a reader may take this message for a call, also one that takes the first of two members with the same key.
+/// Whether a reader may take this message for a call, also one that takes the first of two members with the same key, or
+/// does not tell cases apart.
 fn is_call_to_some(text: &str, message: &[json::Member<'_>]) -> bool {
-    let mut methods = message.iter().filter(|member| member.key == "method");
+    let is_method = |member: &&json::Member<'_>| json::without_case(&member.key) == "method";
+    let mut methods = message.iter().filter(is_method);
     methods.any(|method| {
         json::parse(text, method.value.clone()).is_some_and(|method| method == "tools/call")
     })
 }
 
-/// Why a call is refused in which a member comes twice: readers of JSON differ in which one counts (RFC 8259, section
-/// 4), so the server might read another one than was checked here.
-const TWICE: &str = "an object in the call has a duplicate name: give each name once";
+/// Why a call is refused in which a member comes twice, or in another case: readers of JSON differ in which one counts
+/// (RFC 8259, section 4), so the server might read another one than was checked here.
+const AMBIGUOUS: &str =
+    "an object in the call has a duplicate name, or one in the wrong case: give each name once";
 
 /// The schema of a tool that declares no argument.
 fn nothing() -> Value {

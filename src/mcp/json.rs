@@ -84,15 +84,27 @@ pub(super) fn find(members: &[Member<'_>], key: &str) -> Option<Range<usize>> {
     Some(last.value.clone())
 }
 
-/// Whether two of the members have the same key.
-pub(super) fn has_key_twice(members: &[Member<'_>]) -> bool {
+/// Whether all readers find the same members: no two have the same key, and none has one of `read` in another case.
+/// Some readers, such as Go's, do not tell cases apart, and take the last member that is left.
+pub(super) fn are_unambiguous(members: &[Member<'_>], read: &[&str]) -> bool {
     let mut keys = HashSet::new();
-    !members.iter().all(|member| keys.insert(&*member.key))
+    members.iter().all(|member| {
+        let key = without_case(&member.key);
+        let is_as_read = *key == *member.key || !read.contains(&&*key);
+        is_as_read && keys.insert(key)
+    })
+}
+
+/// The key as readers compare it that do not tell cases apart. In both cases, since some letters have one of another
+/// alphabet in one of them: `\u{17f}` and `S`, `\u{212a}` and `k`.
+pub(super) fn without_case(key: &str) -> String {
+    key.to_uppercase().to_lowercase()
 }
 
 /// Whether an object in the value here has a key twice; `value` is the value parsed.
 pub(super) fn has_keys_twice(text: &str, at: Range<usize>, value: &Value) -> bool {
-    // Each member has one colon that is in no string, and of those with one key the last one is parsed.
+    // Each member has one colon that is in no string, and of those with one key the last one is parsed. Keys that differ
+    // in half surrogates only are one key here.
     let (mut colons, mut next) = (0, at.start);
     while next < at.end {
         match text.as_bytes()[next] {

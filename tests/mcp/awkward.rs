@@ -648,6 +648,19 @@ fn a_call_with_a_member_that_comes_twice_is_refused() {
             r#""method":"tools/call","method":"ping""#,
         ),
         plain.replace(r#""id":1"#, r#""id":2,"id":1"#),
+        // Go's reader does not tell cases apart, and some letters have a case of another alphabet.
+        plain.replace(r#""name":"#, r#""name":"x","Name":"#),
+        plain.replace(r#""arguments":"#, r#""ARGUMENTS":{},"arguments":"#),
+        plain.replace(r#""arguments":"#, r#""argument\u017f":{},"arguments":"#),
+        plain.replace(r#""arguments":"#, r#""Arguments":"#),
+        plain.replace(r#""name":"#, r#""naMe":"#),
+        plain.replace(r#""params":"#, r#""Params":"#),
+        plain.replace(r#""params":"#, r#""params":{},"param\u017f":"#),
+        plain.replace(r#""method":"#, r#""Method":"#),
+        plain.replace(
+            r#""method":"tools/call""#,
+            r#""method":"ping","METHOD":"tools/call""#,
+        ),
     ] {
         let passed = filter.client_message(message.as_bytes());
         assert!(passed.to_server().is_none(), "{message}");
@@ -666,6 +679,7 @@ fn a_call_with_a_member_that_comes_twice_is_refused() {
     // Elsewhere it is for the receiver to judge.
     for message in [
         r#"{"id":1,"method":"ping","method":"pong","x":1,"x":2}"#.to_owned(),
+        with(r#"{"title":"x","Title":"y"}"#),
         plain.replace(r#""params":{"#, r#""params":{"_meta":{"x":1,"x":2},"#),
         plain.replace(r#"{"title":"x"}"#, r#"{"a":"x\":","b":"::"}"#),
     ] {
