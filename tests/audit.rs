@@ -831,6 +831,27 @@ fn a_log_goes_on_in_another_file_with_nothing_lost() {
     }
 }
 
+/// Each by itself, and the one that renames is the first; what the other one writes until then is in the old file.
+#[test]
+fn those_who_share_a_log_go_on_in_another_file_one_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, old] = ["log", "old"].map(|name| dir.path().join(name));
+    let [first, second] = [(); 2].map(|()| AuditLog::open_shared(&path, SOON).unwrap());
+    first.record(&event()).unwrap();
+    second.record(&event()).unwrap();
+    fs::rename(&path, &old).unwrap();
+    // With the line of the other one, which it had not seen.
+    let left = first.switch_to(&path).unwrap();
+    assert_eq!((left.sequence(), fault(&old, Some(&left))), (2, None));
+    first.record(&event()).unwrap();
+    second.record(&event()).unwrap();
+    let left = second.switch_to(&path).unwrap();
+    assert_eq!((left.sequence(), fault(&old, Some(&left))), (3, None));
+    second.record(&event()).unwrap();
+    assert_eq!(second.head().sequence(), 2);
+    assert_eq!(fault(&path, Some(&second.head())), None);
+}
+
 #[test]
 fn a_log_that_cannot_go_on_elsewhere_goes_on_where_it_was() {
     let dir = tempfile::tempdir().unwrap();

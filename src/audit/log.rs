@@ -109,11 +109,13 @@ impl AuditLog {
     }
 
     /// Writes the events from now on to the log in another file, which is opened in the way in which this one was. What
-    /// was written so far is on disk when this returns the last head of the file that is left. No event is lost or in
-    /// both files; those that come meanwhile wait.
+    /// was written so far is on disk when this returns the head of the file that is left. No event is lost or in both
+    /// files; those that come meanwhile wait.
     ///
-    /// To keep the path, rename the file first, and switch to the path again. Windows does not rename a file that is
-    /// open: switch to a path of another name there. Of several processes that share a log, each switches by itself.
+    /// Of several processes that share a log, each switches by itself, to the same new path; until then it goes on in
+    /// the old file, beyond the head that another one was given. A path is best kept for good, as in the example. To
+    /// keep the old path for new lines, exactly one process renames the file before it switches: a second one would put
+    /// the new file in the place of the renamed one. Windows does not rename a file that is open.
     ///
     /// ```
     /// use keyward::{AuditLog, NewSecret, UserId, Vault};
@@ -133,12 +135,12 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](AuditLog::open), so `InUse` for the path of this log itself; also `Storage` if what was written
-    /// cannot be brought to the disk. The log then goes on in the file in which it was.
+    /// Those of [`open`](AuditLog::open), so `InUse` for the path of this log itself, unless it is shared; also `Storage`
+    /// if what was written cannot be brought to the disk. The log then goes on in the file in which it was.
     pub fn switch_to(&self, path: impl AsRef<Path>) -> Result<AuditHead, Error> {
         let mut writer = self.writer();
         let next = Writer::open(path.as_ref(), writer.shared)?;
-        writer.file.sync_data().map_err(failed)?;
+        writer.leave().map_err(failed)?;
         Ok(std::mem::replace(&mut *writer, next).head)
     }
 
@@ -235,6 +237,19 @@ impl Writer {
         lock(&self.file, wait)?;
         let written = self.catch_up().and_then(|()| self.write(event));
         written.and(self.file.unlock())
+    }
+
+    /// Brings the file to the disk, and the head to its end, as far as it goes: a log that was changed, or ends in a torn
+    /// line on a full disk, is one to leave.
+    fn leave(&mut self) -> io::Result<()> {
+        if let Some(wait) = self.shared {
+            lock(&self.file, wait)?;
+            let _ = self.catch_up().and_then(|()| self.repair());
+            self.file.unlock()?;
+        } else {
+            let _ = self.repair();
+        }
+        self.file.sync_data()
     }
 
     /// Checks and takes in the lines that others have written since.
