@@ -509,7 +509,7 @@ impl Vault {
 
     /// Does what [`reload`](Vault::reload) does with a key that opens the file now: it follows a change of the master
     /// key as well, and every [`UserVault`] of the snapshot stays in use. If the file has not changed, the key is not
-    /// looked at.
+    /// looked at. A passphrase is stretched each time it is, so try `reload` first.
     ///
     /// ```
     /// use keyward::{ErrorKind, KeySource, Vault};
@@ -537,7 +537,8 @@ impl Vault {
         reason = "the source is wiped when this returns"
     )]
     pub fn reload_with(&self, key: KeySource) -> Result<bool, Error> {
-        self.state.reload(&self.users, Some(&key))
+        let reloaded = self.state.reload(&self.users, Some(&key));
+        self.state.tell_refused_key(reloaded)
     }
 
     /// Makes the vault's file as short as possible. Deleted or replaced data is then no longer in the file, not

@@ -334,7 +334,15 @@ fn the_life_of_a_file_is_told() {
     vault.import(path("export"), wrong).unwrap_err();
     vault.import(path("export"), key()).unwrap();
     drop(vault);
-    builder.clone().snapshot(path("vault"), key()).unwrap();
+    let snapshot = builder.clone().snapshot(path("vault"), key()).unwrap();
+    let vault = builder.clone().open(path("vault"), key()).unwrap();
+    vault.rotate_master_key([key()]).unwrap();
+    drop(vault);
+    // The key that was kept is nobody's try.
+    snapshot.reload().unwrap_err();
+    let wrong = KeySource::raw([2; 32]);
+    snapshot.reload_with(wrong).unwrap_err();
+    assert!(snapshot.reload_with(key()).unwrap());
     let expected = [
         "vault_created",
         "backed_up",
@@ -344,6 +352,9 @@ fn the_life_of_a_file_is_told() {
         "key_refused",
         "imported",
         "vault_opened",
+        "vault_opened",
+        "master_key_rotated",
+        "key_refused",
     ];
     assert_eq!(memory.actions(), expected);
 }

@@ -17,7 +17,7 @@ const PIECE: usize = 16 * 1024;
 /// it.
 const CONTEXT: usize = 4;
 
-/// The most bytes, besides line breaks, that a pause may return of what may become a value.
+/// The most bytes, besides as many of line breaks, that a pause may return of what may become a value.
 const SHOWN: usize = 2;
 
 /// Redacts output that comes in chunks, as [`Redactor::redact_bytes`] redacts it in one piece.
@@ -80,12 +80,12 @@ impl RedactStream {
         output
     }
 
-    /// Returns what is held back, if it is so little that it tells nothing of a value: at most two bytes besides line
-    /// breaks, with which no value of fewer than 8 bytes begins. Otherwise nothing.
+    /// Returns what is held back, if it is so little that it tells nothing of a value: at most two bytes, and two of line
+    /// breaks, none of which begins a value of fewer than 8 bytes. Otherwise nothing.
     ///
     /// This is for output that stops for now, so that nobody waits for the end of a line. If it turns out that a value
-    /// began there, the rest of the value is replaced as usual, so that up to two bytes of it stand before the
-    /// reference. That is the only difference that a pause makes.
+    /// began there, the rest of the value is replaced as usual, so that this little of it stands before the reference.
+    /// That is the only difference that a pause makes.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -103,7 +103,10 @@ impl RedactStream {
     pub fn pause(&mut self) -> Vec<u8> {
         let undecided = &self.held[self.scan.position()..];
         let shown = undecided.iter().filter(|byte| !b"\r\n".contains(byte));
-        if shown.count() > SHOWN || self.index.may_begin_short(undecided) {
+        if undecided.len() > 2 * SHOWN
+            || shown.count() > SHOWN
+            || self.index.may_begin_short(undecided)
+        {
             return Vec::new();
         }
         let output = self.held[self.done..].to_vec();

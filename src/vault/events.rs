@@ -71,6 +71,17 @@ impl State {
         result
     }
 
+    /// Reports that a key was refused, if it was.
+    #[cfg(feature = "file")]
+    pub(super) fn tell_refused_key<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        let is_refused = |error: &&Error| error.kind() == ErrorKind::WrongKey;
+        if result.as_ref().err().filter(is_refused).is_some() {
+            let audit = &self.settings.audit;
+            audit.record(|| [self.event(AuditAction::KeyRefused)]);
+        }
+        result
+    }
+
     /// Does what `tell` does, with more details of the event.
     pub(super) fn tell_with<T>(
         &self,

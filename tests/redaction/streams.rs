@@ -157,6 +157,11 @@ fn a_pause_shows_two_bytes_of_a_value_at_most() {
         assert_eq!(output, [pushed, paused], "after {chunk:?}");
     }
     assert_eq!(stream.finish(), b"4");
+
+    // Of line breaks, too.
+    let breaks = self::redactor("a\n\n\n\n\n\n\n");
+    let mut stream = breaks.stream();
+    assert_eq!([stream.push(b"a\n\n\n\n"), stream.pause()], [b"", b""]);
 }
 
 #[test]
