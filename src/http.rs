@@ -56,14 +56,15 @@
 //! names no user gets 401, whatever the rest of it is.
 //!
 //! A program that knows its users already, by a session's cookie or by mutual TLS, says so in a layer around the
-//! router: the [`UserId`] that it puts into the request's extensions is the user, and the authenticator
-//! is not asked.
+//! router: the [`AuthenticatedUser`] that it puts into the request's extensions is the user, and the authenticator is
+//! not asked.
 //!
 //! ```
 //! # use axum::{body::Body, http::Request};
 //! # use keyward::{UserId, Vault, http::{Authenticator, Credential}};
 //! # use tower::ServiceExt;
 //! use axum::Extension;
+//! use keyward::http::AuthenticatedUser;
 //!
 //! struct Nobody;
 //!
@@ -77,7 +78,7 @@
 //! # let request = || Request::get("/api/v1/secrets/").body(Body::empty()).unwrap();
 //! let router = keyward::http::router(Vault::in_memory()?, Nobody);
 //! // Here for everyone; a real layer finds out whose the request is.
-//! let session = router.clone().layer(Extension(UserId::LOCAL));
+//! let session = router.clone().layer(Extension(AuthenticatedUser(UserId::LOCAL)));
 //! assert_eq!(session.oneshot(request()).await.unwrap().status(), 200);
 //! assert_eq!(router.oneshot(request()).await.unwrap().status(), 401);
 //! # Ok::<(), keyward::Error>(())
@@ -144,10 +145,7 @@ use axum::{
 };
 use uuid::Uuid;
 
-use crate::{
-    secret::UserId,
-    vault::{UserVault, Vault},
-};
+use crate::vault::{UserVault, Vault};
 
 mod answer;
 mod auth;
@@ -156,7 +154,7 @@ mod openapi;
 mod operations;
 mod page;
 
-pub use self::auth::{Authenticator, Credential, CredentialHeader};
+pub use self::auth::{AuthenticatedUser, Authenticator, Credential, CredentialHeader};
 use self::{answer::Refusal, body::Received, operations::Target};
 
 const SECRETS: &str = "/api/v1/secrets/";
@@ -287,7 +285,7 @@ impl<A: Authenticator> Service<A> {
     }
 
     async fn user(&self, parts: &Parts) -> Result<UserVault, Refusal> {
-        if let Some(user) = parts.extensions.get::<UserId>() {
+        if let Some(AuthenticatedUser(user)) = parts.extensions.get() {
             return Ok(self.vault.user(*user));
         }
         let user = auth::user(&self.authenticator, &parts.headers).await;

@@ -33,7 +33,9 @@ pub(super) enum Refusal {
 }
 
 /// The answer of the [router](crate::http::router), for handlers of the program's own. It repeats nothing that the
-/// request said; the error itself is among the extensions of the response, in an `Arc`.
+/// request said, except for the names of arguments that a secret does not fit into; the error itself is among the
+/// extensions of the response, in an `Arc`. A [`Validation`](ErrorKind::Validation) error is told to the client whoever
+/// caused it: one of the program's own settings is for the program to handle.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -125,7 +127,9 @@ fn failure(error: Error) -> Response {
             _ => detail(status, "The total size limit of stored secrets is exceeded"),
         },
         ErrorKind::Locked => detail(status, "The vault is locked"),
-        ErrorKind::Unsupported => detail(status, "This vault is read-only"),
+        ErrorKind::Unsupported => {
+            detail(status, "This vault cannot do that: a snapshot is read-only")
+        }
         ErrorKind::Conflict => detail(
             status,
             "The secret has changed, or exists already: read it again",

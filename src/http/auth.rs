@@ -24,6 +24,15 @@ pub trait Authenticator: Send + Sync + 'static {
     ) -> impl Future<Output = Option<UserId>> + Send;
 }
 
+/// The user whose request it is, as a layer of the program's own says it in the request's extensions: see
+/// [Who asks](super#who-asks).
+///
+/// # Security
+///
+/// Whoever is in here is the user, whatever credentials the request has. A layer takes it from what it has checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AuthenticatedUser(pub UserId);
+
 /// What a request presents to show whose it is. Redacted in `Debug`.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {

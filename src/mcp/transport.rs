@@ -25,8 +25,8 @@ use zeroize::Zeroizing;
 use super::{Filter, json::Buffer};
 use crate::redact::Redactor;
 
-/// A transport for a client of the `rmcp` crate that passes every message through a [`Filter`], so that the client
-/// never holds a value.
+/// A transport for a client of the `rmcp` crate that passes every message through a [`Filter`], so that what the client
+/// holds, and logs, is redacted.
 ///
 /// It stands between rmcp and the transport that reaches the server:
 ///

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderValue, Request},
 };
 use futures_core::Stream;
-use keyward::{NewSecret, UserId};
+use keyward::{NewSecret, UserId, http::AuthenticatedUser};
 
 use super::client::{ALICE, BOB, Client, SECRETS};
 
@@ -87,7 +87,7 @@ fn a_layer_of_the_program_can_say_whose_a_request_is() {
         &[("authorization", "Bearer a.session.of-alice")],
         &[("token", "")],
     ] {
-        let mut request = Request::get(SECRETS).extension(ALICE);
+        let mut request = Request::get(SECRETS).extension(AuthenticatedUser(ALICE));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -101,8 +101,8 @@ fn a_layer_of_the_program_can_say_whose_a_request_is() {
             "{headers:?}"
         );
     }
-    // What somebody else calls a user is none.
-    let request = Request::get(SECRETS).extension(ALICE.as_uuid());
+    // A user who is there for another reason is not who asks.
+    let request = Request::get(SECRETS).extension(ALICE);
     assert_eq!(
         client.call(request.body(Body::empty()).unwrap()).status,
         401

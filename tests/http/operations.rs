@@ -265,7 +265,10 @@ fn a_snapshot_is_read_only() {
     for (method, path) in [("POST", SECRETS), ("PATCH", &*secret), ("DELETE", &*secret)] {
         let answer = client.send(method, path, body);
         assert_eq!(answer.status, 501, "{method}");
-        assert_eq!(answer.json(), json!({"detail": "This vault is read-only"}));
+        assert_eq!(
+            answer.json(),
+            json!({"detail": "This vault cannot do that: a snapshot is read-only"})
+        );
     }
 }
 
