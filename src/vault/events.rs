@@ -74,8 +74,9 @@ impl State {
     /// Reports that a key was refused, if it was.
     #[cfg(feature = "file")]
     pub(super) fn tell_refused_key<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        let is_refused = |error: &&Error| error.kind() == ErrorKind::WrongKey;
-        if result.as_ref().err().filter(is_refused).is_some() {
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::WrongKey
+        {
             let audit = &self.settings.audit;
             audit.record(|| [self.event(AuditAction::KeyRefused)]);
         }
