@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    Vault,
     errors::{no_key_slots, rolled_back, storage_error},
     progress::Progress,
     slots::KeySlots,
@@ -11,6 +12,7 @@ use super::{
     write::Write,
 };
 use crate::{
+    audit::{AuditAction, AuditEvent},
     crypto::{KeyRing, KeySlotInfo, KeySource, UserRoot, VaultRoot},
     error::Error,
     sealed::RowTag,
@@ -22,6 +24,148 @@ use crate::{
 /// enough that a write in between does not wait long. In the crate's own tests it is small, so that a few records
 /// take several transactions.
 const ROTATION_BATCH: usize = if cfg!(test) { 8 } else { 1024 };
+
+impl Vault {
+    /// Returns the ways to open this vault; none for a vault in memory that was made without a key.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`, `Storage`, or `Corrupt`.
+    pub fn key_slots(&self) -> Result<Vec<KeySlotInfo>, Error> {
+        self.state.key_slots()
+    }
+
+    /// Adds a way to open this vault. `current` is a key that opens it now.
+    ///
+    /// If `new` already opens a slot, it gets a second one and opens the vault until both are removed.
+    /// [`change_key`](Vault::change_key) replaces all slots that a key opens.
+    ///
+    /// ```
+    /// use keyward::{KeySource, Vault};
+    ///
+    /// let vault = Vault::builder().in_memory_with_key(KeySource::raw([1; 32]))?;
+    /// let recovery = vault.add_key(KeySource::raw([1; 32]), KeySource::raw([2; 32]))?;
+    /// vault.lock()?;
+    /// vault.unlock(KeySource::raw([2; 32]))?;
+    /// vault.remove_key(recovery.id)?;
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots or `new` is a key that
+    /// [no slot can be made for](KeySource#new-key-slots), `Unsupported` for a vault without key slots, `Locked`, or
+    /// `Storage`. Nothing has changed then.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the sources are wiped when this returns"
+    )]
+    pub fn add_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
+        let slot = self.state.add_key(&current, &new);
+        let told = AuditAction::KeySlotAdded;
+        self.state.tell_with(told, slot, |slot, event| AuditEvent {
+            key_slot: Some(slot.id),
+            ..event
+        })
+    }
+
+    /// Replaces the key `current` with `new`, for example with another passphrase. Only the key slots are written,
+    /// whatever the size of the vault. If `current` opens several slots, a single slot for `new` replaces them
+    /// all.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`add_key`](Vault::add_key).
+    ///
+    /// # Security
+    ///
+    /// Earlier copies of the vault can still be opened with the old key, and so can the vault itself by anyone who
+    /// used the old key to learn the master key: see [`rotate_master_key`](Vault::rotate_master_key).
+    ///
+    /// If `current` is a provider, a slot that it fails to unwrap at the moment counts as another provider's, and
+    /// stays. After an outage, check [`key_slots`](Vault::key_slots).
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the sources are wiped when this returns"
+    )]
+    pub fn change_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
+        let slot = self.state.change_key(&current, &new);
+        let told = AuditAction::KeySlotChanged;
+        self.state.tell_with(told, slot, |slot, event| AuditEvent {
+            key_slot: Some(slot.id),
+            ..event
+        })
+    }
+
+    /// Removes a way to open this vault. The last one cannot be removed.
+    ///
+    /// # Errors
+    ///
+    /// `Validation` if there is no such slot or it is the last, `Unsupported` for a vault without key slots,
+    /// `Locked`, or `Storage`. Nothing has changed then.
+    ///
+    /// # Security
+    ///
+    /// See [`change_key`](Vault::change_key).
+    pub fn remove_key(&self, slot: u32) -> Result<(), Error> {
+        let removed = self.state.remove_key(slot);
+        let told = AuditAction::KeySlotRemoved;
+        self.state.tell_with(told, removed, |(), event| AuditEvent {
+            key_slot: Some(slot),
+            ..event
+        })
+    }
+
+    /// Creates a new master key. Afterwards only the keys in `keep` open the vault; each of them must open it now.
+    /// Every other key slot is removed.
+    ///
+    /// To revoke a person's access: remove their key slot, then call this and
+    /// [`rotate_data_key`](Vault::rotate_data_key). Earlier copies of the vault stay readable with the old key.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if one of the keys opens no slot; `Validation` if there are no keys or more than 16, or if a key
+    /// opens only slots that earlier keys in `keep` already account for; `Unsupported` for a vault without key
+    /// slots; `Locked`; or `Storage`. Nothing has changed then.
+    pub fn rotate_master_key(
+        &self,
+        keep: impl IntoIterator<Item = KeySource>,
+    ) -> Result<(), Error> {
+        let keep: Vec<KeySource> = keep.into_iter().collect();
+        self.state.tell(
+            AuditAction::MasterKeyRotated,
+            self.state.rotate_master_key(&keep),
+        )
+    }
+
+    /// Seals every secret again under a new data key. `current` is a key that opens the vault; `progress` is told
+    /// how many secrets are done, at least once for each user who has any.
+    ///
+    /// Calls are resolved meanwhile, and writes proceed in between. If the rotation is interrupted, nothing is
+    /// lost: call this again to continue it. It then starts over with another new data key, since whoever could
+    /// open the vault in the meantime may know the first one. `done` keeps growing across the two rounds. During
+    /// the first round, `total` counts each secret twice; after it, `total` is the number done so far plus each
+    /// secret once.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey` if `current` opens no slot, `Unsupported` for a vault without key slots, `Locked` (also if the
+    /// vault is locked meanwhile), `Storage`, or `Corrupt`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn rotate_data_key(
+        &self,
+        current: KeySource,
+        progress: impl FnMut(Progress),
+    ) -> Result<(), Error> {
+        self.state.tell(
+            AuditAction::DataKeyRotated,
+            self.state.rotate_data_key(&self.users, &current, progress),
+        )
+    }
+}
 
 impl State {
     pub(super) fn key_slots(&self) -> Result<Vec<KeySlotInfo>, Error> {

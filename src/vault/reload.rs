@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    Vault,
     anchor::Anchor,
     builder::Settings,
     errors::{rolled_back, storage_error},
@@ -20,6 +21,61 @@ use crate::{
     error::{Error, ErrorKind},
     storage::{FileStorage, FrozenStorage, MemoryStorage, Storage},
 };
+
+impl Vault {
+    /// Reads the file of a [snapshot](Vault::snapshot) again, and returns whether it had changed. Calls proceed
+    /// meanwhile, each with either the old state or the new one. A user's rows are checked when they are next used, as
+    /// after opening; if they were found to be wrong, the next reload reads everything again, changed or not.
+    ///
+    /// # Errors
+    ///
+    /// `RolledBack` if the file is older than what was read before, or a backup whose data key was rotated since, as
+    /// that of the vault was (one that was only written to more often is not told apart); `WrongKey` if the master
+    /// key was changed, for which there is [`reload_with`](Vault::reload_with), or the file holds another vault;
+    /// `Unsupported` for a vault that is not a snapshot; `Locked`; and those of [`open`](Vault::open). The snapshot is
+    /// then as it was.
+    ///
+    /// # Security
+    ///
+    /// As it was means that it goes on giving out what it has, also secrets that were deleted meanwhile. Where that
+    /// must not be, [`lock`](Vault::lock) it on every error except `InUse`.
+    pub fn reload(&self) -> Result<bool, Error> {
+        self.state.reload(&self.users, None)
+    }
+
+    /// Does what [`reload`](Vault::reload) does with a key that opens the file now: it follows a change of the master
+    /// key as well, and every [`UserVault`](crate::UserVault) of the snapshot stays in use. If the file has not changed, the key is not
+    /// looked at. A passphrase is stretched each time it is, so try `reload` first.
+    ///
+    /// ```
+    /// use keyward::{ErrorKind, KeySource, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("secrets.keyward");
+    /// let key = || KeySource::raw([0x4b; 32]);
+    /// # drop(Vault::create(&path, key())?);
+    /// let snapshot = Vault::snapshot(&path, key())?;
+    /// // Meanwhile, in another process:
+    /// Vault::open(&path, key())?.rotate_master_key([key()])?;
+    ///
+    /// assert_eq!(snapshot.reload().unwrap_err().kind(), ErrorKind::WrongKey);
+    /// assert!(snapshot.reload_with(key())?);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reload`](Vault::reload), where `WrongKey` means that the key opens no key slot of the file, or that
+    /// the file holds another vault.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the source is wiped when this returns"
+    )]
+    pub fn reload_with(&self, key: KeySource) -> Result<bool, Error> {
+        let reloaded = self.state.reload(&self.users, Some(&key));
+        self.state.tell_refused_key(reloaded)
+    }
+}
 
 /// Where a snapshot comes from, and where its content is kept.
 #[derive(Debug)]
