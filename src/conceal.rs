@@ -5,8 +5,8 @@
 //! Take arguments that have no value (nothing, or null) at any hidden location or removed parent. If they are valid
 //! under the concealed schema, they are valid under the original one once the defaults are put in there, whatever
 //! strings of 4 characters up to the vault's bound these are. Where this cannot be guaranteed, the location stays in
-//! the schema exactly as it was, and the report says why. The concealed schema may ask for more than the original, never
-//! for less.
+//! the schema exactly as it was, and the report says why. The concealed schema may ask for more than the original,
+//! never for less.
 //!
 //! # How
 //!

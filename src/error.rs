@@ -277,9 +277,9 @@ impl FieldError {
         FieldError::field(name, "value_error", format!("Value error, {msg}"))
     }
 
-    /// Returns where in the request the field is: `body`, then the field's name, preceded in a batch by the index of the
-    /// operation, and in an import by the id of the secret. For malformed JSON, it is the number of characters before
-    /// the place where the text stops being JSON.
+    /// Returns where in the request the field is: `body`, then the field's name, preceded in a batch by the index of
+    /// the operation, and in an import by the id of the secret. For malformed JSON, it is the number of characters
+    /// before the place where the text stops being JSON.
     pub fn loc(&self) -> &[LocSegment] {
         &self.loc
     }

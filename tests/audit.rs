@@ -863,6 +863,40 @@ fn those_who_share_a_log_go_on_in_another_file_one_after_the_other() {
     assert_eq!(fault(&path, Some(&second.head())), None);
 }
 
+/// Such as one that was changed, or whose last line another writer did not finish.
+#[test]
+fn a_log_in_which_no_line_can_be_written_can_be_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for (what, spoil) in [
+        (
+            "changed",
+            (|text| text.replace("locked", "opened")) as fn(String) -> String,
+        ),
+        ("shorter", |text| {
+            text.lines().next().unwrap().to_owned() + "\n"
+        }),
+        ("torn", |text| text + "{\"sequence\":3,"),
+    ] {
+        let [from, to] = ["from", "to"].map(|name| path(&format!("{what}, {name}")));
+        let log = AuditLog::open_shared(&from, SOON).unwrap();
+        log.record(&event()).unwrap();
+        log.record(&event()).unwrap();
+        fs::write(&from, spoil(fs::read_to_string(&from).unwrap())).unwrap();
+        let left = log.switch_to(&to).unwrap();
+        assert_eq!(left.sequence(), 2, "{what}");
+        log.record(&event()).unwrap();
+        assert_eq!(fault(&to, Some(&log.head())), None, "{what}");
+        // The head tells that something is wrong with the file that was left; a torn line is removed.
+        let check = AuditLog::verify(&from, Some(&left)).unwrap();
+        assert_eq!(
+            (check.fault.is_none(), check.torn),
+            (what == "torn", false),
+            "{what}"
+        );
+    }
+}
+
 #[test]
 fn a_log_that_cannot_go_on_elsewhere_goes_on_where_it_was() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,13 +5,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use keyward::{
-    Error, ErrorKind, KdfParams, KeySource, NewSecret, SecretPatch, ToolCall, UserId, Vault,
-    VaultBuilder,
+    Error, ErrorKind, KdfParams, KeyProvider, KeySource, NewSecret, SecretPatch, ToolCall, UserId,
+    Vault, VaultBuilder,
 };
 use serde_json::Map;
 use tempfile::TempDir;
@@ -310,6 +314,54 @@ fn a_snapshot_that_waits_for_its_file_can_be_locked() {
         let reloaded = reloading.join().unwrap();
         assert_eq!(reloaded.unwrap_err().kind(), ErrorKind::Locked);
     });
+}
+
+/// A key can take long: a passphrase to be stretched, a provider to answer. This one answers once the vault is locked.
+#[test]
+fn a_snapshot_can_be_locked_while_a_key_is_tried_on_it() {
+    struct Slow {
+        asked: mpsc::Sender<()>,
+        locked: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl KeyProvider for Slow {
+        fn wrap(&self, _: &[u8; 32], _: &[u8]) -> Result<Vec<u8>, Failed> {
+            Ok(Vec::new())
+        }
+
+        fn unwrap(&self, _: &[u8], _: &[u8], _: &mut [u8; 32]) -> Result<(), Failed> {
+            self.asked.send(())?;
+            let locked = self.locked.lock().unwrap();
+            Ok(locked.recv_timeout(Duration::from_mins(1))?)
+        }
+    }
+
+    type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+    let shared = Shared::new();
+    let (asked, was_asked) = mpsc::channel();
+    let (lock, locked) = mpsc::channel();
+    let slow = Slow {
+        asked,
+        locked: Mutex::new(locked),
+    };
+    let slow = Arc::new(slow);
+    let source = || KeySource::provider(Arc::clone(&slow));
+    shared.write(|vault| vault.add_key(key(), source()));
+    let snapshot = shared.snapshot();
+    shared.set("newer-value");
+    let result = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| snapshot.reload_with(source()));
+        was_asked.recv().unwrap();
+        snapshot.lock().unwrap();
+        lock.send(()).unwrap();
+        reload.join().unwrap()
+    });
+    // The key that it answered with opens nothing. If it had waited in vain, the error would have a source.
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongKey);
+    assert!(std::error::Error::source(&error).is_none(), "{error:?}");
+    assert!(snapshot.is_locked());
 }
 
 #[test]

@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 
 use arbitrary::Arbitrary;
-use keyward::{Redactor, SecretValue};
+use keyward::{RedactStream, Redactor, SecretValue};
 use keyward_fuzz::{
     encodings::{Form, base64},
     json::pick,
@@ -298,28 +298,27 @@ fn redactors(values: &[Named<'_>]) -> [Redactor; 2] {
 }
 
 fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[u8]) -> Vec<u8> {
-    let mut stream = redactor.stream();
-    let mut output = Vec::new();
-    let mut rest = text;
-    for &cut in cuts {
-        let (chunk, tail) = rest.split_at(usize::from(cut).min(rest.len()));
-        output.extend(stream.push(chunk));
-        rest = tail;
-    }
-    output.extend(stream.push(rest));
-    output.extend(stream.finish());
-    output
+    streamed(redactor, text, cuts, |_| Vec::new())
 }
 
 /// What a stream makes of the text if it pauses after each chunk.
 fn with_pauses(redactor: &Redactor, text: &[u8], cuts: &[u8]) -> Vec<u8> {
+    streamed(redactor, text, cuts, RedactStream::pause)
+}
+
+fn streamed(
+    redactor: &Redactor,
+    text: &[u8],
+    cuts: &[u8],
+    between: impl Fn(&mut RedactStream) -> Vec<u8>,
+) -> Vec<u8> {
     let mut stream = redactor.stream();
     let mut output = Vec::new();
     let mut rest = text;
     for &cut in cuts {
         let (chunk, tail) = rest.split_at(usize::from(cut).min(rest.len()));
         output.extend(stream.push(chunk));
-        output.extend(stream.pause());
+        output.extend(between(&mut stream));
         rest = tail;
     }
     output.extend(stream.push(rest));

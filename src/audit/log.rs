@@ -135,8 +135,8 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](AuditLog::open), so `InUse` for the path of this log itself, unless it is shared; also `Storage`
-    /// if what was written cannot be brought to the disk. The log then goes on in the file in which it was.
+    /// Those of [`open`](AuditLog::open), so `InUse` for the path of this log itself, unless it is shared; also
+    /// `Storage` if what was written cannot be brought to the disk. The log then goes on in the file in which it was.
     pub fn switch_to(&self, path: impl AsRef<Path>) -> Result<AuditHead, Error> {
         let mut writer = self.writer();
         let next = Writer::open(path.as_ref(), writer.shared)?;
@@ -239,8 +239,8 @@ impl Writer {
         written.and(self.file.unlock())
     }
 
-    /// Brings the file to the disk, and the head to its end, as far as it goes: a log that was changed, or ends in a torn
-    /// line on a full disk, is one to leave.
+    /// Brings the file to the disk, and the head to its end, as far as it goes: a log that was changed, or ends in a
+    /// torn line on a full disk, is one to leave.
     fn leave(&mut self) -> io::Result<()> {
         if let Some(wait) = self.shared {
             lock(&self.file, wait)?;

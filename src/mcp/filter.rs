@@ -472,8 +472,8 @@ enum Request {
     Answered(Option<String>),
 }
 
-/// Whether a reader may take this message for a call, also one that takes the first of two members with the same key, or
-/// does not tell cases apart.
+/// Whether a reader may take this message for a call, also one that takes the first of two members with the same key,
+/// or does not tell cases apart.
 fn is_call_to_some(text: &str, message: &[json::Member<'_>]) -> bool {
     let is_method = |member: &&json::Member<'_>| json::without_case(&member.key) == "method";
     let mut methods = message.iter().filter(is_method);

@@ -5,8 +5,8 @@
 //! position, and changes are made in place.
 //!
 //! What is read here is a superset of JSON: whether a message is well-formed is for its receiver to judge. If a key
-//! occurs twice, the last one counts, as in almost every parser. Where another reading would matter, callers ask whether
-//! one does.
+//! occurs twice, the last one counts, as in almost every parser. Where another reading would matter, callers ask
+//! whether one does.
 
 use std::{
     borrow::Cow,
@@ -103,8 +103,8 @@ pub(super) fn without_case(key: &str) -> String {
 
 /// Whether an object in the value here has a key twice; `value` is the value parsed.
 pub(super) fn has_keys_twice(text: &str, at: Range<usize>, value: &Value) -> bool {
-    // Each member has one colon that is in no string, and of those with one key the last one is parsed. Keys that differ
-    // in half surrogates only are one key here.
+    // Each member has one colon that is in no string, and of those with one key the last one is parsed. Keys that
+    // differ in half surrogates only are one key here.
     let (mut colons, mut next) = (0, at.start);
     while next < at.end {
         match text.as_bytes()[next] {

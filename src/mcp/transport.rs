@@ -118,8 +118,8 @@ use crate::redact::Redactor;
 ///
 /// * **The inner transport can log values.** Those of rmcp log what they cannot read as a message, such as what a
 ///   server prints for debugging, whole and at level `DEBUG`; and the errors that its HTTP transport logs, at higher
-///   levels, can quote an answer. Leave the target `rmcp::transport` out of the logs. rmcp's other parts may be logged at every
-///   level.
+///   levels, can quote an answer. Leave the target `rmcp::transport` out of the logs. rmcp's other parts may be logged
+///   at every level.
 /// * **It frees what it was given, and what it received, without wiping it.** So does rmcp where it writes and reads
 ///   messages as JSON. The text that this transport itself makes is wiped.
 /// * **What else it does is not seen here:** what a child process prints to its standard error, and what is in the

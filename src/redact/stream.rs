@@ -17,7 +17,7 @@ const PIECE: usize = 16 * 1024;
 /// it.
 const CONTEXT: usize = 4;
 
-/// The most bytes, besides as many of line breaks, that a pause may return of what may become a value.
+/// The most bytes that a pause may return of what may become a value; twice as many with line breaks.
 const SHOWN: usize = 2;
 
 /// Redacts output that comes in chunks, as [`Redactor::redact_bytes`] redacts it in one piece.
@@ -80,8 +80,8 @@ impl RedactStream {
         output
     }
 
-    /// Returns what is held back, if it is so little that it tells nothing of a value: at most two bytes, and two of line
-    /// breaks, none of which begins a value of fewer than 8 bytes. Otherwise nothing.
+    /// Returns what is held back, if it is so little that it tells nothing of a value: at most four bytes, two of
+    /// them not of line breaks, and none with which a value of fewer than 8 bytes begins. Otherwise nothing.
     ///
     /// This is for output that stops for now, so that nobody waits for the end of a line. If it turns out that a value
     /// began there, the rest of the value is replaced as usual, so that this little of it stands before the reference.

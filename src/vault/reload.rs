@@ -44,8 +44,9 @@ impl Vault {
     }
 
     /// Does what [`reload`](Vault::reload) does with a key that opens the file now: it follows a change of the master
-    /// key as well, and every [`UserVault`](crate::UserVault) of the snapshot stays in use. If the file has not changed, the key is not
-    /// looked at. A passphrase is stretched each time it is, so try `reload` first.
+    /// key as well, and every [`UserVault`](crate::UserVault) of the snapshot stays in use. If the file has not
+    /// changed, the key is not looked at. A passphrase is stretched each time it is, so try `reload` first.
+    /// [`lock`](Vault::lock) does not wait for the key: this then fails with `Locked`, or with what the key fails with.
     ///
     /// ```
     /// use keyward::{ErrorKind, KeySource, Vault};

@@ -275,10 +275,10 @@ impl UserVault {
 
     /// Returns a redactor for all secrets that the user has now, as [`Injection::redactor`] is one for those of a call.
     ///
-    /// This is for text from elsewhere than the call that is being made: a conversation that is resumed, whose tools may
-    /// print what earlier calls were given, or a program's log. It opens every value, which takes a few µs each, and
-    /// the first text as long again; text passes more slowly the more values there are to find ([`Redactor`]). Values
-    /// that are set later are not in it.
+    /// This is for text from elsewhere than the call that is being made: a conversation that is resumed, whose tools
+    /// may print what earlier calls were given, or a program's log. It opens every value, which takes a few µs each,
+    /// and the first text as long again; text passes more slowly the more values there are to find ([`Redactor`]).
+    /// Values that are set later are not in it.
     ///
     /// ```
     /// use keyward::{NewSecret, UserId, Vault};
@@ -319,8 +319,8 @@ impl UserVault {
     /// [`inject`](UserVault::inject), as long as they have no value at the hidden locations and removed parents, which
     /// the concealed schema does not mention. A value there is one that the model made up:
     /// [`InjectionPolicy`](crate::InjectionPolicy) decides what becomes of it. Where this cannot be guaranteed, a
-    /// location stays in the schema, and the [`Concealment`] says why: if the arguments leave it out, what goes in there
-    /// may be invalid.
+    /// location stays in the schema, and the [`Concealment`] says why: if the arguments leave it out, what goes in
+    /// there may be invalid.
     ///
     /// The `format` of a location, and its `contentMediaType`, are taken as annotations, as JSON Schema has them by
     /// default: a tool that asserts them may refuse a secret of another form.

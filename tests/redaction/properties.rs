@@ -4,7 +4,7 @@ use super::{
     encodings::{Alphabet, Mix, base64, hex_mixed, json_mixed, percent_mixed},
     oracle,
 };
-use keyward::{Redactor, SecretValue};
+use keyward::{RedactStream, Redactor, SecretValue};
 use proptest::prelude::*;
 
 const REFERENCES: [&str; 3] = ["<first>", "<second>", "<third>"];
@@ -18,28 +18,27 @@ fn redactor(values: &[(&str, &str)]) -> Redactor {
 }
 
 fn in_chunks(redactor: &Redactor, text: &[u8], cuts: &[usize]) -> Vec<u8> {
-    let mut stream = redactor.stream();
-    let mut output = Vec::new();
-    let mut rest = text;
-    for cut in cuts {
-        let (chunk, tail) = rest.split_at(cut % (rest.len() + 1));
-        output.extend(stream.push(chunk));
-        rest = tail;
-    }
-    output.extend(stream.push(rest));
-    output.extend(stream.finish());
-    output
+    streamed(redactor, text, cuts, |_| Vec::new())
 }
 
 /// What a stream makes of the text if it pauses after each chunk.
 fn with_pauses(redactor: &Redactor, text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    streamed(redactor, text, cuts, RedactStream::pause)
+}
+
+fn streamed(
+    redactor: &Redactor,
+    text: &[u8],
+    cuts: &[usize],
+    between: impl Fn(&mut RedactStream) -> Vec<u8>,
+) -> Vec<u8> {
     let mut stream = redactor.stream();
     let mut output = Vec::new();
     let mut rest = text;
     for cut in cuts {
         let (chunk, tail) = rest.split_at(cut % (rest.len() + 1));
         output.extend(stream.push(chunk));
-        output.extend(stream.pause());
+        output.extend(between(&mut stream));
         rest = tail;
     }
     output.extend(stream.push(rest));

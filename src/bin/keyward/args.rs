@@ -197,8 +197,9 @@ pub(crate) enum Command {
     Compact,
     /// Runs a command with secrets in its environment, and redacts them from its output.
     ///
-    /// What may be the beginning of a value is held back until more output comes. One or two characters, such as the end of a
-    /// line, are held back only until the output pauses. Ends once the command has ended and nothing that it left behind can write to its output any more.
+    /// What may be the beginning of a value is held back until more output comes. One or two characters, such as the
+    /// end of a line, are held back only until the output pauses. Ends once the command has ended and nothing that it
+    /// left behind can write to its output any more.
     #[command(after_help = ENDS_AS_ITS_COMMAND)]
     Run(Run),
     /// Runs as a proxy between an MCP client and the MCP server COMMAND.

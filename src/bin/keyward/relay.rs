@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// Copies an output, redacted, as it comes. The set of redacted values can grow meanwhile. Where the output pauses, as
 /// after a line that somebody waits for, all of it is passed on that may be.
 pub(crate) fn copy(
-    mut from: impl Output,
+    mut from: impl Pipe,
     mut to: impl Write,
     redactor: impl Fn() -> Arc<Redactor>,
 ) -> io::Result<()> {
@@ -37,13 +37,13 @@ pub(crate) fn copy(
 }
 
 /// The output of another program.
-pub(crate) trait Output: io::Read {
+pub(crate) trait Pipe: io::Read {
     /// Waits until there is something to read or the output ends, but not for long; returns whether it took too long.
     fn pauses(&self) -> bool;
 }
 
 #[cfg(unix)]
-impl<T: io::Read + std::os::fd::AsFd> Output for T {
+impl<T: io::Read + std::os::fd::AsFd> Pipe for T {
     fn pauses(&self) -> bool {
         use rustix::{
             event::{PollFd, PollFlags, Timespec, poll},
@@ -61,7 +61,7 @@ impl<T: io::Read + std::os::fd::AsFd> Output for T {
 
 /// Elsewhere a pipe cannot be asked without unsafe code, so that the end of a line may wait for the next one.
 #[cfg(not(unix))]
-impl<T: io::Read> Output for T {
+impl<T: io::Read> Pipe for T {
     fn pauses(&self) -> bool {
         false
     }
