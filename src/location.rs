@@ -148,6 +148,12 @@ fn unescape(escaped: &str) -> Option<Box<str>> {
     Some(token.into())
 }
 
+/// The array index that a token of a JSON Pointer stands for: no sign, no leading zeros (RFC 6901, section 4).
+pub(crate) fn array_index(token: &str) -> Option<usize> {
+    let is_canonical = token == "0" || !token.starts_with(['0', '+']);
+    is_canonical.then(|| token.parse().ok())?
+}
+
 impl FromStr for Location {
     type Err = Error;
 

@@ -48,7 +48,7 @@ use serde_json::{Map, Value};
 
 use self::work::node_units;
 pub(crate) use self::work::{Budget, measure, pointer_units};
-use crate::location::Location;
+use crate::location::{Location, array_index};
 
 /// What a schema says about a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -458,12 +458,6 @@ fn element(node: &Map<String, Value>, index: usize) -> Option<&Value> {
         Some(Value::Array(items)) => items.get(index).or_else(|| node.get("additionalItems")),
         items => branches(node, "prefixItems").get(index).or(items),
     }
-}
-
-/// The index that a token of a JSON Pointer stands for (RFC 6901, section 4: no leading zeros).
-pub(crate) fn array_index(token: &str) -> Option<usize> {
-    let canonical = token == "0" || !token.starts_with(['0', '+']);
-    canonical.then(|| token.parse().ok())?
 }
 
 /// Returns what the value of a `$ref` names within the document `root`.

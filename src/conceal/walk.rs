@@ -13,10 +13,8 @@ use super::{
     value::{accepts_every_string, unresolved},
 };
 use crate::{
-    location::push_token,
-    schema::{
-        Budget, Document, Types, array_index, branches, entry, pointer_tokens, pointer_units,
-    },
+    location::{array_index, push_token},
+    schema::{Budget, Document, Types, branches, entry, pointer_tokens, pointer_units},
 };
 
 /// How many references may be replaced by copies of their targets for one location.

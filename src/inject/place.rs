@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
-use crate::location::Location;
+use crate::location::{Location, array_index};
 
 type Args = Map<String, Value>;
 
@@ -42,7 +42,7 @@ pub(crate) fn look<'a>(args: &'a Args, location: &Location) -> Spot<'a> {
         let misfit = |found| Spot::Misfit { depth, found };
         let next = match current {
             Value::Object(members) => members.get(&**token),
-            Value::Array(elements) => match index(token).and_then(|i| elements.get(i)) {
+            Value::Array(elements) => match array_index(token).and_then(|i| elements.get(i)) {
                 None => return misfit(Found::Array),
                 element => element,
             },
@@ -89,10 +89,12 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
     let token = &tokens[present];
     let previous = match container(args, &tokens[..present]) {
         Some(Container::Object(members)) => members.insert(token.clone().into(), made),
-        Some(Container::Array(elements)) => match index(token).and_then(|i| elements.get_mut(i)) {
-            Some(element) => Some(std::mem::replace(element, made)),
-            None => unreachable!("looked at before"),
-        },
+        Some(Container::Array(elements)) => {
+            match array_index(token).and_then(|i| elements.get_mut(i)) {
+                Some(element) => Some(std::mem::replace(element, made)),
+                None => unreachable!("looked at before"),
+            }
+        }
         None => unreachable!("looked at before"),
     };
     Ok(Undo {
@@ -113,7 +115,7 @@ impl Undo {
         let (last, parents) = split_last(self.location.tokens());
         let value = match container(args, parents) {
             Some(Container::Object(members)) => members.get_mut(last),
-            Some(Container::Array(elements)) => index(last).and_then(|i| elements.get_mut(i)),
+            Some(Container::Array(elements)) => array_index(last).and_then(|i| elements.get_mut(i)),
             None => None,
         };
         if let Some(Value::String(text)) = value {
@@ -132,7 +134,7 @@ impl Undo {
                 members.remove(last);
             }
             (Some(Container::Array(elements)), Some(previous)) => {
-                if let Some(element) = index(last).and_then(|i| elements.get_mut(i)) {
+                if let Some(element) = array_index(last).and_then(|i| elements.get_mut(i)) {
                     *element = previous;
                 }
             }
@@ -173,7 +175,7 @@ fn container<'a>(args: &'a mut Args, tokens: &[Box<str>]) -> Option<Container<'a
     for token in rest {
         current = match current {
             Value::Object(members) => members.get_mut(&**token)?,
-            Value::Array(elements) => elements.get_mut(index(token)?)?,
+            Value::Array(elements) => elements.get_mut(array_index(token)?)?,
             _ => return None,
         };
     }
@@ -189,12 +191,6 @@ fn split_last(tokens: &[Box<str>]) -> (&str, &[Box<str>]) {
         Some((last, parents)) => (last, parents),
         None => unreachable!("a location has a token"),
     }
-}
-
-/// The array index that a token denotes: no sign, no leading zero (RFC 6901, section 4).
-pub(super) fn index(token: &str) -> Option<usize> {
-    let canonical = token == "0" || !token.starts_with(['0', '+']);
-    if canonical { token.parse().ok() } else { None }
 }
 
 #[cfg(test)]

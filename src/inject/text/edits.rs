@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::{Map, Value};
 
-use super::{super::place::index, Cursor};
+use super::Cursor;
+use crate::location::array_index;
 
 /// A value that replaces a range of the text.
 pub(super) struct Edit<'a> {
@@ -97,7 +98,7 @@ impl<'a> Search<'a> {
     }
 
     fn elements(&mut self, places: Vec<Place<'a>>, filled: &'a [Value]) {
-        let mut wanted = by_first_token(places, index);
+        let mut wanted = by_first_token(places, array_index);
         self.cursor.at += 1;
         let mut elements = filled.iter().enumerate();
         while self.cursor.is_more(b']') {
@@ -188,7 +189,7 @@ mod tests {
                 let found = if end == b'}' {
                     self.name().unwrap() == token
                 } else {
-                    index(token) == Some(elements)
+                    array_index(token) == Some(elements)
                 };
                 if found {
                     return true;
@@ -219,7 +220,7 @@ mod tests {
             let (last, parents) = place.split_last().unwrap();
             assert!(parents.iter().all(|parent| cursor.go_to(parent)));
             let value = place.iter().fold(filled, |value, token| match value {
-                Value::Array(elements) => &elements[index(token).unwrap()],
+                Value::Array(elements) => &elements[array_index(token).unwrap()],
                 value => &value[&**token],
             });
             let (start, edit) = if cursor.go_to(last) {
