@@ -63,34 +63,31 @@ pub(crate) enum Declaration {
 
 /// Returns what `schema`, a tool's input schema, declares at `location`.
 pub(crate) fn declares(schema: &Value, location: &Location) -> Declaration {
-    Document::new(schema, Types::NONE).declaration(location.tokens(), Types::STRING)
+    Document::new(schema, Types::NONE).declaration(location)
 }
 
 /// Returns what `schema` declares at `location`: nothing if `budget` does not suffice to find out.
 pub(crate) fn declares_within(schema: &Value, location: &Location, budget: &Budget) -> Declaration {
-    Document::within(schema, Types::NONE, budget).declaration(location.tokens(), Types::STRING)
+    Document::within(schema, Types::NONE, budget).declaration(location)
 }
 
-/// Whether `schema` allows an object to be made at `parent`, where there is none: it declares the place with a type
-/// that allows an object. The arguments themselves are always an object.
+/// Whether `schema` allows a missing object to be created at `parent`: it declares `parent` with a type that allows an
+/// object.
 pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
-    parent.is_empty()
-        || Document::new(schema, Types::NONE).declaration(parent, Types::OBJECT)
-            == Declaration::String
+    Document::new(schema, Types::NONE).declares_object(parent)
 }
 
-/// Whether `schema` lets a secret go to `location` where none of its parents is there yet: it declares the place for a
-/// string, and each parent for an object.
+/// Whether a secret can be put in at `location` when none of its parents exists yet: `schema` declares the location with
+/// a type that allows a string, and each parent with a type that allows an object.
 pub(crate) fn can_be_filled(schema: &Value, location: &Location) -> bool {
     declares(schema, location) == Declaration::String
         && parents(location).all(|parent| allows_object(schema, parent))
 }
 
-/// Whether `schema` lets all parents of `location` be made, as far as `budget` suffices to find out.
+/// Whether `schema` allows an object at each parent of `location`, as far as `budget` suffices to find out.
 pub(crate) fn allows_parents_within(schema: &Value, location: &Location, budget: &Budget) -> bool {
     let document = || Document::within(schema, Types::NONE, budget);
-    let allows = |parent| document().declaration(parent, Types::OBJECT) == Declaration::String;
-    parents(location).all(allows)
+    parents(location).all(|parent| document().declares_object(parent))
 }
 
 fn parents(location: &Location) -> impl Iterator<Item = &[Box<str>]> {
@@ -135,15 +132,19 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn declaration(&self, tokens: &[Box<str>], wanted: Types) -> Declaration {
-        let found = self.find(self.root, tokens, wanted, 0);
-        if found.fits && !found.forbidden {
+    fn declaration(&self, location: &Location) -> Declaration {
+        let found = self.find(self.root, location.tokens(), Types::STRING, 0);
+        if found.is_allowed() {
             Declaration::String
         } else if found.declared {
             Declaration::NoString
         } else {
             Declaration::NotDeclared
         }
+    }
+
+    fn declares_object(&self, tokens: &[Box<str>]) -> bool {
+        self.find(self.root, tokens, Types::OBJECT, 0).is_allowed()
     }
 
     fn find(&self, schema: &Value, tokens: &[Box<str>], wanted: Types, depth: usize) -> Found {
@@ -361,9 +362,13 @@ impl Found {
     fn or(self, other: Found) -> Found {
         Found {
             declared: self.declared || other.declared,
-            fits: (self.fits && !self.forbidden) || (other.fits && !other.forbidden),
+            fits: self.is_allowed() || other.is_allowed(),
             forbidden: self.forbidden && other.forbidden,
         }
+    }
+
+    fn is_allowed(self) -> bool {
+        self.fits && !self.forbidden
     }
 }
 
