@@ -188,24 +188,16 @@ fn explain_candidate(snapshot: &Snapshot, candidate: &Match<'_>, best: &Match<'_
 
 /// Returns the first rule of precedence by which the candidate loses to the best.
 pub(crate) fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
-    let count = |pattern: &ToolPattern, wanted: char| pattern.as_str().matches(wanted).count();
-    let literals = |pattern: &ToolPattern| {
-        pattern
-            .as_str()
-            .chars()
-            .filter(|c| !matches!(c, '*' | '?'))
-            .count()
-    };
-    let (this, best_pattern) = (candidate.pattern(), best.pattern());
+    let [this, other] = [candidate, best].map(|default| default.pattern().specificity());
     if candidate.id() == best.id() {
         Rank::Best
-    } else if this.is_exact() != best_pattern.is_exact() {
+    } else if this.wildcard != other.wildcard {
         Rank::Wildcard
-    } else if literals(this) != literals(best_pattern) {
+    } else if this.literals != other.literals {
         Rank::FewerLiterals
-    } else if count(this, '*') != count(best_pattern, '*') {
+    } else if this.any_runs != other.any_runs {
         Rank::MoreStars
-    } else if count(this, '?') != count(best_pattern, '?') {
+    } else if this.any_chars != other.any_chars {
         Rank::MoreQuestionMarks
     } else {
         Rank::Younger

@@ -62,10 +62,10 @@ pub struct ToolPattern {
 /// The first three rules of precedence. The derived order compares the fields from first to last; less is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Specificity {
-    wildcard: bool,
-    literals: Reverse<u16>,
-    any_runs: u16,
-    any_chars: u16,
+    pub(crate) wildcard: bool,
+    pub(crate) literals: Reverse<u16>,
+    pub(crate) any_runs: u16,
+    pub(crate) any_chars: u16,
 }
 
 impl ToolPattern {
