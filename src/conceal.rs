@@ -46,6 +46,7 @@
 
 mod changes;
 mod edit;
+mod nodes;
 mod references;
 mod sensitivity;
 #[cfg(test)]
@@ -61,6 +62,7 @@ use std::{
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use self::nodes::MAX_LEVELS;
 use crate::{
     location::Location,
     schema::{Budget, Declaration, declares, declares_within, measure},
@@ -351,9 +353,6 @@ pub(crate) fn conceal<'l>(
             .collect(),
     }
 }
-
-/// How deep a schema that is changed may be nested, as given and with copies in it. The work on it recurses as deep.
-const MAX_LEVELS: usize = 256;
 
 /// The work that one call may cause; see the top of this module.
 struct Work {

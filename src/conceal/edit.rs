@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{
     LeftReason,
-    walk::{Level, Path, object},
+    nodes::{object, object_mut, types_at},
+    walk::{Level, Path},
 };
 use crate::{
     location::Location,
@@ -255,25 +256,8 @@ fn rule_out_null(schema: &mut Value, level: &Level, budget: &Budget) -> Result<(
             node.retain(|keyword, _| keyword != "default");
         }
     }
-    if may_be_null(schema, level, budget) {
+    if types_at(schema, &level.entries, budget).contains(Types::NULL) {
         declare_object(schema, level).ok_or(LeftReason::ParentNullable)?;
     }
     Ok(())
-}
-
-fn may_be_null(schema: &Value, level: &Level, budget: &Budget) -> bool {
-    let document = Document::within(schema, Types::ALL, budget);
-    level
-        .entries
-        .iter()
-        .filter_map(|pointer| schema.pointer(pointer))
-        .fold(Types::ALL, |types, entry| types & document.types(entry))
-        .contains(Types::NULL)
-}
-
-pub(super) fn object_mut<'a>(
-    schema: &'a mut Value,
-    pointer: &str,
-) -> Option<&'a mut Map<String, Value>> {
-    schema.pointer_mut(pointer)?.as_object_mut()
 }

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, ptr};
 
 use serde_json::{Map, Value};
 
-use super::{LeftReason, MAX_LEVELS, changes::Changes, walk::replace_reference};
+use super::{
+    LeftReason,
+    changes::Changes,
+    nodes::{copy_to, is_at_or_below, replace_reference},
+};
 use crate::{
     location::push_token,
     schema::{
@@ -133,22 +137,6 @@ pub(super) fn mend(
             copies.push((place, target));
         }
     }
-}
-
-/// Copies `target`, which will be put at `place`.
-pub(super) fn copy_to(place: &str, target: &Value, budget: &Budget) -> Result<Value, LeftReason> {
-    MAX_LEVELS
-        .checked_sub(place.matches('/').count())
-        .and_then(|levels| measure(target, budget.left(), levels))
-        .filter(|&units| budget.take(2 * units))
-        .map(|_| target.clone())
-        .ok_or(LeftReason::TooComplex)
-}
-
-pub(super) fn is_at_or_below(pointer: &str, place: &str) -> bool {
-    pointer
-        .strip_prefix(place)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Compares the two, if the budget allows for that and for a pass over the references.

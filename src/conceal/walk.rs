@@ -1,20 +1,19 @@
 //! The path to a location: which subschemas the objects on it must satisfy, and whether a default can change the
 //! answer of any other.
 
-use std::{collections::BTreeSet, ptr};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
 use super::{
     LeftReason,
-    edit::object_mut,
-    references::{copy_to, is_at_or_below},
+    nodes::{copy_to, is_at_or_below, lies_in, object, replace_reference, types_at},
     sensitivity::{CONDITIONS, Sensitivity, check_object, is_constraint, is_trivial},
     value::{accepts_every_string, unresolved},
 };
 use crate::{
     location::{array_index, push_token},
-    schema::{Budget, Document, Types, branches, entry, pointer_tokens, pointer_units},
+    schema::{Budget, Document, Types, branches, entry, pointer_units},
 };
 
 /// How many references may be replaced by copies of their targets for one location.
@@ -68,7 +67,7 @@ pub(super) fn expand(
         for entry in level.entries.clone() {
             walk.expand(entry, token, &mut level, 0)?;
         }
-        level.types = walk.types(&level.entries);
+        level.types = types_at(&walk.schema, &level.entries, budget);
         if depth > 0 {
             check_parent(level.types, token)?;
         }
@@ -294,34 +293,6 @@ impl Walk<'_> {
         }
         Ok(entries)
     }
-
-    fn types(&self, entries: &[String]) -> Types {
-        let document = self.document();
-        entries
-            .iter()
-            .filter_map(|pointer| self.schema.pointer(pointer))
-            .fold(Types::ALL, |types, entry| types & document.types(entry))
-    }
-}
-
-/// Whether `place` is `target` or lies in it. A copy of `target` at `place` would then contain `place` again.
-fn lies_in(place: &str, root: &Value, target: &Value) -> bool {
-    let mut outer = root;
-    let mut tokens = pointer_tokens(place);
-    loop {
-        if ptr::eq(outer, target) {
-            return true;
-        }
-        let inner = tokens.next().and_then(|token| match outer {
-            Value::Object(members) => members.get(&*token),
-            Value::Array(items) => items.get(array_index(&token)?),
-            _ => None,
-        });
-        match inner {
-            Some(inner) => outer = inner,
-            None => return false,
-        }
-    }
 }
 
 /// What happens to the keywords beside a `$ref`.
@@ -329,58 +300,6 @@ fn lies_in(place: &str, root: &Value, target: &Value) -> bool {
 enum Beside {
     Applies,
     Ignored,
-}
-
-/// Replaces the `$ref` at `pointer` by `copy`, a copy of its target. `alone` says that keywords beside it are
-/// ignored.
-///
-/// If only annotations stand beside it, the copy's keywords join the node. Otherwise the copy becomes a branch of
-/// `allOf`, because keywords such as `additionalProperties` look at their neighbors.
-pub(super) fn replace_reference(
-    schema: &mut Value,
-    pointer: &str,
-    copy: Value,
-    alone: bool,
-) -> Result<(), LeftReason> {
-    let node = object_mut(schema, pointer).ok_or(LeftReason::Malformed("$ref"))?;
-    node.retain(|keyword, _| keyword != "$ref" && (!alone || stays_beside(keyword)));
-    match copy {
-        Value::Object(copy) if node.keys().all(|keyword| stays_beside(keyword)) => {
-            for (keyword, value) in copy {
-                if !matches!(
-                    &*keyword,
-                    "$defs" | "definitions" | "$schema" | "$id" | "id"
-                ) {
-                    node.entry(keyword).or_insert(value);
-                }
-            }
-        }
-        copy => match node.entry("allOf").or_insert(Value::Array(Vec::new())) {
-            Value::Array(branches) => branches.push(copy),
-            _ => return Err(LeftReason::Malformed("allOf")),
-        },
-    }
-    Ok(())
-}
-
-/// Whether a keyword asserts nothing about an instance.
-fn stays_beside(keyword: &str) -> bool {
-    matches!(
-        keyword,
-        "title"
-            | "description"
-            | "default"
-            | "examples"
-            | "deprecated"
-            | "readOnly"
-            | "writeOnly"
-            | "$comment"
-            | "$schema"
-            | "$id"
-            | "id"
-            | "$defs"
-            | "definitions"
-    )
 }
 
 /// Turns what depends on the property `token` into what always holds, since the property will be there.
@@ -430,8 +349,4 @@ fn settle_dependencies(
         }
     }
     Ok(())
-}
-
-pub(super) fn object<'a>(schema: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
-    schema.pointer(pointer)?.as_object()
 }
