@@ -274,76 +274,22 @@ pub(crate) fn conceal<'l>(
     locations: impl IntoIterator<Item = &'l Location>,
     max_value_chars: usize,
 ) -> Concealment {
-    let mut left = Vec::new();
-    let mut pending = BTreeSet::new();
-    let locations: BTreeSet<&Location> = locations.into_iter().collect();
-    let mut strings: BTreeSet<&Location> = BTreeSet::new();
-    for &location in &locations {
-        if strings.iter().any(|outer| outer.contains(location)) {
-            left.push((location, LeftReason::InsideAnother));
-            continue;
-        }
-        match declares(schema, location) {
-            Declaration::NotDeclared => left.push((location, LeftReason::NotDeclared)),
-            Declaration::NoString => left.push((location, LeftReason::NotAString)),
-            Declaration::String => {
-                strings.insert(location);
-                pending.insert(location);
-            }
+    let mut left = BTreeMap::new();
+    let declared = declared_as_strings(schema, locations, &mut left);
+    let mut batch = Batch::default();
+    if !declared.is_empty() {
+        match Work::on(schema, declared.len()) {
+            Ok(work) => batch = hide_all(schema, declared, max_value_chars, &work),
+            Err(reason) => left.extend(declared.into_iter().map(|location| (location, reason))),
         }
     }
-    let mut work = None;
-    if !pending.is_empty() {
-        let units = measure(schema, u64::MAX, MAX_LEVELS).ok_or(LeftReason::TooComplex);
-        let usable = units.and_then(|units| match references::unsupported(schema) {
-            None => Ok(Work::new(units, pending.len())),
-            Some(reason) => Err(reason),
-        });
-        match usable {
-            Ok(usable) => work = Some(usable),
-            Err(reason) => {
-                left.extend(pending.iter().map(|&location| (location, reason)));
-                pending.clear();
-            }
-        }
-    }
-
-    let mut hidden = BTreeSet::new();
-    let mut removed_parents = BTreeSet::new();
-    let mut reasons = BTreeMap::new();
-    let mut concealed: Option<Value> = None;
-    // What was in the way of one location may be gone with another, so try again until nothing more can be hidden.
-    while let Some(work) = work.as_ref().filter(|_| !pending.is_empty()) {
-        let base = concealed.as_ref().unwrap_or(schema);
-        let batch = hide_most(base, &pending, max_value_chars, work);
-        for (&location, &reason) in &batch.failures {
-            // Keep the first reason: it is about the schema as it was given.
-            reasons.entry(location).or_insert(reason);
-        }
-        let Some(mut next) = batch.concealed else {
-            break;
-        };
-        if work.total.take(2 * work.size) {
-            references::drop_unused_definitions(schema, &mut next, &work.total);
-        }
-        concealed = Some(next);
-        removed_parents.extend(batch.removed_parents);
-        hidden.extend(batch.hidden);
-        pending = batch.failures.into_keys().collect();
-    }
-    left.extend(
-        pending
-            .into_iter()
-            .filter_map(|location| Some((location, *reasons.get(location)?))),
-    );
-    if let Some(concealed) = concealed {
+    left.extend(batch.failures);
+    if let Some(concealed) = batch.concealed {
         *schema = concealed;
     }
-
-    left.sort_by_key(|&(location, _)| location);
     Concealment {
-        hidden: hidden.into_iter().cloned().collect(),
-        removed_parents: removed_parents.into_iter().collect(),
+        hidden: batch.hidden.into_iter().cloned().collect(),
+        removed_parents: batch.removed_parents.into_iter().collect(),
         left: left
             .into_iter()
             .map(|(location, reason)| LeftLocation {
@@ -352,6 +298,33 @@ pub(crate) fn conceal<'l>(
             })
             .collect(),
     }
+}
+
+/// Returns the locations that the schema declares as strings; the others are added to `left`.
+fn declared_as_strings<'l>(
+    schema: &Value,
+    locations: impl IntoIterator<Item = &'l Location>,
+    left: &mut BTreeMap<&'l Location, LeftReason>,
+) -> BTreeSet<&'l Location> {
+    let mut strings: BTreeSet<&Location> = BTreeSet::new();
+    // In order, so that a location comes after those that contain it.
+    let locations: BTreeSet<&Location> = locations.into_iter().collect();
+    for location in locations {
+        let reason = if strings.iter().any(|outer| outer.contains(location)) {
+            LeftReason::InsideAnother
+        } else {
+            match declares(schema, location) {
+                Declaration::NotDeclared => LeftReason::NotDeclared,
+                Declaration::NoString => LeftReason::NotAString,
+                Declaration::String => {
+                    strings.insert(location);
+                    continue;
+                }
+            }
+        };
+        left.insert(location, reason);
+    }
+    strings
 }
 
 /// The work that one call may cause; see the top of this module.
@@ -363,6 +336,15 @@ struct Work {
 }
 
 impl Work {
+    /// Fails if the schema cannot be worked on at all.
+    fn on(schema: &Value, locations: usize) -> Result<Work, LeftReason> {
+        let size = measure(schema, u64::MAX, MAX_LEVELS).ok_or(LeftReason::TooComplex)?;
+        match references::unsupported(schema) {
+            None => Ok(Work::new(size, locations)),
+            Some(reason) => Err(reason),
+        }
+    }
+
     fn new(size: u64, locations: usize) -> Work {
         let rounds = 32 * (locations as u64 + 1);
         Work {
@@ -389,12 +371,48 @@ impl Work {
     }
 }
 
+/// Locations that were to be hidden together, and what became of them.
+#[derive(Default)]
 struct Batch<'l> {
-    /// `None` if no location is hidden.
+    /// The schema without the hidden locations; `None` if no location is hidden.
     concealed: Option<Value>,
     hidden: BTreeSet<&'l Location>,
     removed_parents: BTreeSet<Location>,
     failures: BTreeMap<&'l Location, LeftReason>,
+}
+
+/// Hides as many of the locations as it can.
+///
+/// What was in the way of one location may be gone with another, so this tries again until nothing more can be hidden.
+fn hide_all<'l>(
+    schema: &Value,
+    mut pending: BTreeSet<&'l Location>,
+    max_value_chars: usize,
+    work: &Work,
+) -> Batch<'l> {
+    let mut all = Batch::default();
+    // The first reason for each location: it is about the schema as it was given.
+    let mut reasons = BTreeMap::new();
+    while !pending.is_empty() {
+        let base = all.concealed.as_ref().unwrap_or(schema);
+        let batch = hide_most(base, &pending, max_value_chars, work);
+        for (&location, &reason) in &batch.failures {
+            reasons.entry(location).or_insert(reason);
+        }
+        let Some(mut next) = batch.concealed else {
+            break;
+        };
+        if work.total.take(2 * work.size) {
+            references::drop_unused_definitions(schema, &mut next, &work.total);
+        }
+        all.concealed = Some(next);
+        all.removed_parents.extend(batch.removed_parents);
+        all.hidden.extend(batch.hidden);
+        pending = batch.failures.into_keys().collect();
+    }
+    reasons.retain(|location, _| pending.contains(location));
+    all.failures = reasons;
+    all
 }
 
 /// Hides those of the locations that can be hidden together.
