@@ -22,7 +22,7 @@ mod finding;
 mod narrow;
 mod words;
 
-use self::arguments::Arguments;
+use self::arguments::{Argument, Arguments};
 pub use self::finding::{Destination, Finding, NamedSecret, NeedsSecret};
 
 /// A tool that a runtime has.
@@ -140,7 +140,7 @@ pub(crate) fn check(
         findings: Vec::new(),
     };
     for tool in tools {
-        check.arguments(tool);
+        check.tool(tool);
     }
     for entry in snapshot.entries().values() {
         check.binding(entry);
@@ -163,37 +163,41 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    /// What a call of this tool without arguments would leave open, and where its secrets could be sent.
-    fn arguments(&mut self, tool: &ToolSpec<'a>) {
-        let is_name_a_pattern = has_wildcards(tool.name);
-        if is_name_a_pattern {
+    /// Checks a tool's name, and what its schema says about its arguments.
+    fn tool(&mut self, tool: &ToolSpec<'a>) {
+        if has_wildcards(tool.name) {
             self.findings.push(Finding::WildcardName {
                 tool: tool.name.to_owned(),
             });
         }
         let Some(schema) = tool.schema else { return };
-        let filled = self.filled(tool);
-        let is_filled = |location: &Location| filled.iter().any(|(at, _)| at == location);
-        // The most work that one tool's schema may cause, whatever it refers to.
-        let budget = Budget::new(200_000);
-        let Arguments {
-            found: arguments,
-            levels,
-            is_whole,
-        } = arguments::arguments(schema, &budget);
-        if !is_whole {
+        let arguments = arguments::search(schema, &Budget::new(arguments::MAX_UNITS));
+        if !arguments.is_whole {
             self.findings.push(Finding::PartlySearched {
                 tool: tool.name.to_owned(),
             });
         }
+        let filled = self.filled(tool);
+        self.missing_credentials(tool, &arguments, &filled);
+        self.open_destinations(tool, &arguments, &filled);
+    }
 
-        // Where a credential may be a text or an object, one of both is needed: arguments come parents first.
+    /// Finds the required credentials that a call without arguments would leave out.
+    fn missing_credentials(
+        &mut self,
+        tool: &ToolSpec<'a>,
+        arguments: &Arguments,
+        filled: &[(Location, &'a Entry)],
+    ) {
         let mut provided: Vec<&Location> = filled.iter().map(|(at, _)| at).collect();
-        for argument in arguments.iter().filter(|argument| argument.is_required) {
+        let wanted = |argument: &&Argument| argument.is_required && argument.is_credential;
+        for argument in arguments.found.iter().filter(wanted) {
             let location = &argument.location;
+            // A credential may be accepted either as a string or as an object with its parts, and one of the two is
+            // enough. Arguments come parents first, so the string is the one that is asked for.
             let is_related =
                 |at: &&Location| *at == location || at.contains(location) || location.contains(at);
-            if !argument.is_credential || provided.iter().any(is_related) {
+            if provided.iter().any(is_related) {
                 continue;
             }
             provided.push(location);
@@ -204,13 +208,23 @@ impl<'a> Check<'a> {
                     tool,
                     location,
                 });
-            } else if !is_name_a_pattern {
+            } else if !has_wildcards(&tool) {
                 let needs = NeedsSecret { tool, location };
                 self.findings.push(Finding::NeedsSecret(needs));
             }
         }
+    }
 
+    /// Finds the secrets that the model could have sent to a destination of its choice.
+    fn open_destinations(
+        &mut self,
+        tool: &ToolSpec<'a>,
+        arguments: &Arguments,
+        filled: &[(Location, &'a Entry)],
+    ) {
+        let is_filled = |location: &Location| filled.iter().any(|(at, _)| at == location);
         let destinations: Vec<Destination> = arguments
+            .found
             .iter()
             .filter(|argument| argument.is_destination)
             .map(|argument| Destination {
@@ -222,21 +236,19 @@ impl<'a> Check<'a> {
                 !destination.is_filled || self.policy.supplied() == Supplied::Keep
             })
             .collect();
-        if destinations.is_empty() {
-            return;
-        }
-        for (location, entry) in &filled {
+        for (location, entry) in filled {
             let others = destinations
                 .iter()
                 .filter(|other| other.location != *location);
             let destinations: Vec<Destination> = others.cloned().collect();
-            // A default for a destination is not a secret that could be sent there. A location below the levels that
-            // were searched is not known to be a secret.
-            let is_destination = location.tokens().len() > levels
+            // What goes to a destination is an address and not a secret. Below the levels that were searched it is
+            // unknown which locations are destinations.
+            let may_be_destination = location.tokens().len() > arguments.levels
                 || arguments
+                    .found
                     .iter()
                     .any(|argument| argument.is_destination && argument.location == *location);
-            if !destinations.is_empty() && !is_destination {
+            if !destinations.is_empty() && !may_be_destination {
                 self.findings.push(Finding::OpenDestination {
                     secret: NamedSecret::of(entry),
                     tool: tool.name.to_owned(),

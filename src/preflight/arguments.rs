@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// The most units of work that the schema of one tool may cause, whatever it refers to.
+pub(super) const MAX_UNITS: u64 = 200_000;
+
 /// How deep arguments are looked for.
 const LEVELS: usize = 4;
 
@@ -48,7 +51,7 @@ pub(super) struct Arguments {
 ///
 /// An argument is found only if all that the schema says about it was looked at. Once the budget is spent, nothing
 /// is said about the rest.
-pub(super) fn arguments(schema: &Value, budget: &Budget) -> Arguments {
+pub(super) fn search(schema: &Value, budget: &Budget) -> Arguments {
     let mut search = Search {
         document: Document::within(schema, Types::NONE, budget),
         found: Vec::new(),
@@ -57,7 +60,7 @@ pub(super) fn arguments(schema: &Value, budget: &Budget) -> Arguments {
         is_cut: Cell::new(false),
         goes_deeper: false,
     };
-    let mut levels = search.arguments(schema);
+    let mut levels = search.run(schema);
     let is_whole = levels == usize::MAX && !search.goes_deeper;
     let mut found = Vec::new();
     for argument in search.found {
@@ -103,7 +106,7 @@ struct Object<'a> {
 
 impl<'a> Search<'a> {
     /// Searches the schema. Returns the depth up to which all arguments were searched.
-    fn arguments(&mut self, schema: &'a Value) -> usize {
+    fn run(&mut self, schema: &'a Value) -> usize {
         self.pending.push_back(Object {
             path: Vec::new(),
             schemas: vec![schema],
@@ -307,12 +310,9 @@ mod tests {
 
     use super::*;
 
-    /// The budget that `check` gives.
-    const UNITS: u64 = 200_000;
-
     /// The pointers of what is found, and the depth up to which all was searched.
     fn find(schema: &Value) -> (Vec<String>, usize) {
-        let arguments = arguments(schema, &Budget::new(UNITS));
+        let arguments = search(schema, &Budget::new(MAX_UNITS));
         let found = arguments.found.iter();
         let found = found.map(|argument| argument.location.to_string());
         (found.collect(), arguments.levels)
@@ -389,7 +389,7 @@ mod tests {
             json!({"allOf": [{"anyOf": [large]}, {"anyOf": [token, large]}]})
         };
         let of = |schema: &Value| {
-            let arguments = arguments(schema, &Budget::new(UNITS));
+            let arguments = search(schema, &Budget::new(MAX_UNITS));
             let required = arguments.found.iter().map(|argument| argument.is_required);
             (required.collect::<Vec<_>>(), arguments.levels)
         };
