@@ -67,9 +67,10 @@ pub(super) struct Carry {
     sextet: u8,
 }
 
-/// How far the walk for one form has come. It holds no part of the value except the last base64 character.
+/// A match of one form that is not complete yet: how far the comparison has come. It holds no part of the value except
+/// the last base64 character.
 #[derive(Clone, Copy)]
-pub(super) struct Progress {
+pub(super) struct PartialMatch {
     form: Form,
     /// How much of the value has been matched: base64 characters in base64, else bytes of the value.
     matched: usize,
@@ -79,9 +80,9 @@ pub(super) struct Progress {
     tail: Option<u8>,
 }
 
-impl Progress {
-    pub(super) fn new(form: Form) -> Progress {
-        Progress {
+impl PartialMatch {
+    pub(super) fn new(form: Form) -> PartialMatch {
+        PartialMatch {
             form,
             matched: 0,
             length: 0,
@@ -158,17 +159,17 @@ impl Needle {
     /// Continues a walk that began at `start`. Unless `last`, more text may follow `text`.
     pub(super) fn advance(
         &self,
-        progress: &mut Progress,
+        partial: &mut PartialMatch,
         text: &[u8],
         start: usize,
         last: bool,
     ) -> Step {
-        let step = match progress.form {
-            Form::Raw => self.raw(progress, text, start, last),
-            Form::Json => self.json(progress, &text[start..], last),
-            Form::Percent => self.percent(progress, &text[start..], last),
-            Form::Hex => self.hex(progress, &text[start..]),
-            Form::Base64(lead) => self.base64(lead, progress, &text[start..], last),
+        let step = match partial.form {
+            Form::Raw => self.raw(partial, text, start, last),
+            Form::Json => self.json(partial, &text[start..], last),
+            Form::Percent => self.percent(partial, &text[start..], last),
+            Form::Hex => self.hex(partial, &text[start..]),
+            Form::Base64(lead) => self.base64(lead, partial, &text[start..], last),
         };
         match step {
             Step::More if last => Step::Mismatch,
@@ -176,26 +177,26 @@ impl Needle {
         }
     }
 
-    fn raw(&self, progress: &mut Progress, text: &[u8], start: usize, last: bool) -> Step {
-        let value = &self.value.as_bytes()[progress.matched..];
-        let rest = &text[start + progress.length..];
+    fn raw(&self, partial: &mut PartialMatch, text: &[u8], start: usize, last: bool) -> Step {
+        let value = &self.value.as_bytes()[partial.matched..];
+        let rest = &text[start + partial.length..];
         let common = value.len().min(rest.len());
         if value[..common] != rest[..common] {
             return Step::Mismatch;
         }
-        progress.pass(common);
+        partial.pass(common);
         if common < value.len() {
             return Step::More;
         }
         if !self.is_short() {
-            return Step::Match(progress.length);
+            return Step::Match(partial.length);
         }
         if word_ends_at(&text[..start]) {
             return Step::Mismatch;
         }
-        match word_begins_at(&text[start + progress.length..]) {
-            Some(word) => Step::matching(!word, progress.length),
-            None if last => Step::Match(progress.length),
+        match word_begins_at(&text[start + partial.length..]) {
+            Some(word) => Step::matching(!word, partial.length),
+            None if last => Step::Match(partial.length),
             None => Step::More,
         }
     }
@@ -203,83 +204,83 @@ impl Needle {
     /// RFC 8259, section 7: any character may be escaped. `"`, control characters, and a backslash that does not
     /// begin an escape of the next character of the value may stand for themselves, since not every writer is
     /// strict. A sequence that the end of the text cuts off is not an escape.
-    fn json(&self, progress: &mut Progress, text: &[u8], last: bool) -> Step {
+    fn json(&self, partial: &mut PartialMatch, text: &[u8], last: bool) -> Step {
         let value = self.value.as_bytes();
-        let mut run = plain_run(&value[progress.matched..], &text[progress.length..], b'\\');
-        while !self.value.is_char_boundary(progress.matched + run) {
+        let mut run = plain_run(&value[partial.matched..], &text[partial.length..], b'\\');
+        while !self.value.is_char_boundary(partial.matched + run) {
             run -= 1;
         }
-        progress.pass(run);
-        while let Some(character) = self.value[progress.matched..].chars().next() {
-            let rest = &text[progress.length..];
+        partial.pass(run);
+        while let Some(character) = self.value[partial.matched..].chars().next() {
+            let rest = &text[partial.length..];
             match json_character(character, rest) {
-                Step::Match(length) => progress.length += length,
-                Step::More if last && character == '\\' && !rest.is_empty() => progress.length += 1,
+                Step::Match(length) => partial.length += length,
+                Step::More if last && character == '\\' && !rest.is_empty() => partial.length += 1,
                 other => return other,
             }
-            progress.matched += character.len_utf8();
+            partial.matched += character.len_utf8();
         }
-        Step::Match(progress.length)
+        Step::Match(partial.length)
     }
 
     /// RFC 3986, section 2.1, with `+` for a space as in HTML forms. A percent sign may stand for itself if it does
     /// not begin an escape of the next byte of the value, or if the end of the text cuts the escape off.
-    fn percent(&self, progress: &mut Progress, text: &[u8], last: bool) -> Step {
-        let value = &self.value.as_bytes()[progress.matched..];
-        let run = plain_run(value, &text[progress.length..], b'%');
-        progress.pass(run);
+    fn percent(&self, partial: &mut PartialMatch, text: &[u8], last: bool) -> Step {
+        let value = &self.value.as_bytes()[partial.matched..];
+        let run = plain_run(value, &text[partial.length..], b'%');
+        partial.pass(run);
         for &byte in &value[run..] {
-            let rest = &text[progress.length..];
+            let rest = &text[partial.length..];
             match percent_byte(byte, rest) {
-                Step::Match(length) => progress.length += length,
-                Step::More if last && byte == b'%' && !rest.is_empty() => progress.length += 1,
+                Step::Match(length) => partial.length += length,
+                Step::More if last && byte == b'%' && !rest.is_empty() => partial.length += 1,
                 other => return other,
             }
-            progress.matched += 1;
+            partial.matched += 1;
         }
-        Step::Match(progress.length)
+        Step::Match(partial.length)
     }
 
     /// RFC 4648, section 8, in either case, possibly wrapped into lines between two bytes.
-    fn hex(&self, progress: &mut Progress, text: &[u8]) -> Step {
-        for &byte in &self.value.as_bytes()[progress.matched..] {
-            let rest = &text[progress.length..];
-            let Some(skipped) = progress.line_break(rest) else {
+    fn hex(&self, partial: &mut PartialMatch, text: &[u8]) -> Step {
+        for &byte in &self.value.as_bytes()[partial.matched..] {
+            let rest = &text[partial.length..];
+            let Some(skipped) = partial.line_break(rest) else {
                 return Step::More;
             };
             match hex_byte(byte, &rest[skipped..]) {
-                Step::Match(length) => progress.length += skipped + length,
+                Step::Match(length) => partial.length += skipped + length,
                 other => return other,
             }
-            progress.matched += 1;
+            partial.matched += 1;
         }
-        Step::Match(progress.length)
+        Step::Match(partial.length)
     }
 
     /// RFC 4648, sections 4 and 5, possibly wrapped into lines between two characters. The padding is part of the
     /// match if all of it is there.
-    fn base64(&self, lead: Lead, progress: &mut Progress, text: &[u8], last: bool) -> Step {
+    fn base64(&self, lead: Lead, partial: &mut PartialMatch, text: &[u8], last: bool) -> Step {
         let characters = self.characters(lead);
-        while progress.matched < characters {
-            let rest = &text[progress.length..];
-            let Some(skipped) = progress.line_break(rest) else {
+        while partial.matched < characters {
+            let rest = &text[partial.length..];
+            let Some(skipped) = partial.line_break(rest) else {
                 return Step::More;
             };
             let (step, sextet) =
-                base64_character(self.sextet(lead, progress.matched), &rest[skipped..]);
+                base64_character(self.sextet(lead, partial.matched), &rest[skipped..]);
             match step {
-                Step::Match(length) => progress.length += skipped + length,
+                Step::Match(length) => partial.length += skipped + length,
                 other => return other,
             }
-            progress.tail = Some(sextet);
-            progress.matched += 1;
+            partial.tail = Some(sextet);
+            partial.matched += 1;
         }
-        let mut padded = progress.length;
+        let mut padded = partial.length;
         for _ in 0..self.free_bits(lead) / 2 {
             match spelling::padding(&text[padded..]) {
                 Step::Match(length) => padded += length,
                 Step::More if !last => return Step::More,
-                Step::More | Step::Mismatch => return Step::Match(progress.length),
+                Step::More | Step::Mismatch => return Step::Match(partial.length),
             }
         }
         Step::Match(padded)
@@ -312,8 +313,8 @@ impl Needle {
     }
 
     /// The last character of a base64 match of this needle, if a value that follows at once may begin in it.
-    pub(super) fn carry(&self, progress: &Progress) -> Option<Carry> {
-        let Form::Base64(lead) = progress.form else {
+    pub(super) fn carry(&self, partial: &PartialMatch) -> Option<Carry> {
+        let Form::Base64(lead) = partial.form else {
             return None;
         };
         let lead = match self.free_bits(lead) {
@@ -321,14 +322,14 @@ impl Needle {
             4 => Lead::Bits2,
             _ => return None,
         };
-        let sextet = progress.tail?;
+        let sextet = partial.tail?;
         Some(Carry { lead, sextet })
     }
 
     /// The start of a walk through base64 whose first character is the last one of the match before.
-    pub(super) fn carried(&self, carry: Carry) -> Option<Progress> {
+    pub(super) fn carried(&self, carry: Carry) -> Option<PartialMatch> {
         let fits = !self.is_short() && self.sextet(carry.lead, 0).allows(carry.sextet);
-        fits.then_some(Progress {
+        fits.then_some(PartialMatch {
             form: Form::Base64(carry.lead),
             matched: 1,
             length: 0,

@@ -2,7 +2,7 @@
 
 use super::{
     index::{Index, Start},
-    needle::{Carry, Form, Progress},
+    needle::{Carry, Form, PartialMatch},
     spelling::Step,
 };
 
@@ -44,7 +44,7 @@ enum Trying {
 
 struct Walk {
     needle: usize,
-    progress: Progress,
+    partial: PartialMatch,
 }
 
 struct Best {
@@ -107,8 +107,8 @@ impl Scan {
                 Trying::Nothing(Some(carry)) => {
                     self.trying = Trying::Carried(carry);
                     for (needle, each) in view.index.needles().iter().enumerate() {
-                        if let Some(progress) = each.carried(carry) {
-                            self.walk(Walk { needle, progress }, view);
+                        if let Some(partial) = each.carried(carry) {
+                            self.walk(Walk { needle, partial }, view);
                         }
                     }
                 }
@@ -122,8 +122,8 @@ impl Scan {
                     }
                     self.trying = Trying::Anything;
                     for (needle, form) in view.index.candidates(&view.text[self.position..]) {
-                        let progress = Progress::new(form);
-                        self.walk(Walk { needle, progress }, view);
+                        let partial = PartialMatch::new(form);
+                        self.walk(Walk { needle, partial }, view);
                     }
                 }
                 Trying::Carried(_) | Trying::Anything => {
@@ -155,24 +155,24 @@ impl Scan {
 
     fn walk(&mut self, mut walk: Walk, view: View<'_>) {
         let needle = &view.index.needles()[walk.needle];
-        match needle.advance(&mut walk.progress, view.text, self.position, view.last) {
+        match needle.advance(&mut walk.partial, view.text, self.position, view.last) {
             Step::Mismatch => {}
             Step::More => self.undecided.push(walk),
             // A match that lies entirely in the padding of another one is replaced with it.
             Step::Match(length) if self.position + length <= self.replaced => {}
             Step::Match(length) => {
                 // Of equal matches the same one counts, whichever is decided first.
-                let rank = (walk.needle, walk.progress.form());
+                let rank = (walk.needle, walk.partial.form());
                 let better = self.best.as_ref().is_none_or(|best| {
                     length > best.length || length == best.length && rank < (best.needle, best.form)
                 });
                 if better {
                     self.best = Some(Best {
                         length,
-                        padding: walk.progress.padding(length),
+                        padding: walk.partial.padding(length),
                         needle: walk.needle,
-                        form: walk.progress.form(),
-                        carry: needle.carry(&walk.progress),
+                        form: walk.partial.form(),
+                        carry: needle.carry(&walk.partial),
                     });
                 }
             }
