@@ -7,9 +7,9 @@ use crate::location::{Location, array_index};
 
 type Args = Map<String, Value>;
 
-/// What is at a location.
+/// What was found at a location.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Spot<'a> {
+pub(crate) enum Lookup<'a> {
     /// A value other than null.
     Value(&'a Value),
     /// Nothing, or null.
@@ -17,13 +17,13 @@ pub(crate) enum Spot<'a> {
         /// The number of tokens that lead to an existing container.
         present: usize,
     },
-    /// The first `depth` tokens lead to something that cannot hold the next one.
-    Misfit { depth: usize, found: Found },
+    /// The first `depth` tokens lead to a value that has no place for the next one.
+    Obstructed { depth: usize, by: Obstacle },
 }
 
-/// What was found that cannot hold the next token.
+/// The kind of a value that has no place for the next token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum Obstacle {
     String,
     Number,
     Bool,
@@ -32,31 +32,31 @@ pub(crate) enum Found {
 }
 
 /// Returns what is at a location in the arguments.
-pub(crate) fn look<'a>(args: &'a Args, location: &Location) -> Spot<'a> {
+pub(crate) fn lookup<'a>(args: &'a Args, location: &Location) -> Lookup<'a> {
     let tokens = location.tokens();
     let mut current = match args.get(&*tokens[0]) {
-        None | Some(Value::Null) => return Spot::Free { present: 0 },
+        None | Some(Value::Null) => return Lookup::Free { present: 0 },
         Some(value) => value,
     };
     for (depth, token) in tokens.iter().enumerate().skip(1) {
-        let misfit = |found| Spot::Misfit { depth, found };
+        let obstructed = |by| Lookup::Obstructed { depth, by };
         let next = match current {
             Value::Object(members) => members.get(&**token),
             Value::Array(elements) => match array_index(token).and_then(|i| elements.get(i)) {
-                None => return misfit(Found::Array),
+                None => return obstructed(Obstacle::Array),
                 element => element,
             },
-            Value::String(_) => return misfit(Found::String),
-            Value::Number(_) => return misfit(Found::Number),
-            Value::Bool(_) => return misfit(Found::Bool),
+            Value::String(_) => return obstructed(Obstacle::String),
+            Value::Number(_) => return obstructed(Obstacle::Number),
+            Value::Bool(_) => return obstructed(Obstacle::Bool),
             Value::Null => None,
         };
         current = match next {
-            None | Some(Value::Null) => return Spot::Free { present: depth },
+            None | Some(Value::Null) => return Lookup::Free { present: depth },
             Some(value) => value,
         };
     }
-    Spot::Value(current)
+    Lookup::Value(current)
 }
 
 /// What it takes to undo one [`put`].
@@ -75,10 +75,10 @@ pub(crate) struct Undo {
 /// Gives the string back if it does not fit; the arguments are then unchanged.
 pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<Undo, String> {
     let tokens = location.tokens();
-    let present = match look(args, location) {
-        Spot::Misfit { .. } => return Err(text),
-        Spot::Value(_) => tokens.len() - 1,
-        Spot::Free { present } => present,
+    let present = match lookup(args, location) {
+        Lookup::Obstructed { .. } => return Err(text),
+        Lookup::Value(_) => tokens.len() - 1,
+        Lookup::Free { present } => present,
     };
     let made = tokens[present + 1..]
         .iter()
@@ -217,69 +217,69 @@ mod tests {
         let value = json!("v");
         let element = json!("w");
         for (location, expected) in [
-            ("/a/b", Spot::Value(&value)),
-            ("/a/n", Spot::Free { present: 1 }),
-            ("/a/x", Spot::Free { present: 1 }),
-            ("/a/x/y", Spot::Free { present: 1 }),
-            ("/x", Spot::Free { present: 0 }),
-            ("/x/y/z", Spot::Free { present: 0 }),
-            ("/null/y", Spot::Free { present: 0 }),
+            ("/a/b", Lookup::Value(&value)),
+            ("/a/n", Lookup::Free { present: 1 }),
+            ("/a/x", Lookup::Free { present: 1 }),
+            ("/a/x/y", Lookup::Free { present: 1 }),
+            ("/x", Lookup::Free { present: 0 }),
+            ("/x/y/z", Lookup::Free { present: 0 }),
+            ("/null/y", Lookup::Free { present: 0 }),
             (
                 "/a/b/c",
-                Spot::Misfit {
+                Lookup::Obstructed {
                     depth: 2,
-                    found: Found::String,
+                    by: Obstacle::String,
                 },
             ),
             (
                 "/a/t/c",
-                Spot::Misfit {
+                Lookup::Obstructed {
                     depth: 2,
-                    found: Found::Bool,
+                    by: Obstacle::Bool,
                 },
             ),
-            ("/items/0/k", Spot::Value(&element)),
-            ("/items/1", Spot::Free { present: 1 }),
-            ("/items/1/k", Spot::Free { present: 1 }),
+            ("/items/0/k", Lookup::Value(&element)),
+            ("/items/1", Lookup::Free { present: 1 }),
+            ("/items/1/k", Lookup::Free { present: 1 }),
             (
                 "/items/2/k",
-                Spot::Misfit {
+                Lookup::Obstructed {
                     depth: 2,
-                    found: Found::Number,
+                    by: Obstacle::Number,
                 },
             ),
             (
                 "/items/3",
-                Spot::Misfit {
+                Lookup::Obstructed {
                     depth: 1,
-                    found: Found::Array,
+                    by: Obstacle::Array,
                 },
             ),
             (
                 "/items/00",
-                Spot::Misfit {
+                Lookup::Obstructed {
                     depth: 1,
-                    found: Found::Array,
+                    by: Obstacle::Array,
                 },
             ),
             (
                 "/items/+1",
-                Spot::Misfit {
+                Lookup::Obstructed {
                     depth: 1,
-                    found: Found::Array,
+                    by: Obstacle::Array,
                 },
             ),
             (
                 "/items/k",
-                Spot::Misfit {
+                Lookup::Obstructed {
                     depth: 1,
-                    found: Found::Array,
+                    by: Obstacle::Array,
                 },
             ),
-            ("/01/x", Spot::Value(&json!("y"))),
+            ("/01/x", Lookup::Value(&json!("y"))),
         ] {
             assert_eq!(
-                look(&args, &Location::new(location).unwrap()),
+                lookup(&args, &Location::new(location).unwrap()),
                 expected,
                 "{location}"
             );

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::{
-    place::{Found, Spot, look},
+    place::{Lookup, Obstacle, lookup},
     references::{self, Path},
 };
 use crate::{
@@ -201,13 +201,15 @@ impl<'s> Plan<'s> {
         let declared = schema.map_or(Declaration::String, |schema| {
             schema::declares(schema, location)
         });
-        match look(args, location) {
-            Spot::Value(value) if !(call.origin() == Origin::Model && policy.is_absent(value)) => {
+        match lookup(args, location) {
+            Lookup::Value(value)
+                if !(call.origin() == Origin::Model && policy.is_absent(value)) =>
+            {
                 decide_supplied(policy, call, location, declared)
             }
             _ if declared != Declaration::String => Decision::Skip(SkipReason::NotDeclared),
-            Spot::Value(_) => Decision::Fill { replaces: false },
-            Spot::Free { present } => {
+            Lookup::Value(_) => Decision::Fill { replaces: false },
+            Lookup::Free { present } => {
                 let mut made = present + 1..tokens.len();
                 let allowed = schema.is_none_or(|schema| {
                     made.all(|depth| schema::allows_object(schema, &tokens[..depth]))
@@ -218,10 +220,10 @@ impl<'s> Plan<'s> {
                     Decision::Skip(SkipReason::NotDeclared)
                 }
             }
-            Spot::Misfit { depth, .. } if self.is_bound(&tokens[..depth]) => {
+            Lookup::Obstructed { depth, .. } if self.is_bound(&tokens[..depth]) => {
                 Decision::Skip(SkipReason::ParentFilled)
             }
-            Spot::Misfit { depth, found } => Decision::Fail(misfit(location, depth, found)),
+            Lookup::Obstructed { depth, by } => Decision::Fail(obstructed(location, depth, by)),
         }
     }
 
@@ -330,12 +332,12 @@ fn refused_undeclared(location: &Location) -> Error {
     )
 }
 
-fn misfit(location: &Location, depth: usize, found: Found) -> Error {
-    let what = match found {
-        Found::String => "is a string, not an object or an array",
-        Found::Number => "is a number, not an object or an array",
-        Found::Bool => "is a boolean, not an object or an array",
-        Found::Array => "is an array without this element",
+fn obstructed(location: &Location, depth: usize, by: Obstacle) -> Error {
+    let what = match by {
+        Obstacle::String => "is a string, not an object or an array",
+        Obstacle::Number => "is a number, not an object or an array",
+        Obstacle::Bool => "is a boolean, not an object or an array",
+        Obstacle::Array => "is an array without this element",
     };
     let parents = &location.tokens()[..depth];
     let parent = Location::from_tokens(parents.to_vec());
