@@ -5,8 +5,8 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     error::Error as StdError,
-    fmt::{self, Write as _},
-    io,
+    fmt,
+    io::{self, Write as _},
     sync::Arc,
 };
 
@@ -291,22 +291,73 @@ fn unreadable(id: Option<RequestId>) -> ServerJsonRpcMessage {
 
 /// Keeps an error whose text holds no value, so that its cause can still be told, and the text alone of any other.
 fn redacted_error(error: impl StdError + Send + Sync + 'static, redactor: &Redactor) -> io::Error {
-    let shown = Zeroizing::new(error.to_string());
-    let mut all = Zeroizing::new(String::new());
+    // A `String` would leave copies behind where it grows.
+    let mut all = Buffer::default();
     let mut next: Option<&(dyn StdError + 'static)> = Some(&error);
     while let Some(error) = next {
         let _ = write!(all, "{error}\n{error:?}\n");
         next = error.source();
     }
-    if matches!(redactor.redact(&all), Cow::Owned(_)) {
+    if matches!(redactor.redact_bytes(&all.into_bytes()), Cow::Owned(_)) {
         let kind = (&error as &dyn Any)
             .downcast_ref()
             .map_or(io::ErrorKind::Other, io::Error::kind);
-        return io::Error::new(kind, redactor.redact(&shown).into_owned());
+        let mut shown = Buffer::default();
+        let _ = write!(shown, "{error}");
+        let shown = shown.into_bytes();
+        let redacted = redactor.redact_bytes(&shown);
+        return io::Error::new(kind, String::from_utf8_lossy(&redacted).into_owned());
     }
     let error: Box<dyn StdError + Send + Sync> = Box::new(error);
     match error.downcast::<io::Error>() {
         Ok(error) => *error,
         Err(error) => io::Error::other(error),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::{
+        scan::{deep, in_child},
+        secret::SecretValue,
+    };
+
+    /// An error that quotes what a server answered.
+    struct Quoting(Zeroizing<String>);
+
+    impl fmt::Display for Quoting {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "401: {}", *self.0)?;
+            for _ in 0..8 {
+                // What is allocated behind a buffer makes it move when it grows.
+                Box::leak(Box::new([0_u8; 24]));
+                f.write_str(&"-".repeat(100))?;
+            }
+            Ok(())
+        }
+    }
+
+    impl fmt::Debug for Quoting {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt::Display::fmt(self, f)
+        }
+    }
+
+    impl StdError for Quoting {}
+
+    #[test]
+    fn no_error_leaves_a_copy_of_a_value() {
+        let test = "mcp::transport::tests::no_error_leaves_a_copy_of_a_value";
+        in_child(test, |memory| {
+            let value = memory.canary("value", 60);
+            deep(|| {
+                let mut redactor = Redactor::new();
+                redactor.add("secret://a", &SecretValue::new(value.unwiped()));
+                let shown = redacted_error(Quoting(value.wiped()), &redactor).to_string();
+                assert!(shown.starts_with("401: secret://a-"), "{shown}");
+            });
+            memory.assert_clean("an error was redacted");
+        });
     }
 }
