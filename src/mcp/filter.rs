@@ -253,7 +253,7 @@ impl Filter {
         };
         let id = json::find(&message, "id").map(|at| &text[at]);
         let refused = |refusal: String| Request::Answered(id.map(|id| tool_error(id, &refusal)));
-        if is_call_to_some(text, &message)
+        if may_be_call(text, &message)
             && !json::are_unambiguous(&message, &["id", "method", "params"])
         {
             return refused(refusal(AMBIGUOUS));
@@ -296,30 +296,16 @@ impl Filter {
         let (Some(Value::String(name)), Some(last)) = (name, members.last()) else {
             return Ok(None);
         };
-        let place = json::find(&members, "arguments");
-        let mut args = match &place {
-            None => Map::new(),
-            Some(at) => match json::parse(text, at.clone()) {
-                Some(args) if json::has_keys_twice(text, at.clone(), &args) => {
-                    return Err(refusal(AMBIGUOUS));
-                }
-                Some(Value::Null) => Map::new(),
-                Some(Value::Object(args)) => args,
-                Some(_) => return Ok(None),
-                None => return Err(refusal(unreadable(&text[at.clone()]))),
-            },
+        let at = json::find(&members, "arguments");
+        let Some(mut args) = arguments(text, at.clone())? else {
+            return Ok(None);
         };
         let schema = self.schema(&name);
-        let mut call = ToolCall::new(self.matched_name(&name));
-        if let Some(schema) = &schema {
-            call = call.with_schema(schema);
-        }
-        if let Some(id) = id {
-            call = match json::parse(id, 0..id.len()) {
-                Some(Value::String(id)) => call.with_id(id),
-                _ => call.with_id(id),
-            };
-        }
+        let id = id.map(|id| match json::parse(id, 0..id.len()) {
+            Some(Value::String(id)) => Cow::Owned(id),
+            _ => Cow::Borrowed(id),
+        });
+        let call = self.tool_call(&name, schema.as_deref(), id);
         let injection = self.user.inject(&call, &mut args).map_err(refusal)?;
         if injection.filled().is_empty() {
             return Ok(None);
@@ -328,7 +314,7 @@ impl Filter {
         self.learn(injection.redactor());
         let mut args = Value::Object(args);
         let mut changed = Buffer::default();
-        if let Some(at) = place {
+        if let Some(at) = at {
             changed.push(&text[message.start..at.start]);
             json::rewrite(text, at.clone(), &args, &mut changed);
             changed.push(&text[at.end..message.end]);
@@ -438,6 +424,22 @@ impl Filter {
             .insert(tool, Arc::new(schema));
     }
 
+    pub(super) fn tool_call<'a>(
+        &self,
+        tool: &str,
+        schema: Option<&'a Value>,
+        id: Option<Cow<'a, str>>,
+    ) -> ToolCall<'a> {
+        let mut call = ToolCall::new(self.matched_name(tool));
+        if let Some(schema) = schema {
+            call = call.with_schema(schema);
+        }
+        if let Some(id) = id {
+            call = call.with_id(id);
+        }
+        call
+    }
+
     pub(super) fn matched_name(&self, tool: &str) -> String {
         match &self.server {
             Some(server) => format!("{server}__{tool}"),
@@ -472,14 +474,29 @@ enum Request {
     Answered(Option<String>),
 }
 
-/// Whether a reader may take this message for a call, also one that takes the first of two members with the same key,
-/// or does not tell cases apart.
-fn is_call_to_some(text: &str, message: &[json::Member<'_>]) -> bool {
+/// Whether some reader of JSON may take this message for a call: of two members with the same key, some readers take the
+/// first, and some take keys that differ in case only for the same.
+fn may_be_call(text: &str, message: &[json::Member<'_>]) -> bool {
     let is_method = |member: &&json::Member<'_>| json::without_case(&member.key) == "method";
     let mut methods = message.iter().filter(is_method);
     methods.any(|method| {
         json::parse(text, method.value.clone()).is_some_and(|method| method == "tools/call")
     })
+}
+
+/// Returns the arguments at this place; an empty object if there are none, and `None` if they are no object, so that
+/// nothing can be put in. An error is why the call is refused.
+fn arguments(text: &str, at: Option<Range<usize>>) -> Result<Option<Map<String, Value>>, String> {
+    let Some(at) = at else {
+        return Ok(Some(Map::new()));
+    };
+    match json::parse(text, at.clone()) {
+        Some(args) if json::has_keys_twice(text, at.clone(), &args) => Err(refusal(AMBIGUOUS)),
+        Some(Value::Null) => Ok(Some(Map::new())),
+        Some(Value::Object(args)) => Ok(Some(args)),
+        Some(_) => Ok(None),
+        None => Err(refusal(unreadable(&text[at]))),
+    }
 }
 
 /// Why a call is refused in which a member comes twice, or in another case: readers of JSON differ in which one counts

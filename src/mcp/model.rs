@@ -1,6 +1,6 @@
 //! The filter on the types of the `rmcp` crate.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ListToolsResult};
 use serde::{Serialize, de::DeserializeOwned};
@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::{Filter, filter::refusal};
 use crate::{
-    call::ToolCall,
     conceal::Concealment,
     error::{Error, ErrorKind},
     inject::Injection,
@@ -92,7 +91,7 @@ impl Filter {
     }
 
     /// Does what [`inject_call`](Filter::inject_call) does, and records `id` in the audit as the [call's
-    /// id](ToolCall::with_id): the one that the model gave it, or that of the request if the runtime makes those
+    /// id](crate::ToolCall::with_id): the one that the model gave it, or that of the request if the runtime makes those
     /// itself.
     ///
     /// # Errors
@@ -112,13 +111,7 @@ impl Filter {
         id: Option<&str>,
     ) -> Result<Injection, Error> {
         let schema = self.schema(&call.name);
-        let mut tool = ToolCall::new(self.matched_name(&call.name));
-        if let Some(schema) = &schema {
-            tool = tool.with_schema(schema);
-        }
-        if let Some(id) = id {
-            tool = tool.with_id(id);
-        }
+        let tool = self.tool_call(&call.name, schema.as_deref(), id.map(Cow::Borrowed));
         let had_arguments = call.arguments.is_some();
         let args = call.arguments.get_or_insert_default();
         let injection = self.user().inject(&tool, args);

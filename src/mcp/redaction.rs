@@ -11,7 +11,8 @@ use crate::redact::Redactor;
 /// The keys of the protocol. They do not depend on any value, and without them no message arrives.
 const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
-/// Those below `params` that lead to what the other messages are that this one is about.
+/// The member of `params` with metadata, and the members of both that identify the message that this one is about. Their
+/// values stay, so that the client can tell which message that is.
 const META: &str = "_meta";
 const ABOUT: [&str; 2] = ["progressToken", "requestId"];
 
@@ -65,8 +66,7 @@ fn content(
     redact_members(text, at, members, redactor, is_renamed, value)
 }
 
-/// Redacts the parameters at this place, or what is below `_meta` there, except for which other message they are
-/// about.
+/// Redacts the parameters at this place, or the metadata in them, except for what identifies another message.
 fn params(text: &str, at: Range<usize>, redactor: &Redactor, has_meta: bool) -> Option<String> {
     let Some(members) = json::members(text, at.clone()) else {
         return redact(text, at, redactor);

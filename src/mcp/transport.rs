@@ -169,8 +169,8 @@ impl<T> FilteredTransport<T> {
             // The filter passes these on as they are.
             JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => return Some(message),
         };
-        // It holds no value, and cannot be sent: the inner transport says so.
-        let Some(text) = written(&message) else {
+        // It holds no value yet, and the inner transport cannot write it either: it reports that.
+        let Some(text) = to_json(&message) else {
             return Some(message);
         };
         let passed = self.filter.client_message(&text);
@@ -192,7 +192,7 @@ impl<T> FilteredTransport<T> {
 
     /// Returns what rmcp receives, if anything.
     fn incoming(&self, message: ServerJsonRpcMessage) -> Option<ServerJsonRpcMessage> {
-        let Some(text) = written(&message) else {
+        let Some(text) = to_json(&message) else {
             return in_place_of(message);
         };
         let Cow::Owned(redacted) = self.filter.server_message(&text) else {
@@ -263,8 +263,8 @@ impl<T> fmt::Debug for FilteredTransport<T> {
     }
 }
 
-/// Returns the text of a message.
-fn written(message: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
+/// Returns a message as JSON text; `None` if it cannot be written as JSON.
+fn to_json(message: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
     let mut text = Buffer::default();
     serde_json::to_writer(&mut text, message).ok()?;
     Some(text.into_bytes())
