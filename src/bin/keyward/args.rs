@@ -16,7 +16,7 @@ use keyward::{AuditHead, UserId};
 #[command(name = "keyward", version, after_help = MORE)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) globals: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -26,7 +26,7 @@ impl Cli {
     pub(crate) fn parse_typed() -> Result<Cli, clap::Error> {
         let matches = Cli::command().try_get_matches()?;
         let mut cli = Cli::from_arg_matches(&matches)?;
-        cli.place.prefer_typed(&matches);
+        cli.globals.prefer_typed(&matches);
         Ok(cli)
     }
 }
@@ -65,7 +65,7 @@ Exits with 11 if it finds something; with 126 if COMMAND cannot be run, and 127 
 /// Where the vault is, what opens it, and how to answer.
 #[derive(Args)]
 #[command(next_help_heading = "Vault, key and output")]
-pub(crate) struct Place {
+pub(crate) struct GlobalArgs {
     /// The vault's file [default: keyward/vault.keyward in the user's data folder].
     #[arg(long, global = true, env = "KEYWARD_VAULT", value_name = "FILE")]
     pub(crate) vault: Option<PathBuf>,
@@ -103,7 +103,7 @@ pub(crate) struct Place {
     pub(crate) json: bool,
 }
 
-impl Place {
+impl GlobalArgs {
     /// Drops the keys that the environment names, if the command line names one.
     fn prefer_typed(&mut self, matches: &ArgMatches) {
         let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);

@@ -9,8 +9,8 @@ use crate::{
     args::{Check, Program},
     failure::Failure,
     input, listing,
+    opener::Opener,
     output::{Output, counted, table},
-    place::Opener,
 };
 
 /// The exit code if something was found.

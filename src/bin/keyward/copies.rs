@@ -9,8 +9,8 @@ use crate::{
     failure::Failure,
     input,
     key::{FreshKey, Key},
+    opener::Opener,
     output::{Output, counted},
-    place::Opener,
 };
 
 pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
-    args::{NewKey, Place},
+    args::{GlobalArgs, NewKey},
     failure::Failure,
     input::{self, Input},
 };
@@ -38,11 +38,14 @@ pub(crate) struct FreshKey {
 
 impl FreshKey {
     /// Finds or makes the key of a vault to be created.
-    pub(crate) fn for_new_vault(place: &Place, input: &mut Input) -> Result<FreshKey, Failure> {
-        if let Some(path) = &place.key_file {
+    pub(crate) fn for_new_vault(
+        globals: &GlobalArgs,
+        input: &mut Input,
+    ) -> Result<FreshKey, Failure> {
+        if let Some(path) = &globals.key_file {
             return FreshKey::made_in(path);
         }
-        if let Some(key) = Key::given(place, input)? {
+        if let Some(key) = Key::given(globals, input)? {
             return Ok(key.into());
         }
         Key::new_passphrase(input, none_given).map(FreshKey::from)
@@ -153,8 +156,8 @@ impl PartialEq for Key {
 
 impl Key {
     /// Finds the key of an existing vault. Asks for a passphrase only if `input` allows it.
-    pub(crate) fn find(place: &Place, input: &mut Input) -> Result<Key, Failure> {
-        if let Some(key) = Key::given(place, input)? {
+    pub(crate) fn find(globals: &GlobalArgs, input: &mut Input) -> Result<Key, Failure> {
+        if let Some(key) = Key::given(globals, input)? {
             return Ok(key);
         }
         match input.prompt("Passphrase: ")? {
@@ -239,12 +242,12 @@ impl Key {
         })
     }
 
-    fn given(place: &Place, input: &mut Input) -> Result<Option<Key>, Failure> {
+    fn given(globals: &GlobalArgs, input: &mut Input) -> Result<Option<Key>, Failure> {
         #[cfg(feature = "keyring")]
-        if place.keyring {
+        if globals.keyring {
             return Ok(Some(Key::Keyring));
         }
-        if let Some(path) = &place.key_file {
+        if let Some(path) = &globals.key_file {
             return Key::in_file(path).map(Some);
         }
         if let Some(line) = input.passphrase_line()? {

@@ -7,8 +7,8 @@ use crate::{
     args::{NewKey, Rotate, Slots},
     failure::Failure,
     key::{FreshKey, Key},
+    opener::Opener,
     output::{Output, counted, table},
-    place::Opener,
 };
 
 pub(crate) fn init(mut opener: Opener, output: Output) -> Result<(), Failure> {

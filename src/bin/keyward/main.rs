@@ -17,8 +17,8 @@ mod key;
 mod keys;
 mod listing;
 mod misuse;
+mod opener;
 mod output;
-mod place;
 mod program;
 mod progress;
 mod proxy;
@@ -32,23 +32,23 @@ mod terminal;
 mod watch;
 
 use crate::{
-    args::{Audit, Cli, Command, Place},
+    args::{Audit, Cli, Command, GlobalArgs},
     failure::Failure,
     input::Input,
     misuse::Misunderstood,
+    opener::Opener,
     output::Output,
-    place::Opener,
 };
 
 fn main() -> ExitCode {
     close_to_other_processes();
-    let Cli { place, command } = match misuse::read() {
+    let Cli { globals, command } = match misuse::read() {
         Ok(cli) => cli,
         Err(misunderstood) => return explain(&misunderstood),
     };
-    let json = place.json;
+    let json = globals.json;
     let ends_as_another = matches!(command, Command::Run(_) | Command::Mcp(_));
-    match run(place, command) {
+    match run(globals, command) {
         Ok(code) => code,
         Err(failure) => report(failure, json, ends_as_another),
     }
@@ -96,31 +96,31 @@ fn report(failure: Failure, json: bool, ends_as_another: bool) -> ExitCode {
     ExitCode::from(failure.code())
 }
 
-fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
+fn run(globals: GlobalArgs, command: Command) -> Result<ExitCode, Failure> {
     if let Command::Completions { shell } = command {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
         output::write(&script)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let output = Output { json: place.json };
+    let output = Output { json: globals.json };
     if let Command::Audit(Audit::Verify { file, head }) = command {
         audit::verify(output, &file, head.as_ref())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut input = Input::new(place.passphrase_stdin);
+    let mut input = Input::new(globals.passphrase_stdin);
     if let Command::Mcp(_) = command {
-        if place.passphrase_stdin {
+        if globals.passphrase_stdin {
             return Err(Failure::usage(
                 "standard input belongs to the client: give the key in another way",
             ));
         }
         input = input.without_prompt();
     }
-    if let Some(contradiction) = place.contradiction(&command) {
+    if let Some(contradiction) = globals.contradiction(&command) {
         return Err(Failure::usage(contradiction));
     }
-    let opener = Opener::new(place, input)?;
+    let opener = Opener::new(globals, input)?;
     match command {
         Command::Run(run) => return program::run(opener, &run),
         Command::Mcp(mcp) => return proxy::proxy(opener.supplied(mcp.supplied), &mcp),

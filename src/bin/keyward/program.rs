@@ -14,7 +14,7 @@ use crate::{
     args::{Program, Run},
     failure::Failure,
     key::VARIABLES,
-    place::Opener,
+    opener::Opener,
     relay,
 };
 

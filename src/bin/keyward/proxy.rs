@@ -32,7 +32,7 @@ use crate::{
     args::Mcp,
     failure::Failure,
     input,
-    place::Opener,
+    opener::Opener,
     program::{self, Prepared},
     server::{self, Event, GRACE, Server},
     watch::Watch,

@@ -10,8 +10,8 @@ use crate::{
     env_file::{self, Variable},
     failure::Failure,
     input,
+    opener::Opener,
     output::{Output, counted, printable, secret_card, secrets_table, usage_text},
-    place::Opener,
 };
 
 pub(crate) fn add(mut opener: Opener, output: Output, add: Add) -> Result<(), Failure> {

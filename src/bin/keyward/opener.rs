@@ -10,7 +10,7 @@ use std::{
 use keyward::{Bounds, ErrorKind, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
 
 use crate::{
-    args::{Place, Supplied},
+    args::{GlobalArgs, Supplied},
     audit::Recorder,
     failure::Failure,
     input::{self, Input},
@@ -24,28 +24,28 @@ pub(crate) struct Opener {
     user: UserId,
     builder: VaultBuilder,
     pub(crate) input: Input,
-    place: Place,
+    globals: GlobalArgs,
 }
 
 impl Opener {
-    pub(crate) fn new(place: Place, input: Input) -> Result<Opener, Failure> {
-        let path = match &place.vault {
+    pub(crate) fn new(globals: GlobalArgs, input: Input) -> Result<Opener, Failure> {
+        let path = match &globals.vault {
             Some(path) => path.clone(),
             None => default_path()?,
         };
         // Private keys and service-account files are longer than the contract's bound.
         let bounds = Bounds::default().max_value_chars(*Bounds::MAX_VALUE_CHARS.end());
-        let wait = Duration::from_secs(place.wait);
+        let wait = Duration::from_secs(globals.wait);
         let mut builder = Vault::builder().bounds(bounds).wait(wait);
-        if let Some(log) = &place.audit_log {
+        if let Some(log) = &globals.audit_log {
             builder = builder.audit(Recorder::new(log, wait)?);
         }
         Ok(Opener {
             path,
-            user: place.user.unwrap_or(UserId::LOCAL),
+            user: globals.user.unwrap_or(UserId::LOCAL),
             builder,
             input,
-            place,
+            globals,
         })
     }
 
@@ -71,12 +71,12 @@ impl Opener {
     pub(crate) fn create(&mut self) -> Result<Vault, Failure> {
         input::must_be_vacant(&self.path)?;
         input::create_folder(&self.path)?;
-        if let Some(path) = &self.place.key_file
+        if let Some(path) = &self.globals.key_file
             && input::are_same(path, &self.path)
         {
             return Err(Failure::usage("the vault and its key need a file each"));
         }
-        let new = FreshKey::for_new_vault(&self.place, &mut self.input)?;
+        let new = FreshKey::for_new_vault(&self.globals, &mut self.input)?;
         let created = new.key.source().and_then(|source| {
             let builder = self.builder.clone();
             builder.create(&self.path, source).map_err(Failure::from)
@@ -102,7 +102,7 @@ impl Opener {
                 self.path.display()
             )));
         }
-        Key::find(&self.place, &mut self.input)
+        Key::find(&self.globals, &mut self.input)
     }
 
     /// Returns the key of the vault, after checking that it opens it: a wrong key is reported before anything else
@@ -142,7 +142,7 @@ impl Opener {
             match builder.clone().snapshot(&self.path, key.source()?) {
                 Err(error)
                     if error.kind() == ErrorKind::InUse
-                        && start.elapsed().as_secs() < self.place.wait =>
+                        && start.elapsed().as_secs() < self.globals.wait =>
                 {
                     thread::sleep(watch::PAUSE);
                 }
