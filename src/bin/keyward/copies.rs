@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::{
     args::NewKey,
     failure::Failure,
-    input,
     key::{FreshKey, Key},
     opener::Opener,
     output::{Output, counted},
+    paths,
 };
 
 pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {
@@ -28,7 +28,7 @@ pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> 
 }
 
 pub(crate) fn backup(mut opener: Opener, output: Output, file: &Path) -> Result<(), Failure> {
-    input::must_be_vacant(file)?;
+    paths::must_be_vacant(file)?;
     let vault = opener.read()?;
     vault.backup_with_progress(file, output.bar("copying"))?;
     done(output, file, "copied the vault to")
@@ -40,10 +40,10 @@ pub(crate) fn export(
     file: &Path,
     key: &NewKey,
 ) -> Result<(), Failure> {
-    input::must_be_vacant(file)?;
-    input::folder_must_exist(file)?;
+    paths::must_be_vacant(file)?;
+    paths::folder_must_exist(file)?;
     if let Some(path) = &key.new_key_file
-        && input::are_same(path, file)
+        && paths::are_same(path, file)
     {
         return Err(Failure::usage("the new vault and its key need a file each"));
     }
@@ -53,7 +53,7 @@ pub(crate) fn export(
         let bar = output.bar("exporting");
         Ok(vault.export_with_progress(file, source, bar)?)
     });
-    if exported.is_err() && input::is_vacant(file) {
+    if exported.is_err() && paths::is_vacant(file) {
         new.remove_what_was_made();
     }
     exported?;

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 use crate::{
     args::{GlobalArgs, NewKey},
     failure::Failure,
-    input::{self, Input},
+    input::Input,
+    paths,
 };
 
 /// The variable with the vault's passphrase.
@@ -85,7 +86,7 @@ impl FreshKey {
             }
             match Key::in_file_that_stays(path) {
                 // Whoever made it has removed it again.
-                Err(_) if input::is_vacant(path) => {}
+                Err(_) if paths::is_vacant(path) => {}
                 found => return found.map(FreshKey::from),
             }
         }
@@ -101,7 +102,7 @@ impl FreshKey {
             text.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
         }
         text.push('\n');
-        input::create_folder(path)?;
+        paths::create_folder(path)?;
         match new_file(path, &text) {
             Ok(file) => Ok(Some(FreshKey {
                 key: Key::Raw(key),
@@ -280,7 +281,7 @@ fn new_file(path: &Path, text: &str) -> io::Result<fs::File> {
         };
         let removed = fs::remove_file(&unfinished);
         let file = named?;
-        if let Err(error) = removed.and_then(|()| input::sync_folder(path)) {
+        if let Err(error) = removed.and_then(|()| paths::sync_folder(path)) {
             let _ = fs::remove_file(path);
             return Err(error);
         }

@@ -19,6 +19,7 @@ mod listing;
 mod misuse;
 mod opener;
 mod output;
+mod paths;
 mod program;
 mod progress;
 mod proxy;

@@ -13,9 +13,9 @@ use crate::{
     args::{GlobalArgs, Supplied},
     audit::Recorder,
     failure::Failure,
-    input::{self, Input},
+    input::Input,
     key::{FreshKey, Key},
-    watch,
+    paths, watch,
 };
 
 /// The vault that a command is about, and the key that opens it.
@@ -69,10 +69,10 @@ impl Opener {
 
     /// Creates the vault. Asks for the key only if there is no vault yet.
     pub(crate) fn create(&mut self) -> Result<Vault, Failure> {
-        input::must_be_vacant(&self.path)?;
-        input::create_folder(&self.path)?;
+        paths::must_be_vacant(&self.path)?;
+        paths::create_folder(&self.path)?;
         if let Some(path) = &self.globals.key_file
-            && input::are_same(path, &self.path)
+            && paths::are_same(path, &self.path)
         {
             return Err(Failure::usage("the vault and its key need a file each"));
         }
@@ -81,7 +81,7 @@ impl Opener {
             let builder = self.builder.clone();
             builder.create(&self.path, source).map_err(Failure::from)
         });
-        if created.is_err() && input::is_vacant(&self.path) {
+        if created.is_err() && paths::is_vacant(&self.path) {
             new.remove_what_was_made();
         }
         created
@@ -89,7 +89,7 @@ impl Opener {
 
     /// Returns the key of the vault, after making sure that there is one.
     pub(crate) fn key(&mut self) -> Result<Key, Failure> {
-        if input::is_link_to_nothing(&self.path) {
+        if paths::is_link_to_nothing(&self.path) {
             return Err(Failure::no_vault(format!(
                 "{}: this is a symbolic link to nothing: bring back the vault that it leads to, or name another with \
                  --vault or KEYWARD_VAULT",
