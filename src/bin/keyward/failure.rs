@@ -117,7 +117,7 @@ impl Failure {
 
     /// For a command that ends with another program's exit code: makes this failure's code distinguishable from
     /// that.
-    pub(crate) fn of_own(mut self) -> Failure {
+    pub(crate) fn with_own_code(mut self) -> Failure {
         if !matches!(self.code, 126 | 127) {
             self.code = 125;
         }

@@ -48,10 +48,10 @@ fn main() -> ExitCode {
         Err(misunderstood) => return explain(&misunderstood),
     };
     let json = globals.json;
-    let ends_as_another = matches!(command, Command::Run(_) | Command::Mcp(_));
+    let exits_as_its_command = matches!(command, Command::Run(_) | Command::Mcp(_));
     match run(globals, command) {
         Ok(code) => code,
-        Err(failure) => report(failure, json, ends_as_another),
+        Err(failure) => report(failure, json, exits_as_its_command),
     }
 }
 
@@ -74,17 +74,21 @@ fn explain(misunderstood: &Misunderstood) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let failure = misunderstood.failure();
-    if misunderstood.json || misunderstood.ends_as_another {
-        return report(failure, misunderstood.json, misunderstood.ends_as_another);
+    if misunderstood.json || misunderstood.exits_as_its_command {
+        return report(
+            failure,
+            misunderstood.json,
+            misunderstood.exits_as_its_command,
+        );
     }
     misunderstood.print();
     ExitCode::from(failure.code())
 }
 
 /// Says why a command was not done.
-fn report(failure: Failure, json: bool, ends_as_another: bool) -> ExitCode {
-    let failure = if ends_as_another {
-        failure.of_own()
+fn report(failure: Failure, json: bool, exits_as_its_command: bool) -> ExitCode {
+    let failure = if exits_as_its_command {
+        failure.with_own_code()
     } else {
         failure
     };

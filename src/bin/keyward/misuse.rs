@@ -16,8 +16,8 @@ pub(crate) fn read() -> Result<Cli, Misunderstood> {
 pub(crate) struct Misunderstood {
     error: clap::Error,
     pub(crate) json: bool,
-    /// Whether it is for a command that ends as another program does.
-    pub(crate) ends_as_another: bool,
+    /// Whether it is for a command that exits with the exit code of the program that it runs.
+    pub(crate) exits_as_its_command: bool,
 }
 
 impl Misunderstood {
@@ -32,7 +32,7 @@ impl Misunderstood {
         Misunderstood {
             error: without_values(error, matches.as_ref()),
             json: has(&["--json"]),
-            ends_as_another: command.map_or_else(
+            exits_as_its_command: command.map_or_else(
                 || has(&["run", "mcp"]),
                 |command| matches!(command, "run" | "mcp"),
             ),

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use keyward::{Origin, Redactor, ToolCall, UserVault};
+use keyward::{Origin, Redactor, ToolCall, UserVault, Verdict};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -50,8 +50,8 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
         }),
     ];
     let status = child.wait()?;
-    // What it left behind may still write.
-    end_by_signals()?;
+    // What the command left behind may still write, and is waited for below.
+    stop_forwarding_signals()?;
     let mut passed_on = Ok(());
     for output in outputs.into_iter().flatten() {
         // If the reader of the output has gone away, the command notices by itself, or goes on.
@@ -62,7 +62,7 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
         }
     }
     passed_on?;
-    end_alike(status);
+    end_by_the_same_signal(status);
     Ok(exit_code(status))
 }
 
@@ -89,51 +89,57 @@ pub(crate) fn prepare(
     let call = ToolCall::new(tool)
         .with_schema(&schema)
         .with_origin(Origin::Workflow);
-    let mut args = Map::new();
-    for env in &program.env {
-        match env.split_once('=') {
-            Some((name, reference)) if !name.is_empty() && reference.starts_with("secret://") => {
-                if args
-                    .insert(name.to_owned(), Value::from(reference))
-                    .is_some()
-                {
-                    return Err(Failure::usage(format!(
-                        "--env names {name} more than once: a variable has one value"
-                    )));
-                }
-            }
-            _ => {
-                return Err(Failure::usage(
-                    "--env takes VAR=secret://NAME; set other variables in the environment as usual",
-                ));
-            }
-        }
-    }
-    let injection = match user.inject(&call, &mut args) {
+    let mut variables = references(&program.env)?;
+    let injection = match user.inject(&call, &mut variables) {
         Ok(injection) => injection,
-        Err(error) => {
-            let explanation = user.explain(&call, &args)?;
-            let denied = explanation
-                .references
-                .iter()
-                .find(|reference| reference.verdict != keyward::Verdict::Granted);
-            return Err(match denied {
-                Some(denied) => {
-                    let variable = denied.location.as_pointer().trim_start_matches('/');
-                    Failure::denied(format!("{variable}: {}", denied.verdict))
-                }
-                None => error.into(),
-            });
-        }
+        Err(error) => return Err(denial(user, &call, &variables)?.unwrap_or_else(|| error.into())),
     };
-    for (name, value) in &args {
+    for (name, value) in &variables {
         command.env(name, value.as_str().unwrap_or_default());
     }
-    injection.wipe(&mut args);
+    injection.wipe(&mut variables);
     Ok(Prepared {
         command,
         redactor: injection.into_redactor(),
     })
+}
+
+/// The variables of `--env`, each with its reference.
+fn references(env: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut variables = Map::new();
+    for text in env {
+        let Some((name, reference)) = text
+            .split_once('=')
+            .filter(|(name, reference)| !name.is_empty() && reference.starts_with("secret://"))
+        else {
+            return Err(Failure::usage(
+                "--env takes VAR=secret://NAME; set other variables in the environment as usual",
+            ));
+        };
+        let earlier = variables.insert(name.to_owned(), Value::from(reference));
+        if earlier.is_some() {
+            return Err(Failure::usage(format!(
+                "--env names {name} more than once: a variable has one value"
+            )));
+        }
+    }
+    Ok(variables)
+}
+
+/// Says why a variable does not get its secret, if that is what is wrong. The person here is the owner of the secrets,
+/// and may learn which of them exist.
+fn denial(
+    user: &UserVault,
+    call: &ToolCall<'_>,
+    variables: &Map<String, Value>,
+) -> Result<Option<Failure>, Failure> {
+    let explanation = user.explain(call, variables)?;
+    let mut references = explanation.references.iter();
+    let denied = references.find(|reference| reference.verdict != Verdict::Granted);
+    Ok(denied.map(|denied| {
+        let variable = &denied.location.tokens()[0];
+        Failure::denied(format!("{variable}: {}", denied.verdict))
+    }))
 }
 
 pub(crate) fn spawn(command: &mut Command) -> Result<Child, Failure> {
@@ -184,14 +190,14 @@ fn forward_signals(child: &Child) -> Result<(), Failure> {
 
 /// From now on signals end this program.
 #[cfg(unix)]
-fn end_by_signals() -> Result<(), Failure> {
-    Ok(crate::signals::end_by_all()?)
+fn stop_forwarding_signals() -> Result<(), Failure> {
+    Ok(crate::signals::end_by_any()?)
 }
 
 /// Ends this program by SIGINT if that ended the command. A shell tells by this that its script is to end as well,
 /// and an exit code would not do.
 #[cfg(unix)]
-fn end_alike(status: ExitStatus) {
+fn end_by_the_same_signal(status: ExitStatus) {
     use crate::signals::{self, SIGINT};
 
     if std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGINT) {
@@ -205,9 +211,9 @@ fn forward_signals(_: &Child) -> Result<(), Failure> {
 }
 
 #[cfg(not(unix))]
-fn end_alike(_: ExitStatus) {}
+fn end_by_the_same_signal(_: ExitStatus) {}
 
 #[cfg(not(unix))]
-fn end_by_signals() -> Result<(), Failure> {
+fn stop_forwarding_signals() -> Result<(), Failure> {
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(crate) fn listen_for_signals(send: &mpsc::Sender<Event>) -> Result<(), Failu
     use crate::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
     let send = send.clone();
-    signals::receive_heeded(&[SIGHUP, SIGINT, SIGTERM], move |received| {
+    signals::receive_unless_ignored(&[SIGHUP, SIGINT, SIGTERM], move |received| {
         if send.send(Event::Signal(received.signal)).is_err() {
             signals::end_by(received.signal);
         }
@@ -138,7 +138,7 @@ impl Server {
                         by = Some(signal);
                     }
                     if !told {
-                        self.tell();
+                        self.terminate();
                         deadline = Some(Instant::now() + GRACE);
                     }
                     told = true;
@@ -146,16 +146,16 @@ impl Server {
                 Ok(Event::ServerClosed) | Err(mpsc::RecvTimeoutError::Disconnected) => break true,
             }
         };
-        // A server that closed its output has little left to do.
+        // A server that has closed its output is about to end by itself.
         let deadline = Instant::now() + if in_time { GRACE } else { Duration::ZERO };
         loop {
             if let Some(status) = self.child.try_wait()? {
                 // A launcher may have left the server itself behind.
-                self.tell();
+                self.terminate();
                 return Ok(Ended::with(status, by, events));
             }
             if Instant::now() >= deadline {
-                self.make();
+                self.kill();
                 let status = self.child.wait()?;
                 return Ok(Ended::with(status, by, events));
             }
@@ -167,12 +167,12 @@ impl Server {
 #[cfg(unix)]
 impl Server {
     /// Tells the server, and whatever it started, to end.
-    fn tell(&self) {
+    fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Kills what is left of it.
-    fn make(&mut self) {
+    /// Kills the server, and what is left of whatever it started.
+    fn kill(&mut self) {
         self.signal(rustix::process::Signal::KILL);
     }
 
@@ -185,9 +185,9 @@ impl Server {
 #[cfg(not(unix))]
 impl Server {
     #[expect(clippy::unused_self, reason = "as on Unix")]
-    fn tell(&self) {}
+    fn terminate(&self) {}
 
-    fn make(&mut self) {
+    fn kill(&mut self) {
         let _ = self.child.kill();
     }
 }

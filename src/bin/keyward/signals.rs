@@ -41,7 +41,7 @@ struct Receiver {
 
 static RECEIVER: Mutex<Option<Receiver>> = Mutex::new(None);
 
-/// From now on these signals, and those of earlier calls, lead to this action.
+/// From now on this action is taken for each of these signals, and for those of earlier calls.
 pub(crate) fn receive(
     signals: &[i32],
     action: impl FnMut(Received) + Send + 'static,
@@ -72,20 +72,20 @@ pub(crate) fn receive(
 
 /// Like [`receive`], but leaves those signals ignored that were ignored when the program started, as `nohup` wants it.
 /// A command that is started later inherits that.
-pub(crate) fn receive_heeded(
+pub(crate) fn receive_unless_ignored(
     signals: &[i32],
     action: impl FnMut(Received) + Send + 'static,
 ) -> io::Result<()> {
-    let heeded: Vec<i32> = signals
+    let not_ignored: Vec<i32> = signals
         .iter()
         .copied()
         .filter(|signal| !is_ignored(*signal))
         .collect();
-    receive(&heeded, action)
+    receive(&not_ignored, action)
 }
 
-/// From now on each of these signals ends this program, unless it was ignored when the program started.
-pub(crate) fn end_by_all() -> io::Result<()> {
+/// From now on any of the signals that are received ends this program, unless it was ignored when the program started.
+pub(crate) fn end_by_any() -> io::Result<()> {
     receive(&[], |received| {
         if !is_ignored(received.signal) {
             end_by(received.signal);

@@ -38,7 +38,7 @@ impl Quiet {
         let terminal = Arc::new(Terminal { file, before });
         // First, so that no signal comes in between.
         let quiet = Quiet(Arc::clone(&terminal));
-        signals::receive_heeded(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM], move |received| {
+        signals::receive_unless_ignored(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM], move |received| {
             terminal.restore();
             signals::end_by(received.signal);
         })
@@ -71,8 +71,8 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         self.0.restore();
-        // Later programs may want the terminal otherwise.
-        let _ = signals::end_by_all();
+        // From here on a signal must not set the terminal to how it was before the prompt.
+        let _ = signals::end_by_any();
     }
 }
 
