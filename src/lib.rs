@@ -154,6 +154,7 @@ mod secret;
 mod snapshot;
 mod storage;
 mod vault;
+mod wiping;
 
 pub use crate::{
     audit::{

@@ -16,6 +16,7 @@ use crate::{
     bounds::{Bounds, TEXT},
     error::{Error, FieldError},
     request::{NewSecret, SecretPatch},
+    wiping,
 };
 
 /// The longest body that is read, in bytes: every field at its longest with every character escaped, and some room
@@ -120,8 +121,7 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Re
         if data.len() > limit - text.len() {
             return Err(Refusal::TooLong);
         }
-        reserve(&mut text, data.len());
-        text.extend_from_slice(&data);
+        wiping::append(&mut text, &data);
     }
     Ok(text)
 }
@@ -135,16 +135,6 @@ async fn next_data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
             Ok(Some(data)) => return Some(Ok(data)),
             Err(error) => return Some(Err(error)),
         }
-    }
-}
-
-/// Makes room for `more` bytes. A vector that grows by itself frees its old memory without wiping it.
-fn reserve(text: &mut Zeroizing<Vec<u8>>, more: usize) {
-    let needed = text.len() + more;
-    if needed > text.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * text.capacity())));
-        larger.extend_from_slice(text);
-        *text = larger;
     }
 }
 
@@ -166,14 +156,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn growing_keeps_the_text() {
-        let mut text = Zeroizing::new(b"ab".to_vec());
-        reserve(&mut text, 100);
-        assert!(text.capacity() >= 102);
-        assert_eq!(**text, *b"ab");
-    }
 
     #[test]
     fn the_limit_admits_the_longest_request() {

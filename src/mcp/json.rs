@@ -21,6 +21,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::wiping;
+
 /// How deep values may be nested where they are parsed: as deep as `serde_json` allows.
 pub(super) const DEPTH: usize = 128;
 
@@ -358,13 +360,7 @@ impl Buffer {
     }
 
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
-        let needed = self.0.len() + bytes.len();
-        if needed > self.0.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
-            larger.extend_from_slice(&self.0);
-            self.0 = larger;
-        }
-        self.0.extend_from_slice(bytes);
+        wiping::append(&mut self.0, bytes);
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     index::Index,
     scan::{Scan, View},
 };
+use crate::wiping;
 
 /// How many bytes of a chunk are looked at in one go, so that a large chunk needs no large buffer.
 const PIECE: usize = 16 * 1024;
@@ -50,8 +51,7 @@ pub struct RedactStream {
     redactor: Redactor,
     index: Arc<Index>,
     scan: Scan,
-    /// The text from a little before the undecided part on. The buffer is grown by hand, so that the old one is
-    /// wiped.
+    /// The text from a little before the undecided part on.
     held: Zeroizing<Vec<u8>>,
     /// How many bytes of `held` have been returned or replaced.
     done: usize,
@@ -152,8 +152,8 @@ impl RedactStream {
 
     fn hold(&mut self, piece: &[u8]) {
         // Moving what is held only when more than half of it is stale keeps the cost of all moves linear.
-        let needless = self.done.min(self.scan.position());
-        let stale = needless.saturating_sub(CONTEXT);
+        let finished = self.done.min(self.scan.position());
+        let stale = finished.saturating_sub(CONTEXT);
         if stale > self.held.len() / 2 {
             self.held.copy_within(stale.., 0);
             let left = self.held.len() - stale;
@@ -161,14 +161,7 @@ impl RedactStream {
             self.scan.discard(stale);
             self.done -= stale;
         }
-        let needed = self.held.len() + piece.len();
-        if needed > self.held.capacity() {
-            let capacity = needed.max(2 * self.held.capacity());
-            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
-            larger.extend_from_slice(&self.held);
-            self.held = larger;
-        }
-        self.held.extend_from_slice(piece);
+        wiping::append(&mut self.held, piece);
     }
 
     fn release(&mut self, output: &mut Vec<u8>, last: bool) {
