@@ -77,8 +77,8 @@ pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
     Document::new(schema, Types::NONE).declares_object(parent)
 }
 
-/// Whether a secret can be put in at `location` when none of its parents exists yet: `schema` declares the location with
-/// a type that allows a string, and each parent with a type that allows an object.
+/// Whether a secret can be put in at `location` when none of its parents exists yet: `schema` declares the location
+/// with a type that allows a string, and each parent with a type that allows an object.
 pub(crate) fn can_be_filled(schema: &Value, location: &Location) -> bool {
     declares(schema, location) == Declaration::String
         && parents(location).all(|parent| allows_object(schema, parent))
@@ -296,7 +296,8 @@ impl<'a> Document<'a> {
         depth <= DEPTH && self.charge(node_units(node))
     }
 
-    /// Whether the work ran out, so that answers are only guesses, though on the safe side.
+    /// Whether the units ran out. Answers are then guesses on the safe side: types are `unknown`, and nothing is
+    /// declared.
     pub(crate) fn is_spent(&self) -> bool {
         self.fuel.is_spent() || self.shared.is_some_and(Budget::is_spent)
     }

@@ -44,8 +44,9 @@ pub(super) struct Level {
 
 /// Expands the path through `schema` to the place that `tokens` name.
 ///
-/// Succeeds only if, for objects that satisfy all nodes without the property at the end of the path, putting in a
-/// string there changes no answer except those that [`remove`](super::edit::remove) takes care of.
+/// Take an object that satisfies all nodes and does not have the property at the end of the path. This succeeds only if
+/// putting a string in there makes no subschema invalid, and no condition true or false, other than where
+/// [`remove`](super::edit::remove) takes care of it.
 pub(super) fn expand(
     schema: &Value,
     tokens: &[Box<str>],
@@ -181,8 +182,9 @@ impl Walk<'_> {
     /// Whether `dependencies` at `pointer` have a schema for the property `token`, and `unevaluatedProperties` there
     /// or around it look at what that schema lists.
     ///
-    /// From 2019-09 on, `dependencies` are no keyword, but many validators still know them. An `allOf` in their place
-    /// asks for no less than either reading, except that it lists properties, which for the others are unevaluated.
+    /// From 2019-09 on, `dependencies` is no keyword, but many validators still know it. `settle_dependencies` replaces
+    /// it by an `allOf`, which is as strict as either reading with one exception: it evaluates the properties that it
+    /// lists. A validator that ignores `dependencies` leaves them to `unevaluatedProperties`.
     fn depends_unevaluated(&self, pointer: &String, token: &str, level: &Level) -> bool {
         let depends = object(&self.schema, pointer)
             .and_then(|node| entry(node, "dependencies", token))

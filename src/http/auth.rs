@@ -120,8 +120,8 @@ pub(super) fn has_credential(headers: &HeaderMap) -> bool {
     known.any(|header| headers.contains_key(header.name()))
 }
 
-/// Each header may occur only once: of two values, nobody knows which one another program on the way took for the
-/// right one.
+/// Each header may occur only once: if it has two values, a proxy in front of this server may have checked the other
+/// one.
 fn credentials(headers: &HeaderMap) -> Result<Vec<Credential<'_>>, Refusal> {
     let mut credentials = Vec::new();
     for header in CredentialHeader::ALL {

@@ -17,7 +17,8 @@ const REFERENCE: &str = "secret://";
 pub(super) const DEPTH: usize = 128;
 
 /// Calls `visit` with the path and the name of every string value that is, as a whole, a reference, until `visit`
-/// breaks off. Arguments that are too deep are an error even if they are so behind that point.
+/// returns `Break`. All of the arguments are searched nevertheless: if they are nested too deep anywhere, that is an
+/// error.
 pub(super) fn find(
     args: &Map<String, Value>,
     visit: &mut impl FnMut(&Path<'_>, &str) -> ControlFlow<()>,

@@ -26,15 +26,16 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
 /// * in a `tools/call`, the secrets are put in, as by [`UserVault::inject`], with the tool's schema as the server
 ///   last listed it. A tool that the server did not list gets no default, nor does one whose schema cannot be read;
 ///   before there is any list, defaults go in wherever they match. A denied call does not reach the server: the
-///   client gets a result with `isError`, without a value, and in words that do not tell whether the secret exists that
-///   a reference names. So it does for a call that has a name twice, in the message itself, its `params` or an object
-///   in the arguments, since the server might read another one than was checked. In the message and its `params`, names
-///   that differ in case only are the same name, since some servers do not tell cases apart. The audit has the
-///   message's `id` as the [call's](ToolCall::with_id);
+///   client gets a result with `isError`, without a value. Its text is the same whether or not the secret that a
+///   reference names exists. The audit records the message's `id` as the [id of the call](ToolCall::with_id);
+/// * a `tools/call` in which an object has a duplicate name is denied as well, because the server might read another
+///   one of the two values than the one that was checked here. This covers the message itself, its `params`, and all
+///   objects in the arguments. In the message and its `params`, names that differ only in case count as duplicates,
+///   because some servers ignore case;
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
-///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Of the message itself, the
-///   keys of the protocol, the version `2.0`, and an `id` or `method` that is not an object or array stay as they
-///   are; of its `params`, so do `progressToken` and `requestId`.
+///   far is redacted: in each string, key and number, and anywhere in what is not JSON. What the client needs to
+///   recognize the message is left as it is: the keys of the protocol, the version `2.0`, an `id` or `method` that is
+///   not an object or array, and `progressToken` and `requestId` in its `params`.
 ///
 /// Everything else is passed on as it is. A message in which nothing has to change is passed on byte for byte, and
 /// in any other only what has to change differs, apart from bytes that are not UTF-8: they become U+FFFD.
@@ -474,8 +475,8 @@ enum Request {
     Answered(Option<String>),
 }
 
-/// Whether some reader of JSON may take this message for a call: of two members with the same key, some readers take the
-/// first, and some take keys that differ in case only for the same.
+/// Whether some reader of JSON may take this message for a call. Of two members with the same key, some readers take
+/// the first, and to some readers keys are the same that differ only in case.
 fn may_be_call(text: &str, message: &[json::Member<'_>]) -> bool {
     let is_method = |member: &&json::Member<'_>| json::without_case(&member.key) == "method";
     let mut methods = message.iter().filter(is_method);

@@ -11,8 +11,8 @@ use crate::redact::Redactor;
 /// The keys of the protocol. They do not depend on any value, and without them no message arrives.
 const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
-/// The member of `params` with metadata, and the members of both that identify the message that this one is about. Their
-/// values stay, so that the client can tell which message that is.
+/// The member of `params` with metadata, and the members of both that identify the message that this one is about.
+/// Their values stay, so that the client can tell which message that is.
 const META: &str = "_meta";
 const ABOUT: [&str; 2] = ["progressToken", "requestId"];
 

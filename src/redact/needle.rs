@@ -16,7 +16,7 @@ use super::spelling::{
 /// Values of fewer bytes are found only in their raw form, and only between word boundaries.
 const SHORT: usize = 8;
 
-/// A value that is shorter without the whitespace around it is found only with that.
+/// A value that would have fewer bytes than this without the whitespace around it is found only with that whitespace.
 const SHORTEST: usize = 4;
 
 /// Lines of fewer bytes are not found by themselves.
@@ -135,8 +135,9 @@ impl Needle {
         &self.value
     }
 
-    /// What is found by itself besides the value: the value without the whitespace around it, and its lines, but only
-    /// those without spaces, since others may be text that is not secret.
+    /// The parts of the value that are replaced also where they occur without the rest: the value without the
+    /// whitespace around it, and its lines that are long and have no spaces. Other lines may be ordinary text, which is
+    /// no secret.
     pub(super) fn parts(&self) -> impl Iterator<Item = &str> {
         let trimmed = self.value.trim_ascii();
         let whole = (trimmed.len() >= SHORTEST).then_some(trimmed);

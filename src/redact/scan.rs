@@ -15,8 +15,8 @@ pub(super) struct Found {
 
 /// The state of a scan between two looks at the text.
 ///
-/// It holds no text: at every look the caller passes the same text, with more at the end, and tells by
-/// [`discard`](Scan::discard) what was removed at the beginning.
+/// It holds no text. The caller passes the text each time: the same one, perhaps with more at the end. If the caller
+/// has removed bytes at the beginning, it calls [`discard`](Scan::discard).
 pub(super) struct Scan {
     /// Everything before this place is decided.
     position: usize,
@@ -82,13 +82,13 @@ impl Scan {
         self.position
     }
 
-    /// Tells that the first `length` bytes of the text, which are before the position, are removed.
+    /// Has to be called when the first `length` bytes of the text were removed. They must lie before the position.
     pub(super) fn discard(&mut self, length: usize) {
         self.position -= length;
         self.replaced = self.replaced.saturating_sub(length);
     }
 
-    /// Tells that there are more needles now: what is undecided is tried anew.
+    /// Has to be called when needles were added to the index: what is undecided is then compared with all of them.
     pub(super) fn restart(&mut self) {
         self.trying = match self.trying {
             Trying::Nothing(carry) => Trying::Nothing(carry),

@@ -18,7 +18,8 @@ const PIECE: usize = 16 * 1024;
 /// it.
 const CONTEXT: usize = 4;
 
-/// The most bytes that a pause may return of what may become a value; twice as many with line breaks.
+/// How many bytes that may be the beginning of a value a pause returns at most, not counting line breaks. With them, it
+/// returns at most twice as many.
 const SHOWN: usize = 2;
 
 /// Redacts output that comes in chunks, as [`Redactor::redact_bytes`] redacts it in one piece.
@@ -80,12 +81,13 @@ impl RedactStream {
         output
     }
 
-    /// Returns what is held back, if it is so little that it tells nothing of a value: at most four bytes, two of
-    /// them not of line breaks, and none with which a value of fewer than 8 bytes begins. Otherwise nothing.
+    /// Returns what is held back if that is too little to reveal anything of a value; otherwise returns nothing. It is
+    /// too little if it has at most four bytes, at most two of them are not line breaks, and no value of fewer than 8
+    /// bytes begins with one of them.
     ///
-    /// This is for output that stops for now, so that nobody waits for the end of a line. If it turns out that a value
-    /// began there, the rest of the value is replaced as usual, so that this little of it stands before the reference.
-    /// That is the only difference that a pause makes.
+    /// Call this when the output stops for now, so that nobody has to wait for the end of a line. If it turns out later
+    /// that a value began there, the rest of the value is replaced as usual, and the reference follows the few bytes
+    /// that were returned here. A pause makes no other difference.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -222,7 +224,7 @@ impl RedactTextStream {
         text(self.0.push(chunk.as_bytes()))
     }
 
-    /// Returns what is held back, if it is so little that it tells nothing of a value, as [`RedactStream::pause`] does.
+    /// Returns what is held back if that is too little to reveal anything of a value, as [`RedactStream::pause`] does.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};

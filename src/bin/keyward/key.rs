@@ -85,7 +85,7 @@ impl FreshKey {
                 return Ok(made);
             }
             match Key::in_file_that_stays(path) {
-                // Whoever made it has removed it again.
+                // The process that made it has removed it again.
                 Err(_) if paths::is_vacant(path) => {}
                 found => return found.map(FreshKey::from),
             }
@@ -132,8 +132,8 @@ impl From<Key> for FreshKey {
     }
 }
 
-/// A key file that this command made. It is locked until the command knows whether it needs it: who finds the file
-/// meanwhile, and wants the same key for something new, waits for that.
+/// A key file that this command made. The command keeps it locked until it knows whether the file stays: if the command
+/// fails, it removes the file again. Another process that wants to use the key for something new waits for the lock.
 struct MadeFile {
     path: PathBuf,
     file: fs::File,
@@ -202,8 +202,8 @@ impl Key {
         Key::read(&file, path)
     }
 
-    /// Reads the key in a file, which is to open something new: not before whoever may just have made the file knows
-    /// whether it stays.
+    /// Reads the key in a file that will be used for a new vault or slot. If another process has just made the file,
+    /// this waits until that process knows whether the file stays: see [`MadeFile`].
     pub(crate) fn in_file_that_stays(path: &Path) -> Result<Key, Failure> {
         let open = || fs::File::open(path).map_err(|error| Failure::file(path, &error));
         let mut file = open()?;

@@ -57,9 +57,9 @@ impl Misunderstood {
     }
 }
 
-/// What is where nothing, or something else, is expected may be a value or a passphrase that was typed by mistake: it
-/// is not repeated, even if it looks like a word that is possible. That word is named, so that a typing mistake is
-/// found.
+/// Hides the words of the command line that were not expected: a person may have typed a value or a passphrase there
+/// by mistake. They are hidden even if they resemble a word that would be possible. That word is still suggested, so
+/// that a person sees what was mistyped.
 fn without_values(mut error: clap::Error, matches: Option<&ArgMatches>) -> clap::Error {
     let hidden = || ContextValue::String("…".to_owned());
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)

@@ -8,8 +8,8 @@ use std::{
 use keyward::Redactor;
 use zeroize::Zeroizing;
 
-/// Copies an output, redacted, as it comes. The set of redacted values can grow meanwhile. Where the output pauses, as
-/// after a line that somebody waits for, all of it is passed on that may be.
+/// Copies an output, redacted, as it comes. The set of redacted values can grow meanwhile. When the output pauses,
+/// somebody may be waiting for the end of a line: then what is held back is passed on if it reveals nothing of a value.
 pub(crate) fn copy(
     mut from: impl Pipe,
     mut to: impl Write,

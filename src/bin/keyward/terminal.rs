@@ -27,8 +27,8 @@ struct Terminal {
 }
 
 impl Quiet {
-    /// `None` if there is no terminal, or if it belongs to another job: this one is stopped when it asks, and has to
-    /// be left to the signals that may end it then.
+    /// Turns the echo off. `None` if there is no terminal, or if this job runs in the background: the system stops such
+    /// a job when it uses the terminal, and a signal must then be able to end it, so none is received here.
     pub(crate) fn new() -> Option<Quiet> {
         let file = fs::File::open("/dev/tty").ok()?;
         if !is_in_front(&file) {

@@ -1,9 +1,9 @@
-//! Finds where arguments that are text change.
+//! Finds the ranges of JSON text in which filled arguments differ from the text.
 //!
-//! The text and the places can both be many and come from a model, so no place is looked for by itself: one pass goes
-//! through the text with all of them. At each object and array that places lead into, these are sorted by the member
-//! or element that they lead into next. So each token of each place is looked at once, and so is the text. Nothing is
-//! kept of the members and elements that no place leads into.
+//! A model can write a long text with many references in it, so the places are not looked for one by one: one pass
+//! goes through the text with all of them. At each object or array, the places inside it are grouped by the member or
+//! element that they are in, and each group is passed on to that member or element. So each token of each place is
+//! looked at once, and each byte of the text is passed once. Members and elements without a place are skipped.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -46,10 +46,10 @@ pub(super) fn find<'a>(
     search.edits
 }
 
-/// A place, seen from a value that leads to it.
+/// A place, relative to the value that is being passed.
 struct Place<'a> {
     order: usize,
-    /// The tokens that lead on from there.
+    /// The tokens that lead from that value to the place; none if that value is the place.
     rest: &'a [Box<str>],
 }
 
@@ -59,8 +59,8 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Passes the value that begins here, which becomes `filled` and holds all of `places`. If it is itself one of
-    /// them, the others need no edit of their own.
+    /// Passes the value that begins here, to which `places` are relative. `filled` is what becomes of it. If the value
+    /// itself is one of the places, all of it is replaced, and the places inside it need no edits of their own.
     fn value(&mut self, places: Vec<Place<'a>>, filled: &'a Value) {
         match (self.cursor.next_byte(), filled) {
             _ if ending(&places).is_some() => self.replace(filled),
@@ -143,12 +143,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The first of the places that is the value from which they are seen, and not inside it.
+/// The first of the places that is the value itself to which they are relative, and not inside it.
 fn ending<'p, 'a>(places: &'p [Place<'a>]) -> Option<&'p Place<'a>> {
     places.iter().find(|place| place.rest.is_empty())
 }
 
-/// Groups places by what `key` makes of their next token, as seen from the member or element that it leads to.
+/// Groups places by the key of their first token, and makes them relative to the member or element that it leads to.
 fn by_first_token<'a, K: Ord>(
     places: Vec<Place<'a>>,
     key: impl Fn(&'a str) -> Option<K>,
