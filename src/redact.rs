@@ -286,7 +286,7 @@ impl Redactor {
     #[cfg(feature = "mcp-text")]
     pub(crate) fn redacted_keys<'k>(
         &self,
-        keys: impl Iterator<Item = &'k str> + Clone,
+        keys: impl Iterator<Item = &'k str>,
     ) -> Vec<Option<String>> {
         json::names(self, keys)
     }
@@ -353,12 +353,6 @@ impl Redactor {
     fn index(&self) -> Arc<Index> {
         let index = || Arc::new(Index::new(&self.values));
         Arc::clone(self.index.get_or_init(index))
-    }
-
-    fn finds(&self, text: &str) -> bool {
-        let mut found = false;
-        self.each_match(text.as_bytes(), |_, _, _| found = true);
-        found
     }
 
     /// Calls `on_match` with the start, the end and the reference of each match, in order.

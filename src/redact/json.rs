@@ -54,20 +54,23 @@ fn redact_keys(redactor: &Redactor, members: &mut Map<String, Value>) {
 /// empty list if no key holds one. A new name gets a number appended if it is taken.
 pub(super) fn names<'k>(
     redactor: &Redactor,
-    keys: impl Iterator<Item = &'k str> + Clone,
+    keys: impl Iterator<Item = &'k str>,
 ) -> Vec<Option<String>> {
-    if !keys.clone().any(|key| redactor.finds(key)) {
+    let redacted: Vec<Cow<'_, str>> = keys.map(|key| redactor.redact(key)).collect();
+    if redacted.iter().all(|key| matches!(key, Cow::Borrowed(_))) {
         return Vec::new();
     }
     let mut taken = Taken::default();
-    for key in keys.clone().filter(|key| !redactor.finds(key)) {
-        taken.vacant(key.to_owned());
+    for key in &redacted {
+        if let Cow::Borrowed(key) = key {
+            taken.vacant((*key).to_owned());
+        }
     }
-    keys.map(|key| match redactor.redact(key) {
+    let new_name = |key| match key {
         Cow::Owned(name) => Some(taken.vacant(name)),
         Cow::Borrowed(_) => None,
-    })
-    .collect()
+    };
+    redacted.into_iter().map(new_name).collect()
 }
 
 /// The keys of an object, and for each the number to append if it is wanted again.
@@ -75,6 +78,7 @@ pub(super) fn names<'k>(
 struct Taken(HashMap<String, u64>);
 
 impl Taken {
+    /// Takes the key, or the key with a number appended if it is taken already. Returns which it is.
     fn vacant(&mut self, key: String) -> String {
         let Some(&(mut number)) = self.0.get(&key) else {
             self.0.insert(key.clone(), 2);
