@@ -172,7 +172,7 @@ pub fn router<A: Authenticator>(vault: Vault, authenticator: A) -> Router {
         authenticator,
     };
     let at = |path: Path| {
-        any(move |State(service): State<Arc<Service<A>>>, request| service.answer(path, request))
+        any(move |State(service): State<Arc<Service<A>>>, request| service.handle(path, request))
     };
     Router::new()
         .route(SECRETS, at(Path::Secrets))
@@ -220,17 +220,17 @@ impl Path {
 }
 
 impl<A: Authenticator> Service<A> {
-    async fn answer(self: Arc<Self>, path: Path, request: Request) -> Response {
+    async fn handle(self: Arc<Self>, path: Path, request: Request) -> Response {
         let (mut parts, mut body) = request.into_parts();
-        let done = self.work(path, &mut parts, &mut body).await;
-        let drained = match done {
+        let answer = self.dispatch(path, &mut parts, &mut body).await;
+        let drained = match answer {
             Err(Refusal::TooLong) => false,
             _ => body::drain(&parts.headers, body, self.body_limit).await,
         };
-        answer::finish(done, drained)
+        answer::finish(answer, drained)
     }
 
-    async fn work(
+    async fn dispatch(
         &self,
         path: Path,
         parts: &mut Parts,

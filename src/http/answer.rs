@@ -71,8 +71,8 @@ impl From<FieldError> for Refusal {
 }
 
 /// `drained` means that nothing of the request is left unread; otherwise the connection ends with this answer.
-pub(super) fn finish(done: Result<Response, Refusal>, drained: bool) -> Response {
-    let response = done.unwrap_or_else(refuse);
+pub(super) fn finish(answer: Result<Response, Refusal>, drained: bool) -> Response {
+    let response = answer.unwrap_or_else(refuse);
     if drained {
         return response;
     }
