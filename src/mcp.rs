@@ -20,6 +20,7 @@
 mod elicitation;
 mod filter;
 mod json;
+mod message;
 #[cfg(feature = "mcp")]
 mod model;
 mod redaction;

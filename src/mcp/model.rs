@@ -6,7 +6,7 @@ use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ListTools
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Filter, filter::refusal};
+use super::{Filter, message::refusal};
 use crate::{
     conceal::Concealment,
     error::{Error, ErrorKind},

@@ -1,0 +1,75 @@
+//! Messages of the protocol as JSON text: whether one is a call, its arguments and its id, and how it is refused.
+
+use std::{fmt, ops::Range};
+
+use serde_json::{Map, Value, json};
+
+use super::json;
+
+/// Whether some reader of JSON may take this message for a call. Of two members with the same key, some readers take
+/// the first, and to some readers keys are the same that differ only in case.
+pub(super) fn may_be_call(text: &str, message: &[json::Member<'_>]) -> bool {
+    let is_method = |member: &&json::Member<'_>| json::without_case(&member.key) == "method";
+    let mut methods = message.iter().filter(is_method);
+    methods.any(|method| {
+        json::parse(text, method.value.clone()).is_some_and(|method| method == "tools/call")
+    })
+}
+
+/// Returns the arguments at this place; an empty object if there are none, and `None` if they are no object, so that
+/// nothing can be put in. An error is why the call is refused.
+pub(super) fn arguments(
+    text: &str,
+    at: Option<Range<usize>>,
+) -> Result<Option<Map<String, Value>>, String> {
+    let Some(at) = at else {
+        return Ok(Some(Map::new()));
+    };
+    match json::parse(text, at.clone()) {
+        Some(args) if json::has_keys_twice(text, at.clone(), &args) => Err(refusal(AMBIGUOUS)),
+        Some(Value::Null) => Ok(Some(Map::new())),
+        Some(Value::Object(args)) => Ok(Some(args)),
+        Some(_) => Ok(None),
+        None => Err(refusal(unreadable(&text[at]))),
+    }
+}
+
+/// Why a call is refused in which a member comes twice, or in another case: readers of JSON differ in which one counts
+/// (RFC 8259, section 4), so the server might read another one than was checked here.
+pub(super) const AMBIGUOUS: &str =
+    "an object in the call has a duplicate name, or one in the wrong case: give each name once";
+
+/// Tells the model what it can do about a refusal: the text of an error holds no value, and is the same whether a
+/// secret exists or not.
+pub(super) fn refusal(reason: impl fmt::Display) -> String {
+    format!("the tool was not called: {reason}")
+}
+
+/// Why arguments that begin like an object or an array cannot be read.
+fn unreadable(args: &str) -> String {
+    if json::is_json(args) {
+        let depth = json::DEPTH;
+        format!("the arguments are nested more than {depth} levels deep: make them flatter")
+    } else {
+        "the arguments are not valid JSON: write them as a JSON object".to_owned()
+    }
+}
+
+pub(super) fn tool_error(id: &str, text: &str) -> String {
+    let id = if json::is_json(id) { id } else { "null" };
+    let result = json!({"content": [{"type": "text", "text": text}], "isError": true});
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+}
+
+/// Returns the same key for an id however it is written; `None` if it is nested too deep. Some servers answer a number
+/// with its text, and clients accept that.
+pub(super) fn id_key(id: &str) -> Option<String> {
+    Some(match json::parse(id, 0..id.len())? {
+        // Out of range for a `serde_json` number.
+        Value::Number(_) if !json::is_number(id) => id.to_owned(),
+        // `1.0` is 1. Whole numbers are not converted: beyond 2^53, floating-point numbers do not tell them apart.
+        Value::Number(number) if number.is_f64() => number.as_f64()?.to_string(),
+        Value::String(text) => text,
+        id => id.to_string(),
+    })
+}
