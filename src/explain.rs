@@ -136,11 +136,9 @@ pub(crate) fn explain(
         }
     };
     let candidates = snapshot.resolver().candidates(call.tool());
-    let denied = plan
-        .references
-        .iter()
-        .find(|reference| reference.verdict != Verdict::Granted);
-    let mut failure = denied.map(|reference| denied_error(&reference.location).to_string());
+    let mut failure = plan
+        .first_denied()
+        .map(|denied| denied_error(&denied.location).to_string());
     let locations = plan
         .defaults
         .iter()

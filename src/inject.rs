@@ -295,17 +295,15 @@ fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
 
 /// Returns the first failure in the plan, if there is one.
 fn refuse(plan: &mut Plan<'_>) -> Result<(), Failure> {
-    for reference in &plan.references {
-        if let (Some(_), Verdict::Granted) = (reference.entry, reference.verdict) {
-            continue;
-        }
-        let entry = reference.entry;
+    if let Some(denied) = plan.first_denied() {
         return Err(Failure {
-            error: plan::denied_error(&reference.location),
+            error: plan::denied_error(&denied.location),
             denial: Some(Denial {
-                location: reference.location.clone(),
-                secret: entry.map(|entry| (entry.id(), entry.info().revision)),
-                reason: DenialReason::Reference(reference.verdict),
+                location: denied.location.clone(),
+                secret: denied
+                    .entry
+                    .map(|entry| (entry.id(), entry.info().revision)),
+                reason: DenialReason::Reference(denied.verdict),
             }),
         });
     }

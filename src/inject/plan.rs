@@ -179,6 +179,12 @@ impl<'s> Plan<'s> {
         Ok(plan)
     }
 
+    /// The first reference that is not granted; it fails the call.
+    pub(crate) fn first_denied(&self) -> Option<&PlannedReference<'s>> {
+        let mut references = self.references.iter();
+        references.find(|reference| reference.verdict != Verdict::Granted)
+    }
+
     fn decide(
         &self,
         policy: &InjectionPolicy,
