@@ -10,7 +10,7 @@
 //!
 //! `$` is a character like any other. If a name occurs twice, the last line counts, as when a shell reads the file.
 
-use std::{fmt, iter::Peekable, str::CharIndices};
+use std::{collections::HashSet, fmt, iter::Peekable, str::CharIndices};
 
 use keyward::SecretValue;
 use zeroize::Zeroizing;
@@ -41,10 +41,13 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Variable>, NotAnEnvFile> {
     loop {
         rest = rest.trim_start();
         if rest.is_empty() {
-            return Ok(variables);
+            return Ok(last_of_each(variables));
         }
-        let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
-        let refuse = |message| NotAnEnvFile { line, message };
+        let before = &text[..text.len() - rest.len()];
+        let refuse = |message| NotAnEnvFile {
+            line: 1 + before.matches('\n').count(),
+            message,
+        };
         if rest.starts_with('#') {
             rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
             continue;
@@ -72,12 +75,20 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Variable>, NotAnEnvFile> {
             return Err(refuse("there is text after the value"));
         }
         rest = after;
-        variables.retain(|variable| variable.name != name);
         variables.push(Variable {
             name: name.to_owned(),
             value: value.into(),
         });
     }
+}
+
+/// Of several variables with the same name, keeps the last.
+fn last_of_each(variables: Vec<Variable>) -> Vec<Variable> {
+    let mut names = HashSet::new();
+    let is_last = |variable: &Variable| names.insert(variable.name.clone());
+    let mut last: Vec<Variable> = variables.into_iter().rev().filter(is_last).collect();
+    last.reverse();
+    last
 }
 
 fn is_name(name: &str) -> bool {
@@ -183,5 +194,13 @@ mod tests {
             assert_eq!(error.line, line, "{text:?}");
             assert!(!error.to_string().contains("hunter2"));
         }
+    }
+
+    /// If for each variable the lines before it were counted, and the variables before it compared, this would take
+    /// minutes.
+    #[test]
+    fn a_long_file_is_read_in_time_that_is_linear_in_its_length() {
+        let lines: Vec<String> = (0..300_000).map(|n| format!("NAME_{n}=value")).collect();
+        assert_eq!(parse(&lines.join("\n")).unwrap().len(), lines.len());
     }
 }
