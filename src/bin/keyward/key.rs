@@ -31,6 +31,31 @@ pub(crate) enum Key {
     Keyring,
 }
 
+/// Where a key is kept, outside this program: it can be read again at any time.
+pub(crate) enum KeptKey {
+    InFile(PathBuf),
+    #[cfg(feature = "keyring")]
+    InKeyring,
+}
+
+impl KeptKey {
+    pub(crate) fn of(globals: &GlobalArgs) -> Option<KeptKey> {
+        #[cfg(feature = "keyring")]
+        if globals.keyring {
+            return Some(KeptKey::InKeyring);
+        }
+        globals.key_file.clone().map(KeptKey::InFile)
+    }
+
+    pub(crate) fn read(&self) -> Result<Key, Failure> {
+        match self {
+            KeptKey::InFile(path) => Key::in_file(path),
+            #[cfg(feature = "keyring")]
+            KeptKey::InKeyring => Ok(Key::Keyring),
+        }
+    }
+}
+
 /// A key for a new vault or a new slot.
 pub(crate) struct FreshKey {
     pub(crate) key: Key,
@@ -244,12 +269,8 @@ impl Key {
     }
 
     fn given(globals: &GlobalArgs, input: &mut Input) -> Result<Option<Key>, Failure> {
-        #[cfg(feature = "keyring")]
-        if globals.keyring {
-            return Ok(Some(Key::Keyring));
-        }
-        if let Some(path) = &globals.key_file {
-            return Key::in_file(path).map(Some);
+        if let Some(kept) = KeptKey::of(globals) {
+            return kept.read().map(Some);
         }
         if let Some(line) = input.passphrase_line()? {
             return Ok(Some(Key::Passphrase(line)));

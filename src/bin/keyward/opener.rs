@@ -14,8 +14,9 @@ use crate::{
     audit::Recorder,
     failure::Failure,
     input::Input,
-    key::{FreshKey, Key},
-    paths, watch,
+    key::{FreshKey, KeptKey, Key},
+    paths,
+    watch::{self, Watch},
 };
 
 /// The vault that a command is about, and the key that opens it.
@@ -61,10 +62,6 @@ impl Opener {
 
     pub(crate) fn path(&self) -> &PathBuf {
         &self.path
-    }
-
-    pub(crate) fn user_id(&self) -> UserId {
-        self.user
     }
 
     /// Creates the vault. Asks for the key only if there is no vault yet.
@@ -133,8 +130,9 @@ impl Opener {
         Ok(self.builder.clone().snapshot(&self.path, key.source()?)?)
     }
 
-    /// Opens the vault for reading. It is waited for now, and not when it is read again later.
-    pub(crate) fn read_to_follow(&mut self) -> Result<Vault, Failure> {
+    /// Opens the vault for reading, and for reading again whenever others have written to it. It is waited for now,
+    /// and not when it is read again.
+    pub(crate) fn read_to_follow(&mut self) -> Result<(UserVault, Watch), Failure> {
         let key = self.key()?;
         let builder = self.builder.clone().wait(Duration::ZERO);
         let start = Instant::now();
@@ -146,7 +144,12 @@ impl Opener {
                 {
                     thread::sleep(watch::PAUSE);
                 }
-                opened => return Ok(opened?),
+                opened => {
+                    let vault = opened?;
+                    let user = vault.user(self.user);
+                    let watch = Watch::new(vault, &self.path, KeptKey::of(&self.globals));
+                    return Ok((user, watch));
+                }
             }
         }
     }

@@ -42,8 +42,7 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(30);
 
 pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> {
-    let vault = opener.read_to_follow()?;
-    let user = vault.user(opener.user_id());
+    let (user, watch) = opener.read_to_follow()?;
     let Prepared {
         mut command,
         redactor,
@@ -54,7 +53,6 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
     }
     let filter = Arc::new(filter);
     let client = Arc::new(ToClient::new(io::stdout()));
-    let watch = Watch::new(vault, opener.path());
 
     let mut server = Server::start(&mut command)?;
     drop(command);

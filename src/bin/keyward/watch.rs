@@ -9,7 +9,7 @@ use std::{
 
 use keyward::{Error, ErrorKind, Vault};
 
-use crate::output;
+use crate::{key::KeptKey, output};
 
 /// The pause between attempts to read a vault that another process has open.
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
@@ -18,6 +18,8 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Watch {
     vault: Vault,
     path: PathBuf,
+    /// Opens the vault again if its master key was changed.
+    key: Option<KeptKey>,
     /// What the file looked like when it was last read, if an unchanged look proves that the file is unchanged.
     seen: Option<Look>,
     /// Whether another process had the vault open at the last look.
@@ -41,10 +43,11 @@ impl Watch {
     const PATIENCE: Duration = Duration::from_millis(250);
 
     /// Watches a vault that does not wait when it is [reloaded](Vault::reload).
-    pub(crate) fn new(vault: Vault, path: &Path) -> Watch {
+    pub(crate) fn new(vault: Vault, path: &Path, key: Option<KeptKey>) -> Watch {
         Watch {
             vault,
             path: path.to_owned(),
+            key,
             seen: None,
             in_use: false,
             broken: false,
@@ -91,7 +94,7 @@ impl Watch {
     fn reload(&self) -> Result<bool, Error> {
         let start = Instant::now();
         loop {
-            match self.vault.reload() {
+            match self.reload_once() {
                 Err(error)
                     if error.kind() == ErrorKind::InUse
                         && !self.in_use
@@ -101,6 +104,18 @@ impl Watch {
                 }
                 reloaded => return reloaded,
             }
+        }
+    }
+
+    fn reload_once(&self) -> Result<bool, Error> {
+        match (self.vault.reload(), &self.key) {
+            (Err(error), Some(key)) if error.kind() == ErrorKind::WrongKey => {
+                match key.read().and_then(|key| key.source()) {
+                    Ok(source) => self.vault.reload_with(source),
+                    Err(_) => Err(error),
+                }
+            }
+            (reloaded, _) => reloaded,
         }
     }
 }
@@ -116,6 +131,8 @@ mod tests {
 
     struct Folder {
         path: PathBuf,
+        /// The file with the vault's key.
+        key: PathBuf,
         _folder: tempfile::TempDir,
     }
 
@@ -124,19 +141,29 @@ mod tests {
     }
 
     impl Folder {
-        /// Creates a folder with a vault in it.
+        /// Creates a folder with a vault and its key.
         fn new() -> Folder {
             let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("vault.keyward");
+            let [path, kept] = ["vault.keyward", "key"].map(|name| folder.path().join(name));
             Vault::create(&path, key()).unwrap();
+            fs::write(&kept, [7; 32]).unwrap();
             Folder {
                 path,
+                key: kept,
                 _folder: folder,
             }
         }
 
         fn watch(&self) -> Watch {
-            Watch::new(Vault::snapshot(&self.path, key()).unwrap(), &self.path)
+            self.watch_with(Some(KeptKey::InFile(self.key.clone())))
+        }
+
+        fn watch_with(&self, kept: Option<KeptKey>) -> Watch {
+            Watch::new(
+                Vault::snapshot(&self.path, key()).unwrap(),
+                &self.path,
+                kept,
+            )
         }
 
         fn add(&self, name: &str) {
@@ -222,6 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn a_new_master_key_is_followed_by_a_key_that_can_be_read_again() {
+        let folder = Folder::new();
+        let mut watch = folder.watch();
+        let mut without = folder.watch_with(None);
+        // The new master key has another key, too: what counts is what the file holds now.
+        fs::write(&folder.key, [9; 32]).unwrap();
+        let vault = Vault::open(&folder.path, key()).unwrap();
+        vault.add_key(key(), KeySource::raw([9; 32])).unwrap();
+        vault.rotate_master_key([KeySource::raw([9; 32])]).unwrap();
+        let user = vault.user(UserId::LOCAL);
+        user.create(NewSecret::new("a", "lin_api_Zq8wT3vN"))
+            .unwrap();
+        drop((user, vault));
+
+        watch.look();
+        assert_eq!(watch.names(), ["a"]);
+        without.look();
+        assert!(without.broken);
+    }
+
+    #[test]
     fn a_vault_that_is_gone_or_damaged_gives_nothing_out() {
         for spoil in [
             (|path| fs::remove_file(path).unwrap()) as fn(&Path),
@@ -229,6 +277,10 @@ mod tests {
             |path| {
                 fs::remove_file(path).unwrap();
                 Vault::create(path, KeySource::raw([8; 32])).unwrap();
+            },
+            |path| {
+                fs::remove_file(path).unwrap();
+                Vault::create(path, key()).unwrap();
             },
         ] {
             let folder = Folder::new();
