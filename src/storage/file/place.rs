@@ -19,6 +19,8 @@ pub(super) struct Unfinished {
     folder: PathBuf,
     /// Never opened by this name: the name is removed when the file has its own.
     temporary: PathBuf,
+    /// Whether the temporary name has become the final one. Another unfinished file may have it by now.
+    is_renamed: bool,
     file: File,
 }
 
@@ -46,6 +48,7 @@ impl Unfinished {
                         path: path.to_owned(),
                         folder: folder.to_owned(),
                         temporary,
+                        is_renamed: false,
                         file: file.map_err(failed)?,
                     });
                 }
@@ -60,7 +63,7 @@ impl Unfinished {
     }
 
     /// Gives the file its name, unless something has that name by now.
-    pub(super) fn publish(self) -> Result<(), StorageError> {
+    pub(super) fn publish(mut self) -> Result<(), StorageError> {
         self.file.sync_all().map_err(failed)?;
         // Add a second name, since renaming a file replaces whatever already has the new name.
         match fs::hard_link(&self.temporary, &self.path) {
@@ -79,7 +82,7 @@ impl Unfinished {
 
     /// For file systems where a file has only one name: an empty file takes the name, and is then replaced. A
     /// process that is killed in between leaves the empty file behind.
-    fn rename(&self) -> Result<(), StorageError> {
+    fn rename(&mut self) -> Result<(), StorageError> {
         match new_file(&self.path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -90,13 +93,17 @@ impl Unfinished {
         fs::rename(&self.temporary, &self.path).map_err(|error| {
             let _ = fs::remove_file(&self.path);
             failed(error)
-        })
+        })?;
+        self.is_renamed = true;
+        Ok(())
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.temporary);
+        if !self.is_renamed {
+            let _ = fs::remove_file(&self.temporary);
+        }
     }
 }
 
@@ -155,12 +162,25 @@ mod tests {
     fn without_second_names_nothing_is_replaced_either() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault");
-        let place = Unfinished::new(&path).unwrap();
-        let second = Unfinished::new(&path).unwrap();
+        let mut place = Unfinished::new(&path).unwrap();
+        let mut second = Unfinished::new(&path).unwrap();
         place.rename().unwrap();
         assert!(matches!(second.rename(), Err(StorageError::Exists)));
         drop((place, second));
         assert_eq!(names(folder.path()), ["vault"]);
+    }
+
+    /// As soon as a file is renamed, its temporary name is free for the next one.
+    #[test]
+    fn a_renamed_file_does_not_remove_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["vault", "other"].map(|name| folder.path().join(name));
+        let mut first = Unfinished::new(&path).unwrap();
+        first.rename().unwrap();
+        let next = Unfinished::new(&other).unwrap();
+        drop(first);
+        next.publish().unwrap();
+        assert_eq!(names(folder.path()), ["other", "vault"]);
     }
 
     #[cfg(unix)]
