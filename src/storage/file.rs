@@ -114,13 +114,13 @@ impl FileStorage {
 pub(crate) struct FileWriter {
     place: Unfinished,
     engine: Engine,
-    /// What is yet to be written, and how many rows that is (in `rows`).
+    /// What is yet to be written, and how many users and rows that is.
     pending: Transaction,
-    rows: usize,
+    entries: usize,
 }
 
 impl FileWriter {
-    /// How many rows are written in one transaction; more, if one user has more.
+    /// How many users and rows are written in one transaction; more, if one user has more rows.
     const BATCH: usize = if cfg!(test) { 8 } else { 4096 };
 
     pub(crate) fn new(path: &Path) -> Result<FileWriter, StorageError> {
@@ -132,7 +132,7 @@ impl FileWriter {
             engine: Engine::create(Region::new(file, header::LENGTH))?,
             place,
             pending: Transaction::default(),
-            rows: 0,
+            entries: 0,
         })
     }
 
@@ -144,7 +144,7 @@ impl FileWriter {
                 self.pending.vault_root = root;
             }
             Stored::User(user, stored) => {
-                self.rows += stored.rows.len();
+                self.entries += 1 + stored.rows.len();
                 self.pending.users.push(UserChange {
                     user,
                     expected: None,
@@ -154,7 +154,7 @@ impl FileWriter {
                 });
             }
         }
-        if self.rows >= Self::BATCH {
+        if self.entries >= Self::BATCH {
             self.write()?;
         }
         Ok(())
@@ -168,7 +168,7 @@ impl FileWriter {
     }
 
     fn write(&mut self) -> Result<(), StorageError> {
-        self.rows = 0;
+        self.entries = 0;
         self.engine.commit(std::mem::take(&mut self.pending))
     }
 

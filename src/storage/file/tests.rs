@@ -174,6 +174,24 @@ fn nothing_is_replaced_and_nothing_is_made_by_opening() {
     );
 }
 
+/// A vault may have many users whose secrets were all deleted.
+#[test]
+fn users_without_rows_do_not_pile_up_in_memory_while_a_copy_is_written() {
+    let folder = Folder::new();
+    let mut writer = FileWriter::new(&folder.path()).unwrap();
+    for user in 0..100 {
+        let rows = UserRows {
+            root: root(user),
+            rows: Vec::new(),
+        };
+        let user = Stored::User(UserTag([user; 16]), rows);
+        writer.add(user).unwrap();
+        assert!(writer.pending.users.len() <= FileWriter::BATCH);
+    }
+    writer.finish().unwrap();
+    assert_eq!(folder.open().unwrap().user_roots().unwrap().len(), 100);
+}
+
 #[test]
 fn the_store_is_in_use_until_it_is_dropped() {
     let folder = Folder::new();
