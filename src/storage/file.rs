@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{backend::Region, engine::Engine, overlay::Overlay, place::Unfinished};
+use self::{backend::Region, engine::Engine, overlay::Overlay, unfinished::Unfinished};
 use super::{MemoryStorage, Storage, StorageError, Stored, Transaction, UserChange, UserRows};
 use crate::sealed::{SealedRoot, UserTag};
 
@@ -37,8 +37,8 @@ mod engine;
 mod header;
 mod overlay;
 mod pages;
-mod place;
 mod rows;
+mod unfinished;
 mod unused;
 
 #[cfg(fuzzing)]
@@ -112,7 +112,7 @@ impl FileStorage {
 /// A new store that is filled part by part. A file appears at its path only once it is published.
 #[derive(Debug)]
 pub(crate) struct FileWriter {
-    place: Unfinished,
+    unfinished: Unfinished,
     engine: Engine,
     /// What is yet to be written, and how many users and rows that is.
     pending: Transaction,
@@ -124,13 +124,13 @@ impl FileWriter {
     const BATCH: usize = if cfg!(test) { 8 } else { 4096 };
 
     pub(crate) fn new(path: &Path) -> Result<FileWriter, StorageError> {
-        let place = Unfinished::new(path)?;
-        let file = place.file()?;
+        let unfinished = Unfinished::new(path)?;
+        let file = unfinished.file()?;
         lock(&file, Duration::ZERO, File::try_lock)?;
         header::write(&file).map_err(failed)?;
         Ok(FileWriter {
             engine: Engine::create(Region::new(file, header::LENGTH))?,
-            place,
+            unfinished,
             pending: Transaction::default(),
             entries: 0,
         })
@@ -173,7 +173,7 @@ impl FileWriter {
     }
 
     fn publish(self) -> Result<FileStorage, StorageError> {
-        self.place.publish()?;
+        self.unfinished.publish()?;
         Ok(FileStorage(self.engine))
     }
 }

@@ -1,4 +1,4 @@
-//! The place of a new file, which gets its name only once it is complete.
+//! A new file, which gets its name only once it is complete.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use std::{
 use super::{FileStorage, StorageError, failed};
 
 /// How many names are tried for the unfinished file if earlier ones are taken.
-const NAMES: u32 = 1000;
+const MAX_NAMES: u32 = 1000;
 
 /// A file that is being made, under another name in its final folder. If dropped before it is published, it is
 /// removed; a process that is killed leaves it behind.
@@ -38,7 +38,7 @@ impl Unfinished {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        for i in 0..NAMES {
+        for i in 0..MAX_NAMES {
             // Its length does not depend on the file's own name, which may be as long as names can be.
             let temporary = folder.join(format!(".keyward-{}-{i}.unfinished", std::process::id()));
             match new_file(&temporary) {
@@ -142,11 +142,11 @@ mod tests {
     fn a_file_has_its_name_once_it_is_published_and_no_other_after() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault");
-        let place = Unfinished::new(&path).unwrap();
+        let first = Unfinished::new(&path).unwrap();
         assert_eq!(names(folder.path()).len(), 1);
         assert!(!path.exists());
         let second = Unfinished::new(&path).unwrap();
-        place.publish().unwrap();
+        first.publish().unwrap();
         assert!(matches!(second.publish(), Err(StorageError::Exists)));
         assert_eq!(names(folder.path()), ["vault"]);
     }
@@ -162,11 +162,11 @@ mod tests {
     fn without_second_names_nothing_is_replaced_either() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vault");
-        let mut place = Unfinished::new(&path).unwrap();
+        let mut first = Unfinished::new(&path).unwrap();
         let mut second = Unfinished::new(&path).unwrap();
-        place.rename().unwrap();
+        first.rename().unwrap();
         assert!(matches!(second.rename(), Err(StorageError::Exists)));
-        drop((place, second));
+        drop((first, second));
         assert_eq!(names(folder.path()), ["vault"]);
     }
 
