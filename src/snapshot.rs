@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     pub(crate) format: Option<Format>,
     pub(crate) row: Arc<SealedRow>,
     /// Computed at the first opening and kept: computing it takes a tenth of the time of an opening.
-    binding: OnceLock<BindingDigest>,
+    binding_digest: OnceLock<BindingDigest>,
     /// What a redactor puts in place of the value, kept from the first use on.
     reference: OnceLock<Arc<str>>,
 }
@@ -71,7 +71,7 @@ impl Entry {
             location,
             format,
             row,
-            binding: OnceLock::new(),
+            binding_digest: OnceLock::new(),
             reference: OnceLock::new(),
         })
     }
@@ -84,14 +84,18 @@ impl Entry {
             location: self.location.clone(),
             format: self.format.clone(),
             row,
-            binding: self.binding.clone(),
+            binding_digest: self.binding_digest.clone(),
             reference: self.reference.clone(),
         }
     }
 
     pub(crate) fn open(&self, keys: &KeyRing) -> Result<SecretValue, Error> {
-        let binding = self.binding.get_or_init(|| BindingDigest::of(self.info()));
-        keys.open_value(&self.metadata, binding, &self.row)
+        let digest = || BindingDigest::of(self.info());
+        keys.open_value(
+            &self.metadata,
+            self.binding_digest.get_or_init(digest),
+            &self.row,
+        )
     }
 
     /// Returns what stands for the secret in what a model sees.
@@ -110,24 +114,24 @@ impl Entry {
     }
 
     /// Returns an upper bound for the value's characters: each is one byte or more.
-    pub(crate) fn most_value_chars(&self) -> usize {
+    pub(crate) fn max_value_chars(&self) -> usize {
         usize::try_from(self.metadata.value_bytes).unwrap_or(usize::MAX)
     }
 
-    /// Returns where the secret goes as a default; `None` if it is not one.
-    pub(crate) fn place(&self) -> Option<Place> {
+    /// Returns the binding of a default; `None` if the secret is not one.
+    pub(crate) fn default_binding(&self) -> Option<Binding> {
         if !self.info().is_default_for_tool {
             return None;
         }
-        Some(Place {
+        Some(Binding {
             pattern: self.pattern.clone()?,
             location: self.location.clone()?,
         })
     }
 
-    /// Returns the place and the id as the resolver takes them.
-    fn binding(&self) -> Option<(ToolPattern, Location, SecretId)> {
-        let Place { pattern, location } = self.place()?;
+    /// Returns what the resolver is given of a default.
+    fn resolver_entry(&self) -> Option<(ToolPattern, Location, SecretId)> {
+        let Binding { pattern, location } = self.default_binding()?;
         Some((pattern, location, self.id()))
     }
 }
@@ -137,11 +141,11 @@ impl Entry {
 pub(crate) struct Snapshot {
     entries: Entries,
     resolver: Resolver,
-    /// Used by references and writes. Most users have neither soon after they are loaded, or at all, so it is
-    /// built when first needed, and kept up to date from then on.
+    /// Used by references and writes, which many users never have. So it is built when first needed, and kept up to
+    /// date from then on.
     by_name: OnceLock<Names>,
-    /// Where the defaults go. Used by writes; also built when first needed.
-    places: OnceLock<Places>,
+    /// The bindings of the defaults. Used by writes; also built when first needed.
+    default_bindings: OnceLock<Bindings>,
     /// The user's root, opened and as it is stored; `sealed_root` is `None` if it was never stored.
     pub(crate) root: UserRoot,
     pub(crate) sealed_root: Option<SealedRoot>,
@@ -152,11 +156,11 @@ pub(crate) type Entries = RedBlackTreeMapSync<SecretId, Arc<Entry>>;
 
 type Names = HashTrieMapSync<Arc<str>, SecretId>;
 
-type Places = HashTrieSetSync<Place>;
+type Bindings = HashTrieSetSync<Binding>;
 
-/// Where a default goes, in canonical form.
+/// Where a secret may go, in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct Binding {
     pub(crate) pattern: ToolPattern,
     pub(crate) location: Location,
 }
@@ -170,7 +174,7 @@ impl Snapshot {
     fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Arc<Entry>>) -> Snapshot {
         let mut resolver = Resolver::builder();
         for entry in &entries {
-            if let Some((pattern, location, id)) = entry.binding() {
+            if let Some((pattern, location, id)) = entry.resolver_entry() {
                 resolver.add(pattern, location, id);
             }
         }
@@ -181,7 +185,7 @@ impl Snapshot {
                 .collect(),
             resolver: resolver.build(),
             by_name: OnceLock::new(),
-            places: OnceLock::new(),
+            default_bindings: OnceLock::new(),
             root,
             sealed_root,
         }
@@ -204,7 +208,7 @@ impl Snapshot {
             entries,
             resolver: self.resolver.clone(),
             by_name: self.by_name.clone(),
-            places: self.places.clone(),
+            default_bindings: self.default_bindings.clone(),
             root,
             sealed_root: Some(sealed_root),
         }
@@ -223,9 +227,9 @@ impl Snapshot {
         for (id, entry) in &changes {
             if let Some(old) = self.by_id(*id) {
                 next.remove(old);
-                removed.extend(old.binding());
+                removed.extend(old.resolver_entry());
             }
-            added.extend(entry.as_ref().and_then(|entry| entry.binding()));
+            added.extend(entry.as_ref().and_then(|entry| entry.resolver_entry()));
         }
         for entry in changes.into_iter().filter_map(|(_, entry)| entry) {
             next.insert(entry);
@@ -240,8 +244,10 @@ impl Snapshot {
         if let Some(names) = self.by_name.get_mut() {
             names.insert_mut(entry.info().secret_name.as_str().into(), entry.id());
         }
-        if let (Some(places), Some(place)) = (self.places.get_mut(), entry.place()) {
-            places.insert_mut(place);
+        if let (Some(bindings), Some(binding)) =
+            (self.default_bindings.get_mut(), entry.default_binding())
+        {
+            bindings.insert_mut(binding);
         }
         self.entries.insert_mut(entry.id(), entry);
     }
@@ -251,8 +257,10 @@ impl Snapshot {
         if let Some(names) = self.by_name.get_mut() {
             names.remove_mut(entry.info().secret_name.as_str());
         }
-        if let (Some(places), Some(place)) = (self.places.get_mut(), entry.place()) {
-            places.remove_mut(&place);
+        if let (Some(bindings), Some(binding)) =
+            (self.default_bindings.get_mut(), entry.default_binding())
+        {
+            bindings.remove_mut(&binding);
         }
     }
 
@@ -260,14 +268,16 @@ impl Snapshot {
         &self.entries
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.values()
-    }
-
-    /// Returns whether a default goes to this place.
-    pub(crate) fn has_default_at(&self, place: &Place) -> bool {
-        let places = || self.all().filter_map(|entry| entry.place()).collect();
-        self.places.get_or_init(places).contains(place)
+    /// Returns whether a default has this binding.
+    pub(crate) fn has_default(&self, binding: &Binding) -> bool {
+        let all = || {
+            self.entries
+                .values()
+                .filter_map(|entry| entry.default_binding())
+        };
+        self.default_bindings
+            .get_or_init(|| all().collect())
+            .contains(binding)
     }
 
     pub(crate) fn resolver(&self) -> &Resolver {
@@ -282,7 +292,7 @@ impl Snapshot {
         let member = |entry: &Arc<Entry>| (entry.info().secret_name.as_str().into(), entry.id());
         let names = self
             .by_name
-            .get_or_init(|| self.all().map(member).collect());
+            .get_or_init(|| self.entries.values().map(member).collect());
         names.get(name).and_then(|id| self.by_id(*id))
     }
 
@@ -359,22 +369,22 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_go_to_one_place_share_its_location() {
-        let new = |id, location, others: &[Arc<Entry>]| {
-            let metadata = Metadata::of_default(id, "name", "tool", location);
+    fn entries_with_the_same_location_share_it() {
+        let new = |id, arg, others: &[Arc<Entry>]| {
+            let metadata = Metadata::of_default(id, "name", "tool", arg);
             let row = Arc::clone(&entry(9, "name", "tool").row);
             Arc::new(Entry::new(metadata, row, others).unwrap())
         };
-        let place = |entry: &Arc<Entry>| entry.location.clone().unwrap();
+        let location = |entry: &Arc<Entry>| entry.location.clone().unwrap();
         let [first, other] = [(1, "token"), (2, "api_key")].map(|(id, at)| new(id, at, &[]));
         let same = new(3, "token", &[Arc::clone(&other), Arc::clone(&first)]);
         assert_eq!(
-            [&first, &other, &same].map(|entry| place(entry).to_string()),
+            [&first, &other, &same].map(|entry| location(entry).to_string()),
             ["/token", "/api_key", "/token"]
         );
         assert!(std::ptr::eq(
-            place(&same).as_pointer(),
-            place(&first).as_pointer()
+            location(&same).as_pointer(),
+            location(&first).as_pointer()
         ));
     }
 
@@ -398,7 +408,8 @@ mod tests {
         };
         let snapshot = Snapshot::load(&keys, keys.user_tag(user), stored).unwrap();
         let pointers: Vec<&str> = snapshot
-            .all()
+            .entries
+            .values()
             .map(|entry| entry.location.as_ref().unwrap().as_pointer())
             .collect();
         assert_eq!(pointers, ["/token", "/token", "/api_key"]);
@@ -407,7 +418,7 @@ mod tests {
 
     /// The result is the same whether they are built before a change or after it.
     #[test]
-    fn names_and_places_are_those_of_the_entries() {
+    fn names_and_bindings_are_those_of_the_entries() {
         const NAMES: [&str; 4] = ["a", "b", "c", "d"];
         const TOOLS: [&str; 3] = ["github_*", "linear_*", "jira_*"];
         let changes = [
@@ -424,7 +435,7 @@ mod tests {
             model.extend(change.iter().copied());
             for (early, snapshot) in &mut snapshots {
                 let is_at = |snapshot: &Snapshot, tool: &str| {
-                    snapshot.has_default_at(&entry(9, "name", tool).place().unwrap())
+                    snapshot.has_default(&entry(9, "name", tool).default_binding().unwrap())
                 };
                 if *early {
                     assert!(snapshot.by_name("none").is_none() && !is_at(snapshot, "none"));

@@ -22,7 +22,7 @@ use crate::{
     quota::{Quota, Usage},
     request::{ValidPatch, ValidSecret, check_default},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId, mask},
-    snapshot::{Place, Snapshot},
+    snapshot::{Binding, Snapshot},
 };
 
 /// One operation of a write, with fields that are valid by themselves.
@@ -365,46 +365,48 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Checks that no two secrets are the default for one place.
+    /// Checks that no two defaults have the same binding.
     fn check_defaults(&self) -> Result<(), Error> {
         let mut wanted = Vec::new();
         for metadata in self
             .changed()
             .filter(|metadata| metadata.info.is_default_for_tool)
         {
-            wanted.push(Place::of(&metadata.info)?);
+            wanted.push(Binding::of(&metadata.info)?);
         }
-        // The places that the secrets of this write have had until now.
+        // The bindings that the secrets of this write have had until now.
         let changed = self.changes.keys().filter_map(|id| self.base.by_id(*id));
-        let freed: HashSet<Place> = changed.filter_map(|entry| entry.place()).collect();
+        let freed: HashSet<Binding> = changed
+            .filter_map(|entry| entry.default_binding())
+            .collect();
         let mut taken = HashSet::new();
-        for place in wanted {
-            let stays = self.base.has_default_at(&place) && !freed.contains(&place);
-            if stays || taken.contains(&place) {
+        for binding in wanted {
+            let stays = self.base.has_default(&binding) && !freed.contains(&binding);
+            if stays || taken.contains(&binding) {
                 return Err(Error::new(
                     ErrorKind::DefaultTaken,
                     format!(
-                        "another secret is the default for {place}: set its is_default_for_tool to false first"
+                        "another secret is the default for {binding}: set its is_default_for_tool to false first"
                     ),
                 ));
             }
-            taken.insert(place);
+            taken.insert(binding);
         }
         Ok(())
     }
 }
 
-impl Place {
-    fn of(info: &SecretInfo) -> Result<Place, Error> {
+impl Binding {
+    fn of(info: &SecretInfo) -> Result<Binding, Error> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        Ok(Place {
+        Ok(Binding {
             pattern: ToolPattern::new(&text(&info.tool_name))?,
             location: Location::new(&text(&info.tool_arg))?,
         })
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tool {} at {}", self.pattern, self.location)
     }

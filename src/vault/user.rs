@@ -332,14 +332,14 @@ impl UserVault {
         self.read(|_, snapshot| {
             let defaults = snapshot.resolver().resolve(tool);
             // Before the call, a value may be replaced by another of any allowed length.
-            let most_chars = |entry: &Arc<Entry>| {
-                let value = self.bounds().value().max.max(entry.most_value_chars());
+            let max_chars = |entry: &Arc<Entry>| {
+                let value = self.bounds().value().max.max(entry.max_value_chars());
                 value + entry.format.as_ref().map_or(0, Format::added_chars)
             };
             let entries = defaults
                 .iter()
                 .filter_map(|default| snapshot.by_id(default.id()));
-            let longest = entries.map(most_chars).max();
+            let longest = entries.map(max_chars).max();
             Ok(conceal::conceal(
                 input_schema,
                 defaults.iter().map(Match::location),
