@@ -126,17 +126,16 @@ impl KeySlots {
         kdf: KdfParams,
     ) -> Result<KeySlotInfo, Error> {
         let (first, master) = self.find(current)?;
-        let mut opened = vec![first];
-        while let Ok((at, _)) = self.find_besides(current, &opened) {
-            opened.push(at);
-        }
-        let replaced: u64 = opened.iter().map(|at| self.slots[*at].work()).sum();
-        check_work((self.work() - replaced).saturating_add(new.work(kdf)))?;
+        // No slot before the first one opens.
+        let opens = |at: &usize| self.slots[*at].open(self.vault, current).is_ok();
+        let further: Vec<usize> = (first + 1..self.slots.len()).filter(opens).collect();
+        let replaced: u64 = further.iter().map(|at| self.slots[*at].work()).sum();
+        let kept = self.work() - self.slots[first].work() - replaced;
+        check_work(kept.saturating_add(new.work(kdf)))?;
         self.slots[first] = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
         let changed = self.slots[first].info();
         // Remove from the end, so that earlier positions stay valid.
-        opened.sort_unstable();
-        for at in opened.into_iter().rev().filter(|at| *at != first) {
+        for at in further.into_iter().rev() {
             self.slots.remove(at);
         }
         Ok(changed)
