@@ -309,8 +309,8 @@ impl AuditEvent {
 
 /// Clips a text that others wrote to what an event keeps of it.
 pub(crate) fn clipped(text: &str) -> String {
-    const MOST: usize = 1_024;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARS: usize = 1_024;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((at, _)) => text[..at].to_owned(),
         None => text.to_owned(),
     }

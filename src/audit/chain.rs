@@ -151,7 +151,7 @@ impl fmt::Display for AuditFault {
 }
 
 /// More bytes than a line can have. Anything longer is not a log, and is not read into memory.
-const MOST: u64 = 64 * 1024;
+const MAX_LINE_LENGTH: u64 = 64 * 1024;
 
 /// What follows the body of a line: this, the hash, and the end.
 const HASH: &[u8] = br#","hash":""#;
@@ -225,7 +225,10 @@ pub(super) fn check_after(
     let mut fault = mismatch(&check.head, remembered);
     while fault.is_none() {
         line.clear();
-        let read = log.by_ref().take(MOST).read_until(b'\n', &mut line)? as u64;
+        let read = log
+            .by_ref()
+            .take(MAX_LINE_LENGTH)
+            .read_until(b'\n', &mut line)? as u64;
         if read == 0 {
             let missing = |remembered: &&AuditHead| remembered.sequence > check.head.sequence;
             fault = remembered
@@ -234,7 +237,7 @@ pub(super) fn check_after(
             break;
         }
         if line.pop_if(|end| *end == b'\n').is_none() {
-            if read < MOST && begins_a_line(&line, &check.head) {
+            if read < MAX_LINE_LENGTH && begins_a_line(&line, &check.head) {
                 check.torn = true;
             } else {
                 fault = Some(AuditFaultKind::Malformed);

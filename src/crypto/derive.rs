@@ -89,7 +89,7 @@ impl KdfParams {
     }
 
     /// The most work that opening a vault may take: that of one passphrase with the parameters at their maximum.
-    pub(crate) const MOST_WORK: u64 = 1024 * 1024 * 16;
+    pub(crate) const MAX_WORK: u64 = 1024 * 1024 * 16;
 
     /// What the time is proportional to: memory in KiB times passes.
     pub(crate) fn work(self) -> u64 {
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(fields, ["memory_kib", "passes", "lanes"]);
         assert!(KdfParams::new(19 * 1024, 2, 1).is_ok());
         let most = KdfParams::new(1024 * 1024, 16, 16).unwrap();
-        assert_eq!(most.work(), KdfParams::MOST_WORK);
+        assert_eq!(most.work(), KdfParams::MAX_WORK);
         assert!(KdfParams::new(1024 * 1024 + 1, 16, 16).is_err());
     }
     fn from_hex<const N: usize>(digits: &str) -> [u8; N] {

@@ -84,7 +84,7 @@ impl KeySlot {
                             )
                             .with_source(source)
                         })?;
-                if wrapped.len() > WRAPPED {
+                if wrapped.len() > MAX_WRAPPED_LENGTH {
                     let msg = "the key provider's wrapped key is longer than 16 KiB";
                     return Err(Error::validation(vec![FieldError::value_error("key", msg)]));
                 }
@@ -182,7 +182,7 @@ impl KeySlot {
             [RAW] => SlotParameters::Raw,
             [PROVIDER] => {
                 let wrapped = reader.bytes()?;
-                if wrapped.len() > WRAPPED {
+                if wrapped.len() > MAX_WRAPPED_LENGTH {
                     return None;
                 }
                 SlotParameters::Provider {
@@ -252,7 +252,7 @@ const PROVIDER: u8 = 3;
 
 /// The maximum length of a wrapped key. A KMS's has some hundred bytes, and at most 6 KiB with the largest
 /// context.
-const WRAPPED: usize = 16 * 1024;
+const MAX_WRAPPED_LENGTH: usize = 16 * 1024;
 
 const SEAL_LABEL: &str = "keyward key slot seal";
 

@@ -24,14 +24,14 @@ pub(super) struct KeySlots {
 
 impl KeySlots {
     /// The maximum number of key slots.
-    const MOST: u8 = 16;
+    const MAX_SLOTS: u8 = 16;
 
     /// The maximum length of the encoded form; 16 slots with the longest wrapped keys take half of it.
-    const LONGEST: usize = 512 * 1024;
+    const MAX_LENGTH: usize = 512 * 1024;
 
     /// The maximum length of the sealed key ring. It holds the index key and one data key, or two while they
     /// rotate; this leaves room for 16 data keys with their ids.
-    const LONGEST_RING: usize = 40 + 32 + 16 * 36;
+    const MAX_RING_LENGTH: usize = 40 + 32 + 16 * 36;
 
     /// Creates one slot, for `source`.
     pub(super) fn new(
@@ -104,7 +104,7 @@ impl KeySlots {
         new: &KeySource,
         kdf: KdfParams,
     ) -> Result<KeySlotInfo, Error> {
-        if self.slots.len() >= usize::from(Self::MOST) {
+        if self.slots.len() >= usize::from(Self::MAX_SLOTS) {
             let msg = "a vault has at most 16 key slots: remove one";
             return Err(Error::validation(vec![FieldError::value_error(
                 "key_slot", msg,
@@ -170,7 +170,7 @@ impl KeySlots {
         keys: &KeyRing,
         kdf: KdfParams,
     ) -> Result<KeySlots, Error> {
-        if keep.is_empty() || keep.len() > usize::from(Self::MOST) {
+        if keep.is_empty() || keep.len() > usize::from(Self::MAX_SLOTS) {
             let msg = "a vault has 1 to 16 key slots: give the keys to keep";
             return Err(Error::validation(vec![FieldError::value_error(
                 "key_slot", msg,
@@ -235,7 +235,7 @@ impl KeySlots {
     /// keyward uses.
     pub(super) fn decode(bytes: &[u8]) -> Result<KeySlots, Error> {
         let slots = Self::read(bytes).ok_or_else(damaged)?;
-        if slots.work() > KdfParams::MOST_WORK {
+        if slots.work() > KdfParams::MAX_WORK {
             return Err(Error::new(
                 ErrorKind::Corrupt,
                 "the vault's key slots require more work than keyward allows for opening a vault: restore a backup",
@@ -245,7 +245,7 @@ impl KeySlots {
     }
 
     fn read(bytes: &[u8]) -> Option<KeySlots> {
-        if bytes.len() > Self::LONGEST {
+        if bytes.len() > Self::MAX_LENGTH {
             return None;
         }
         let (body, sum) = bytes.split_last_chunk::<32>()?;
@@ -255,7 +255,7 @@ impl KeySlots {
         let mut reader = Reader::new(body);
         let vault = VaultId(reader.array()?);
         let [count] = reader.array()?;
-        if !(1..=Self::MOST).contains(&count) {
+        if !(1..=Self::MAX_SLOTS).contains(&count) {
             return None;
         }
         let slots = (0..count)
@@ -263,7 +263,7 @@ impl KeySlots {
             .collect::<Option<_>>()?;
         let ring = reader.bytes()?;
         reader.end()?;
-        (ring.len() <= Self::LONGEST_RING).then(|| KeySlots {
+        (ring.len() <= Self::MAX_RING_LENGTH).then(|| KeySlots {
             vault,
             slots,
             ring: Sealed::new(ring),
@@ -273,7 +273,7 @@ impl KeySlots {
 
 /// Checks that the slots of a vault may take this much work together.
 fn check_work(work: u64) -> Result<(), Error> {
-    if work <= KdfParams::MOST_WORK {
+    if work <= KdfParams::MAX_WORK {
         return Ok(());
     }
     let msg = "Argon2id memory times passes, summed over all passphrases of a vault, may be at most 16 GiB: \

@@ -35,7 +35,7 @@ pub(super) const PAGE: u64 = 4096;
 const REGION: u32 = 1 << 20;
 /// The size of the largest page allowed. A leaf is as large as its largest value needs: a secret's row, the
 /// vault's `keys`, or redb's list of free pages in a region of 4 GiB. None of them reaches 1 MiB.
-const LARGEST: u64 = 16 * 1024 * 1024;
+const MAX_PAGE_SIZE: u64 = 16 * 1024 * 1024;
 pub(super) const HEADER: usize = 320;
 const SLOTS: [usize; 2] = [64, 192];
 /// Flags in byte 9 of the header: which slot, and how it was written.
@@ -169,7 +169,7 @@ impl Regions {
     pub(super) fn find(self, number: u64, length: u64) -> Option<(u64, u64)> {
         let order = number >> 59;
         let size = PAGE << order;
-        if size > length.min(LARGEST) {
+        if size > length.min(MAX_PAGE_SIZE) {
             return None;
         }
         let index = number & (0xF_FFFF >> order);
@@ -284,7 +284,7 @@ pub(super) fn definitions(page: &[u8], length: u64) -> Option<Vec<u64>> {
         }
         if *definition.get(9)? != 0 {
             let root = u64_at(definition, 10)?;
-            if PAGE << (root >> 59) > length.min(LARGEST) || name == SAVEPOINTS {
+            if PAGE << (root >> 59) > length.min(MAX_PAGE_SIZE) || name == SAVEPOINTS {
                 return None;
             }
             roots.push(root);
