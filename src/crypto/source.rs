@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::derive::KdfParams;
 use crate::secret::SecretValue;
@@ -31,12 +31,11 @@ use crate::secret::SecretValue;
 /// What this holds is wiped when it is dropped, and no `Debug` shows it.
 pub struct KeySource(Source);
 
-/// What a source holds.
-#[derive(ZeroizeOnDrop)]
+/// What a source holds. Each part wipes itself.
 pub(super) enum Source {
-    Passphrase(#[zeroize(skip)] SecretValue),
+    Passphrase(SecretValue),
     Raw(Zeroizing<Vec<u8>>),
-    Provider(#[zeroize(skip)] Arc<dyn KeyProvider>),
+    Provider(Arc<dyn KeyProvider>),
 }
 
 impl KeySource {
