@@ -17,7 +17,7 @@ use super::{
     builder::Settings,
     errors::{creation_error, locked, no_key_slots, rolled_back, storage_error},
     slots::KeySlots,
-    sync::{AtomicUsize, Mutex, MutexGuard, Published, yield_now},
+    sync::{AtomicUsize, Mutex, MutexGuard, Published, wait_until},
     users::{UserState, Users},
     verify::{check_members, stored_root},
 };
@@ -333,9 +333,7 @@ pub(super) fn decode_slots(stored: Option<&[u8]>) -> Result<Option<KeySlots>, Er
 /// Waits for the calls that began with these keys, and still work with them. They hold on to nothing else that the
 /// caller may hold, other than a user's lock.
 pub(super) fn wait_until_unused(keys: &Arc<KeyRing>) {
-    while Arc::strong_count(keys) > 1 {
-        yield_now();
-    }
+    wait_until(|| Arc::strong_count(keys) == 1);
 }
 
 /// The data that a lock of this module guards is consistent at every moment, so a panic elsewhere does not spoil

@@ -4,17 +4,29 @@
 
 use std::sync::Arc;
 #[cfg(not(shuttle))]
-pub(super) use std::{
-    sync::{Mutex, MutexGuard, atomic::AtomicUsize},
-    thread::yield_now,
-};
+pub(super) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 
 use arc_swap::{ArcSwapOption, Guard};
 #[cfg(shuttle)]
-pub(super) use shuttle::{
-    sync::{Mutex, MutexGuard, atomic::AtomicUsize},
-    thread::yield_now,
-};
+pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
+
+/// Lets other threads work until this is `true`. Most calls end within microseconds; a check or a copy of a large vault
+/// takes long, and is not worth a processor that does nothing but ask.
+pub(super) fn wait_until(is_true: impl Fn() -> bool) {
+    #[cfg(not(shuttle))]
+    for _ in 0..1000 {
+        if is_true() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    while !is_true() {
+        #[cfg(not(shuttle))]
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        #[cfg(shuttle)]
+        shuttle::thread::yield_now();
+    }
+}
 
 /// An optional immutable object that is read without a lock.
 #[derive(Debug)]
