@@ -11,6 +11,7 @@ use crate::{
     secret::SecretValue,
 };
 
+mod deserialize;
 mod json;
 
 /// A secret to be created.

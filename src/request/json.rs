@@ -5,18 +5,14 @@
 //! the members are then found here, as slices of the input, and the strings among them are unescaped, each into a
 //! buffer that never grows and is wiped. (`serde_json`'s own `RawValue` would give the extents as well, but its
 //! feature changes how every program that links this crate reads JSON: a certain key then stands for nested JSON
-//! text.) The ordinary [`Deserialize`] implementations of the requests work with any format, and cannot promise
-//! this.
+//! text.)
 
-use std::{borrow::Cow, fmt, str::Utf8Error};
+use std::str::Utf8Error;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, IgnoredAny, MapAccess, Visitor},
-};
+use serde::de::IgnoredAny;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, NewSecret, SecretPatch, TOOL, VALUE};
+use super::{ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, TOOL, VALUE};
 use crate::{
     error::{Error, FieldError, LocSegment},
     secret::SecretValue,
@@ -55,7 +51,7 @@ fn read_unwiped(json: &[u8]) -> Result<Fields, Error> {
     Ok(fields)
 }
 
-fn not_an_object() -> Error {
+pub(super) fn not_an_object() -> Error {
     let msg = "Input should be a valid dictionary or object to extract fields from";
     Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
 }
@@ -200,229 +196,6 @@ fn unicode_escape(escaped: &str) -> Option<(char, usize)> {
     }
     let pair = char::decode_utf16([first, unit(6)?]).next()?.ok()?;
     Some((pair, 12))
-}
-
-impl<'de> Deserialize<'de> for NewSecret {
-    /// # Security
-    ///
-    /// The format's parser may keep copies of the value that nobody wipes: `serde_json`, for one, unescapes strings
-    /// in such a buffer. Use [`NewSecret::from_json`] if the input is JSON text.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NewSecret, D::Error> {
-        let fields = deserialize_fields(deserializer)?;
-        Ok(NewSecret { fields })
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretPatch {
-    /// # Security
-    ///
-    /// As for [`NewSecret`]: use [`SecretPatch::from_json`] if the input is JSON text.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SecretPatch, D::Error> {
-        let fields = deserialize_fields(deserializer)?;
-        Ok(SecretPatch {
-            fields,
-            if_revision: None,
-        })
-    }
-}
-
-/// Reports all fields of a wrong type together. Other errors in them are found when the request is used.
-fn deserialize_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
-    // Asked for a map, a format would itself report what it found instead, and so repeat a value given without a
-    // map.
-    let fields = deserializer.deserialize_any(FieldsVisitor)?;
-    let errors = fields.type_errors();
-    if errors.is_empty() {
-        Ok(fields)
-    } else {
-        Err(de::Error::custom(Error::validation(errors)))
-    }
-}
-
-/// Accepts a map. For anything else, `serde`'s own message would repeat it, and it may be a secret value.
-struct FieldsVisitor;
-
-/// The only member of the object as which `serde_json` passes a number on, in a program that turns on its feature
-/// `arbitrary_precision`.
-const NUMBER: &str = "$serde_json::private::Number";
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the fields of a secret")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Fields, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(key) = members.next_key::<Cow<'de, str>>()? {
-            match &*key {
-                NAME => fields.name = members.next_value()?,
-                VALUE => {
-                    fields.value = members.next_value::<Given<String>>()?.map(SecretValue::new);
-                }
-                TOOL => fields.tool_name = members.next_value()?,
-                ARG => fields.tool_arg = members.next_value()?,
-                IS_DEFAULT => fields.is_default = members.next_value()?,
-                FORMAT => fields.format = members.next_value()?,
-                NUMBER => return Err(de::Error::custom(not_an_object())),
-                _ => {
-                    members.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(fields)
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_i128<E: de::Error>(self, _: i128) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_u128<E: de::Error>(self, _: u128) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Fields, E> {
-        drop(Zeroizing::new(text));
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Fields, E> {
-        Err(E::custom(not_an_object()))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<Fields, A::Error> {
-        Err(de::Error::custom(not_an_object()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Given<String> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(GivenVisitor)
-            .map(|scalar| match scalar {
-                Scalar::Null => Given::Null,
-                Scalar::String(text) => Given::Value(text),
-                Scalar::Bool(_) | Scalar::Other => Given::WrongType,
-            })
-    }
-}
-
-impl<'de> Deserialize<'de> for Given<bool> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_any(GivenVisitor)
-            .map(|scalar| match scalar {
-                Scalar::Null => Given::Null,
-                Scalar::Bool(value) => Given::Value(value),
-                Scalar::String(text) => {
-                    drop(Zeroizing::new(text));
-                    Given::WrongType
-                }
-                Scalar::Other => Given::WrongType,
-            })
-    }
-}
-
-enum Scalar {
-    Null,
-    Bool(bool),
-    String(String),
-    Other,
-}
-
-/// Accepts a value of any type, so that a wrong type is distinguished from malformed input and the fields behind it
-/// are still read.
-struct GivenVisitor;
-
-impl<'de> Visitor<'de> for GivenVisitor {
-    type Value = Scalar;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Bool(value))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::String(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Scalar, E> {
-        Ok(Scalar::String(text))
-    }
-
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_u128<E>(self, _: u128) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
 }
 
 #[cfg(test)]
