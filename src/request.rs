@@ -346,7 +346,7 @@ pub(crate) struct ValidSecret {
 
 /// A patch whose fields are each valid: `None` leaves a field as it is, `Some(None)` removes it.
 #[derive(Debug)]
-#[expect(clippy::option_option, reason = "outer: not named; inner: taken away")]
+#[expect(clippy::option_option, reason = "outer: absent; inner: null")]
 pub(crate) struct ValidPatch {
     pub(crate) name: Option<String>,
     pub(crate) value: Option<SecretValue>,
@@ -424,7 +424,7 @@ impl<T> Given<T> {
     }
 
     /// `Some(None)` for null.
-    #[expect(clippy::option_option, reason = "outer: not named; inner: taken away")]
+    #[expect(clippy::option_option, reason = "outer: absent; inner: null")]
     fn change(self) -> Option<Option<T>> {
         match self {
             Given::Value(value) => Some(Some(value)),

@@ -1,5 +1,5 @@
-//! The vault: it composes the rest of the crate and has no rules of its own. What is done with keys, snapshots and
-//! copies is in the modules of these.
+//! The vault: it composes the rest of the crate and has no rules of its own. Its methods for keys, snapshots and copies
+//! are in the modules `keys`, `reload` and `transfer`.
 
 #[cfg(feature = "file")]
 use std::path::Path;
@@ -236,13 +236,13 @@ impl Vault {
         self.state.settings.audit.lost()
     }
 
-    /// Returns whether there is an audit to tell.
+    /// Returns whether the vault has an audit sink.
     #[cfg(feature = "http")]
     pub(crate) fn is_audited(&self) -> bool {
         self.state.settings.audit.is_on()
     }
 
-    /// Tells the audit that a credential was refused.
+    /// Records that a credential was refused.
     #[cfg(feature = "http")]
     pub(crate) fn tell_credential_refused(&self) {
         self.state.tell_credential_refused();
@@ -287,11 +287,12 @@ impl Vault {
     /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`; the user's secrets are then unchanged.
     pub fn delete_user(&self, user: UserId) -> Result<(), Error> {
         let deleted = self.state.delete_user(&self.user(user).user);
-        let told = AuditAction::UserDeleted;
-        self.state.tell_with(told, deleted, |(), event| AuditEvent {
-            user: Some(user),
-            ..event
-        })
+        let action = AuditAction::UserDeleted;
+        self.state
+            .tell_with(action, deleted, |(), event| AuditEvent {
+                user: Some(user),
+                ..event
+            })
     }
 
     /// Locks the vault and all its clones: before this returns, the keys are wiped and everything that was opened
@@ -362,9 +363,8 @@ impl Vault {
         self.state.compact()
     }
 
-    /// Returns whether the operating system keeps this vault's keys out of its swap. It is asked to whenever a
-    /// vault is created, opened or unlocked, and may refuse: most systems limit how much memory a process may
-    /// lock.
+    /// Returns whether the operating system keeps this vault's keys out of its swap. Keyward asks for this whenever a
+    /// vault is created, opened or unlocked. The system may refuse: most limit how much memory a process may lock.
     ///
     /// This covers only the keys. Values in use, and the memory in which a passphrase is stretched, can be swapped
     /// out, and nothing is kept out of a core dump or a hibernation image. To be safe from these, encrypt or turn

@@ -108,14 +108,15 @@ impl AuditLog {
         })
     }
 
-    /// Writes the events from now on to the log in another file, which is opened in the way in which this one was. What
-    /// was written so far is on disk when this returns the head of the file that is left. No event is lost or in both
-    /// files; those that come meanwhile wait.
+    /// Writes all further events to the log in another file, which is opened in the same way as this one. Returns the
+    /// head of the old file, whose lines are then on disk. No event is lost, and none is in both files: events of
+    /// other threads wait meanwhile.
     ///
-    /// Of several processes that share a log, each switches by itself, to the same new path; until then it goes on in
-    /// the old file, beyond the head that another one was given. A path is best kept for good, as in the example. To
-    /// keep the old path for new lines, exactly one process renames the file before it switches: a second one would put
-    /// the new file in the place of the renamed one. Windows does not rename a file that is open.
+    /// If several processes share a log, each of them has to switch, to the same new path. Until it does, it writes to
+    /// the old file, which may so grow beyond the head that another process was given. It is best to use each path for
+    /// one file only, as in the example. To use the same path again, exactly one process renames the old file before it
+    /// switches: if a second process did, it would rename the new file over the old one. Windows does not rename a file
+    /// that is open.
     ///
     /// ```
     /// use keyward::{AuditLog, NewSecret, UserId, Vault};
@@ -239,8 +240,8 @@ impl Writer {
         written.and(self.file.unlock())
     }
 
-    /// Brings the file to the disk, and the head to its end, as far as it goes: a log that was changed, or ends in a
-    /// torn line on a full disk, is one to leave.
+    /// Flushes the file to disk, after taking in the lines of other processes and dropping a torn line. Only the flush
+    /// has to succeed: a log that was tampered with, or is on a full disk, must not keep the program from leaving it.
     fn leave(&mut self) -> io::Result<()> {
         if let Some(wait) = self.shared {
             lock(&self.file, wait)?;

@@ -247,8 +247,8 @@ impl KeyRing {
         self.ids == other.ids
     }
 
-    /// Returns whether data keys with the same id are the same keys. Otherwise one of the rings is of a copy of the
-    /// vault that was rotated by itself.
+    /// Returns whether data keys with the same id are the same keys. Otherwise one of the rings belongs to a copy of
+    /// the vault whose data key was rotated independently.
     #[cfg(feature = "file")]
     pub(crate) fn continues(&self, other: &KeyRing) -> bool {
         use subtle::ConstantTimeEq as _;

@@ -5,7 +5,7 @@ use std::fmt;
 use region::LockGuard;
 use zeroize::Zeroize;
 
-/// 256 secret bits, in a place that someone else owns.
+/// The bytes of a key. This type does not wipe them: its owner does.
 pub(super) type KeyBytes = [u8; 32];
 
 /// The maximum number of data keys at one time: one; two while the data key is rotated; and those from before and

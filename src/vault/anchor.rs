@@ -1,4 +1,4 @@
-//! What reveals that a whole vault was replaced by an earlier one.
+//! The anchor: it reveals that a whole vault was replaced by an earlier state of it.
 
 use std::{fmt, str::FromStr};
 
@@ -12,8 +12,8 @@ use crate::{
 ///
 /// A vault notices by itself when something in its file was changed, removed or rolled back. It cannot notice when
 /// the whole file is replaced by an older copy, or by another vault that the same key opens, since that file is
-/// valid by itself. A program that keeps the anchor where whoever can replace the file cannot write can demand it:
-/// see [`VaultBuilder::anchor`](crate::VaultBuilder::anchor).
+/// valid by itself. A program that keeps the anchor elsewhere, out of reach of anyone who can replace the file, can
+/// demand it when it opens the vault: see [`VaultBuilder::anchor`](crate::VaultBuilder::anchor).
 ///
 /// ```
 /// use keyward::{Anchor, NewSecret, UserId, Vault};

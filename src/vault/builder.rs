@@ -267,9 +267,9 @@ impl VaultBuilder {
         reason = "the source is wiped when this returns"
     )]
     pub fn snapshot(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
-        let told = self.settings.clone();
+        let settings = self.settings.clone();
         let opened = self.read_file(path.as_ref(), &key);
-        told.tell(AuditAction::VaultOpened, &opened);
+        settings.tell(AuditAction::VaultOpened, &opened);
         opened.map(Vault::new)
     }
 

@@ -45,7 +45,7 @@ pub(super) fn usage_too_small() -> Error {
     )
 }
 
-/// What a failure means where a store was to be created, which appears only once it is complete.
+/// Translates a failure to create a store. Nothing was created then: a new store appears only once it is complete.
 pub(super) fn creation_error(error: StorageError) -> Error {
     let source = match error {
         StorageError::Failed(source) | StorageError::Uncertain(source) => Some(source),

@@ -1,4 +1,4 @@
-//! What the audit is told of a vault's work: always after the fact, and with no lock held.
+//! The audit events of a vault. They are recorded after the fact, with no lock held.
 
 use super::{builder::Settings, plan::Applied, state::State};
 use crate::{

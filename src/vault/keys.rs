@@ -1,4 +1,4 @@
-//! Changing what a vault is opened with, and what its records are sealed with.
+//! Key slots, and the rotation of the master key and the data key.
 
 use std::sync::Arc;
 
@@ -62,11 +62,12 @@ impl Vault {
     )]
     pub fn add_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
         let slot = self.state.add_key(&current, &new);
-        let told = AuditAction::KeySlotAdded;
-        self.state.tell_with(told, slot, |slot, event| AuditEvent {
-            key_slot: Some(slot.id),
-            ..event
-        })
+        let action = AuditAction::KeySlotAdded;
+        self.state
+            .tell_with(action, slot, |slot, event| AuditEvent {
+                key_slot: Some(slot.id),
+                ..event
+            })
     }
 
     /// Replaces the key `current` with `new`, for example with another passphrase. Only the key slots are written,
@@ -90,11 +91,12 @@ impl Vault {
     )]
     pub fn change_key(&self, current: KeySource, new: KeySource) -> Result<KeySlotInfo, Error> {
         let slot = self.state.change_key(&current, &new);
-        let told = AuditAction::KeySlotChanged;
-        self.state.tell_with(told, slot, |slot, event| AuditEvent {
-            key_slot: Some(slot.id),
-            ..event
-        })
+        let action = AuditAction::KeySlotChanged;
+        self.state
+            .tell_with(action, slot, |slot, event| AuditEvent {
+                key_slot: Some(slot.id),
+                ..event
+            })
     }
 
     /// Removes a way to open this vault. The last one cannot be removed.
@@ -109,11 +111,12 @@ impl Vault {
     /// See [`change_key`](Vault::change_key).
     pub fn remove_key(&self, slot: u32) -> Result<(), Error> {
         let removed = self.state.remove_key(slot);
-        let told = AuditAction::KeySlotRemoved;
-        self.state.tell_with(told, removed, |(), event| AuditEvent {
-            key_slot: Some(slot),
-            ..event
-        })
+        let action = AuditAction::KeySlotRemoved;
+        self.state
+            .tell_with(action, removed, |(), event| AuditEvent {
+                key_slot: Some(slot),
+                ..event
+            })
     }
 
     /// Creates a new master key. Afterwards only the keys in `keep` open the vault; each of them must open it now.

@@ -29,23 +29,24 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `RolledBack` if the file is older than what was read before, or a backup whose data key was rotated since, as
-    /// that of the vault was (one that was only written to more often is not told apart); `WrongKey` if the master
-    /// key was changed, for which there is [`reload_with`](Vault::reload_with), or the file holds another vault;
+    /// `RolledBack` if the file is older than what was read before, or if it is a copy of the vault and the data keys
+    /// of both were rotated independently (a copy that merely has more writes is not recognized); `WrongKey` if the
+    /// master key was changed, for which there is [`reload_with`](Vault::reload_with), or the file holds another vault;
     /// `Unsupported` for a vault that is not a snapshot; `Locked`; and those of [`open`](Vault::open). The snapshot is
     /// then as it was.
     ///
     /// # Security
     ///
-    /// As it was means that it goes on giving out what it has, also secrets that were deleted meanwhile. Where that
-    /// must not be, [`lock`](Vault::lock) it on every error except `InUse`.
+    /// A snapshot that could not be reloaded goes on injecting the secrets that it has, including those that were
+    /// deleted from the file meanwhile. Where that is not acceptable, [`lock`](Vault::lock) it on every error except
+    /// `InUse`.
     pub fn reload(&self) -> Result<bool, Error> {
         self.state.reload(&self.users, None)
     }
 
     /// Does what [`reload`](Vault::reload) does with a key that opens the file now: it follows a change of the master
     /// key as well, and every [`UserVault`](crate::UserVault) of the snapshot stays in use. If the file has not
-    /// changed, the key is not looked at. A passphrase is stretched each time it is, so try `reload` first.
+    /// changed, the key is not looked at; if it has, a passphrase is stretched, which takes time: try `reload` first.
     /// [`lock`](Vault::lock) does not wait for the key: this then fails with `Locked`, or with what the key fails with.
     ///
     /// ```
@@ -85,7 +86,8 @@ pub(super) struct SnapshotSource {
     storage: FrozenStorage,
     /// Held while it is read again.
     reloading: Mutex<()>,
-    /// Whether a user's rows were not those that the roots tell of. The roots do not show whether they were mended.
+    /// Whether some user could not be loaded. The next reload then reads the file even if its root is unchanged: the
+    /// root does not show whether the rows are in order again.
     is_in_doubt: AtomicBool,
 }
 

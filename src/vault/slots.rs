@@ -161,9 +161,8 @@ impl KeySlots {
         Ok(())
     }
 
-    /// Creates a new master key, with slots for these sources only. Each source must open a slot now, and a
-    /// different one than the sources before it: otherwise the same key given twice would stand for a slot that is
-    /// not kept.
+    /// Creates a new master key, with slots for these sources only. Each source must open a slot now, and not one that
+    /// an earlier source opens: a caller who gives one key twice believes to keep a slot that would be lost.
     pub(super) fn rotate(
         &self,
         keep: &[KeySource],

@@ -1,10 +1,14 @@
 //! What all clones of a vault share: keys, the store, and the users' snapshots.
 //!
 //! Reading takes no lock: the keys and each user's snapshot are immutable objects that are [`Published`]. Writing
-//! takes two: first the user's, which also orders the first loading of a snapshot, then the ledger's. Locking the
-//! vault first takes the keys away and then takes each user's lock, so that no snapshot is published after it. It
-//! may have to wait for a replacement of the keys, which waits for calls with the old ones: so it first announces
-//! itself, and long work ends.
+//! takes two: first the user's, under which a snapshot is also loaded for the first time, then the ledger's.
+//!
+//! Locking the vault first takes the keys away and then takes each user's lock, so that no snapshot is published after
+//! it. It may have to wait for a replacement of the keys, which waits for calls with the old ones. So it first raises
+//! `about_to_lock`, on which long operations end.
+//!
+//! Locks are always taken in this order: `rotating` or a source's `reloading`, then `locking`, then users' `writer` (of
+//! several users in the order of their ids), then `ledger`, then those of the store.
 
 use std::{
     collections::HashMap,
@@ -330,8 +334,8 @@ pub(super) fn decode_slots(stored: Option<&[u8]>) -> Result<Option<KeySlots>, Er
     stored.map(KeySlots::decode).transpose()
 }
 
-/// Waits for the calls that began with these keys, and still work with them. They hold on to nothing else that the
-/// caller may hold, other than a user's lock.
+/// Waits until no call uses these keys any more. The caller may hold `locking`, since no call waits for it while it
+/// uses the keys, but neither a user's lock nor the ledger.
 pub(super) fn wait_until_unused(keys: &Arc<KeyRing>) {
     wait_until(|| Arc::strong_count(keys) == 1);
 }

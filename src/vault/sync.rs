@@ -1,4 +1,4 @@
-//! Where threads meet: locks, and objects published to readers that take no lock.
+//! Synchronization: locks, and objects published to readers that take no lock.
 //!
 //! Under `cfg(shuttle)`, a test decides at each of these which thread continues: see `tests/schedules.rs`.
 

@@ -276,8 +276,9 @@ impl UserVault {
     /// Returns a redactor for all secrets that the user has now, as [`Injection::redactor`] is one for those of a call.
     ///
     /// This is for text from elsewhere than the call that is being made: a conversation that is resumed, whose tools
-    /// may print what earlier calls were given, or a program's log. It opens every value, which takes a few µs each,
-    /// and the first text as long again; text passes more slowly the more values there are to find ([`Redactor`]).
+    /// may print what earlier calls were given, or a program's log. It opens every value, which takes a few µs each;
+    /// the first text that is redacted takes about as long again. Text passes more slowly the more values there are to find
+    /// ([`Redactor`]).
     /// Values that are set later are not in it.
     ///
     /// ```

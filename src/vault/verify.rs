@@ -64,12 +64,11 @@ impl State {
         &self,
         mut visit: impl FnMut(&KeyRing, &VaultRoot, Checked) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        // No write and no change of keys comes between reading the keys, reading the root and the start of the
-        // scan.
-        let mut held = Some((hold(&self.locking), hold(&self.ledger)));
+        // Until the scan has begun, so that the keys, the root and what is scanned belong together.
+        let (locking, ledger) = (hold(&self.locking), hold(&self.ledger));
         let keys = self.keys()?;
-        let root = held.as_ref().map(|(_, ledger)| ledger.root.clone());
-        let root = root.unwrap_or_default();
+        let root = ledger.root.clone();
+        let mut held = Some((locking, ledger));
         let mut census = Census::new(&keys, &root);
         self.scan(|part| {
             held = None;

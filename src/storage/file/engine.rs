@@ -62,7 +62,7 @@ pub(super) struct Engine {
 /// Why a write was not done.
 enum Refused {
     RootChanged,
-    /// It failed before the file was involved.
+    /// It failed before it was committed: nothing of it is kept.
     Failed(redb::Error),
     /// It failed too late to tell whether the write was done.
     Uncertain(redb::Error),
@@ -273,6 +273,7 @@ impl Engine {
         }
     }
 
+    /// Calls `work` while nobody else uses the database.
     fn alone(
         &self,
         work: impl FnOnce(&mut Database) -> Result<(), StorageError>,
@@ -312,6 +313,7 @@ impl Engine {
         self.answered(caught(|| work(database)))
     }
 
+    /// Translates the outcome of reading. After a panic the store stops.
     fn answered<T>(
         &self,
         answer: Result<Result<T, redb::Error>, Panicked>,
@@ -341,7 +343,7 @@ impl Engine {
         self.settled(done)
     }
 
-    /// What became of a transaction. If that is not certain, nothing is written any more.
+    /// Translates the outcome of a transaction. If it is uncertain whether it was kept, the store stops.
     fn settled(&self, done: Result<Result<(), Refused>, Panicked>) -> Result<(), StorageError> {
         match done {
             Ok(Ok(())) => Ok(()),

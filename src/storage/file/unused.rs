@@ -18,8 +18,8 @@ const PART: u64 = 64 * PAGE;
 /// Fails, with everything as it was, if the file cannot become `more` bytes longer.
 ///
 /// Redb stops for good if it finds no room, and leaves the file as long as it has become. A new length alone is no
-/// proof of room where files have holes, so the bytes are written. Where the file system stores zeros without room,
-/// or another program takes the room meanwhile, redb still runs into it.
+/// proof of room where files have holes, so the bytes are written. If the file system compresses zeros, or another
+/// program fills the disk meanwhile, redb can still run out of room.
 pub(super) fn check_room(backend: &dyn StorageBackend, more: u64) -> io::Result<()> {
     let length = backend.len()?;
     let room = take_room(backend, length, more);
