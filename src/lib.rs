@@ -125,6 +125,7 @@ mod bytes;
 mod call;
 mod conceal;
 mod crypto;
+mod digits;
 #[cfg(doc)]
 pub mod docs;
 mod error;

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    fmt::Write as _,
     io::{self, BufRead, Read as _},
     str::FromStr,
 };
@@ -11,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::AuditEvent;
-use crate::error::{Error, FieldError};
+use crate::{
+    digits::{decimal, from_hex, hex},
+    error::{Error, FieldError},
+};
 
 /// The end of a log: the number of its lines, and the hash of the last one, which stands for all of them.
 ///
@@ -79,8 +81,8 @@ impl FromStr for AuditHead {
     fn from_str(text: &str) -> Result<AuditHead, Error> {
         let head = text.split_once(':').and_then(|(sequence, hash)| {
             Some(AuditHead {
-                sequence: number(sequence)?,
-                hash: unhex(hash.as_bytes())?,
+                sequence: decimal(sequence)?,
+                hash: read_hash(hash.as_bytes())?,
             })
         });
         head.ok_or_else(|| {
@@ -186,7 +188,7 @@ pub(super) fn line(head: &AuditHead, event: &AuditEvent) -> io::Result<(Vec<u8>,
 fn follow(head: &AuditHead, line: &[u8]) -> Result<AuditHead, AuditFaultKind> {
     let parts = line.strip_suffix(END).and_then(|line| {
         let (line, hash) = line.split_at_checked(line.len().checked_sub(64)?)?;
-        Some((line.strip_suffix(HASH)?, unhex(hash)?))
+        Some((line.strip_suffix(HASH)?, read_hash(hash)?))
     });
     let (body, hash) = parts.ok_or(AuditFaultKind::Malformed)?;
     let sequence: Sequence =
@@ -276,28 +278,8 @@ fn mismatch(head: &AuditHead, remembered: Option<&AuditHead>) -> Option<AuditFau
         .map(|_| AuditFaultKind::Rewritten)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn number(digits: &str) -> Option<u64> {
-    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-    are_digits.then(|| digits.parse().ok())?
-}
-
 /// Decodes 64 lower-case hex digits.
-fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if digits.len() != 64 || digits.iter().any(u8::is_ascii_uppercase) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16)?).ok();
-        *byte = digit(pair[0])? * 16 + digit(pair[1])?;
-    }
-    Some(bytes)
+fn read_hash(digits: &[u8]) -> Option<[u8; 32]> {
+    let is_lower_case = !digits.iter().any(u8::is_ascii_uppercase);
+    is_lower_case.then(|| from_hex(digits))?
 }

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     crypto::{KeyRing, VaultId, VaultRoot},
+    digits::{decimal, from_hex, hex},
     error::{Error, FieldError},
 };
 
@@ -62,12 +63,12 @@ impl fmt::Display for Anchor {
     /// Writes the vault's id, the counter and the digest, separated by colons; the id and the digest are
     /// hexadecimal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = |f: &mut fmt::Formatter<'_>, bytes: &[u8]| {
-            bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-        };
-        hex(f, &self.vault.0)?;
-        write!(f, ":{}:", self.counter)?;
-        hex(f, &self.tag)
+        let Anchor {
+            vault,
+            counter,
+            tag,
+        } = self;
+        write!(f, "{}:{counter}:{}", hex(&vault.0), hex(tag))
     }
 }
 
@@ -90,24 +91,8 @@ fn parse(text: &str) -> Option<Anchor> {
     let (vault, rest) = text.split_once(':')?;
     let (counter, tag) = rest.split_once(':')?;
     Some(Anchor {
-        vault: VaultId(hexadecimal(vault)?),
-        counter: number(counter)?,
-        tag: hexadecimal(tag)?,
+        vault: VaultId(from_hex(vault.as_bytes())?),
+        counter: decimal(counter)?,
+        tag: from_hex(tag.as_bytes())?,
     })
-}
-
-fn number(digits: &str) -> Option<u64> {
-    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-    are_digits.then(|| digits.parse().ok())?
-}
-
-fn hexadecimal<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    if digits.len() != 2 * N || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, at) in bytes.iter_mut().zip((0..2 * N).step_by(2)) {
-        *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
