@@ -17,6 +17,7 @@ use crate::{
 mod anchor;
 mod batch;
 mod builder;
+mod clock;
 mod errors;
 mod events;
 #[cfg(all(fuzzing, feature = "file"))]
