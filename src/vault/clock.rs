@@ -23,6 +23,12 @@ fn storable(time: SystemTime) -> DateTime<Utc> {
     time.clamp(SystemTime::UNIX_EPOCH, latest).into()
 }
 
+/// Returns whether this could be a time of this clock, whatever the system's time was.
+#[cfg(feature = "file")]
+pub(super) fn is_storable(time: DateTime<Utc>) -> bool {
+    u64::try_from(time.timestamp()).is_ok_and(|seconds| seconds <= LATEST.as_secs())
+}
+
 /// The source of the current time.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<Now>);

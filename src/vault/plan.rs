@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::errors::not_found;
 #[cfg(feature = "file")]
-use super::ids::is_followed;
+use super::{clock::is_storable, ids::is_followed};
 #[cfg(feature = "file")]
 use crate::{bounds::Bounds, request::NewSecret};
 use crate::{
@@ -232,6 +232,18 @@ impl<'a> Plan<'a> {
             return refuse(
                 "revision",
                 "not a revision that keyward creates, or the last possible one: leave the secret out",
+            );
+        }
+        if !is_storable(info.created_at) {
+            return refuse(
+                "created_at",
+                "before 1970 or after 9999: leave the secret out",
+            );
+        }
+        if !is_storable(info.updated_at) || info.updated_at < info.created_at {
+            return refuse(
+                "updated_at",
+                "before 1970, before created_at, or after 9999: leave the secret out",
             );
         }
         if self.metadata(id).is_some() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
@@ -78,7 +79,7 @@ fn import(change: Forge, value: &str) -> Result<SecretInfo, Error> {
 
 #[test]
 fn what_could_not_be_created_is_not_imported() {
-    let cases: [(&str, Forge, &str); 11] = [
+    let cases: [(&str, Forge, &str); 15] = [
         ("secret_name", |made| made.info.secret_name.clear(), VALUE),
         (
             "secret_name",
@@ -118,6 +119,26 @@ fn what_could_not_be_created_is_not_imported() {
             |made| made.info.secret_id = of_variant(0),
             VALUE,
         ),
+        // RFC 3339 has four digits for the year.
+        (
+            "created_at",
+            |made| {
+                made.info.created_at = second(YEAR_10000);
+                made.info.updated_at = second(YEAR_10000);
+            },
+            VALUE,
+        ),
+        (
+            "created_at",
+            |made| made.info.created_at = second(-1),
+            VALUE,
+        ),
+        (
+            "updated_at",
+            |made| made.info.updated_at = second(YEAR_10000),
+            VALUE,
+        ),
+        ("updated_at", |made| made.info.created_at = second(1), VALUE),
     ];
     for (i, (field, forged, value)) in cases.into_iter().enumerate() {
         let error = import(forged, value).expect_err(field);
@@ -137,6 +158,12 @@ fn what_could_not_be_created_is_not_imported() {
 
 const VALUE: &str = "4QvT9sLm";
 
+const YEAR_10000: i64 = 253_402_300_800;
+
+fn second(since_1970: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(since_1970, 0).unwrap()
+}
+
 fn of_version(version: u128) -> SecretId {
     let id = id(1_700_000_000_000).as_uuid().as_u128();
     SecretId::new(Uuid::from_u128(id & !(0xf << 76) | version << 76))
@@ -151,6 +178,7 @@ fn of_variant(variant: u128) -> SecretId {
 fn what_is_as_good_as_made_here_is_imported() {
     import(|_| {}, VALUE).unwrap();
     import(|made| made.info.secret_id = id(0xffff_ffff_fffe), VALUE).unwrap();
+    import(|made| made.info.updated_at = second(YEAR_10000 - 1), VALUE).unwrap();
     import(|made| made.info.display = Some(VALUE.to_owned()), VALUE)
         .map(|info| assert_eq!(info.display.unwrap(), "********"))
         .unwrap();
