@@ -47,7 +47,7 @@ fn no_two_rows_can_be_exchanged() {
             attack.refuse("values", &metadata);
         }
     }
-    println!("{:?}", attack.outcomes);
+    attack.report();
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn no_row_of_another_time_place_or_vault_can_be_put_in_place() {
             attack.refuse("a row of another user", &moved);
         }
     }
-    println!("{:?}", attack.outcomes);
+    attack.report();
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn no_user_can_be_put_in_anothers_place_or_time() {
         forged.rows(*tag).clear();
         attack.refuse("a user without rows", &forged);
     }
-    println!("{:?}", attack.outcomes);
+    attack.report();
 }
 
 /// Keys, root and users, each of any state of either vault.
@@ -150,7 +150,8 @@ fn parts_of_different_states_make_none() {
             }
         }
     }
-    println!("{committed} were states; {:?}", attack.outcomes);
+    println!("{committed} were states");
+    attack.report();
 }
 
 /// Every sealed thing with each byte changed, or of another length.
@@ -204,7 +205,7 @@ fn no_byte_of_a_row_or_a_root_can_be_changed() {
             attack.refuse("a user's root", &forged);
         }
     }
-    println!("{:?}", attack.outcomes);
+    attack.report();
 }
 
 /// The checksum of the keys is not keyed: a forger makes another.
@@ -229,7 +230,7 @@ fn no_byte_of_the_keys_can_be_changed() {
         forged.keys = [&body[..at], &checksum(&body[..at])].concat();
         attack.refuse("shorter, with its checksum", &forged);
     }
-    println!("{:?}", attack.outcomes);
+    attack.report();
 }
 
 /// Puts what was stored in the place of what is, behind the back of a vault that is open.

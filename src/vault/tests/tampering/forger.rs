@@ -210,7 +210,7 @@ impl History {
     }
 }
 
-/// What became of a attack.
+/// What became of an attack.
 pub(super) enum Outcome {
     Unchanged,
     Earlier,
@@ -220,7 +220,7 @@ pub(super) enum Outcome {
     RefusedInUse,
 }
 
-/// What became of all of them, when no anchor was demanded.
+/// How often each of these was the outcome, when no anchor was demanded.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
     pub(super) unchanged: u32,
@@ -325,6 +325,12 @@ impl Forger {
         self.judge(what, forged);
         let refused = self.outcomes.refused + self.outcomes.refused_in_use;
         assert_eq!(refused, before + 1, "{what}: not refused");
+    }
+
+    /// Says how it went. A test that tried nothing has shown nothing.
+    pub(super) fn report(&self) {
+        println!("{:?}", self.outcomes);
+        assert!(self.outcomes.refused + self.outcomes.refused_in_use > 0);
     }
 }
 
