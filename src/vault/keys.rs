@@ -7,7 +7,7 @@ use super::{
     errors::{no_key_slots, rolled_back, storage_error},
     progress::Progress,
     slots::KeySlots,
-    state::{State, decode_slots, hold, wait_until_unused},
+    state::{State, decode_slots, hold},
     users::{UserState, Users},
     write::Write,
 };
@@ -220,13 +220,13 @@ impl State {
             let total = self.usage()?.secrets.saturating_mul(2);
             let tell = |done| progress(Progress::new(done, total.max(done)));
             done = self.reseal_all_users(users, done, tell)?;
-            self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))?;
+            self.change_keys(current, |keys| Ok(keys.with_current_data_key_only()))?;
         }
-        self.replace_keys(current, KeyRing::with_new_data_key)?;
+        self.change_keys(current, KeyRing::with_new_data_key)?;
         let total = done.saturating_add(self.usage()?.secrets);
         let tell = |done| progress(Progress::new(done, total.max(done)));
         self.reseal_all_users(users, done, tell)?;
-        self.replace_keys(current, |keys| Ok(keys.with_current_data_key_only()))
+        self.change_keys(current, |keys| Ok(keys.with_current_data_key_only()))
     }
 
     /// Seals again everything that is sealed with an older data key. Takes the number of records done before, and
@@ -335,10 +335,9 @@ impl State {
         slots.open(key).map(drop)
     }
 
-    /// Replaces the keys in use with others, sealed with the same master key. When this returns, no call uses the
-    /// old keys any more: none writes a record that the new keys do not know, and none meets one that the old keys
-    /// do not know.
-    fn replace_keys(
+    /// Stores other keys, sealed with the same master key, and replaces those in use. When this returns, no call uses
+    /// the old keys any more: none writes a record that the new keys cannot open.
+    fn change_keys(
         &self,
         current: &KeySource,
         replace: impl FnOnce(&KeyRing) -> Result<KeyRing, Error>,
@@ -349,17 +348,9 @@ impl State {
         let slots = self.known_slots(&old)?;
         let mut slots = slots.ok_or_else(|| no_key_slots("its keys are not kept"))?;
         slots.reseal(current, &new)?;
-        // A call that still uses the old keys may meet what another call writes by then, so everyone gets both
-        // before the first record is sealed with the new one.
         let both = old.and_data_keys_of(&new)?;
         self.store_slots(&new, &slots)?;
-        self.publish_keys(both);
-        wait_until_unused(&old);
-        drop(old);
-        let both = self.keys()?;
-        self.publish_keys(new);
-        wait_until_unused(&both);
-        Ok(())
+        self.replace_keys(old, both, new, || Ok(()))
     }
 
     fn change_slots<T>(

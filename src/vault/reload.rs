@@ -11,7 +11,7 @@ use super::{
     builder::Settings,
     errors::{rolled_back, storage_error},
     slots::KeySlots,
-    state::{Ledger, State, hold, wait_until_unused},
+    state::{Ledger, State, hold},
     sync::Mutex,
     users::Users,
     verify::{check_members, stored_root},
@@ -156,27 +156,22 @@ impl State {
         }
         let members = check_members(&content, &new, &root)?;
 
-        // Calls proceed meanwhile, with rows from before or after, so the keys of both are published first.
-        let keys_changed = key.is_some() || !new.has_ids_of(&old);
         if !new.continues(&old) {
             return Err(rolled_back());
         }
-        if keys_changed {
-            self.publish_keys(new.and_data_keys_of(&old)?);
-            wait_until_unused(&old);
-        }
-        drop(old);
-        {
+        let take_over = || {
             let mut ledger = hold(&self.ledger);
             source.storage.replace(content);
             *ledger = Ledger { root, members };
-        }
-        source.is_in_doubt.store(false, Ordering::SeqCst);
-        self.drop_outdated(users)?;
-        if keys_changed {
-            let both = self.keys()?;
-            self.publish_keys(new);
-            wait_until_unused(&both);
+            drop(ledger);
+            source.is_in_doubt.store(false, Ordering::SeqCst);
+            self.drop_outdated(users)
+        };
+        if key.is_some() || !new.has_ids_of(&old) {
+            let both = new.and_data_keys_of(&old)?;
+            self.replace_keys(old, both, new, take_over)?;
+        } else {
+            take_over()?;
         }
         Ok(true)
     }

@@ -265,9 +265,24 @@ impl State {
         stored.iter().map(open).collect()
     }
 
-    /// Replaces the keys in use. The caller keeps the vault from being locked meanwhile.
-    pub(super) fn publish_keys(&self, keys: KeyRing) {
-        self.keys.store(Some(Arc::new(keys)));
+    /// Replaces the keys in use, `old`, with `new`, while calls proceed. First all calls get `both`, with which they can
+    /// open what is sealed with either. `change` is called when none uses `old` any more, so it may publish what is
+    /// sealed with `new`. When this returns, all calls use `new`. The caller holds `locking`.
+    pub(super) fn replace_keys(
+        &self,
+        old: Arc<KeyRing>,
+        both: KeyRing,
+        new: KeyRing,
+        change: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.keys.store(Some(Arc::new(both)));
+        wait_until_unused(&old);
+        drop(old);
+        change()?;
+        let both = self.keys()?;
+        self.keys.store(Some(Arc::new(new)));
+        wait_until_unused(&both);
+        Ok(())
     }
 
     /// Wipes the keys and drops the users' snapshots. Returns `false` if the vault was locked already.
@@ -336,7 +351,7 @@ pub(super) fn decode_slots(stored: Option<&[u8]>) -> Result<Option<KeySlots>, Er
 
 /// Waits until no call uses these keys any more. The caller may hold `locking`, since no call waits for it while it
 /// uses the keys, but neither a user's lock nor the ledger.
-pub(super) fn wait_until_unused(keys: &Arc<KeyRing>) {
+fn wait_until_unused(keys: &Arc<KeyRing>) {
     wait_until(|| Arc::strong_count(keys) == 1);
 }
 
