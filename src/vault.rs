@@ -117,7 +117,7 @@ impl Vault {
     /// # Errors
     ///
     /// `Storage` if something already exists at the path (with an [`io::Error`](std::io::Error) of kind
-    /// `AlreadyExists` as its source) or the file cannot be written; or if the key is one that
+    /// `AlreadyExists` as its source) or the file cannot be written; `Validation` or `Storage` for a key that
     /// [no slot can be made for](KeySource#new-key-slots). No new file is left behind.
     #[cfg(feature = "file")]
     pub fn create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
@@ -357,9 +357,9 @@ impl Vault {
     /// # Errors
     ///
     /// `Locked`; `Storage`, with every secret as it was; `Unsupported` for a snapshot. If there is not enough room, the
-    /// file is as it was, too, and the vault goes on: make room and try again. After other failures of the store the
-    /// file may be longer than before, and hold old data, until the vault is compacted; where the error or the next
-    /// write says so, it has to be opened again first.
+    /// file is also as it was, and the vault stays in use: make room and try again. After any other failure of the store
+    /// the file may be longer than before and still hold old data until the vault is compacted. If the error or the next
+    /// write says that the store has stopped, open the vault again before that.
     pub fn compact(&self) -> Result<(), Error> {
         self.state.compact()
     }
