@@ -357,9 +357,9 @@ impl Vault {
     /// # Errors
     ///
     /// `Locked`; `Storage`, with every secret as it was; `Unsupported` for a snapshot. If there is not enough room, the
-    /// file is also as it was, and the vault stays in use: make room and try again. After any other failure of the store
-    /// the file may be longer than before and still hold old data until the vault is compacted. If the error or the next
-    /// write says that the store has stopped, open the vault again before that.
+    /// file is also as it was, and the vault stays in use: make room and try again. After any other failure of the
+    /// store the file may be longer than before and still hold old data until the vault is compacted. If the error or
+    /// the next write says that the store has stopped, open the vault again before that.
     pub fn compact(&self) -> Result<(), Error> {
         self.state.compact()
     }

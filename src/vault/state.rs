@@ -265,8 +265,8 @@ impl State {
         stored.iter().map(open).collect()
     }
 
-    /// Replaces the keys in use, `old`, with `new`, while calls proceed. First all calls get `both`, with which they can
-    /// open what is sealed with either. `change` is called when none uses `old` any more, so it may publish what is
+    /// Replaces the keys in use, `old`, with `new`, while calls proceed. First all calls get `both`, with which they
+    /// can open what is sealed with either. `change` is called when none uses `old` any more, so it may publish what is
     /// sealed with `new`. When this returns, all calls use `new`. The caller holds `locking`.
     pub(super) fn replace_keys(
         &self,
