@@ -133,7 +133,7 @@ mod tests {
         path: PathBuf,
         /// The file with the vault's key.
         key: PathBuf,
-        _folder: tempfile::TempDir,
+        _dir: tempfile::TempDir,
     }
 
     fn key() -> KeySource {
@@ -150,7 +150,7 @@ mod tests {
             Folder {
                 path,
                 key: kept,
-                _folder: folder,
+                _dir: folder,
             }
         }
 
