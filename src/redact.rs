@@ -291,18 +291,14 @@ impl Redactor {
         json::names(self, keys)
     }
 
-    /// The longest value that is an object or an array in JSON and that this text begins with, letter by letter: its
-    /// length, and its reference.
+    /// The value that is an object or an array in JSON and that this text begins with, letter by letter: its length,
+    /// and its reference.
     #[cfg(feature = "mcp-text")]
     pub(crate) fn structure_at(&self, text: &str) -> Option<(usize, &str)> {
-        let values = self
-            .values
-            .iter()
-            .map(|needle| (needle.value().trim_ascii(), needle));
-        values
-            .filter(|(value, _)| value.starts_with(['{', '[']) && text.starts_with(value))
-            .map(|(value, needle)| (value.len(), needle.reference()))
-            .max_by_key(|(length, _)| *length)
+        let index = self.index.get_or_init(|| self.new_index());
+        let number = index.structure_at(text)?;
+        let needle = &self.values[number];
+        Some((needle.value().trim_ascii().len(), needle.reference()))
     }
 
     /// Returns a stream that redacts output which comes in chunks of bytes.
@@ -351,8 +347,11 @@ impl Redactor {
     }
 
     fn index(&self) -> Arc<Index> {
-        let index = || Arc::new(Index::new(&self.values));
-        Arc::clone(self.index.get_or_init(index))
+        Arc::clone(self.index.get_or_init(|| self.new_index()))
+    }
+
+    fn new_index(&self) -> Arc<Index> {
+        Arc::new(Index::new(&self.values))
     }
 
     /// Calls `on_match` with the start, the end and the reference of each match, in order.

@@ -125,19 +125,8 @@ fn everywhere(
 /// What stands for the object or array at this place if that is a value, as a service account's key is: a string with
 /// the value's reference.
 fn structure(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
-    let (length, reference) = structure_at(text, at.clone(), redactor)?;
+    let (length, reference) = redactor.structure_at(&text[at.clone()])?;
     (length == at.len()).then(|| json::quoted(reference))
-}
-
-/// The value that is an object or an array and begins at this place, in the form in which it is kept.
-fn structure_at<'r>(
-    text: &str,
-    at: Range<usize>,
-    redactor: &'r Redactor,
-) -> Option<(usize, &'r str)> {
-    let found = redactor.structure_at(&text[at.clone()])?;
-    // Replacing a part of an object would leave no JSON.
-    json::is_json(&text[at.start..at.start + found.0]).then_some(found)
 }
 
 fn is_of_the_protocol(member: &Member<'_>) -> bool {
@@ -248,7 +237,7 @@ fn redact_tokens(
             start + 1..end.map_or(at.end, |end| end - 1)
         } else if json::is_structure(first) {
             let found = matches!(first, b'{' | b'[')
-                .then(|| structure_at(text, start..at.end, redactor))
+                .then(|| redactor.structure_at(&text[start..at.end]))
                 .flatten();
             next += found.map_or(1, |(length, _)| length);
             if let Some((_, reference)) = found {

@@ -401,3 +401,30 @@ proptest! {
         text::parse(&message, text::trimmed(&message));
     }
 }
+
+/// If the value were compared and parsed at each bracket, this would take an hour.
+#[test]
+fn brackets_that_begin_like_a_value() {
+    let mut redactor = Redactor::new();
+    redactor.add("secret://brackets", &SecretValue::new("[".repeat(65_536)));
+    redactor.add("secret://json", &SecretValue::new("[[8, 9]]"));
+    let filter = Filter::new(user()).redacting(&redactor);
+    let result = |inner: &str| {
+        let (open, close) = ("[".repeat(1_000_000), "]".repeat(1_000_000));
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{open}{inner}{close}}}"#)
+    };
+    let message = result("[[8, 9]]");
+    assert!(to_client(&filter, &message) == result(r#""secret://json""#));
+}
+
+/// What is no JSON by itself is no object that could be replaced, and hides none that is.
+#[test]
+fn a_value_that_goes_on_behind_an_object_hides_no_other() {
+    let mut redactor = Redactor::new();
+    redactor.add("secret://list", &SecretValue::new(r#"{"a": 123}, "b""#));
+    redactor.add("secret://object", &SecretValue::new(r#"{"a": 123}"#));
+    let filter = Filter::new(user()).redacting(&redactor);
+    let message = r#"{"jsonrpc":"2.0","id":1,"result":[{"a": 123}, "b"]}"#;
+    let expected = r#"{"jsonrpc":"2.0","id":1,"result":["secret://object", "b"]}"#;
+    assert_eq!(to_client(&filter, message), expected);
+}

@@ -23,6 +23,9 @@ pub(super) struct Index {
     pairs: Zeroizing<Vec<u64>>,
     /// The needles and forms that begin with each pair, sorted.
     entries: Zeroizing<Vec<Entry>>,
+    /// The values that are objects or arrays in JSON, by their numbers among the values.
+    #[cfg(feature = "mcp-text")]
+    structures: Vec<(usize, Arc<Needle>)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Zeroize)]
@@ -77,7 +80,18 @@ impl Index {
             needles,
             pairs,
             entries,
+            #[cfg(feature = "mcp-text")]
+            structures: structures(values),
         }
+    }
+
+    /// The number of the value that is an object or an array in JSON and that this text begins with. No two of these
+    /// begin at one place, since both end where the first bracket is closed.
+    #[cfg(feature = "mcp-text")]
+    pub(super) fn structure_at(&self, text: &str) -> Option<usize> {
+        let begins =
+            |(_, needle): &&(usize, Arc<Needle>)| text.starts_with(needle.value().trim_ascii());
+        Some(self.structures.iter().find(begins)?.0)
     }
 
     pub(super) fn needles(&self) -> &[Arc<Needle>] {
@@ -144,6 +158,21 @@ fn with_parts(values: &[Arc<Needle>]) -> Vec<Arc<Needle>> {
         needles.extend(new.map(|part| Arc::new(value.part(part))));
     }
     needles
+}
+
+/// Whether a value is JSON is asked here, once: a text can begin like it at every one of its brackets.
+#[cfg(feature = "mcp-text")]
+fn structures(values: &[Arc<Needle>]) -> Vec<(usize, Arc<Needle>)> {
+    let is_structure = |needle: &Needle| {
+        let value = needle.value().trim_ascii();
+        value.starts_with(['{', '['])
+            && serde_json::from_str::<serde::de::IgnoredAny>(value).is_ok()
+    };
+    let numbered = values.iter().enumerate();
+    numbered
+        .filter(|(_, needle)| is_structure(needle))
+        .map(|(number, needle)| (number, Arc::clone(needle)))
+        .collect()
 }
 
 fn place(first: u8, second: u8) -> (usize, u64) {
