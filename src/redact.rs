@@ -23,7 +23,8 @@
 //! In the worst case the cost is the length of the text times the length walked at a place, which is for each value
 //! as much of it as the text there agrees with, since after a mismatch the scan goes only one byte further. This
 //! takes a value that begins with a long repetition, such as a thousand times the same letter, and a text that
-//! consists of just that: a megabyte of it takes seconds. Or it takes many values that begin with what everybody
+//! consists of just that: a megabyte of it takes seconds, and minutes if the value is as long as one can be, 64 KB, and
+//! the text is its base64. Or it takes many values that begin with what everybody
 //! knows, such as `ghp_`, and a text that repeats that: for a thousand values that begin with the same 13 bytes, 200 KB
 //! of those took seconds as well, for a hundred values a tenth of that, and for one value it takes milliseconds.
 //! For keys, tokens, PEM and JSON files a walk ends within a few bytes unless it is a match, and the cost is linear.
@@ -39,8 +40,10 @@ mod spelling;
 mod stream;
 
 use std::{
-    borrow::Cow,
+    borrow::{Borrow, Cow},
+    collections::HashSet,
     fmt,
+    hash::{Hash, Hasher},
     sync::{Arc, OnceLock},
 };
 
@@ -120,6 +123,8 @@ use crate::secret::SecretValue;
 #[derive(Clone, Default)]
 pub struct Redactor {
     values: Vec<Arc<Needle>>,
+    /// The same ones by their text, if they are more than [`FEW`].
+    known: HashSet<Known>,
     index: OnceLock<Arc<Index>>,
 }
 
@@ -175,11 +180,20 @@ impl Redactor {
     /// assert_eq!(conversation.redact("ghp_R7mKq2xW9c lin_api_Zq8wT3vN"), "secret://github secret://linear");
     /// ```
     pub fn merge(&mut self, other: &Redactor) {
-        for needle in &other.values {
-            if !self.has(needle.value()) {
+        for (at, needle) in other.values.iter().enumerate() {
+            // One that grew out of the other begins with the same needles: a stream is told of all values again and
+            // again.
+            let same = |own| Arc::ptr_eq(own, needle);
+            if !self.values.get(at).is_some_and(same) && !self.has(needle.value()) {
                 self.push(Arc::clone(needle));
             }
         }
+    }
+
+    /// Whether `other` has no value that this one does not have.
+    #[cfg(feature = "mcp-text")]
+    pub(crate) fn has_all(&self, other: &Redactor) -> bool {
+        other.values.iter().all(|needle| self.has(needle.value()))
     }
 
     /// Returns whether there is no value to replace.
@@ -340,9 +354,16 @@ impl Redactor {
     fn push(&mut self, needle: Arc<Needle>) {
         self.values.push(needle);
         self.index = OnceLock::new();
+        if self.values.len() > FEW {
+            let unknown = &self.values[self.known.len()..];
+            self.known.extend(unknown.iter().map(Arc::clone).map(Known));
+        }
     }
 
     fn has(&self, value: &str) -> bool {
+        if self.values.len() > FEW {
+            return self.known.contains(value);
+        }
         self.values.iter().any(|needle| needle.value() == value)
     }
 
@@ -371,6 +392,33 @@ impl Redactor {
         }
     }
 }
+
+/// Up to this many values are compared one by one, as almost every call has one or two.
+const FEW: usize = 16;
+
+/// A needle, known by its value.
+#[derive(Clone)]
+struct Known(Arc<Needle>);
+
+impl Borrow<str> for Known {
+    fn borrow(&self) -> &str {
+        self.0.value()
+    }
+}
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.value().hash(state);
+    }
+}
+
+impl PartialEq for Known {
+    fn eq(&self, other: &Known) -> bool {
+        self.0.value() == other.0.value()
+    }
+}
+
+impl Eq for Known {}
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -451,10 +451,10 @@ impl Filter {
 
     pub(super) fn learn(&self, redactor: &Redactor) {
         let mut known = hold(&self.redactor);
-        let mut merged = Redactor::clone(&known);
-        merged.merge(redactor);
-        // A conversation gives the same values over and over: keep the index if all of them are known.
-        if merged.len() > known.len() {
+        // A conversation gives the same values over and over: nothing is copied then, and the index is kept.
+        if !known.has_all(redactor) {
+            let mut merged = Redactor::clone(&known);
+            merged.merge(redactor);
             *known = Arc::new(merged);
         }
     }

@@ -109,6 +109,39 @@ fn merging_keeps_equal_values_once_with_the_first_reference() {
 /// A private key of three lines, as a file has it.
 const KEY: &str = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcwggSjAgEAAoIBAQDh\nq2Y=\n-----END KEY-----\n";
 
+/// With a comparison of each value with every other one, this would take hours.
+#[test]
+fn many_values_are_added_and_merged() {
+    let values = |count: usize| {
+        let mut redactor = Redactor::new();
+        for i in 0..count {
+            redactor.add(
+                format!("secret://{i}"),
+                &SecretValue::new(format!("value-{i:06}")),
+            );
+        }
+        redactor
+    };
+    let many = 300_000;
+    let mut all = values(many);
+    // Neither has the other's copies, and the smaller one is in another order.
+    all.merge(&values(many));
+    let mut some = Redactor::new();
+    some.add("secret://last", &SecretValue::new("value-299999"));
+    some.merge(&all);
+    assert_eq!((all.len(), some.len()), (many, many));
+
+    // What a program prints is told of all values at each line.
+    let some = values(2_000);
+    let mut stream = some.stream();
+    for _ in 0..20_000 {
+        stream.merge(&some);
+    }
+    let mut output = stream.push(b"value-001999\n");
+    output.extend(stream.finish());
+    assert_eq!(output, b"secret://1999\n");
+}
+
 #[test]
 fn the_lines_of_a_key_are_found_by_themselves() {
     let redactor = redactor_of(&[
