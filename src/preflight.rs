@@ -1,6 +1,6 @@
 //! Checks of a user's secrets against the tools that a runtime has, before the first call.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, iter};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -325,43 +325,51 @@ impl<'a> Check<'a> {
     }
 
     /// Finds the defaults that never win, and those that win for a reason that few expect.
+    ///
+    /// Both tools and secrets can be many, and a default can compete with any other at any tool. So each pair is looked
+    /// at once, and which tools a default matches is kept as bits.
     fn precedence(&mut self) {
-        let mut lost: BTreeMap<SecretId, Lost> = BTreeMap::new();
-        let mut won: Vec<SecretId> = Vec::new();
-        let mut surprises: BTreeMap<(SecretId, SecretId), Surprise> = BTreeMap::new();
-        for tool in self.tools {
+        let mut matched: BTreeMap<SecretId, Tools> = BTreeMap::new();
+        let mut won: BTreeMap<SecretId, Tools> = BTreeMap::new();
+        let mut lost: BTreeMap<SecretId, Vec<SecretId>> = BTreeMap::new();
+        let mut pairs: BTreeMap<(SecretId, SecretId), (Match<'a>, Match<'a>)> = BTreeMap::new();
+        for (at, tool) in self.tools.iter().enumerate() {
             let candidates = self.snapshot.resolver().candidates(tool.name);
             for competing in candidates.chunk_by(|a, b| a.location() == b.location()) {
                 let Some((best, losers)) = competing.split_first() else {
                     continue;
                 };
-                won.push(best.id());
+                for candidate in competing {
+                    matched.entry(candidate.id()).or_default().insert(at);
+                }
+                won.entry(best.id()).or_default().insert(at);
                 for loser in losers {
-                    lost.entry(loser.id()).or_default().add(best, tool.name);
-                    let surprise = surprises
-                        .entry((best.id(), loser.id()))
-                        .or_insert_with(|| Some((self.surprise(best, loser)?, Vec::new())));
-                    if let Some((_, tools)) = surprise {
-                        tools.push(tool.name.to_owned());
+                    let pair = (best.id(), loser.id());
+                    if pairs.insert(pair, (*best, *loser)).is_none() {
+                        lost.entry(loser.id()).or_default().push(best.id());
                     }
                 }
             }
         }
-        won.sort_unstable();
-        for (id, lost) in lost {
-            if won.binary_search(&id).is_err() {
-                let winners = lost.winners.iter().filter_map(|id| self.named(*id));
-                let shadowed = self.named(id).map(|secret| Finding::ShadowedDefault {
+        for (id, winners) in &lost {
+            if !won.contains_key(id) {
+                let winners = winners.iter().filter_map(|id| self.named(*id));
+                let shadowed = self.named(*id).map(|secret| Finding::ShadowedDefault {
                     secret,
                     by: winners.collect(),
-                    tools: lost.tools,
+                    tools: self.names_of(matched[id].iter()),
                 });
                 self.findings.extend(shadowed);
             }
         }
-        for ((winner, loser), surprise) in surprises {
-            let secrets = (self.named(winner), self.named(loser));
-            if let ((Some(winner), Some(loser)), Some((rank, tools))) = (secrets, surprise) {
+        for ((winner, loser), (best, other)) in pairs {
+            // Everyone expects that the pattern for fewer tools wins.
+            let rank = explain::rank(&other, &best);
+            if rank != Rank::Younger && matched[&winner].are_within(&matched[&loser]) {
+                continue;
+            }
+            let tools = self.names_of(won[&winner].both(&matched[&loser]));
+            if let (Some(winner), Some(loser)) = (self.named(winner), self.named(loser)) {
                 self.findings.push(Finding::SurprisingPrecedence {
                     winner,
                     loser,
@@ -372,13 +380,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What the loser loses by, unless it is what everyone expects: that the pattern for fewer tools wins.
-    fn surprise(&self, winner: &Match<'_>, loser: &Match<'_>) -> Option<Rank> {
-        let rank = explain::rank(loser, winner);
-        let mut tools = self.tools.iter().map(|tool| tool.name);
-        let is_within =
-            tools.all(|tool| !winner.pattern().matches(tool) || loser.pattern().matches(tool));
-        (rank == Rank::Younger || !is_within).then_some(rank)
+    fn names_of(&self, tools: impl Iterator<Item = usize>) -> Vec<String> {
+        tools.map(|at| self.tools[at].name.to_owned()).collect()
     }
 
     fn named(&self, id: SecretId) -> Option<NamedSecret> {
@@ -386,21 +389,36 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What one of two defaults loses by, and for which tools; `None` if it is what everyone expects.
-type Surprise = Option<(Rank, Vec<String>)>;
-
-/// What a default lost to, and for which tools.
+/// Some of the tools, by their numbers: a bit for each.
 #[derive(Default)]
-struct Lost {
-    winners: Vec<SecretId>,
-    tools: Vec<String>,
+struct Tools(Vec<u64>);
+
+impl Tools {
+    fn insert(&mut self, at: usize) {
+        let (word, bit) = (at / 64, at % 64);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << bit;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        numbers(self.0.iter().copied())
+    }
+
+    fn both(&self, other: &Tools) -> impl Iterator<Item = usize> {
+        numbers(self.0.iter().zip(&other.0).map(|(a, b)| a & b))
+    }
+
+    fn are_within(&self, other: &Tools) -> bool {
+        let others = other.0.iter().copied().chain(iter::repeat(0));
+        self.0.iter().zip(others).all(|(a, b)| a & !b == 0)
+    }
 }
 
-impl Lost {
-    fn add(&mut self, winner: &Match<'_>, tool: &str) {
-        if !self.winners.contains(&winner.id()) {
-            self.winners.push(winner.id());
-        }
-        self.tools.push(tool.to_owned());
-    }
+fn numbers(words: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+    words.enumerate().flat_map(|(i, word)| {
+        let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
+        bits.map(move |bit| 64 * i + bit)
+    })
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use keyward::{
-    Finding, InjectionPolicy, NewSecret, Report, ToolCall, ToolSpec, UserId, UserVault, Vault,
+    Finding, InjectionPolicy, NewSecret, Quota, Report, ToolCall, ToolSpec, UserId, UserVault,
+    Vault,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -494,4 +495,40 @@ fn no_name_forges_a_line() {
     let text = report.to_string();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+/// If the patterns of each pair were matched with every tool, this would take many minutes.
+#[test]
+fn many_secrets_that_compete_at_many_tools() {
+    const MANY: usize = 800;
+    let vault = Vault::builder().quota(Quota::unlimited()).in_memory();
+    let user = vault.unwrap().user(UserId::LOCAL);
+    let begin = "ab".repeat(20);
+    let tools: Vec<String> = (0..2 * MANY).map(|i| format!("{begin}{i:04}")).collect();
+    user.batch(|batch| {
+        let mut create = |pattern: &str| {
+            let secret = NewSecret::new(pattern, "value-of-it").bind(pattern, "k");
+            batch.create(secret.default_for_tool());
+        };
+        for tool in &tools[..MANY] {
+            create(tool);
+        }
+        for i in 0..MANY {
+            let chars = begin.chars().enumerate();
+            let chars = chars.map(|(at, c)| if at < 16 && i >> at & 1 == 1 { '?' } else { c });
+            create(&(chars.collect::<String>() + "*"));
+        }
+    })
+    .unwrap();
+    let report = user
+        .check(tools.iter().map(|tool| ToolSpec::new(tool)))
+        .unwrap();
+    // The widest pattern with the most literals wins wherever there is no exact one.
+    assert_eq!(report.findings.len(), MANY - 1);
+    for finding in &report.findings {
+        let Finding::ShadowedDefault { by, tools, .. } = finding else {
+            panic!("{finding}")
+        };
+        assert_eq!((by.len(), tools.len()), (MANY + 1, 2 * MANY));
+    }
 }
