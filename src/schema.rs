@@ -28,9 +28,11 @@
 //! # Work
 //!
 //! A schema may come from anyone, and a few kilobytes can stand for an exponentially larger one. A question may use
-//! [`FUEL`] units: a subschema costs 1, and 1 more for every four of its keywords and of the members of its lists;
+//! [`LEAST`] units, and more in a larger schema: [`EACH`] for each unit of its size as [`measure`] has it, up to
+//! [`FUEL`]. A subschema costs 1, and 1 more for every four of its keywords and of the members of its lists;
 //! following a `$ref` costs 1, and 1 more for every 8 bytes of it. So one question takes at most a small constant
-//! times `FUEL`, however large the schema is and whatever it refers to: a millisecond or two. `inject` asks one
+//! times `FUEL`, however large the schema is and whatever it refers to: a millisecond or two. And a list of many
+//! small schemas takes no longer than a few large ones: some microseconds for each byte of it. `inject` asks one
 //! question for each default, and one for each of its parents that has to be made. Nested subschemas are followed to
 //! a depth of [`DEPTH`] and no other code here recurses, so a question needs little stack however deep a schema is
 //! nested.
@@ -41,6 +43,7 @@ mod work;
 
 use std::{
     borrow::Cow,
+    cell::Cell,
     ops::{BitAnd, BitOr, Not},
 };
 
@@ -95,8 +98,14 @@ fn parents(location: &Location) -> impl Iterator<Item = &[Box<str>]> {
     (1..tokens.len()).map(|depth| &tokens[..depth])
 }
 
-/// How many units of work one question may cause.
+/// How many units of work one question may cause, however large the schema is.
 const FUEL: u64 = 20_000;
+
+/// How many it may cause however small the schema is.
+const LEAST: u64 = 1_000;
+
+/// How many it may cause for each unit of the schema's size.
+const EACH: u64 = 64;
 
 /// How deep subschemas may be nested, counting `$ref`.
 const DEPTH: usize = 100;
@@ -108,6 +117,8 @@ pub(crate) struct Document<'a> {
     /// The types to assume where they cannot be known.
     unknown: Types,
     fuel: Budget,
+    /// Whether the fuel is that for a schema of this size. The size is of no interest to a question that takes little.
+    is_measured: Cell<bool>,
     /// The budget that this question shares with others.
     shared: Option<&'a Budget>,
 }
@@ -118,7 +129,8 @@ impl<'a> Document<'a> {
             root,
             dialect: Dialect::of(root),
             unknown,
-            fuel: Budget::new(FUEL),
+            fuel: Budget::new(LEAST),
+            is_measured: Cell::new(false),
             shared: None,
         }
     }
@@ -299,12 +311,17 @@ impl<'a> Document<'a> {
     /// Whether the units ran out. Answers are then guesses on the safe side: types are `unknown`, and nothing is
     /// declared.
     pub(crate) fn is_spent(&self) -> bool {
-        self.fuel.is_spent() || self.shared.is_some_and(Budget::is_spent)
+        self.is_measured.get() && self.fuel.is_spent() || self.shared.is_some_and(Budget::is_spent)
     }
 
     /// Takes units of work. Returns whether there were that many; if not, none are left.
     pub(crate) fn charge(&self, units: u64) -> bool {
         let shared = self.shared.is_none_or(|budget| budget.take(units));
+        if self.fuel.left() < units && !self.is_measured.replace(true) {
+            let size = measure(self.root, FUEL / EACH, usize::MAX);
+            let all = size.map_or(FUEL, |size| (EACH * size).max(LEAST));
+            self.fuel.give(all - LEAST);
+        }
         self.fuel.take(units) && shared
     }
 }

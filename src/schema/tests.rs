@@ -455,3 +455,30 @@ fn what_is_gone_through_again_and_again_is_counted_each_time() {
         assert_eq!(question(40_000).1, Declaration::NoString, "{name}");
     }
 }
+
+/// A list can hold thousands of small schemas that stand for huge ones.
+#[test]
+fn a_question_about_a_small_schema_costs_little() {
+    for keyword in ["allOf", "anyOf"] {
+        let [a, b] = ["a", "b"].map(|name| json!({"$ref": format!("#/$defs/{name}")}));
+        let schema = json!({
+            "$ref": "#/$defs/a",
+            "properties": {"token": {"type": "string"}},
+            "$defs": {"a": {keyword: [b, b]}, "b": {keyword: [a, a]}},
+        });
+        let size = measure(&schema, u64::MAX, usize::MAX).unwrap();
+        let (units, answer) = ask(&schema);
+        assert_ne!(answer, Declaration::String);
+        // What is refused once the fuel is spent is counted as well.
+        assert!(units < LEAST.max(EACH * size) + 1_000, "{units}");
+    }
+    // One that is gone through several times for each of its parts is not given up.
+    let shared = json!({"$ref": "#/$defs/shared"});
+    let schema = json!({
+        "anyOf": vec![shared; 500],
+        "$defs": {"shared": {"properties": {"token": {"type": "string"}, "other": {}}}},
+    });
+    let (units, answer) = ask(&schema);
+    assert!(units > LEAST, "{units}");
+    assert_eq!(answer, Declaration::String);
+}

@@ -25,6 +25,10 @@ impl Budget {
         left.is_some()
     }
 
+    pub(crate) fn give(&self, units: u64) {
+        self.left.set(self.left.get().saturating_add(units));
+    }
+
     pub(crate) fn left(&self) -> u64 {
         self.left.get()
     }
@@ -50,12 +54,19 @@ pub(crate) fn measure(value: &Value, most_units: u64, most_levels: usize) -> Opt
             Value::String(text) => units += text_units(text),
             Value::Array(items) => {
                 units += items.len() as u64;
+                // Before they are noted: there may be any number of them.
+                if units > most_units {
+                    return None;
+                }
                 pending.extend(items.iter().map(|item| (level + 1, item)));
             }
             Value::Object(members) => {
-                units += OBJECT - 1;
+                units += OBJECT - 1 + members.len() as u64;
+                if units > most_units {
+                    return None;
+                }
                 for (name, member) in members {
-                    units += 1 + text_units(name);
+                    units += text_units(name);
                     pending.push((level + 1, member));
                 }
             }
