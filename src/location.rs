@@ -115,7 +115,9 @@ impl Location {
 
     /// Whether `other` lies inside the value at this location.
     pub(crate) fn contains(&self, other: &Location) -> bool {
-        other.0.tokens.len() > self.0.tokens.len() && other.0.tokens.starts_with(&self.0.tokens)
+        // One comparison of bytes: names can be many, and many locations can begin with the same ones.
+        let rest = other.0.pointer.strip_prefix(&*self.0.pointer);
+        rest.is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -218,6 +220,26 @@ mod tests {
     use std::hash::{BuildHasher, RandomState};
 
     use super::*;
+
+    #[test]
+    fn a_location_contains_what_its_names_lead_to() {
+        for (outer, inner, expected) in [
+            ("/a", "/a/b", true),
+            ("/a", "/a/", true),
+            ("/a/b", "/a/b/c/d", true),
+            ("a/b", "/a~1b/c", true),
+            ("/", "//a", true),
+            ("/a", "/a", false),
+            ("/a/b", "/a", false),
+            ("/a", "/ab", false),
+            ("/a", "/ab/c", false),
+            ("/a", "/a~1b", false),
+            ("/a/b", "/a~1b/c", false),
+        ] {
+            let [outer, inner] = [outer, inner].map(|text| Location::new(text).unwrap());
+            assert_eq!(outer.contains(&inner), expected, "{outer} {inner}");
+        }
+    }
 
     #[test]
     fn a_name_and_its_pointer_are_one_location() {
