@@ -162,3 +162,17 @@ fn no_name_forges_a_line() {
     assert!(lines.iter().all(|line| !line.contains('\u{1b}')), "{text}");
     assert_eq!(lines[2], "  /k: filled");
 }
+
+/// Each location holds all names that lead to it, so a hundred of them would be a hundred times as long as one name.
+#[test]
+fn references_below_long_names_are_not_all_listed() {
+    let user = user();
+    default_for(&user, "tool_x");
+    for (bytes, listed) in [(10, 100), (1_000, 100), (10_000, 10), (1_000_000, 1)] {
+        let args = json!({"n".repeat(bytes): vec!["secret://none"; 150]});
+        let args = args.as_object().unwrap();
+        let explanation = user.explain(&ToolCall::new("tool_x"), args).unwrap();
+        assert_eq!(explanation.references.len(), listed, "{bytes}");
+        assert!(explanation.failure.is_some());
+    }
+}

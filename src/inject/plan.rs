@@ -20,8 +20,12 @@ use crate::{
     snapshot::{Entry, Snapshot},
 };
 
-/// The number of denied references that an explanation lists. An injection ends at the first.
+/// The most denied references that an explanation lists, each counted once more for every [`LONG`] bytes of its
+/// location: names in arguments have no limit, and each location holds all that lead to it. An injection ends at the
+/// first.
 pub(crate) const DENIALS_EXPLAINED: usize = 100;
+
+const LONG: usize = 1_024;
 
 /// What happens to every reference in the arguments and every default that matches the tool.
 pub(crate) struct Plan<'s> {
@@ -144,13 +148,17 @@ impl<'s> Plan<'s> {
         references::find(args, &mut |path, name| {
             let entry = snapshot.by_text(name).map(|entry| &**entry);
             let verdict = grant(call, path, entry);
+            let location = path.location();
+            if verdict != Verdict::Granted {
+                let length = location.as_pointer().len();
+                denials_left = denials_left.saturating_sub(1 + length / LONG);
+            }
             references.push(PlannedReference {
-                location: path.location(),
+                location,
                 entry,
                 verdict,
                 covered: false,
             });
-            denials_left -= usize::from(verdict != Verdict::Granted);
             if denials_left == 0 {
                 ControlFlow::Break(())
             } else {
