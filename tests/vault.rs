@@ -801,6 +801,32 @@ fn the_usual_quota_of_bytes_is_one_mebibyte_for_each_user() {
     }
 }
 
+/// If all changes so far were gone through for each name, this would take many minutes.
+#[test]
+fn a_batch_can_name_what_it_created_itself_again_and_again() {
+    const MANY: usize = 20_000;
+    let vault = Vault::builder().quota(Quota::unlimited()).in_memory();
+    let user = vault.unwrap().user(UserId::LOCAL);
+    let name = |i: usize| format!("name-{i}");
+    let done = user.batch(|batch| {
+        for i in 0..MANY {
+            batch.create(NewSecret::new(name(i), "some-value"));
+        }
+        for again in 1..=10 {
+            for i in 0..MANY {
+                let patch = SecretPatch::new().name(format!("name-{}", i + again * MANY));
+                batch.update(name(i + (again - 1) * MANY), patch);
+            }
+        }
+        for i in 0..MANY {
+            batch.delete(name(i + 10 * MANY));
+        }
+        batch.create(NewSecret::new(name(0), "some-value"));
+    });
+    assert_eq!(done.unwrap().len(), 12 * MANY + 1);
+    assert_eq!(user.secrets().unwrap().len(), 1);
+}
+
 #[test]
 fn a_batch_keeps_the_value_that_it_gave_before() {
     let user = local(&vault());

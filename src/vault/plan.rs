@@ -3,7 +3,7 @@
 #[cfg(feature = "file")]
 use std::cell::OnceCell;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
 };
 
@@ -80,6 +80,8 @@ pub(super) struct Plan<'a> {
     base: &'a Snapshot,
     rules: &'a Rules<'a>,
     changes: Changes,
+    /// Of each name, the secrets that the changes give it. One write may name many that it creates itself.
+    named: HashMap<String, BTreeSet<SecretId>>,
     /// The ids that existing secrets have as their names, in any spelling.
     #[cfg(feature = "file")]
     named_ids: OnceCell<HashSet<SecretId>>,
@@ -91,6 +93,7 @@ impl<'a> Plan<'a> {
             base,
             rules,
             changes: Changes::new(),
+            named: HashMap::new(),
             #[cfg(feature = "file")]
             named_ids: OnceCell::new(),
         }
@@ -106,7 +109,7 @@ impl<'a> Plan<'a> {
             Operation::Update(secret, patch) => self.update(&secret, patch),
             Operation::Delete(secret) => {
                 let info = self.find(&secret)?.clone();
-                self.changes.insert(info.secret_id, Change::Delete);
+                self.set(info.secret_id, Change::Delete);
                 Ok(Applied::Deleted(info))
             }
         }
@@ -140,7 +143,7 @@ impl<'a> Plan<'a> {
             info: info.clone(),
             value_bytes: length(&new.value),
         });
-        self.changes.insert(
+        self.set(
             secret_id,
             Change::Write {
                 metadata,
@@ -194,7 +197,7 @@ impl<'a> Plan<'a> {
             value_bytes = length(value);
             info.display = self.mask(value);
         }
-        let earlier_value = match self.changes.remove(&info.secret_id) {
+        let earlier_value = match self.unset(info.secret_id) {
             Some(Change::Write { value, .. }) => value,
             _ => None,
         };
@@ -205,7 +208,7 @@ impl<'a> Plan<'a> {
             }),
             value: patch.value.or(earlier_value),
         };
-        self.changes.insert(info.secret_id, change);
+        self.set(info.secret_id, change);
         Ok(Applied::Updated(info))
     }
 
@@ -274,7 +277,7 @@ impl<'a> Plan<'a> {
             value_bytes: length(&new.value),
         });
         let value = Some(new.value);
-        self.changes.insert(id, Change::Write { metadata, value });
+        self.set(id, Change::Write { metadata, value });
         Ok(())
     }
 
@@ -299,10 +302,7 @@ impl<'a> Plan<'a> {
                 .base
                 .by_text(text)
                 .and_then(|entry| self.metadata(entry.id()))
-                .or_else(|| {
-                    self.changed()
-                        .find(|metadata| metadata.info.secret_name == **text)
-                }),
+                .or_else(|| self.metadata(*self.named.get(&**text)?.first()?)),
         };
         found.map(|metadata| &metadata.info).ok_or_else(not_found)
     }
@@ -316,6 +316,29 @@ impl<'a> Plan<'a> {
     }
 
     /// The secrets that this write creates or changes.
+    fn set(&mut self, id: SecretId, change: Change) {
+        self.unset(id);
+        if let Change::Write { metadata, .. } = &change {
+            let name = metadata.info.secret_name.clone();
+            self.named.entry(name).or_default().insert(id);
+        }
+        self.changes.insert(id, change);
+    }
+
+    fn unset(&mut self, id: SecretId) -> Option<Change> {
+        let change = self.changes.remove(&id)?;
+        if let Change::Write { metadata, .. } = &change {
+            let name = &metadata.info.secret_name;
+            if let Some(named) = self.named.get_mut(name) {
+                named.remove(&id);
+                if named.is_empty() {
+                    self.named.remove(name);
+                }
+            }
+        }
+        Some(change)
+    }
+
     fn changed(&self) -> impl Iterator<Item = &Metadata> {
         self.changes.values().filter_map(|change| match change {
             Change::Write { metadata, .. } => Some(&**metadata),

@@ -1,6 +1,6 @@
 //! Writing: a plan is sealed, stored in one transaction, and published.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     errors::{storage_error, usage_too_small},
@@ -37,7 +37,7 @@ impl State {
         let rules = self.rules(user);
         let mut plan = Plan::new(&base, &rules);
         let mut done = Vec::with_capacity(operations.len());
-        let (mut invalid, mut left_out) = (Vec::new(), Vec::new());
+        let (mut invalid, mut left_out) = (Vec::new(), HashSet::new());
         for (i, operation) in operations.into_iter().enumerate() {
             // What an operation that was left out would have changed may make this one invalid.
             let secret = plan.target(&operation);
