@@ -66,7 +66,7 @@ pub(super) fn expand(
             ..Level::default()
         };
         for entry in level.entries.clone() {
-            walk.expand(entry, token, &mut level, 0)?;
+            walk.expand(entry, token, &mut level, 0, false)?;
         }
         level.types = types_at(&walk.schema, &level.entries, budget);
         if depth > 0 {
@@ -112,13 +112,15 @@ impl Walk<'_> {
         Document::within(&self.schema, Types::ALL, self.budget)
     }
 
-    /// Adds to `level` the subschema at `pointer` and those in it that apply to the same object.
+    /// Adds to `level` the subschema at `pointer` and those in it that apply to the same object. `unevaluated` says
+    /// that `unevaluatedProperties` around it constrain the object.
     fn expand(
         &mut self,
         pointer: String,
         token: &str,
         level: &mut Level,
         depth: usize,
+        unevaluated: bool,
     ) -> Result<(), LeftReason> {
         if depth > MAX_DEPTH || !self.budget.take(pointer_units(&pointer)) {
             return Err(LeftReason::TooComplex);
@@ -127,7 +129,8 @@ impl Walk<'_> {
             return Ok(());
         }
         let older_draft = self.document().ref_hides_siblings();
-        if !older_draft && self.depends_unevaluated(&pointer, token, level) {
+        let unevaluated = unevaluated || self.constrains_unevaluated(&pointer);
+        if !older_draft && unevaluated && self.depends(&pointer, token) {
             return Err(LeftReason::ConditionalSchema("dependencies"));
         }
         let node = match self.schema.pointer_mut(&pointer) {
@@ -174,29 +177,26 @@ impl Walk<'_> {
         }
         level.nodes.push(pointer);
         for pointer in next {
-            self.expand(pointer, token, level, depth + 1)?;
+            self.expand(pointer, token, level, depth + 1, unevaluated)?;
         }
         Ok(())
     }
 
-    /// Whether `dependencies` at `pointer` have a schema for the property `token`, and `unevaluatedProperties` there
+    /// Whether `dependencies` at `pointer` have a schema for the property `token`. Then `unevaluatedProperties` there
     /// or around it look at what that schema lists.
     ///
     /// From 2019-09 on, `dependencies` is no keyword, but many validators still know it. `settle_dependencies` replaces
     /// it by an `allOf`, which is as strict as either reading with one exception: it evaluates the properties that it
     /// lists. A validator that ignores `dependencies` leaves them to `unevaluatedProperties`.
-    fn depends_unevaluated(&self, pointer: &String, token: &str, level: &Level) -> bool {
-        let depends = object(&self.schema, pointer)
+    fn depends(&self, pointer: &str, token: &str) -> bool {
+        object(&self.schema, pointer)
             .and_then(|node| entry(node, "dependencies", token))
-            .is_some_and(|dependency| !dependency.is_array());
-        depends
-            && level
-                .nodes
-                .iter()
-                .chain([pointer])
-                .filter(|outer| is_at_or_below(pointer, outer))
-                .filter_map(|outer| object(&self.schema, outer))
-                .any(|node| is_constraint(node, "unevaluatedProperties"))
+            .is_some_and(|dependency| !dependency.is_array())
+    }
+
+    fn constrains_unevaluated(&self, pointer: &str) -> bool {
+        object(&self.schema, pointer)
+            .is_some_and(|node| is_constraint(node, "unevaluatedProperties"))
     }
 
     /// Replaces the `$ref` at `pointer` by a copy of its target if the target depends on the property.
