@@ -28,6 +28,9 @@ const MOST_PAGES: usize = 1_000;
 /// No list of tools has a longer line.
 const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
+/// Nor is it longer in all its pages.
+const LONGEST_LIST: usize = 64 * 1024 * 1024;
+
 /// Starts a server, asks it for its tools, and ends it, even if this program is told to end meanwhile.
 pub(crate) fn ask(
     program: &Program,
@@ -71,6 +74,7 @@ pub(crate) fn ask(
         said,
         redactor,
         deadline: Instant::now().checked_add(Duration::from_secs(seconds)),
+        left: LONGEST_LIST,
         last_id: 0,
         asked: "",
     };
@@ -140,6 +144,8 @@ struct Session {
     redactor: Arc<Redactor>,
     /// `None` if it is beyond what the clock can represent.
     deadline: Option<Instant>,
+    /// How much more the server may say.
+    left: usize,
     last_id: u64,
     asked: &'static str,
 }
@@ -227,6 +233,11 @@ impl Session {
                     )));
                 }
             };
+            self.left = self.left.checked_sub(line.len()).ok_or_else(|| {
+                Failure::server(
+                    "the server said more than 64 MiB, and its list of tools does not end",
+                )
+            })?;
             if let Ok(mut message @ Value::Object(_)) = serde_json::from_slice(&line) {
                 self.redactor.redact_json(&mut message);
                 return Ok(message);
@@ -271,6 +282,7 @@ mod tests {
             said,
             redactor: Arc::default(),
             deadline: Some(Instant::now()),
+            left: LONGEST_LIST,
             last_id: 0,
             asked: "tools/list",
         };
@@ -280,6 +292,29 @@ mod tests {
         tell.send(Ok(())).unwrap();
         assert_eq!(session.send(&json!({})).unwrap_err().to_string(), late);
         assert_eq!(to_write.recv().unwrap(), "{}\n");
+    }
+
+    #[test]
+    fn a_list_without_an_end_is_not_kept() {
+        let (lines, _to_write) = mpsc::channel();
+        let (_tell, written) = mpsc::channel();
+        let (say, said) = mpsc::sync_channel(3);
+        let mut session = Session {
+            lines,
+            written,
+            said,
+            redactor: Arc::default(),
+            deadline: None,
+            left: 5,
+            last_id: 0,
+            asked: "tools/list",
+        };
+        for line in ["no", "{}", "{}"] {
+            say.send(Said::Line(line.into())).unwrap();
+        }
+        assert_eq!(session.receive().ok(), Some(json!({})));
+        let error = session.receive().unwrap_err().to_string();
+        assert!(error.contains("64 MiB"), "{error}");
     }
 
     #[test]
