@@ -257,15 +257,27 @@ impl fmt::Display for Outcome {
     }
 }
 
+impl Rank {
+    /// What a default that loses by this rule is or has, for a sentence that says what it is compared to.
+    pub(crate) fn difference(self) -> &'static str {
+        match self {
+            Rank::Best => "best",
+            Rank::Wildcard => "has a wildcard",
+            Rank::FewerLiterals => "has fewer literal characters",
+            Rank::MoreStars => "has more `*`",
+            Rank::MoreQuestionMarks => "has more `?`",
+            Rank::Younger => "is younger",
+        }
+    }
+}
+
 impl fmt::Display for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Rank::Best => "best",
-            Rank::Wildcard => "has a wildcard, and the best has none",
-            Rank::FewerLiterals => "has fewer literal characters than the best",
-            Rank::MoreStars => "has more `*` than the best",
-            Rank::MoreQuestionMarks => "has more `?` than the best",
-            Rank::Younger => "is younger than the best",
-        })
+        let than = match self {
+            Rank::Best => "",
+            Rank::Wildcard => ", and the best has none",
+            _ => " than the best",
+        };
+        write!(f, "{}{than}", self.difference())
     }
 }

@@ -238,7 +238,7 @@ undeclared_location: the secret "lost" (for "linear_get") goes to /apikey, which
 unused_pattern: the secret "unused" (for "none") matches no tool: check the pattern, or delete the secret
 broad_pattern: the secret "wide" (for "*") goes to /api_key, which 2 of the 5 tools that it matches declare: bind it to "linear_*"
 shadowed_default: the secret "set" (for "*_set") is never filled in automatically, since "old" (for "linear_*") takes precedence for every tool that it matches ("linear_set"): delete it, or make its pattern more specific
-surprising_precedence: for "linear_set", the secret "old" (for "linear_*") takes precedence over "set" (for "*_set"), which has fewer literal characters than the best: bind the one that you want there to fewer tools than the other
+surprising_precedence: for "linear_set", the secret "old" (for "linear_*") takes precedence over "set" (for "*_set"), which has fewer literal characters: bind the one that you want there to fewer tools than the other
 "#;
     assert_eq!(text, expected);
 }

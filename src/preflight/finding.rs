@@ -344,9 +344,10 @@ impl fmt::Display for Finding {
                 tools,
             } => write!(
                 f,
-                "for {}, the secret {winner} takes precedence over {loser}, which {rank}: bind the one that you want there to \
+                "for {}, the secret {winner} takes precedence over {loser}, which {}: bind the one that you want there to \
                  fewer tools than the other",
-                names(tools)
+                names(tools),
+                rank.difference()
             ),
         }
     }
