@@ -147,8 +147,8 @@ pub(crate) fn explain(
             let outcome = match &planned.decision {
                 Decision::Fill { .. } => Outcome::Filled,
                 Decision::Skip(reason) => Outcome::Skipped(*reason),
-                Decision::Fail(error) => {
-                    failure.get_or_insert_with(|| error.to_string());
+                Decision::Fail(reason) => {
+                    failure.get_or_insert_with(|| reason.error(location).to_string());
                     Outcome::Fails
                 }
             };

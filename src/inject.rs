@@ -29,7 +29,7 @@ mod text;
 pub use self::plan::{SkipReason, Verdict};
 use self::{
     place::Undo,
-    plan::{Decision, Denial, DenialReason, Plan, PlannedDefault},
+    plan::{Decision, Denial, DenialReason, Plan},
 };
 
 /// The outcome of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
@@ -206,8 +206,8 @@ impl Injector<'_> {
             text: None,
             was_null: false,
         };
-        let mut plan = Plan::new(self.snapshot, self.policy, self.call, args, 1)?;
-        refuse(&mut plan)?;
+        let plan = Plan::new(self.snapshot, self.policy, self.call, args, 1)?;
+        refuse(&plan)?;
         let most = plan.references.len() + plan.defaults.len();
         injection.filled.reserve_exact(most);
         injection.undo.reserve_exact(most);
@@ -294,7 +294,7 @@ fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
 }
 
 /// Returns the first failure in the plan, if there is one.
-fn refuse(plan: &mut Plan<'_>) -> Result<(), Failure> {
+fn refuse(plan: &Plan<'_>) -> Result<(), Failure> {
     if let Some(denied) = plan.first_denied() {
         return Err(Failure {
             error: plan::denied_error(&denied.location),
@@ -307,20 +307,20 @@ fn refuse(plan: &mut Plan<'_>) -> Result<(), Failure> {
             }),
         });
     }
-    let fails = |planned: &PlannedDefault<'_>| matches!(planned.decision, Decision::Fail(_));
-    let Some(first) = plan.defaults.iter().position(fails) else {
-        return Ok(());
-    };
-    let planned = plan.defaults.swap_remove(first);
-    let Decision::Fail(error) = planned.decision else {
-        unreachable!("looked at before")
-    };
-    let denial = (error.kind() == ErrorKind::Denied).then(|| Denial {
-        location: planned.default.location().clone(),
-        secret: Some((planned.entry.id(), planned.entry.info().revision)),
-        reason: DenialReason::Supplied,
-    });
-    Err(Failure { error, denial })
+    for planned in &plan.defaults {
+        let Decision::Fail(reason) = planned.decision else {
+            continue;
+        };
+        let location = planned.default.location();
+        let error = reason.error(location);
+        let denial = (error.kind() == ErrorKind::Denied).then(|| Denial {
+            location: location.clone(),
+            secret: Some((planned.entry.id(), planned.entry.info().revision)),
+            reason: DenialReason::Supplied,
+        });
+        return Err(Failure { error, denial });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

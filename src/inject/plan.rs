@@ -81,13 +81,39 @@ pub(crate) struct PlannedDefault<'s> {
     pub(crate) decision: Decision,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) enum Decision {
     Fill {
         /// Whether a value of the call is replaced.
         replaces: bool,
     },
     Skip(SkipReason),
-    Fail(Error),
+    Fail(FailReason),
+}
+
+/// Why the place of a default makes the call fail.
+#[derive(Clone, Copy)]
+pub(crate) enum FailReason {
+    /// The call has a reference there that is not granted.
+    Denied,
+    /// The call has a value there, and the policy refuses that.
+    Refused,
+    /// The call has a value there, the policy does not keep it, and the schema does not declare the property.
+    RefusedUndeclared,
+    /// The parent of this depth is no container, or an array without the element.
+    Obstructed { depth: usize, by: Obstacle },
+}
+
+impl FailReason {
+    /// Returns the error of the call.
+    pub(crate) fn error(self, location: &Location) -> Error {
+        match self {
+            FailReason::Denied => denied_error(location),
+            FailReason::Refused => refused(location),
+            FailReason::RefusedUndeclared => refused_undeclared(location),
+            FailReason::Obstructed { depth, by } => obstructed(location, depth, by),
+        }
+    }
 }
 
 /// Why a default was not put in.
@@ -208,7 +234,7 @@ impl<'s> Plan<'s> {
         if let Some(here) = references.find(|reference| reference.location == *location) {
             return match here.verdict {
                 Verdict::Granted => Decision::Skip(SkipReason::Reference),
-                _ => Decision::Fail(denied_error(location)),
+                _ => Decision::Fail(FailReason::Denied),
             };
         }
         let schema = call.schema();
@@ -219,7 +245,7 @@ impl<'s> Plan<'s> {
             Lookup::Value(value)
                 if !(call.origin() == Origin::Model && policy.is_absent(value)) =>
             {
-                decide_supplied(policy, call, location, declared)
+                decide_supplied(policy, call, declared)
             }
             _ if declared != Declaration::String => Decision::Skip(SkipReason::NotDeclared),
             Lookup::Value(_) => Decision::Fill { replaces: false },
@@ -237,7 +263,9 @@ impl<'s> Plan<'s> {
             Lookup::Obstructed { depth, .. } if self.is_bound(&tokens[..depth]) => {
                 Decision::Skip(SkipReason::ParentFilled)
             }
-            Lookup::Obstructed { depth, by } => Decision::Fail(obstructed(location, depth, by)),
+            Lookup::Obstructed { depth, by } => {
+                Decision::Fail(FailReason::Obstructed { depth, by })
+            }
         }
     }
 
@@ -277,7 +305,6 @@ impl<'s> Plan<'s> {
 fn decide_supplied(
     policy: &InjectionPolicy,
     call: &ToolCall<'_>,
-    location: &Location,
     declared: Declaration,
 ) -> Decision {
     let supplied = match call.origin() {
@@ -289,8 +316,8 @@ fn decide_supplied(
         // The tool takes no text there, so it has another use for this argument.
         (_, Declaration::NoString) => Decision::Skip(SkipReason::NotDeclared),
         (Supplied::Replace, Declaration::String) => Decision::Fill { replaces: true },
-        (Supplied::Refuse, Declaration::String) => Decision::Fail(refused(location)),
-        (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(refused_undeclared(location)),
+        (Supplied::Refuse, Declaration::String) => Decision::Fail(FailReason::Refused),
+        (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(FailReason::RefusedUndeclared),
     }
 }
 
