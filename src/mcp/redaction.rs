@@ -59,27 +59,35 @@ fn content(
     let value = |member: &Member<'_>| {
         let at = member.value.clone();
         match &*member.key {
-            "params" => params(text, at, redactor, true),
+            "params" => params(text, at, redactor, Part::Params),
             _ => (!stays(text, member)).then(|| redact(text, at, redactor))?,
         }
     };
     redact_members(text, at, members, redactor, is_renamed, value)
 }
 
+/// The parts of a message that say which other message it is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Params,
+    /// The metadata in the parameters.
+    Meta,
+}
+
 /// Redacts the parameters at this place, or the metadata in them, except for what identifies another message.
-fn params(text: &str, at: Range<usize>, redactor: &Redactor, has_meta: bool) -> Option<String> {
+fn params(text: &str, at: Range<usize>, redactor: &Redactor, part: Part) -> Option<String> {
     let Some(members) = json::members(text, at.clone()) else {
         return redact(text, at, redactor);
     };
     if let Some(whole) = structure(text, at.clone(), redactor) {
         return Some(whole);
     }
-    let is_meta = |member: &Member<'_>| has_meta && *member.key == *META;
+    let is_meta = |member: &Member<'_>| part == Part::Params && *member.key == *META;
     let is_renamed = |member: &Member<'_>| !is_meta(member) && !ABOUT.contains(&&*member.key);
     let value = |member: &Member<'_>| {
         let at = member.value.clone();
         match &*member.key {
-            _ if is_meta(member) => params(text, at, redactor, false),
+            _ if is_meta(member) => params(text, at, redactor, Part::Meta),
             key if ABOUT.contains(&key) && !text[at.clone()].starts_with(['{', '[']) => None,
             _ => redact(text, at, redactor),
         }
