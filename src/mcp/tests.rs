@@ -47,31 +47,6 @@ fn to_client(filter: &Filter, message: &str) -> String {
 }
 
 #[test]
-fn what_needs_no_change_goes_on_byte_for_byte() {
-    let filter = filter();
-    let messages = [
-        "",
-        "\n",
-        "no JSON at all\r\n",
-        "{\"unknown\": [1.0e+2, 12345678901234567890123, \"\\ud800\"] , \"a\":1,\"a\":2 }\n",
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"other","arguments":{"x":1.10}}}"#,
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_issue","arguments":"text"}}"#,
-        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
-        r#"[{"jsonrpc":"2.0","id":1,"method":"ping"} , {"jsonrpc":"2.0","id":2,"result":{}}]"#,
-        "{\"unfinished\": ",
-        "[}",
-        "\"",
-    ];
-    for message in messages {
-        assert_eq!(to_server(&filter, message), message);
-        assert_eq!(to_client(&filter, message), message);
-    }
-    let no_text = b"{\"x\": \"\xff\"}";
-    assert_eq!(filter.client_message(no_text).to_server().unwrap(), no_text);
-    assert_eq!(*filter.server_message(no_text), *no_text);
-}
-
-#[test]
 fn a_call_gets_its_secret_and_nothing_else_changes() {
     let filter = filter();
     let escaped = &json!(KEY).to_string();
@@ -123,18 +98,6 @@ fn a_denied_call_is_answered_in_the_same_words_whether_the_secret_exists_or_not(
             .to_owned()
     };
     assert_eq!(answer("linear"), answer("nosuch"));
-
-    let mut deep = "[".repeat(200);
-    deep.push_str(&"]".repeat(200));
-    let message = format!(
-        r#"[{{"id":1,"method":"ping"}},{{"id":2,"method":"tools/call","params":{{"name":"create_issue","arguments":{{"x":{deep}}}}}}}]"#
-    );
-    let passed = filter.client_message(message.as_bytes());
-    assert_eq!(
-        passed.to_server().unwrap(),
-        br#"[{"id":1,"method":"ping"}]"#
-    );
-    assert!(passed.to_client().unwrap().starts_with(b"[{"));
 }
 
 #[test]
@@ -179,7 +142,7 @@ fn the_audit_has_the_id_of_the_message() {
 }
 
 #[test]
-fn listed_tools_hide_what_is_filled_and_the_original_schema_decides_over_calls() {
+fn a_list_of_tools_changes_only_where_an_argument_is_hidden() {
     let filter = filter();
     assert!(
         filter
@@ -193,45 +156,6 @@ fn listed_tools_hide_what_is_filled_and_the_original_schema_decides_over_calls()
         .replace(r#","api_key":{"type":"string"}"#, "")
         .replace(r#""required":["z", "api_key"]"#, r#""required":["z"]"#);
     assert_eq!(shown, expected);
-    // The answer to something else looks the same but is not a list.
-    assert_eq!(to_client(&filter, listing), listing);
-
-    // `fetch` does not declare the header, so it does not get one.
-    let call =
-        r#"{"id":2,"method":"tools/call","params":{"name":"fetch","arguments":{"url":"x"}}}"#;
-    assert_eq!(to_server(&filter, call), call);
-    // Nor does a tool that does not exist.
-    let fetch = NewSecret::new("any", "Zc81bKxE").bind("srv__*", "api_key");
-    filter.user().create(fetch.default_for_tool()).unwrap();
-    let call = r#"{"id":2,"method":"tools/call","params":{"name":"made_up","arguments":{}}}"#;
-    assert_eq!(to_server(&filter, call), call);
-}
-
-#[test]
-fn whatever_the_server_sends_is_redacted() {
-    let filter = filter();
-    to_server(
-        &filter,
-        r#"{"id":1,"method":"tools/call","params":{"name":"create_issue","arguments":{}}}"#,
-    );
-    to_server(
-        &filter,
-        r#"{"id":1,"method":"tools/call","params":{"name":"fetch","arguments":{}}}"#,
-    );
-    let key = &json!(KEY).to_string();
-    let key = &key[1..key.len() - 1];
-    let nested = json!(json!({"echo": KEY}).to_string()).to_string();
-    let cases = [
-        (format!(r#"{{"id":1,"result":{{"content":[{{"text":"a {key}"}}],"n":1.0}}}}"#), r#"{"id":1,"result":{"content":[{"text":"a secret://linear"}],"n":1.0}}"#.to_owned()),
-        (format!(r#"{{"id":1,"error":{{"code":-1,"message":"{key}","data":{{"{key}":{nested}}}}}}}"#), r#"{"id":1,"error":{"code":-1,"message":"secret://linear","data":{"secret://linear":"{\"echo\":\"secret://linear\"}"}}}"#.to_owned()),
-        (r#"{"method":"notifications/message","params":{"data":"Bearer 4QvT9sLm"}}"#.to_owned(), r#"{"method":"notifications/message","params":{"data":"secret://header"}}"#.to_owned()),
-        (format!("panic: {key}\n"), "panic: secret://linear\n".to_owned()),
-        (format!(r#"["{key}"]"#), r#"["secret://linear"]"#.to_owned()),
-        (format!(r#"[{{"result":"{key}"}}, {{"result":1}}]"#), r#"[{"result":"secret://linear"}, {"result":1}]"#.to_owned()),
-    ];
-    for (message, expected) in cases {
-        assert_eq!(to_client(&filter, &message), expected);
-    }
 }
 
 #[cfg(target_os = "linux")]
@@ -260,18 +184,6 @@ fn no_message_of_a_server_leaves_a_copy_of_a_value() {
             memory.assert_clean(before);
         }
     });
-}
-
-#[test]
-fn keys_that_become_the_same_stay_apart_and_long_numbers_are_found() {
-    let mut redactor = Redactor::new();
-    redactor.add("secret://n", &SecretValue::new("123456789012345678901234"));
-    let message = r#"{"123456789012345678901234":1,"secret://n":123456789012345678901234}"#;
-    let redacted = redaction::redact(message, 0..message.len(), &redactor).unwrap();
-    assert_eq!(
-        redacted,
-        r#"{"secret://n (2)":1,"secret://n":"secret://n"}"#
-    );
 }
 
 fn values() -> impl Strategy<Value = Value> {

@@ -450,6 +450,7 @@ fn whatever_part_of_a_message_a_value_is_in_it_is_found() {
         r#"[{"a":1},{"KEY":1}]"#,
         r#"{"result":{"KEY":[{"a":1.10,"b" : 1e400,"c":[-0.0, {"KEY":12345678901234567890123}]}]}}"#,
         r#"{"x":1.10, "xKEY" : "KEY","y":12345678901234567890123}"#,
+        r#"{"id":1,"error":{"code":-1,"message":"KEY","data":{"KEY":1}}}"#,
         r#"{"jsonrpc":"2.0","method":{"x":"KEY"},"params":{}}"#,
         r#"{"jsonrpc":"2.0","id":["KEY"],"result":{}}"#,
         r#"{"jsonrpc":"KEY","id":1,"result":{}}"#,
@@ -531,7 +532,12 @@ fn a_value_that_is_an_object_is_found_where_it_stands_as_one() {
 #[test]
 fn a_message_arrives_whatever_the_values_are() {
     let mut redactor = Redactor::new();
-    for (name, value) in [("a", "result"), ("b", "4711"), ("c", r"pass\word")] {
+    for (name, value) in [
+        ("a", "result"),
+        ("b", "4711"),
+        ("c", r"pass\word"),
+        ("n", "123456789012345678901234"),
+    ] {
         redactor.add(format!("secret://{name}"), &SecretValue::new(value));
     }
     let filter = filter().redacting(&redactor);
@@ -558,6 +564,10 @@ fn a_message_arrives_whatever_the_values_are() {
             r#"{"method":"x","params":{"requestId":[4711]},"result":{"requestId":4711}}"#,
             r#"{"method":"x","params":{"requestId":["secret://b"]},"result":{"requestId":"secret://b"}}"#,
         ),
+        (
+            r#"{"id":1,"result":[123456789012345678901234]}"#,
+            r#"{"id":1,"result":["secret://n"]}"#,
+        ),
         // An escape that JSON does not have.
         (
             r#"{"id":1,"result":"pass\word"}"#,
@@ -572,12 +582,22 @@ fn a_message_arrives_whatever_the_values_are() {
 fn a_message_without_a_value_is_carried_on_to_the_byte() {
     let filter = filter_that_knows_the_key();
     for message in [
+        "",
+        "\n",
+        "no JSON at all\r\n",
+        "{\"unfinished\": ",
+        "[}",
+        "\"",
         "{\"unknown\": [1.0e+2, 12345678901234567890123, \"\\ud800\"] , \"a\":1,\"a\":2 }\n",
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"other","arguments":{"x":1.10}}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_issue","arguments":"text"}}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"ping"} , {"jsonrpc":"2.0","id":2,"result":{}}]"#,
         r#"{"jsonrpc": "2.0", "id" : "\u0061", "method":{}, "params":[1e400] }"#,
         r#"{"a":-Infinity,"b":NaN,"c":['lin_api'],"d" :{"e" f}}"#,
         r#"[{"id":1,"result":{}} , {"x\u002fy":[true , null]}]"#,
     ] {
         assert_eq!(to_client(&filter, message), message);
+        assert_eq!(to_server(&filter, message).unwrap(), message);
     }
 }
 
