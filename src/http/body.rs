@@ -152,22 +152,3 @@ fn is_json(headers: &HeaderMap) -> bool {
         && !subtype.contains('/')
         && (subtype == "json" || subtype.ends_with("+json"))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_admits_the_longest_request() {
-        let bounds = Bounds::default();
-        let text = |chars: usize| r"\ud83d\ude00".repeat(chars);
-        let body = format!(
-            r#"{{"secret_name": "{0}", "secret_value": "{1}", "tool_name": "{0}", "tool_arg": "{0}", "is_default_for_tool": false, "format": "{{}}{2}"}}"#,
-            text(TEXT.max),
-            text(bounds.value().max),
-            text(TEXT.max - 2),
-        );
-        assert!(body.len() < limit(&bounds));
-        NewSecret::from_json(&mut body.into_bytes()).unwrap();
-    }
-}
