@@ -3,70 +3,151 @@
 use std::{fmt, io, path::Path};
 
 use keyward::{Error, ErrorKind, LocSegment};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Why a command was not done. Holds no value and no key.
 pub(crate) struct Failure {
     code: u8,
-    kind: &'static str,
+    kind: Kind,
     message: String,
     fields: Value,
 }
 
+/// What kind of failure it is. Programs read its name, in snake case.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    AnswerNotWritten,
+    AuditLogChanged,
+    CommandNotFound,
+    CommandNotRun,
+    Conflict,
+    Corrupt,
+    DefaultTaken,
+    Denied,
+    InUse,
+    Io,
+    Locked,
+    NameTaken,
+    NoKey,
+    NoVault,
+    NotFound,
+    QuotaExceeded,
+    RolledBack,
+    Server,
+    Storage,
+    Taken,
+    Unsupported,
+    UnsupportedVersion,
+    Usage,
+    Validation,
+    WrongKey,
+}
+
+impl Kind {
+    fn of(error: &Error) -> Kind {
+        match error.kind() {
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::NameTaken => Kind::NameTaken,
+            ErrorKind::DefaultTaken => Kind::DefaultTaken,
+            ErrorKind::Conflict => Kind::Conflict,
+            ErrorKind::Validation => Kind::Validation,
+            ErrorKind::QuotaExceeded => Kind::QuotaExceeded,
+            ErrorKind::WrongKey => Kind::WrongKey,
+            ErrorKind::Locked => Kind::Locked,
+            ErrorKind::InUse => Kind::InUse,
+            ErrorKind::Corrupt => Kind::Corrupt,
+            ErrorKind::RolledBack => Kind::RolledBack,
+            ErrorKind::UnsupportedVersion => Kind::UnsupportedVersion,
+            ErrorKind::Denied => Kind::Denied,
+            ErrorKind::Unsupported => Kind::Unsupported,
+            // Somebody was faster.
+            ErrorKind::Storage if is_about_a_vacant_path(error) => Kind::Taken,
+            _ => Kind::Storage,
+        }
+    }
+
+    /// The exit code. The help of the command line says what each one means.
+    fn code(self) -> u8 {
+        match self {
+            Kind::AnswerNotWritten
+            | Kind::Io
+            | Kind::NoVault
+            | Kind::Server
+            | Kind::Storage
+            | Kind::Unsupported => 1,
+            Kind::Usage => 2,
+            Kind::NotFound => 3,
+            Kind::Conflict | Kind::DefaultTaken | Kind::NameTaken | Kind::Taken => 4,
+            Kind::Validation => 5,
+            Kind::QuotaExceeded => 6,
+            Kind::Locked | Kind::NoKey | Kind::WrongKey => 7,
+            Kind::InUse => 8,
+            Kind::AuditLogChanged | Kind::Corrupt | Kind::RolledBack | Kind::UnsupportedVersion => {
+                9
+            }
+            Kind::Denied => 10,
+            Kind::CommandNotRun => 126,
+            Kind::CommandNotFound => 127,
+        }
+    }
+}
+
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure::new(2, "usage", message)
+        Failure::new(Kind::Usage, message)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Failure {
-        Failure::new(5, "validation", message)
+        Failure::new(Kind::Validation, message)
     }
 
     pub(crate) fn taken(message: impl Into<String>) -> Failure {
-        Failure::new(4, "taken", message)
+        Failure::new(Kind::Taken, message)
     }
 
     pub(crate) fn denied(message: impl Into<String>) -> Failure {
-        Failure::new(10, "denied", message)
+        Failure::new(Kind::Denied, message)
     }
 
     pub(crate) fn command_not_run(message: impl Into<String>) -> Failure {
-        Failure::new(126, "command_not_run", message)
+        Failure::new(Kind::CommandNotRun, message)
     }
 
     pub(crate) fn command_not_found(message: impl Into<String>) -> Failure {
-        Failure::new(127, "command_not_found", message)
+        Failure::new(Kind::CommandNotFound, message)
     }
 
     pub(crate) fn no_vault(message: impl Into<String>) -> Failure {
-        Failure::new(1, "no_vault", message)
+        Failure::new(Kind::NoVault, message)
     }
 
     pub(crate) fn no_key(message: impl Into<String>) -> Failure {
-        Failure::new(7, "no_key", message)
+        Failure::new(Kind::NoKey, message)
     }
 
     /// An MCP server did not do what one should.
     pub(crate) fn server(message: impl Into<String>) -> Failure {
-        Failure::new(1, "server", message)
+        Failure::new(Kind::Server, message)
     }
 
     /// A log is not as it was written; `line` is the first such line.
     pub(crate) fn audit_log_changed(message: impl Into<String>, line: u64) -> Failure {
-        let mut failure = Failure::new(9, "audit_log_changed", message);
+        let mut failure = Failure::new(Kind::AuditLogChanged, message);
         failure.fields = json!({"line": line});
         failure
     }
 
     /// A file cannot be read or written.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Failure {
-        Failure::new(1, "io", format!("{}: {error}", path.display()))
+        Failure::new(Kind::Io, format!("{}: {error}", path.display()))
     }
 
     /// A part of what a command printed is lost.
     pub(crate) fn output(error: &io::Error) -> Failure {
         let message = format!("what the command prints cannot be passed on: {error}");
-        Failure::new(1, "io", message)
+        Failure::new(Kind::Io, message)
     }
 
     /// Says which file the failure is about.
@@ -77,7 +158,7 @@ impl Failure {
 
     /// Says that the command was done, and only its answer could not be written: it is not to be repeated.
     pub(crate) fn after_success(mut self) -> Failure {
-        self.kind = "answer_not_written";
+        self.kind = Kind::AnswerNotWritten;
         self.message = format!(
             "this was done, but the answer cannot be written: {}",
             self.message
@@ -85,9 +166,9 @@ impl Failure {
         self
     }
 
-    fn new(code: u8, kind: &'static str, message: impl Into<String>) -> Failure {
+    fn new(kind: Kind, message: impl Into<String>) -> Failure {
         Failure {
-            code,
+            code: kind.code(),
             kind,
             message: message.into(),
             fields: Value::Null,
@@ -126,7 +207,7 @@ impl Failure {
 
     /// Whether a write may have been kept in spite of it: a store that fails does not always know.
     pub(crate) fn may_have_changed_the_vault(&self) -> bool {
-        self.kind == "storage"
+        self.kind == Kind::Storage
     }
 
     pub(crate) fn code(&self) -> u8 {
@@ -151,32 +232,13 @@ impl fmt::Display for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let (code, kind) = match error.kind() {
-            ErrorKind::NotFound => (3, "not_found"),
-            ErrorKind::NameTaken => (4, "name_taken"),
-            ErrorKind::DefaultTaken => (4, "default_taken"),
-            ErrorKind::Conflict => (4, "conflict"),
-            ErrorKind::Validation => (5, "validation"),
-            ErrorKind::QuotaExceeded => (6, "quota_exceeded"),
-            ErrorKind::WrongKey => (7, "wrong_key"),
-            ErrorKind::Locked => (7, "locked"),
-            ErrorKind::InUse => (8, "in_use"),
-            ErrorKind::Corrupt => (9, "corrupt"),
-            ErrorKind::RolledBack => (9, "rolled_back"),
-            ErrorKind::UnsupportedVersion => (9, "unsupported_version"),
-            ErrorKind::Denied => (10, "denied"),
-            ErrorKind::Unsupported => (1, "unsupported"),
-            // Somebody was faster.
-            ErrorKind::Storage if is_about_a_vacant_path(&error) => (4, "taken"),
-            _ => (1, "storage"),
-        };
         let mut message = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
             message = format!("{message}: {cause}");
             source = cause.source();
         }
-        let mut failure = Failure::new(code, kind, in_own_words(&message));
+        let mut failure = Failure::new(Kind::of(&error), in_own_words(&message));
         if !error.field_errors().is_empty() {
             failure.fields = json!(error.field_errors());
         } else if let Some(quota) = error.quota() {
@@ -220,6 +282,6 @@ fn is_about_a_vacant_path(error: &Error) -> bool {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
-        Failure::new(1, "io", error.to_string())
+        Failure::new(Kind::Io, error.to_string())
     }
 }
