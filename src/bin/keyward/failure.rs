@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::Path};
 
-use keyward::{Error, ErrorKind, LocSegment};
+use keyward::{Error, ErrorKind, FieldError, LocSegment};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -196,6 +196,32 @@ impl Failure {
         failure
     }
 
+    /// Creates the failure of an update that takes these fields away. The details for programs stay as they are.
+    pub(crate) fn of_update(error: &Error, cleared: &[&str]) -> Failure {
+        let fields = error.field_errors();
+        let mut message = if error.kind() == ErrorKind::DefaultTaken {
+            let advice = "update that one with --no-default first";
+            with_advice(&error.to_string(), advice)
+        } else if fields.is_empty() {
+            error.to_string()
+        } else {
+            let texts = fields.iter().map(|field| invalid_field(field, cleared));
+            texts.collect::<Vec<_>>().join("; ")
+        };
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        let mut failure = Failure::new(Kind::of(error), message);
+        if !fields.is_empty() {
+            failure.fields = json!(fields);
+        } else if let Some(quota) = error.quota() {
+            failure.fields = json!(quota);
+        }
+        failure
+    }
+
     /// For a command that ends with another program's exit code: makes this failure's code distinguishable from
     /// that.
     pub(crate) fn with_own_code(mut self) -> Failure {
@@ -232,44 +258,40 @@ impl fmt::Display for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        let mut failure = Failure::new(Kind::of(&error), in_own_words(&message));
-        if !error.field_errors().is_empty() {
-            failure.fields = json!(error.field_errors());
-        } else if let Some(quota) = error.quota() {
-            failure.fields = json!(quota);
-        }
-        failure
+        Failure::of_update(&error, &[])
     }
 }
 
-/// Says what to do in the command line's words, where the library says it in those of its API. The details for programs
-/// stay as they are.
-fn in_own_words(message: &str) -> String {
-    const WORDS: [(&str, &str); 3] = [
-        (
-            "set is_default_for_tool to false in the same update",
-            "also give --no-default",
-        ),
-        (
-            "set its is_default_for_tool to false first",
-            "update that one with --no-default first",
-        ),
-        (
-            "or set is_default_for_tool to false",
-            "or leave out --default",
-        ),
-    ];
-    WORDS
-        .iter()
-        .fold(message.to_owned(), |message, (api, own)| {
-            message.replace(api, own)
-        })
+/// An invalid field as the library says it, but with advice in words of the command line.
+fn invalid_field(field: &FieldError, cleared: &[&str]) -> String {
+    let text = field.to_string();
+    match advice(field, cleared) {
+        Some(advice) => {
+            let place = text.strip_suffix(field.msg()).unwrap_or_default();
+            format!("{place}{}", with_advice(field.msg(), advice))
+        }
+        None => text,
+    }
+}
+
+/// What to do about an invalid field where the library says it in words of its API. An update that takes these fields
+/// away can do that to a secret that is a default; they cannot be wrong in another way then.
+fn advice(field: &FieldError, cleared: &[&str]) -> Option<&'static str> {
+    match field.loc() {
+        [_, LocSegment::Name(name)] if field.error_type() == "value_error" => match &**name {
+            "is_default_for_tool" => Some("give --tool and --arg, or leave out --default"),
+            name if cleared.contains(&name) => Some("also give --no-default"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Says what to do in words of the command line. The library says it after a colon, at the end.
+fn with_advice(message: &str, advice: &str) -> String {
+    let problem = message.rsplit_once(": ");
+    let problem = problem.map_or(message, |(problem, _)| problem);
+    format!("{problem}: {advice}")
 }
 
 /// Whether a file was to be made where something is already.

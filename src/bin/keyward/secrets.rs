@@ -145,7 +145,13 @@ pub(crate) fn update(mut opener: Opener, output: Output, update: Update) -> Resu
     if let Some(revision) = update.if_revision {
         patch = patch.if_revision(revision);
     }
-    let info = opener.open_user_with(&key)?.update(update.secret, patch)?;
+    let cleared = [
+        update.no_tool.then_some("tool_name"),
+        update.no_arg.then_some("tool_arg"),
+    ];
+    let cleared: Vec<&str> = cleared.into_iter().flatten().collect();
+    let updated = opener.open_user_with(&key)?.update(update.secret, patch);
+    let info = updated.map_err(|error| Failure::of_update(&error, &cleared))?;
     output.done(&info, format!("updated {}", described(&info)))
 }
 
