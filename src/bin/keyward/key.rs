@@ -223,21 +223,19 @@ impl Key {
 
     /// Reads the key in a file.
     pub(crate) fn in_file(path: &Path) -> Result<Key, Failure> {
-        let file = fs::File::open(path).map_err(|error| Failure::file(path, &error))?;
-        Key::read(&file, path)
+        Key::read(&open(path)?, path)
     }
 
     /// Reads the key in a file that will be used for a new vault or slot. If another process has just made the file,
     /// this waits until that process knows whether the file stays: see [`MadeFile`].
     pub(crate) fn in_file_that_stays(path: &Path) -> Result<Key, Failure> {
-        let open = || fs::File::open(path).map_err(|error| Failure::file(path, &error));
-        let mut file = open()?;
+        let mut file = open(path)?;
         for _ in 0..NAMES {
             // Not every file can be locked. Then nobody else has locked it either.
             if file.lock_shared().is_err() || is_at(&file, path) {
                 break;
             }
-            file = open()?;
+            file = open(path)?;
         }
         Key::read(&file, path)
     }
@@ -283,6 +281,20 @@ impl Key {
             ))),
         }
     }
+}
+
+/// Opens a key file.
+fn open(path: &Path) -> Result<fs::File, Failure> {
+    fs::File::open(path).map_err(|error| {
+        let error = if paths::is_link_to_nothing(path) {
+            io::Error::other(
+                "this is a symbolic link to nothing: bring back the key that it leads to, or name another file",
+            )
+        } else {
+            error
+        };
+        Failure::file(path, &error)
+    })
 }
 
 /// Makes a file that has its name only once it is complete, where the file system allows that. It is locked.
