@@ -100,13 +100,13 @@ fn subcommands(mut matches: Option<&ArgMatches>) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Whether a word looks like an option, and not like a value that begins with a hyphen, such as a private key.
+/// Whether a word is an option, if not of this command. Any other word may be a passphrase that begins with a hyphen.
 fn is_option(word: &str) -> bool {
-    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-    name.is_some_and(|name| {
-        let is_of_names = |c: char| c.is_ascii_lowercase() || c == '-';
-        name.len() <= 20
-            && name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.chars().all(is_of_names)
-    })
+    fn has(command: &clap::Command, name: &str) -> bool {
+        let mut options = command.get_arguments();
+        options.any(|option| option.get_long() == Some(name))
+            || command.get_subcommands().any(|command| has(command, name))
+    }
+    let name = word.strip_prefix("--");
+    name.is_some_and(|name| has(&Cli::command(), name))
 }
