@@ -18,25 +18,30 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    mem,
     process::{ChildStdin, ExitCode},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
-use keyward::{RedactStream, Redactor, mcp::Filter};
+use keyward::mcp::Filter;
 use zeroize::{Zeroize, Zeroizing};
 
+use self::{
+    text::Text,
+    writer::{Batch, ToClient},
+};
 use crate::{
     args::Mcp,
     failure::Failure,
-    input,
     opener::Opener,
     program::{self, Prepared},
     server::{self, Event, GRACE, Server},
     watch::Watch,
 };
+
+mod text;
+mod writer;
 
 /// How long a server that was not told to end may go on without a client.
 const LINGER: Duration = Duration::from_secs(30);
@@ -168,138 +173,8 @@ fn is_message(line: &[u8]) -> bool {
     }
 }
 
-/// Lines that are no messages. They are one text to whoever reads them: a value in it may have several lines.
-///
-/// The redactor holds back what may be the beginning of a value, often the end of a line. Passed on in whole lines, a
-/// text leaves room for an answer of the proxy's own at any time.
-struct Text {
-    stream: RedactStream,
-    /// What is certain of a line whose end is not. A value behind an escape may still be in it.
-    line: Zeroizing<Vec<u8>>,
-}
-
-impl Text {
-    fn new(redactor: &Redactor) -> Text {
-        Text {
-            stream: redactor.stream(),
-            line: Zeroizing::new(Vec::new()),
-        }
-    }
-
-    /// Takes the next line, and returns the lines whose end is certain.
-    fn push(&mut self, line: &[u8], redactor: &Redactor) -> Zeroizing<Vec<u8>> {
-        self.stream.merge(redactor);
-        let certain = Zeroizing::new(self.stream.push(line));
-        let held = self.line.len() + certain.len();
-        let whole = match certain.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => end + 1,
-            // Values that end in a line end make one line of many, without end.
-            None if held > LONGEST_HELD => certain.len(),
-            None => 0,
-        };
-        let (whole, rest) = certain.split_at(whole);
-        let mut lines = Zeroizing::new(Vec::new());
-        if !whole.is_empty() {
-            mem::swap(&mut lines, &mut self.line);
-            input::append(&mut lines, whole);
-        }
-        input::append(&mut self.line, rest);
-        lines
-    }
-
-    /// What is left of it.
-    fn end(mut self) -> Zeroizing<Vec<u8>> {
-        let rest = Zeroizing::new(self.stream.finish());
-        input::append(&mut self.line, &rest);
-        self.line
-    }
-}
-
-/// How many bytes of an unfinished line are held back at most.
-const LONGEST_HELD: usize = 64 * 1024;
-
-/// What the client reads. The server's messages and the proxy's own are written by different threads.
-struct ToClient<W>(Mutex<Lines<W>>);
-
-impl<W: Write> ToClient<W> {
-    fn new(to: W) -> ToClient<W> {
-        ToClient(Mutex::new(Lines {
-            to,
-            unfinished: false,
-        }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lines<W>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A writer that knows whether its last line has an end: a message needs a line of its own.
-struct Lines<W> {
-    to: W,
-    unfinished: bool,
-}
-
-impl<W: Write> Lines<W> {
-    fn end_line(&mut self) -> io::Result<()> {
-        if self.unfinished {
-            self.write_all(b"\n")?;
-        }
-        Ok(())
-    }
-}
-
-impl<W: Write> Write for Lines<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        if let Some(last) = bytes[..written].last() {
-            self.unfinished = *last != b'\n';
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
-}
-
 /// How many bytes are read and written at once.
 const BATCH: usize = 64 * 1024;
-
-/// Whole messages that arrived together and are passed on together.
-struct Batch(Zeroizing<Vec<u8>>);
-
-impl Batch {
-    fn new() -> Batch {
-        Batch(Zeroizing::new(Vec::with_capacity(BATCH)))
-    }
-
-    fn add(&mut self, message: &[u8], to: &mut impl Write) -> io::Result<()> {
-        if self.0.len() + message.len() > BATCH {
-            self.write(to)?;
-        }
-        if message.len() > BATCH {
-            return to.write_all(message);
-        }
-        self.0.extend_from_slice(message);
-        Ok(())
-    }
-
-    /// Ends the last line, be it here or with the client. Only this thread leaves lines there that have no end.
-    fn end_line(&mut self, to: &mut Lines<impl Write>) -> io::Result<()> {
-        match self.0.last() {
-            None => to.end_line(),
-            Some(b'\n') => Ok(()),
-            Some(_) => self.add(b"\n", to),
-        }
-    }
-
-    fn write(&mut self, to: &mut impl Write) -> io::Result<()> {
-        to.write_all(&self.0)?;
-        wipe(&mut self.0);
-        to.flush()
-    }
-}
 
 /// Wipes the bytes, but not the rest of the capacity, which a large message may have left.
 fn wipe(bytes: &mut Vec<u8>) {
@@ -309,7 +184,7 @@ fn wipe(bytes: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use keyward::{SecretValue, UserId, Vault};
+    use keyward::{Redactor, SecretValue, UserId, Vault};
 
     use super::*;
 
@@ -347,30 +222,5 @@ mod tests {
         ] {
             assert_eq!(read_by_client(said.as_bytes()), read, "{said:?}");
         }
-    }
-
-    #[test]
-    fn only_whole_lines_of_a_text_are_passed_on() {
-        let mut redactor = Redactor::new();
-        redactor.add("secret://ini", &SecretValue::new("[a]\nkey = 1\n"));
-        let mut text = Text::new(&redactor);
-        let mut push = |line: &str| {
-            let lines = text.push(line.as_bytes(), &redactor);
-            String::from_utf8(lines.to_vec()).expect("lines of text are text")
-        };
-        for (line, lines) in [
-            ("one\n", "one\n"),
-            ("two [a]\n", ""),
-            ("key = 2\n", "two [a]\nkey = 2\n"),
-            ("[a]\n", ""),
-            ("key = 1\n", ""),
-            ("three\n", "secret://inithree\n"),
-            ("no end", ""),
-        ] {
-            assert_eq!(push(line), lines, "{line:?}");
-        }
-        assert!(push(&"-".repeat(LONGEST_HELD)) == format!("no end{}", "-".repeat(LONGEST_HELD)));
-        assert_eq!(push("[a]\n"), "");
-        assert_eq!(*text.end(), *b"[a]\n");
     }
 }

@@ -1,0 +1,90 @@
+//! What an MCP server prints that is no message.
+
+use std::mem;
+
+use keyward::{RedactStream, Redactor};
+use zeroize::Zeroizing;
+
+use crate::input;
+
+/// Lines that are no messages. They are one text to whoever reads them: a value in it may have several lines.
+///
+/// The redactor holds back what may be the beginning of a value, often the end of a line. Passed on in whole lines, a
+/// text leaves room for an answer of the proxy's own at any time.
+pub(super) struct Text {
+    stream: RedactStream,
+    /// What is certain of a line whose end is not. A value behind an escape may still be in it.
+    line: Zeroizing<Vec<u8>>,
+}
+
+impl Text {
+    pub(super) fn new(redactor: &Redactor) -> Text {
+        Text {
+            stream: redactor.stream(),
+            line: Zeroizing::new(Vec::new()),
+        }
+    }
+
+    /// Takes the next line, and returns the lines whose end is certain.
+    pub(super) fn push(&mut self, line: &[u8], redactor: &Redactor) -> Zeroizing<Vec<u8>> {
+        self.stream.merge(redactor);
+        let certain = Zeroizing::new(self.stream.push(line));
+        let held = self.line.len() + certain.len();
+        let whole = match certain.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => end + 1,
+            // Values that end in a line end make one line of many, without end.
+            None if held > LONGEST_HELD => certain.len(),
+            None => 0,
+        };
+        let (whole, rest) = certain.split_at(whole);
+        let mut lines = Zeroizing::new(Vec::new());
+        if !whole.is_empty() {
+            mem::swap(&mut lines, &mut self.line);
+            input::append(&mut lines, whole);
+        }
+        input::append(&mut self.line, rest);
+        lines
+    }
+
+    /// What is left of it.
+    pub(super) fn end(mut self) -> Zeroizing<Vec<u8>> {
+        let rest = Zeroizing::new(self.stream.finish());
+        input::append(&mut self.line, &rest);
+        self.line
+    }
+}
+
+/// How many bytes of an unfinished line are held back at most.
+const LONGEST_HELD: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use keyward::SecretValue;
+
+    use super::*;
+
+    #[test]
+    fn only_whole_lines_of_a_text_are_passed_on() {
+        let mut redactor = Redactor::new();
+        redactor.add("secret://ini", &SecretValue::new("[a]\nkey = 1\n"));
+        let mut text = Text::new(&redactor);
+        let mut push = |line: &str| {
+            let lines = text.push(line.as_bytes(), &redactor);
+            String::from_utf8(lines.to_vec()).expect("lines of text are text")
+        };
+        for (line, lines) in [
+            ("one\n", "one\n"),
+            ("two [a]\n", ""),
+            ("key = 2\n", "two [a]\nkey = 2\n"),
+            ("[a]\n", ""),
+            ("key = 1\n", ""),
+            ("three\n", "secret://inithree\n"),
+            ("no end", ""),
+        ] {
+            assert_eq!(push(line), lines, "{line:?}");
+        }
+        assert!(push(&"-".repeat(LONGEST_HELD)) == format!("no end{}", "-".repeat(LONGEST_HELD)));
+        assert_eq!(push("[a]\n"), "");
+        assert_eq!(*text.end(), *b"[a]\n");
+    }
+}
