@@ -17,7 +17,7 @@
 //! launcher.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     process::{ChildStdin, ExitCode},
     sync::{Arc, mpsc},
     thread,
@@ -28,6 +28,7 @@ use keyward::mcp::Filter;
 use zeroize::{Zeroize, Zeroizing};
 
 use self::{
+    reader::Reader,
     text::Text,
     writer::{Batch, ToClient},
 };
@@ -40,6 +41,7 @@ use crate::{
     watch::Watch,
 };
 
+mod reader;
 mod text;
 mod writer;
 
@@ -97,15 +99,15 @@ fn carry_client(
     to_client: &ToClient<impl Write>,
     mut watch: Watch,
 ) -> io::Result<()> {
-    let mut client = BufReader::with_capacity(BATCH, io::stdin());
+    let mut client = Reader::new(io::stdin());
     let mut message = Zeroizing::new(Vec::new());
     let mut batch = Batch::new();
     let mut more = false;
-    while client.read_until(b'\n', &mut message)? > 0 {
+    while client.read_line(&mut message)? {
         if !more {
             watch.look();
         }
-        more = client.buffer().contains(&b'\n');
+        more = client.has_line();
         let passed = filter.client_message(&message);
         if let Some(answer) = passed.to_client() {
             let mut client = to_client.lock();
@@ -133,14 +135,11 @@ fn carry_server(
     filter: &Filter,
     client: &ToClient<impl Write>,
 ) -> io::Result<()> {
-    let mut server = BufReader::with_capacity(BATCH, server);
+    let mut server = Reader::new(server);
     let mut message = Zeroizing::new(Vec::new());
     let mut batch = Batch::new();
     let mut text: Option<Text> = None;
-    while server
-        .read_until(b'\n', &mut message)
-        .is_ok_and(|length| length > 0)
-    {
+    while server.read_line(&mut message).is_ok_and(|read| read) {
         if is_message(&message) {
             if let Some(text) = text.take() {
                 batch.add(&filter.server_message(&text.end()), &mut *client.lock())?;
@@ -153,7 +152,7 @@ fn carry_server(
             let lines = text.push(&message, &redactor);
             batch.add(&filter.server_message(&lines), &mut *client.lock())?;
         }
-        if !server.buffer().contains(&b'\n') {
+        if !server.has_line() {
             batch.write(&mut *client.lock())?;
         }
         wipe(&mut message);
