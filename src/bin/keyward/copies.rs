@@ -51,7 +51,7 @@ pub(crate) fn export(
     let new = FreshKey::wanted(key, &mut opener.input)?;
     let exported = new.key.source().and_then(|source| {
         let bar = output.bar("exporting");
-        Ok(vault.export_with_progress(file, source, bar)?)
+        vault.export_with_progress(file, source, bar)
     });
     if exported.is_err() && paths::is_vacant(file) {
         new.remove_what_was_made();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use keyward::{KeySource, SecretValue};
+use keyward::{Error, KeySource, SecretValue};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -257,7 +257,7 @@ impl Key {
         not(feature = "keyring"),
         expect(clippy::unnecessary_wraps, reason = "a keyring can be out of reach")
     )]
-    pub(crate) fn source(&self) -> Result<KeySource, Failure> {
+    pub(crate) fn source(&self) -> Result<KeySource, Error> {
         Ok(match self {
             Key::Passphrase(passphrase) => KeySource::passphrase(passphrase.clone()),
             Key::Raw(key) => KeySource::raw(key),

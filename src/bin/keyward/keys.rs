@@ -58,7 +58,8 @@ pub(crate) fn slots(mut opener: Opener, output: Output, slots: Slots) -> Result<
 fn add_slot(mut opener: Opener, output: Output, key: &NewKey) -> Result<(), Failure> {
     let current = opener.right_key()?;
     let new = FreshKey::wanted(key, &mut opener.input)?;
-    let added = new.key.source().and_then(|source| {
+    let source = new.key.source().map_err(Failure::from);
+    let added = source.and_then(|source| {
         let vault = opener.open_with(&current)?;
         Ok(vault.add_key(current.source()?, source)?)
     });

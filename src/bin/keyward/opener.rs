@@ -1,13 +1,8 @@
 //! Where the vault is, and opening it.
 
-use std::{
-    env,
-    path::PathBuf,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{env, path::PathBuf, time::Duration};
 
-use keyward::{Bounds, ErrorKind, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
+use keyward::{Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
 
 use crate::{
     args::{GlobalArgs, Supplied},
@@ -74,14 +69,12 @@ impl Opener {
             return Err(Failure::usage("the vault and its key need a file each"));
         }
         let new = FreshKey::for_new_vault(&self.globals, &mut self.input)?;
-        let created = new.key.source().and_then(|source| {
-            let builder = self.builder.clone();
-            builder.create(&self.path, source).map_err(Failure::from)
-        });
+        let source = new.key.source();
+        let created = source.and_then(|source| self.builder.clone().create(&self.path, source));
         if created.is_err() && paths::is_vacant(&self.path) {
             new.remove_what_was_made();
         }
-        created
+        Ok(created?)
     }
 
     /// Returns the key of the vault, after making sure that there is one.
@@ -135,23 +128,12 @@ impl Opener {
     pub(crate) fn read_to_follow(&mut self) -> Result<(UserVault, Watch), Failure> {
         let key = self.key()?;
         let builder = self.builder.clone().wait(Duration::ZERO);
-        let start = Instant::now();
-        loop {
-            match builder.clone().snapshot(&self.path, key.source()?) {
-                Err(error)
-                    if error.kind() == ErrorKind::InUse
-                        && start.elapsed().as_secs() < self.globals.wait =>
-                {
-                    thread::sleep(watch::PAUSE);
-                }
-                opened => {
-                    let vault = opened?;
-                    let user = vault.user(self.user);
-                    let watch = Watch::new(vault, &self.path, KeptKey::of(&self.globals));
-                    return Ok((user, watch));
-                }
-            }
-        }
+        let vault = watch::patiently(Duration::from_secs(self.globals.wait), || {
+            builder.clone().snapshot(&self.path, key.source()?)
+        })?;
+        let user = vault.user(self.user);
+        let watch = Watch::new(vault, &self.path, KeptKey::of(&self.globals));
+        Ok((user, watch))
     }
 
     /// Opens the user's secrets for reading.

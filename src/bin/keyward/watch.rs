@@ -11,8 +11,22 @@ use keyward::{Error, ErrorKind, Vault};
 
 use crate::{key::KeptKey, output};
 
-/// The pause between attempts to read a vault that another process has open.
-pub(crate) const PAUSE: Duration = Duration::from_millis(5);
+/// Tries again while another process has the vault open, until the patience ends.
+pub(crate) fn patiently<T>(
+    patience: Duration,
+    attempt: impl Fn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::InUse && start.elapsed() < patience => {
+                thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
 
 /// Keeps a snapshot as up to date as the vault's file.
 pub(crate) struct Watch {
@@ -92,25 +106,18 @@ impl Watch {
     }
 
     fn reload(&self) -> Result<bool, Error> {
-        let start = Instant::now();
-        loop {
-            match self.reload_once() {
-                Err(error)
-                    if error.kind() == ErrorKind::InUse
-                        && !self.in_use
-                        && start.elapsed() < Self::PATIENCE =>
-                {
-                    thread::sleep(PAUSE);
-                }
-                reloaded => return reloaded,
-            }
-        }
+        let patience = if self.in_use {
+            Duration::ZERO
+        } else {
+            Self::PATIENCE
+        };
+        patiently(patience, || self.reload_once())
     }
 
     fn reload_once(&self) -> Result<bool, Error> {
         match (self.vault.reload(), &self.key) {
             (Err(error), Some(key)) if error.kind() == ErrorKind::WrongKey => {
-                match key.read().and_then(|key| key.source()) {
+                match key.read().and_then(|key| Ok(key.source()?)) {
                     Ok(source) => self.vault.reload_with(source),
                     Err(_) => Err(error),
                 }
