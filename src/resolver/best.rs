@@ -166,11 +166,16 @@ pub(super) fn keep_best(index: &Index, rows: &mut [u32]) -> usize {
 #[derive(Clone)]
 pub struct Resolved<'r>(Found<'r>);
 
-/// The matches, in a form for each number of them: most lookups end in one match, and write no more than that.
+/// The matches, in a form for each usual number of them: a lookup writes no more than it found, each match where it
+/// stays. A list that is filled in a loop and then copied is read before its parts have reached the cache together,
+/// and waiting for that takes as long as a lookup of an exact name.
 #[derive(Clone)]
 enum Found<'r> {
     Nothing,
     One(Match<'r>),
+    Two([Match<'r>; 2]),
+    Three([Match<'r>; 3]),
+    Four([Match<'r>; 4]),
     Few([Match<'r>; USUAL_LOCATIONS], usize),
     Many(Vec<Match<'r>>),
 }
@@ -197,18 +202,22 @@ impl<'r> Resolved<'r> {
 
     #[inline]
     fn of_each<T>(all: &[T], found: impl Fn(&T) -> Match<'r>) -> Resolved<'r> {
-        let (first, rest) = match all {
-            [] => return Resolved(Found::Nothing),
-            [one] => return Resolved(Found::One(found(one))),
-            [first, rest @ ..] => (first, rest),
-        };
+        Resolved(match all {
+            [] => Found::Nothing,
+            [one] => Found::One(found(one)),
+            [a, b] => Found::Two([found(a), found(b)]),
+            [a, b, c] => Found::Three([found(a), found(b), found(c)]),
+            [a, b, c, d] => Found::Four([found(a), found(b), found(c), found(d)]),
+            all => return Resolved::of_more(all, found),
+        })
+    }
+
+    fn of_more<T>(all: &[T], found: impl Fn(&T) -> Match<'r>) -> Resolved<'r> {
         if all.len() > USUAL_LOCATIONS {
             return Resolved(Found::Many(all.iter().map(found).collect()));
         }
-        let mut few = [found(first); USUAL_LOCATIONS];
-        for (to, other) in few[1..].iter_mut().zip(rest) {
-            *to = found(other);
-        }
+        let last = all.len() - 1;
+        let few = std::array::from_fn(|i| found(&all[i.min(last)]));
         Resolved(Found::Few(few, all.len()))
     }
 
@@ -231,6 +240,9 @@ impl<'r> Deref for Resolved<'r> {
         match &self.0 {
             Found::Nothing => &[],
             Found::One(found) => std::slice::from_ref(found),
+            Found::Two(found) => found,
+            Found::Three(found) => found,
+            Found::Four(found) => found,
             Found::Few(found, len) => &found[..*len],
             Found::Many(found) => found,
         }
