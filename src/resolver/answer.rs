@@ -3,7 +3,9 @@
 use super::{
     best::{Best, keep_best},
     index::{Answer, Ending, Holds, IN_IDS, Index, NONE, Node, Row, Span},
+    list::Listed,
     narrow,
+    sieve::BLOCK,
     words::Kind,
 };
 use crate::secret::SecretId;
@@ -36,13 +38,7 @@ pub(super) fn fill(
             Kind::None => {}
         }
     }
-    let mut list = std::mem::take(&mut index.inner.list);
-    for listed in &mut list.patterns {
-        let mut winners = listed.own.of(&answers.lists).to_vec();
-        best_of_each(index, &mut winners);
-        listed.winners = answers.list(listed.own, &winners);
-    }
-    index.inner.list = list;
+    end_listed(index, &answers.lists);
     // Shorter keys first, since what is found there is found at the longer ones too.
     ends.sort_unstable_by_key(|number: &u32| index.nodes[*number as usize].len);
     for number in ends {
@@ -188,20 +184,17 @@ fn keep_used(index: &mut Index, lists: &[u32]) {
         let end = narrow(kept.len());
         *span = Span { start, end };
     };
-    let mut keep_both = |own: &mut Span, winners: &mut Span| {
-        let are_same = own == winners;
-        keep(own);
-        if are_same {
-            *winners = *own;
-        } else {
-            keep(winners);
-        }
-    };
     for answer in &mut index.answers {
-        keep_both(&mut answer.own, &mut answer.winners);
+        let are_same = answer.own == answer.winners;
+        keep(&mut answer.own);
+        if are_same {
+            answer.winners = answer.own;
+        } else {
+            keep(&mut answer.winners);
+        }
     }
     for listed in &mut index.inner.list.patterns {
-        keep_both(&mut listed.own, &mut listed.winners);
+        keep(&mut listed.own);
     }
     for member in &mut index.inner.members {
         keep(&mut member.own);
@@ -226,22 +219,46 @@ fn place_ids(index: &mut Index, ids: &[SecretId]) {
     index.ids = others.into();
 }
 
-/// Makes the endings of exact names, whose nodes lead to answers until then, and those of listed patterns where a
-/// lookup goes to them at once.
-fn place_endings(index: &mut Index) {
+/// Makes the endings of listed patterns, in which it is not known yet where the ids are.
+fn end_listed(index: &mut Index, lists: &[u32]) {
+    let mut list = std::mem::take(&mut index.inner.list);
+    let of_own = |listed: &Listed| {
+        let mut winners = listed.own.of(lists).to_vec();
+        best_of_each(index, &mut winners);
+        winners
+    };
+    let winners: Vec<Vec<u32>> = list.patterns.iter().map(of_own).collect();
     let mut endings = Vec::new();
+    for (block, winners) in list.patterns.chunks_mut(BLOCK).zip(winners.chunks(BLOCK)) {
+        for (listed, own) in block.iter_mut().zip(winners) {
+            let implied = (0..).zip(winners);
+            let implied = implied.filter(|(i, _)| listed.implied >> *i & 1 != 0);
+            let mut all = own.clone();
+            all.extend(implied.flat_map(|(_, rows)| rows).take(MERGED));
+            if all.len() <= MERGED {
+                best_of_each(index, &mut all);
+            } else {
+                (listed.implied, all) = (0, own.clone());
+            }
+            let start = narrow(endings.len());
+            endings.extend(all.iter().map(|&row| Ending { row, id_at: NONE }));
+            let end = narrow(endings.len());
+            listed.endings = Span { start, end };
+        }
+    }
+    index.inner.list = list;
+    index.endings = endings.into();
+}
+
+/// Completes the endings, and makes those of exact names, whose nodes lead to answers until then.
+fn place_endings(index: &mut Index) {
+    let mut endings = std::mem::take(&mut index.endings).into_vec();
     let ending = |row: u32, rows: &[Row]| Ending {
         row,
         id_at: rows[row as usize].id_at,
     };
-    if index.is_list && index.inner.list.is_few() {
-        for listed in &mut index.inner.list.patterns {
-            let winners = listed.winners.of(&index.lists);
-            let start = narrow(endings.len());
-            endings.extend(winners.iter().map(|&row| ending(row, &index.rows)));
-            let end = narrow(endings.len());
-            listed.endings = Span { start, end };
-        }
+    for listed in &mut endings {
+        *listed = ending(listed.row, &index.rows);
     }
     for node in &mut index.nodes {
         if node.holds != Holds::Endings {

@@ -21,6 +21,8 @@ pub(super) struct Best<'r> {
     many: Vec<u32>,
     /// The id of the first row that was offered, if it came with it.
     first_id: Option<&'r SecretId>,
+    /// The first endings that were offered, whose rows are not among the others: most often nothing else is.
+    first: &'r [Ending],
     /// Whether all are wanted.
     keep_all: bool,
     /// How many steps were taken so far, roughly.
@@ -36,6 +38,7 @@ impl<'r> Best<'r> {
             len: 0,
             many: Vec::new(),
             first_id: None,
+            first: &[],
             keep_all: false,
             work: 0,
         }
@@ -65,6 +68,22 @@ impl<'r> Best<'r> {
     pub(super) fn offer_all(&mut self, rows: &[u32]) {
         for &row in rows {
             self.offer(row);
+        }
+    }
+
+    /// Offers rows, one for each location, in order.
+    #[inline]
+    pub(super) fn offer_endings(&mut self, endings: &'r [Ending]) {
+        if self.first.is_empty() {
+            self.first = endings;
+        } else {
+            self.offer_rows_of(endings);
+        }
+    }
+
+    fn offer_rows_of(&mut self, endings: &[Ending]) {
+        for ending in endings {
+            self.offer(ending.row);
         }
     }
 
@@ -108,6 +127,8 @@ impl<'r> Best<'r> {
 
     /// The best row of each location, in the order of locations.
     pub(super) fn rows(&mut self) -> &[u32] {
+        let first = std::mem::take(&mut self.first);
+        self.offer_rows_of(first);
         if self.many.is_empty() {
             self.len = keep_best(self.index, &mut self.few[..self.len]);
             return &self.few[..self.len];
@@ -127,8 +148,14 @@ impl<'r> Best<'r> {
     }
 
     #[inline]
-    pub(super) fn finish(mut self) -> Resolved<'r> {
+    pub(super) fn finish(&mut self) -> Resolved<'r> {
         let index = self.index;
+        if !self.first.is_empty() {
+            if self.len == 0 && self.many.is_empty() {
+                return Resolved::of_endings(index, self.first);
+            }
+            return Resolved::of_rows(index, self.rows());
+        }
         if !self.many.is_empty() {
             return Resolved::of_rows(index, self.rows());
         }

@@ -333,16 +333,19 @@ impl<'p> Draft<'p> {
 
     /// Builds a list of these inner patterns.
     fn list<'r>(&self, numbers: &[u32], text: impl Fn(u32) -> &'r ToolPattern) -> List {
-        let listed = |number: &u32| {
-            let own = self.spans[*number as usize];
-            Listed {
-                sketch: Sketch::of(text(*number)),
-                own,
-                winners: own,
+        let mut numbers = numbers.to_vec();
+        // A pattern that implies another one has more literal characters.
+        numbers.sort_by_cached_key(|number| text(*number).specificity());
+        let listed = |number: u32| {
+            let listed = Listed {
+                sketch: Sketch::of(text(number)),
+                own: self.spans[number as usize],
                 endings: Span::default(),
-            }
+                implied: 0,
+            };
+            (listed, text(number).as_str())
         };
-        List::of(numbers.iter().map(listed).collect())
+        List::of(numbers.into_iter().map(listed).collect())
     }
 
     fn longest_exact(&self) -> usize {

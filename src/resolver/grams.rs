@@ -21,6 +21,13 @@ const RUN: usize = LEN + ROW - 1;
 /// Up to this many runs around a part are looked at one by one.
 const FEW: usize = 8;
 
+/// The least number of words in a filter. A part that most names hold should not pass by chance.
+const LEAST: usize = 64;
+
+/// The most words in a filter that is asked beforehand whether a name is worth a closer look. With more parts, most
+/// names hold some of them.
+const MOST: usize = 512;
+
 /// The bytes that patterns are found by.
 pub(super) type Run = [u8; RUN];
 
@@ -76,7 +83,7 @@ impl Grams {
         hashes.dedup();
         let slots = Perfect::of(&hashes)?;
         noted.sort_unstable_by_key(|noted| (slots.slot(hash(noted)), noted.around));
-        let mut filter = vec![0; hashes.len().next_power_of_two()];
+        let mut filter = vec![0; hashes.len().next_power_of_two().max(LEAST)];
         let mut parts = vec![(0, 0); slots.slots() + 1];
         for noted in &noted {
             let (part, count) = &mut parts[slots.slot(hash(noted))];
@@ -100,6 +107,34 @@ impl Grams {
             runs: noted.iter().map(|noted| noted.around).collect(),
             buckets: noted.iter().map(|noted| noted.bucket).collect(),
         })
+    }
+
+    /// Returns whether this name can hold a run. `false` for most names that hold none, if there are not many runs.
+    #[inline]
+    pub(super) fn can_be_in(&self, name: &str, keys: &Keys) -> bool {
+        /// So many parts are looked at at least, the last one again and again where there are fewer: most names have
+        /// no more, and a loop of just as many steps as each has would end where the processor does not expect it.
+        const USUAL: usize = 8;
+        if self.filter.len() > MOST {
+            return true;
+        }
+        let (parts, _) = name.as_bytes().as_chunks::<LEN>();
+        let Some((last, _)) = parts.split_last() else {
+            return false;
+        };
+        let has_bit = |part: &[u8; LEN]| {
+            let spread = keys.part_spread(u32::from_le_bytes(*part));
+            let (word, bit) = filter_bit(spread, self.filter.len());
+            self.filter[word] >> bit & 1
+        };
+        let mut passed = 0;
+        for place in 0..USUAL {
+            passed |= has_bit(parts.get(place).unwrap_or(last));
+        }
+        for part in parts.iter().skip(USUAL) {
+            passed |= has_bit(part);
+        }
+        passed != 0
     }
 
     /// Calls `found` with the bucket of each run in `name`, once for each time that the run occurs.
@@ -204,6 +239,7 @@ mod tests {
             grams.for_each_in(&name, &keys, |bucket| found.push(bucket));
             let in_name = name.as_bytes().array_windows().filter_map(|seen: &Run| runs.iter().find(|(run, _)| run == seen));
             let mut expected: Vec<u32> = in_name.map(|(_, number)| *number).collect();
+            prop_assert!(grams.can_be_in(&name, &keys));
             found.sort_unstable();
             expected.sort_unstable();
             prop_assert_eq!(found, expected);

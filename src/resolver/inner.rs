@@ -86,7 +86,9 @@ impl Inner {
         tried: &mut Tried<'_>,
         best: &mut Best<'r>,
     ) {
-        if let Some(grams) = &self.grams {
+        if let Some(grams) = &self.grams
+            && grams.can_be_in(tried.name, &index.keys)
+        {
             self.by_grams(grams, index, tried, best);
         }
         self.list.try_all(index, tried.name, &mut tried.pairs, best);

@@ -3,14 +3,14 @@
 use super::{
     best::{Best, Resolved},
     index::{Index, Span},
-    sieve::Sieve,
+    sieve::{BLOCK, Set, Sieve},
     sketch::{Sketch, View, pairs_in},
 };
 
 /// Up to this many patterns are looked at one by one, without a sieve.
 const FEW: usize = 8;
 
-/// Some patterns, in the order of their rows.
+/// Some patterns, those with more literal characters first.
 #[derive(Debug, Default)]
 pub(super) struct List {
     pub(super) patterns: Box<[Listed]>,
@@ -26,15 +26,21 @@ pub(super) struct Listed {
     pub(super) sketch: Sketch,
     /// All rows with this pattern.
     pub(super) own: Span,
-    /// The best of each location among them.
-    pub(super) winners: Span,
-    /// The same winners in the list of endings, if the list is the answer and has few patterns.
+    /// In the list of endings, the best of each location among them and those of the patterns that are implied.
     pub(super) endings: Span,
+    /// The patterns of the same block that match whatever this one matches, and whose winners are among `endings`.
+    pub(super) implied: Set,
 }
 
 impl List {
-    /// Makes a list of patterns whose winners are not known yet.
-    pub(super) fn of(patterns: Box<[Listed]>) -> List {
+    /// Makes a list of patterns, given with their texts, whose winners are not known yet.
+    pub(super) fn of(patterns: Vec<(Listed, &str)>) -> List {
+        let (mut patterns, texts): (Vec<Listed>, Vec<&str>) = patterns.into_iter().unzip();
+        for (patterns, texts) in patterns.chunks_mut(BLOCK).zip(texts.chunks(BLOCK)) {
+            for i in 0..patterns.len() {
+                patterns[i].implied = implied(i, texts[i], patterns);
+            }
+        }
         let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
         let few = (0..FEW).zip(&sketches);
         List {
@@ -42,11 +48,12 @@ impl List {
                 bits | u64::from(!sketch.is_sure()) << i
             }),
             sieve: (sketches.len() > FEW).then(|| Box::new(Sieve::of(&sketches))),
-            patterns,
+            patterns: patterns.into(),
         }
     }
 
     /// Returns whether the patterns are looked at one by one.
+    #[cfg(test)]
     pub(super) fn is_few(&self) -> bool {
         self.sieve.is_none()
     }
@@ -64,7 +71,7 @@ impl List {
         let Some(listed) = self.patterns.get(left.trailing_zeros() as usize) else {
             return Resolved::of_rows(index, &[]);
         };
-        left &= left - 1;
+        left &= (left - 1) & !listed.implied;
         if left == 0 {
             return Resolved::of_endings(index, listed.endings.of(&index.endings));
         }
@@ -107,7 +114,9 @@ impl List {
             if listed.sketch.fits(&view)
                 && (listed.sketch.is_sure() || listed.matches(index, name, pairs))
             {
-                listed.offer(index, best);
+                listed.offer(index, best)
+            } else {
+                0
             }
         });
     }
@@ -143,25 +152,24 @@ impl List {
     fn offer<'r>(&'r self, mut left: u64, index: &'r Index, best: &mut Best<'r>) {
         while left != 0 {
             let listed = &self.patterns[left.trailing_zeros() as usize];
-            left &= left - 1;
-            listed.offer(index, best);
+            left &= (left - 1) & !listed.offer(index, best);
         }
     }
 }
 
 impl Listed {
     /// Offers its winners, or all of its rows if all are wanted: a pattern may have very many rows, of which few
-    /// win.
+    /// win. Returns which other patterns of its block need not be tried any more.
     #[inline]
-    fn offer<'r>(&self, index: &'r Index, best: &mut Best<'r>) {
-        let rows = if best.keeps_all() {
-            self.own
-        } else {
-            self.winners
-        };
-        let rows = rows.of(&index.lists);
-        best.worked(rows.len());
-        best.offer_all(rows);
+    fn offer<'r>(&self, index: &'r Index, best: &mut Best<'r>) -> Set {
+        if best.keeps_all() {
+            best.offer_all(self.own.of(&index.lists));
+            return 0;
+        }
+        let endings = self.endings.of(&index.endings);
+        best.worked(endings.len());
+        best.offer_endings(endings);
+        self.implied
     }
 
     /// Returns whether it matches a name that fits. Most sketches decide alone.
@@ -178,5 +186,83 @@ impl Listed {
     fn is_confirmed(&self, index: &Index, name: &str) -> bool {
         let row = self.own.of(&index.lists)[0];
         self.sketch.matches(&index.rows[row as usize].pattern, name)
+    }
+}
+
+/// The patterns of a block that match every name that the one at `at`, with this text, matches, as far as sketches
+/// tell: they match its text, in which a wildcard can only stand for their `*`.
+fn implied(at: usize, text: &str, block: &[Listed]) -> Set {
+    let view = View::new(text);
+    let is_implied =
+        |i: usize, other: &Listed| i != at && other.sketch.is_sure() && other.sketch.fits(&view);
+    let others = block.iter().enumerate();
+    others.fold(0, |implied, (i, other)| {
+        implied | Set::from(is_implied(i, other)) << i
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pattern::ToolPattern;
+
+    /// For each of these patterns, the numbers of those that it implies.
+    fn implied_by(patterns: &[ToolPattern]) -> Vec<Vec<usize>> {
+        let listed = |pattern| Listed {
+            sketch: Sketch::of(pattern),
+            own: Span::default(),
+            endings: Span::default(),
+            implied: 0,
+        };
+        let list = List::of(
+            patterns
+                .iter()
+                .map(|pattern| (listed(pattern), pattern.as_str()))
+                .collect(),
+        );
+        let numbers = |set: Set| (0..BLOCK).filter(move |i| set >> i & 1 != 0);
+        let implied = list.patterns.iter().map(|listed| listed.implied);
+        implied.map(|set| numbers(set).collect()).collect()
+    }
+
+    fn patterns(texts: &[String]) -> Vec<ToolPattern> {
+        let pattern = |text: &String| ToolPattern::new(text).unwrap();
+        texts.iter().map(pattern).collect()
+    }
+
+    #[test]
+    fn longer_ends_imply_shorter_ones() {
+        let texts = [
+            "github_get_*",
+            "github_*",
+            "*_issue",
+            "github_*_issue",
+            "git?*",
+            "git*",
+            "*",
+        ];
+        let implied = implied_by(&patterns(&texts.map(str::to_owned)));
+        let expected: [&[usize]; 7] =
+            [&[1, 5, 6], &[5, 6], &[6], &[1, 2, 5, 6], &[5, 6], &[6], &[]];
+        assert_eq!(implied, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_implied_matches(
+            texts in prop::collection::vec("[ab]{0,3}[*?][ab]{0,2}[*?]?[ab]{0,3}", 1..12),
+            names in prop::collection::vec("[ab]{0,8}", 20),
+        ) {
+            let patterns = patterns(&texts);
+            for (pattern, implied) in patterns.iter().zip(implied_by(&patterns)) {
+                for name in names.iter().filter(|name| pattern.matches_by_trying(name)) {
+                    for &other in &implied {
+                        prop_assert!(patterns[other].matches_by_trying(name), "{} {}", pattern, name);
+                    }
+                }
+            }
+        }
     }
 }

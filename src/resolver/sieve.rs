@@ -2,16 +2,13 @@
 //!
 //! For some places near a name's ends, and each class of bytes, there is the set of patterns that allow such a byte
 //! there, one bit for each pattern. The name's own bytes choose one set for each place; the patterns in all of these
-//! sets are left. So 128 patterns take one step for each place, whatever they are. The places are chosen when the
+//! sets are left. So 64 patterns take one step for each place, whatever they are. The places are chosen when the
 //! index is built, one after another: each time the one that leaves the fewest patterns to names that begin and end
 //! like the patterns.
 
 use std::ops::Range;
 
-use super::{
-    sketch::{Sketch, VIEWED, View},
-    words::halves,
-};
+use super::sketch::{Sketch, VIEWED, View};
 
 /// How many places are looked at. More would leave fewer patterns, but cost more than that saves.
 const PLACES: usize = 8;
@@ -20,10 +17,10 @@ const PLACES: usize = 8;
 const CLASSES: usize = 32;
 
 /// A set of patterns, one bit for each.
-type Set = u128;
+pub(super) type Set = u64;
 
 /// How many patterns are sifted at once.
-const BLOCK: usize = Set::BITS as usize;
+pub(super) const BLOCK: usize = Set::BITS as usize;
 
 /// For each class of bytes at one place, the patterns that allow it.
 type Sets = [Set; CLASSES];
@@ -60,9 +57,10 @@ impl Sieve {
         }
     }
 
-    /// Calls `found` with the number of each pattern that is left for this name, in order.
+    /// Calls `found` with the number of each pattern that is left for this name, in order. It returns which others
+    /// of the same block to skip.
     #[inline]
-    pub(super) fn for_each_left(&self, name: &View, mut found: impl FnMut(usize)) {
+    pub(super) fn for_each_left(&self, name: &View, mut found: impl FnMut(usize) -> Set) {
         let bytes = name.bytes();
         let classes = self
             .places
@@ -72,12 +70,9 @@ impl Sieve {
             for (sets, class) in block.iter().zip(classes) {
                 left &= sets[class];
             }
-            let [low, high] = halves(&left.to_le_bytes());
-            for (first, mut left) in [(0, low), (BLOCK / 2, high)] {
-                while left != 0 {
-                    found(number * BLOCK + first + left.trailing_zeros() as usize);
-                    left &= left - 1;
-                }
+            while left != 0 {
+                let skipped = found(number * BLOCK + left.trailing_zeros() as usize);
+                left &= (left - 1) & !skipped;
             }
         }
     }
@@ -134,7 +129,10 @@ mod tests {
     /// The numbers of the patterns that a sieve leaves to a name.
     fn left(sieve: &Sieve, name: &str) -> Vec<usize> {
         let mut left = Vec::new();
-        sieve.for_each_left(&View::new(name), |number| left.push(number));
+        sieve.for_each_left(&View::new(name), |number| {
+            left.push(number);
+            0
+        });
         left
     }
 

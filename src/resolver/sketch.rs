@@ -1,7 +1,7 @@
 //! What can be said about a pattern without its text: enough to rule it out for most names, and to confirm it for
 //! some.
 
-use super::words::{End, WORD, head, mask, tail};
+use super::words::{End, WORD, head, mask, same, tail};
 use crate::pattern::{ANY_RUN, ToolPattern, begins_char, is_wildcard};
 
 /// How many words of a name's beginning a sketch looks at.
@@ -122,9 +122,11 @@ impl Sketch {
             Rest::One => true,
         };
         let (text, name) = (pattern.as_str().as_bytes(), name.as_bytes());
-        let (head, rest) = name.split_at(self.head.into());
-        let (middle, tail) = rest.split_at(rest.len() - usize::from(self.tail));
-        text.starts_with(head) && text.ends_with(tail) && (!one || is_one_char(middle))
+        let (head, tail) = (usize::from(self.head), usize::from(self.tail));
+        // What the sketch has room for is compared already.
+        (head <= HEAD * WORD || same(&text[..head], &name[..head]))
+            && (tail <= WORD || same(&text[text.len() - tail..], &name[name.len() - tail..]))
+            && (!one || is_one_char(&name[head..name.len() - tail]))
     }
 }
 
