@@ -24,9 +24,9 @@
 //! as much of it as the text there agrees with, since after a mismatch the scan goes only one byte further. This
 //! takes a value that begins with a long repetition, such as a thousand times the same letter, and a text that
 //! consists of just that: a megabyte of it takes seconds, and minutes if the value is as long as one can be, 64 KB, and
-//! the text is its base64. Or it takes many values that begin with what everybody
-//! knows, such as `ghp_`, and a text that repeats that: for a thousand values that begin with the same 13 bytes, 200 KB
-//! of those took seconds as well, for a hundred values a tenth of that, and for one value it takes milliseconds.
+//! the text is its base64. Or it takes many values that begin with what everybody knows, such as `ghp_`, and a text
+//! that repeats that: for a thousand values that begin with the same 13 bytes, 200 KB of those took seconds as well, for
+//! a hundred values a tenth of that, and for one value it takes milliseconds.
 //! For keys, tokens, PEM and JSON files a walk ends within a few bytes unless it is a match, and the cost is linear.
 //!
 //! The text as it came in decides: a reference that was put in is not scanned, and does not count as a neighbor of a

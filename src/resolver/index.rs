@@ -30,8 +30,7 @@ pub(super) struct Index {
     /// Leads from the hashes of keys to their nodes.
     pub(super) slots: Slots,
     pub(super) answers: Box<[Answer]>,
-    /// What a lookup ends in where several rows win: the endings of nodes, and of the patterns in a list of few that
-    /// is the answer.
+    /// What a lookup ends in where several rows win, or a listed pattern: the endings of nodes and of listed patterns.
     pub(super) endings: Box<[Ending]>,
     /// Lists of rows, one after another, of which most spans are parts.
     pub(super) lists: Box<[u32]>,

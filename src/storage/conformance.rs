@@ -3,14 +3,14 @@
 use super::*;
 use crate::sealed::Sealed;
 
-fn root(byte: u8) -> SealedRoot {
+pub(super) fn root(byte: u8) -> SealedRoot {
     SealedRoot {
         key_id: 1,
         root: Sealed::new([byte; 60]),
     }
 }
 
-fn row(byte: u8) -> Arc<SealedRow> {
+pub(super) fn row(byte: u8) -> Arc<SealedRow> {
     Arc::new(SealedRow {
         key_id: 1,
         metadata: Sealed::new([byte; 80]),
@@ -29,6 +29,14 @@ fn write(user: UserTag, expected: Option<u8>, new: Option<u8>) -> UserChange {
         put: Vec::new(),
         delete: Vec::new(),
     }
+}
+
+fn commit(store: &dyn Storage, users: Vec<UserChange>) {
+    let transaction = Transaction {
+        users,
+        ..Transaction::default()
+    };
+    store.commit(transaction).unwrap();
 }
 
 fn rows(store: &dyn Storage, user: UserTag) -> Vec<(RowTag, Arc<SealedRow>)> {
@@ -72,13 +80,7 @@ fn a_transaction_is_kept(store: &dyn Storage) {
     let mut second = write(ALICE, Some(1), Some(2));
     second.put = vec![(RowTag([2; 16]), row(22)), (RowTag([3; 16]), row(3))];
     second.delete = vec![RowTag([1; 16])];
-    store
-        .commit(Transaction {
-            keys: None,
-            vault_root: None,
-            users: vec![second],
-        })
-        .unwrap();
+    commit(store, vec![second]);
     assert_eq!(store.vault_root().unwrap(), Some(root(100)));
     assert_eq!(store.user(ALICE).unwrap().unwrap().root, root(2));
     assert_eq!(
@@ -142,23 +144,11 @@ fn users_are_apart(store: &dyn Storage) {
     for (user, byte) in [(ALICE, 1), (BOB, 2)] {
         let mut change = write(user, None, Some(byte));
         change.put = vec![(RowTag([7; 16]), row(byte))];
-        store
-            .commit(Transaction {
-                keys: None,
-                vault_root: None,
-                users: vec![change],
-            })
-            .unwrap();
+        commit(store, vec![change]);
     }
     let mut change = write(ALICE, Some(1), Some(3));
     change.delete = vec![RowTag([7; 16])];
-    store
-        .commit(Transaction {
-            keys: None,
-            vault_root: None,
-            users: vec![change],
-        })
-        .unwrap();
+    commit(store, vec![change]);
     assert!(rows(store, ALICE).is_empty());
     assert_eq!(rows(store, BOB), [(RowTag([7; 16]), row(2))]);
     let mut roots = store.user_roots().unwrap();
@@ -169,29 +159,11 @@ fn users_are_apart(store: &dyn Storage) {
 fn a_user_without_a_root_is_gone(store: &dyn Storage) {
     let mut change = write(ALICE, None, Some(1));
     change.put = vec![(RowTag([7; 16]), row(1))];
-    store
-        .commit(Transaction {
-            keys: None,
-            vault_root: None,
-            users: vec![change],
-        })
-        .unwrap();
-    store
-        .commit(Transaction {
-            keys: None,
-            vault_root: None,
-            users: vec![write(ALICE, Some(1), None)],
-        })
-        .unwrap();
+    commit(store, vec![change]);
+    commit(store, vec![write(ALICE, Some(1), None)]);
     assert!(store.user(ALICE).unwrap().is_none());
     assert!(store.user_roots().unwrap().is_empty());
-    store
-        .commit(Transaction {
-            keys: None,
-            vault_root: None,
-            users: vec![write(ALICE, None, Some(2))],
-        })
-        .unwrap();
+    commit(store, vec![write(ALICE, None, Some(2))]);
     assert!(rows(store, ALICE).is_empty(), "no row came back");
 }
 
@@ -269,11 +241,6 @@ fn compacting_changes_nothing(store: &dyn Storage) {
     assert_eq!(store.keys().unwrap().unwrap(), b"keys");
     assert_eq!(store.vault_root().unwrap(), Some(root(100)));
     assert_eq!(rows(store, ALICE).len(), 20);
-    store
-        .commit(Transaction {
-            users: vec![write(ALICE, Some(1), None)],
-            ..Transaction::default()
-        })
-        .unwrap();
+    commit(store, vec![write(ALICE, Some(1), None)]);
     assert!(rows(store, ALICE).is_empty());
 }

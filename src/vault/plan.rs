@@ -315,7 +315,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The secrets that this write creates or changes.
     fn set(&mut self, id: SecretId, change: Change) {
         self.unset(id);
         if let Change::Write { metadata, .. } = &change {
@@ -339,6 +338,7 @@ impl<'a> Plan<'a> {
         Some(change)
     }
 
+    /// The secrets that this write creates or changes.
     fn changed(&self) -> impl Iterator<Item = &Metadata> {
         self.changes.values().filter_map(|change| match change {
             Change::Write { metadata, .. } => Some(&**metadata),

@@ -162,7 +162,7 @@ impl KeySlots {
     }
 
     /// Creates a new master key, with slots for these sources only. Each source must open a slot now, and not one that
-    /// an earlier source opens: a caller who gives one key twice believes to keep a slot that would be lost.
+    /// an earlier source opens: a caller who gives one key twice expects to keep a slot that would be lost.
     pub(super) fn rotate(
         &self,
         keep: &[KeySource],

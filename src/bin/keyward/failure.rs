@@ -196,8 +196,9 @@ impl Failure {
         failure
     }
 
-    /// Creates the failure of an update that takes these fields away. The details for programs stay as they are.
-    pub(crate) fn of_update(error: &Error, cleared: &[&str]) -> Failure {
+    /// Creates the failure for an error of the library, with advice in words of the command line. The details for
+    /// programs stay as they are. `cleared` are the fields that the command takes away from a secret.
+    pub(crate) fn of(error: &Error, cleared: &[&str]) -> Failure {
         let fields = error.field_errors();
         let mut message = if error.kind() == ErrorKind::DefaultTaken {
             let advice = "update that one with --no-default first";
@@ -258,7 +259,7 @@ impl fmt::Display for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::of_update(&error, &[])
+        Failure::of(&error, &[])
     }
 }
 

@@ -271,46 +271,53 @@ impl Session {
 mod tests {
     use super::*;
 
-    #[test]
-    fn after_the_deadline_nothing_is_heard_that_is_there_already() {
-        let (lines, to_write) = mpsc::channel();
-        let (tell, written) = mpsc::channel();
-        let (say, said) = mpsc::sync_channel(1);
-        let mut session = Session {
-            lines,
-            written,
+    /// The server's end of a session.
+    struct Other {
+        lines: mpsc::Receiver<String>,
+        written: mpsc::Sender<io::Result<()>>,
+        say: mpsc::SyncSender<Said>,
+    }
+
+    fn session(deadline: Option<Instant>, left: usize) -> (Session, Other) {
+        let (to_server, lines) = mpsc::channel();
+        let (written, was_written) = mpsc::channel();
+        let (say, said) = mpsc::sync_channel(3);
+        let session = Session {
+            lines: to_server,
+            written: was_written,
             said,
             redactor: Arc::default(),
-            deadline: Some(Instant::now()),
-            left: LONGEST_LIST,
+            deadline,
+            left,
             last_id: 0,
             asked: "tools/list",
         };
+        (
+            session,
+            Other {
+                lines,
+                written,
+                say,
+            },
+        )
+    }
+
+    #[test]
+    fn after_the_deadline_nothing_is_heard_that_is_there_already() {
+        let (mut session, server) = session(Some(Instant::now()), LONGEST_LIST);
         let late = "the server did not answer tools/list in time";
-        say.send(Said::Line(b"{}".to_vec())).unwrap();
+        server.say.send(Said::Line(b"{}".to_vec())).unwrap();
         assert_eq!(session.receive().unwrap_err().to_string(), late);
-        tell.send(Ok(())).unwrap();
+        server.written.send(Ok(())).unwrap();
         assert_eq!(session.send(&json!({})).unwrap_err().to_string(), late);
-        assert_eq!(to_write.recv().unwrap(), "{}\n");
+        assert_eq!(server.lines.recv().unwrap(), "{}\n");
     }
 
     #[test]
     fn a_list_without_an_end_is_not_kept() {
-        let (lines, _to_write) = mpsc::channel();
-        let (_tell, written) = mpsc::channel();
-        let (say, said) = mpsc::sync_channel(3);
-        let mut session = Session {
-            lines,
-            written,
-            said,
-            redactor: Arc::default(),
-            deadline: None,
-            left: 5,
-            last_id: 0,
-            asked: "tools/list",
-        };
+        let (mut session, server) = session(None, 5);
         for line in ["no", "{}", "{}"] {
-            say.send(Said::Line(line.into())).unwrap();
+            server.say.send(Said::Line(line.into())).unwrap();
         }
         assert_eq!(session.receive().ok(), Some(json!({})));
         let error = session.receive().unwrap_err().to_string();

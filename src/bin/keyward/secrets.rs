@@ -151,7 +151,7 @@ pub(crate) fn update(mut opener: Opener, output: Output, update: Update) -> Resu
     ];
     let cleared: Vec<&str> = cleared.into_iter().flatten().collect();
     let updated = opener.open_user_with(&key)?.update(update.secret, patch);
-    let info = updated.map_err(|error| Failure::of_update(&error, &cleared))?;
+    let info = updated.map_err(|error| Failure::of(&error, &cleared))?;
     output.done(&info, format!("updated {}", described(&info)))
 }
 

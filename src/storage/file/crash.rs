@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     sealed::{RowTag, Sealed, SealedRoot, SealedRow, UserTag},
-    storage::{StorageError, Transaction, UserChange},
+    storage::{StorageError, Transaction, UserChange, conformance::root},
 };
 
 /// Everything that a store holds, for comparison.
@@ -39,13 +39,6 @@ impl Contents {
             vault_root: engine.vault_root()?,
             users,
         })
-    }
-}
-
-fn root(byte: u8) -> SealedRoot {
-    SealedRoot {
-        key_id: 1,
-        root: Sealed::new([byte; 60]),
     }
 }
 

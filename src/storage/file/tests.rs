@@ -16,8 +16,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    sealed::{RowTag, Sealed, SealedRow},
-    storage::{UserChange, conformance},
+    sealed::RowTag,
+    storage::{
+        UserChange,
+        conformance::{self, root, row},
+    },
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -55,21 +58,6 @@ impl Folder {
             "{what}: {error:?}"
         );
     }
-}
-
-fn root(byte: u8) -> SealedRoot {
-    SealedRoot {
-        key_id: 1,
-        root: Sealed::new([byte; 60]),
-    }
-}
-
-fn row(byte: u8) -> Arc<SealedRow> {
-    Arc::new(SealedRow {
-        key_id: 1,
-        metadata: Sealed::new([byte; 80]),
-        value: Sealed::new([byte; 50]),
-    })
 }
 
 /// A transaction of a user's first root and some rows.
