@@ -801,6 +801,36 @@ fn the_usual_quota_of_bytes_is_one_mebibyte_for_each_user() {
     }
 }
 
+#[test]
+fn a_name_that_a_batch_gave_and_took_away_means_the_one_that_has_it_now() {
+    let user = local(&vault());
+    let infos = user.batch(|batch| {
+        batch.create(NewSecret::new("x", "value-of-first"));
+        batch.update("x", SecretPatch::new().name("y"));
+        batch.create(NewSecret::new("x", "value-of-second"));
+        batch.update("x", SecretPatch::new().bind("second", "k"));
+        batch.create(NewSecret::new("z", "value-of-third"));
+        batch.delete("z");
+        batch.create(NewSecret::new("z", "value-of-fourth"));
+        batch.update("z", SecretPatch::new().bind("fourth", "k"));
+        batch.delete("y");
+    });
+    assert_eq!(infos.unwrap().len(), 9);
+    let left = user.secrets().unwrap();
+    let left: Vec<_> = left
+        .iter()
+        .map(|info| (&*info.secret_name, info.tool_name.as_deref()))
+        .collect();
+    assert_eq!(left, [("x", Some("second")), ("z", Some("fourth"))]);
+
+    let gone = user.batch(|batch| {
+        batch.create(NewSecret::new("a", "value-of-a"));
+        batch.update("a", SecretPatch::new().name("b"));
+        batch.delete("a");
+    });
+    assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
 /// If all changes so far were gone through for each name, this would take many minutes.
 #[test]
 fn a_batch_can_name_what_it_created_itself_again_and_again() {
