@@ -181,22 +181,16 @@ impl Runtime {
             .user
             .inject(&ToolCall::new(name).with_schema(&tool.schema), &mut args)?;
         for filled in injection.filled() {
-            let binding = filled
-                .pattern
-                .as_ref()
-                .map_or(String::new(), ToString::to_string);
-            let mask = self
-                .user
-                .secret(filled.secret_id)?
-                .display
-                .unwrap_or_default();
-            let why = if filled.replaced {
+            let secret = filled.secret();
+            let binding = secret.tool_name.as_deref().unwrap_or_default();
+            let mask = secret.display.as_deref().unwrap_or_default();
+            let why = if filled.replaced() {
                 "default, instead of the model's own".to_owned()
             } else {
-                filled.reason.to_string()
+                filled.reason().to_string()
             };
-            let argument = filled.location.as_pointer();
-            print_row([name, argument, &filled.secret_name, &mask, &binding, &why]);
+            let argument = filled.location().as_pointer();
+            print_row([name, argument, &secret.secret_name, mask, binding, &why]);
         }
         self.redactor.merge(injection.redactor());
         let raw = (tool.run)(&args);

@@ -2,9 +2,8 @@
 //!
 //! References go in first, then defaults, each once; a value that was put in is never scanned again.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 use zeroize::{Zeroize, Zeroizing};
@@ -14,9 +13,7 @@ use crate::{
     crypto::KeyRing,
     error::{Error, ErrorKind},
     location::Location,
-    pattern::ToolPattern,
     redact::Redactor,
-    secret::SecretId,
     snapshot::{Entry, Snapshot},
 };
 
@@ -24,12 +21,17 @@ mod forms;
 pub(crate) mod place;
 pub(crate) mod plan;
 mod references;
+mod report;
 mod text;
 
-pub use self::plan::{SkipReason, Verdict};
 use self::{
     place::Undo,
     plan::{Decision, Denial, DenialReason, Plan},
+    report::Place,
+};
+pub use self::{
+    plan::{SkipReason, Verdict},
+    report::{Filled, Reason, Skipped},
 };
 
 /// The outcome of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
@@ -48,8 +50,8 @@ use self::{
 /// let mut args = before.clone();
 /// let injection = user.inject(&ToolCall::new("agno__linear__create_issue"), &mut args)?;
 /// let filled = &injection.filled()[0];
-/// assert_eq!((filled.location.as_pointer(), &*filled.secret_name), ("/api_key", "linear"));
-/// assert_eq!(filled.reason, Reason::Default);
+/// assert_eq!((filled.location().as_pointer(), &*filled.secret().secret_name), ("/api_key", "linear"));
+/// assert_eq!(filled.reason(), Reason::Default);
 ///
 /// // … the tool runs …
 /// let output = injection.redactor().redact("401: invalid key lin_api_Zq8wT3vN").into_owned();
@@ -63,6 +65,7 @@ pub struct Injection {
     filled: SmallVec<[Filled; 1]>,
     skipped: Vec<Skipped>,
     redactor: Redactor,
+    /// One for each place that was filled.
     undo: SmallVec<[Undo; 1]>,
     /// The original text, if the arguments are text: the filled text took its place.
     text: Option<Zeroizing<String>>,
@@ -70,62 +73,19 @@ pub struct Injection {
     was_null: bool,
 }
 
-/// One place that was filled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Filled {
-    /// Where the value was put in.
-    pub location: Location,
-    /// The secret that was put in.
-    pub secret_id: SecretId,
-    /// The secret's name.
-    pub secret_name: String,
-    /// The secret's revision, which tells which of its successive values was put in.
-    pub revision: u64,
-    /// The secret's tool pattern, which matched; `None` if it has none.
-    pub pattern: Option<ToolPattern>,
-    /// Why the place was filled.
-    pub reason: Reason,
-    /// Whether a value that the model supplied was replaced, as the [policy](InjectionPolicy) says.
-    pub replaced: bool,
-}
-
-/// Why a place was filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Reason {
-    /// The secret is the best default for the tool and the location, and the call had no value there or one that the
-    /// policy replaces.
-    Default,
-    /// The call had a reference to the secret there, and it was granted.
-    Reference,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reason::Default => "default",
-            Reason::Reference => "reference",
-        })
-    }
-}
-
-/// A secret that matched but was not put in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Skipped {
-    /// Where the secret would have gone.
-    pub location: Location,
-    /// The secret.
-    pub secret_id: SecretId,
-    /// The secret's name.
-    pub secret_name: String,
-    /// Why it was not put in.
-    pub reason: SkipReason,
-}
-
 impl Injection {
+    /// An injection of nothing, with room for so many places.
+    fn with_capacity(places: usize) -> Injection {
+        Injection {
+            filled: SmallVec::with_capacity(places),
+            skipped: Vec::new(),
+            redactor: Redactor::with_capacity(places),
+            undo: SmallVec::with_capacity(places),
+            text: None,
+            was_null: false,
+        }
+    }
+
     /// Returns what was put in: references in the order of the arguments, then defaults, parents first.
     pub fn filled(&self) -> &[Filled] {
         &self.filled
@@ -154,12 +114,18 @@ impl Injection {
     /// Wipe the arguments before they are filled again, for example to retry the tool: a second injection would take
     /// a value from the first one for a value that the call supplied.
     pub fn wipe(&self, args: &mut Map<String, Value>) {
-        for undo in &self.undo {
-            undo.wipe(args);
+        for filled in &self.filled {
+            place::wipe(args, filled.location());
         }
-        for undo in self.undo.iter().rev() {
-            undo.restore(args);
+        for (location, undo) in self.undo().rev() {
+            undo.restore(location, args);
         }
+    }
+
+    /// What takes back what was put in, and where that is.
+    fn undo(&self) -> impl DoubleEndedIterator<Item = (&Location, &Undo)> {
+        let locations = self.filled.iter().map(Filled::location);
+        locations.zip(&self.undo)
     }
 }
 
@@ -198,30 +164,19 @@ impl From<Error> for Failure {
 
 impl Injector<'_> {
     pub(crate) fn inject(&self, args: &mut Map<String, Value>) -> Result<Injection, Failure> {
-        let mut injection = Injection {
-            filled: SmallVec::new(),
-            skipped: Vec::new(),
-            redactor: Redactor::new(),
-            undo: SmallVec::new(),
-            text: None,
-            was_null: false,
-        };
         let plan = Plan::new(self.snapshot, self.policy, self.call, args, 1)?;
         refuse(&plan)?;
         let most = plan.references.len() + plan.defaults.len();
-        injection.filled.reserve_exact(most);
-        injection.undo.reserve_exact(most);
-        for (location, entry, outcome) in outcomes(plan) {
+        if most == 0 {
+            return Ok(Injection::with_capacity(0));
+        }
+        let mut injection = Injection::with_capacity(most);
+        for (location, entry, outcome) in outcomes(&plan) {
             let filled = match outcome {
                 Ok(purpose) => self.fill(entry, location, purpose, args, &mut injection),
                 Err(reason) => {
-                    let info = entry.info();
-                    injection.skipped.push(Skipped {
-                        location,
-                        secret_id: info.secret_id,
-                        secret_name: info.secret_name.clone(),
-                        reason,
-                    });
+                    let place = Place::new(entry, location);
+                    injection.skipped.push(Skipped::new(place, reason));
                     Ok(())
                 }
             };
@@ -236,13 +191,12 @@ impl Injector<'_> {
     /// Puts one secret in. On failure, leaves the arguments as they were.
     fn fill(
         &self,
-        entry: &Entry,
-        location: Location,
+        entry: &Arc<Entry>,
+        location: &Location,
         (reason, replaced): (Reason, bool),
         args: &mut Map<String, Value>,
         injection: &mut Injection,
     ) -> Result<(), Error> {
-        let info = entry.info();
         let value = entry.open(self.keys)?;
         let text = entry.format.as_ref().map(|format| format.apply(&value));
         if let Some(text) = &text {
@@ -250,45 +204,42 @@ impl Injector<'_> {
         }
         injection.redactor.insert(entry.reference(), &value);
         let text = text.unwrap_or(value).into_string();
-        let undo = place::put(args, &location, text).map_err(|mut text| {
+        let undo = place::put(args, location, text).map_err(|mut text| {
             text.zeroize();
             let message = "a secret does not fit into the arguments";
             Error::new(ErrorKind::Validation, message)
         })?;
-        injection.filled.push(Filled {
-            location,
-            secret_id: info.secret_id,
-            secret_name: info.secret_name.clone(),
-            revision: info.revision,
-            pattern: entry.pattern.clone(),
-            reason,
-            replaced,
-        });
+        let place = Place::new(entry, location);
+        injection.filled.push(Filled::new(place, reason, replaced));
         injection.undo.push(undo);
         Ok(())
     }
 }
 
-/// Why a secret is put in and whether it replaces a value of the call, or why it is skipped.
-type Outcome<'s> = (Location, &'s Entry, Result<(Reason, bool), SkipReason>);
+/// Where, which secret, and why it is put in and whether it replaces a value of the call, or why it is skipped.
+type Outcome<'p> = (
+    &'p Location,
+    &'p Arc<Entry>,
+    Result<(Reason, bool), SkipReason>,
+);
 
 /// The steps of the plan in the order in which they are done. The plan must hold nothing that makes the call fail.
-fn outcomes(plan: Plan<'_>) -> impl Iterator<Item = Outcome<'_>> {
-    let references = plan.references.into_iter().filter_map(|reference| {
+fn outcomes<'p>(plan: &'p Plan<'_>) -> impl Iterator<Item = Outcome<'p>> {
+    let references = plan.references.iter().filter_map(|reference| {
         let outcome = if reference.covered {
             Err(SkipReason::ParentFilled)
         } else {
             Ok((Reason::Reference, false))
         };
-        Some((reference.location, reference.entry?, outcome))
+        Some((&reference.location, reference.entry?, outcome))
     });
-    let defaults = plan.defaults.into_iter().filter_map(|planned| {
+    let defaults = plan.defaults.iter().filter_map(|planned| {
         let outcome = match planned.decision {
             Decision::Fill { replaces } => Ok((Reason::Default, replaces)),
             Decision::Skip(reason) => Err(reason),
             Decision::Fail(_) => return None,
         };
-        Some((planned.default.location().clone(), planned.entry, outcome))
+        Some((planned.default.location(), planned.entry, outcome))
     });
     references.chain(defaults)
 }
@@ -325,8 +276,6 @@ fn refuse(plan: &Plan<'_>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;

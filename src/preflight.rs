@@ -266,7 +266,7 @@ impl<'a> Check<'a> {
         defaults
             .into_iter()
             .filter(|planned| matches!(planned.decision, Decision::Fill { .. }))
-            .map(|planned| (planned.default.location().clone(), planned.entry))
+            .map(|planned| (planned.default.location().clone(), &**planned.entry))
             .collect()
     }
 

@@ -123,8 +123,12 @@ use crate::secret::SecretValue;
 #[derive(Clone, Default)]
 pub struct Redactor {
     values: Vec<Arc<Needle>>,
-    /// The same ones by their text, if they are more than [`FEW`].
-    known: HashSet<Known>,
+    /// The same ones by their text, once they are more than [`FEW`].
+    #[expect(
+        clippy::box_collection,
+        reason = "a set is more than half of a redactor, and few redactors have one"
+    )]
+    known: Option<Box<HashSet<Known>>>,
     index: OnceLock<Arc<Index>>,
 }
 
@@ -136,6 +140,14 @@ impl Redactor {
     /// ```
     pub fn new() -> Redactor {
         Redactor::default()
+    }
+
+    /// Creates a redactor that replaces nothing, with room for so many values.
+    pub(crate) fn with_capacity(values: usize) -> Redactor {
+        Redactor {
+            values: Vec::with_capacity(values),
+            ..Redactor::default()
+        }
     }
 
     /// Adds a value, which is replaced by `reference` from now on.
@@ -355,16 +367,17 @@ impl Redactor {
         self.values.push(needle);
         self.index = OnceLock::new();
         if self.values.len() > FEW {
-            let unknown = &self.values[self.known.len()..];
-            self.known.extend(unknown.iter().map(Arc::clone).map(Known));
+            let known = self.known.get_or_insert_default();
+            let unknown = &self.values[known.len()..];
+            known.extend(unknown.iter().map(Arc::clone).map(Known));
         }
     }
 
     fn has(&self, value: &str) -> bool {
-        if self.values.len() > FEW {
-            return self.known.contains(value);
+        match &self.known {
+            Some(known) => known.contains(value),
+            None => self.values.iter().any(|needle| needle.value() == value),
         }
-        self.values.iter().any(|needle| needle.value() == value)
     }
 
     fn index(&self) -> Arc<Index> {

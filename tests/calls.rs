@@ -103,7 +103,9 @@ fn filled(injection: &Injection) -> Vec<String> {
     let line = |filled: &keyward::Filled| {
         format!(
             "{} {} {}",
-            filled.location, filled.secret_name, filled.reason
+            filled.location(),
+            filled.secret().secret_name,
+            filled.reason()
         )
     };
     injection.filled().iter().map(line).collect()
@@ -111,11 +113,11 @@ fn filled(injection: &Injection) -> Vec<String> {
 
 fn skipped(injection: &Injection) -> Vec<String> {
     let line = |skipped: &keyward::Skipped| {
-        let reason = serde_json::to_value(skipped.reason).unwrap();
+        let reason = serde_json::to_value(skipped.reason()).unwrap();
         format!(
             "{} {} {}",
-            skipped.location,
-            skipped.secret_name,
+            skipped.location(),
+            skipped.secret().secret_name,
             reason.as_str().unwrap()
         )
     };
@@ -242,9 +244,15 @@ fn check_explanation(case: &Case, injection: &Injection, explanation: &keyward::
     let by_default = injection
         .filled()
         .iter()
-        .filter(|filled| filled.reason == keyward::Reason::Default);
+        .filter(|filled| filled.reason() == keyward::Reason::Default);
     let mut done: Vec<_> = by_default
-        .map(|filled| (&filled.location, filled.secret_id, Outcome::Filled))
+        .map(|filled| {
+            (
+                filled.location(),
+                filled.secret().secret_id,
+                Outcome::Filled,
+            )
+        })
         .collect();
     let is_default = |id| {
         let candidates = explanation
@@ -258,8 +266,14 @@ fn check_explanation(case: &Case, injection: &Injection, explanation: &keyward::
     let skipped = injection
         .skipped()
         .iter()
-        .filter(|skipped| is_default(skipped.secret_id));
-    done.extend(skipped.map(|s| (&s.location, s.secret_id, Outcome::Skipped(s.reason))));
+        .filter(|skipped| is_default(skipped.secret().secret_id));
+    done.extend(skipped.map(|s| {
+        (
+            s.location(),
+            s.secret().secret_id,
+            Outcome::Skipped(s.reason()),
+        )
+    }));
     done.sort_by_key(|(location, ..)| *location);
     let told: Vec<_> = explanation
         .locations
@@ -287,7 +301,7 @@ fn check_redaction(case: &Case, injection: &Injection, args: &Map<String, Value>
             injection
                 .filled()
                 .iter()
-                .any(|filled| filled.secret_name == name)
+                .any(|filled| filled.secret().secret_name == name)
         })
         .map(|secret| secret.split_once('=').unwrap().1.split(' ').next().unwrap())
         .collect();
@@ -638,7 +652,7 @@ fn a_replaced_value_is_noted() {
         ("{}", false),
     ] {
         let injection = user.inject(&ToolCall::new("t"), &mut object(args)).unwrap();
-        assert_eq!(injection.filled()[0].replaced, replaced, "{args}");
+        assert_eq!(injection.filled()[0].replaced(), replaced, "{args}");
     }
 }
 

@@ -177,7 +177,7 @@ fn a_replaced_value_comes_back() {
     let mut args = before.to_owned();
     let injection = user.inject_str(&ToolCall::new(CALL), &mut args).unwrap();
     assert_eq!(args, r#"{"k": "a \"quoted\" value\u0001é", "a": 1}"#);
-    assert!(injection.filled()[0].replaced);
+    assert!(injection.filled()[0].replaced());
     injection.wipe_str(&mut args);
     assert_eq!(args, before);
 }

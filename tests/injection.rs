@@ -187,7 +187,7 @@ proptest! {
                 let mut told: Vec<(String, usize)> = injection
                     .filled()
                     .iter()
-                    .map(|filled| (filled.location.to_string(), filled.secret_name[1..].parse().unwrap()))
+                    .map(|filled| (filled.location().to_string(), filled.secret().secret_name[1..].parse().unwrap()))
                     .collect();
                 found.sort();
                 told.sort();

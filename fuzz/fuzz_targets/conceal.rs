@@ -107,7 +107,7 @@ fn filled(user: &UserVault, schema: &Value) -> BTreeSet<Location> {
     injection
         .filled()
         .iter()
-        .map(|filled| filled.location.clone())
+        .map(|filled| filled.location().clone())
         .collect()
 }
 

@@ -205,8 +205,13 @@ fuzz_target!(|input: Input| {
     });
 
     let by_default = injection.filled().iter();
-    let by_default = by_default.filter(|filled| filled.reason == Reason::Default);
-    let by_default = by_default.map(|filled| (filled.location.as_pointer(), &*filled.secret_name));
+    let by_default = by_default.filter(|filled| filled.reason() == Reason::Default);
+    let by_default = by_default.map(|filled| {
+        (
+            filled.location().as_pointer(),
+            &*filled.secret().secret_name,
+        )
+    });
     let from_model = origin == Origin::Model;
     let rules = defaults::Call {
         args: &before,

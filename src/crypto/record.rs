@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{
     aead::{self, Context},
-    keys::KeyRing,
+    keys::{FORMAT_VERSION, KeyRing},
     page::KeyBytes,
     root::MemberDigest,
     stack::wiping_stack,
@@ -20,6 +20,9 @@ use crate::{
     sealed::{RowTag, Sealed, SealedRow, UserTag},
     secret::{SecretId, SecretInfo, SecretValue, UserId},
 };
+
+/// The bytes of the context of a value.
+const VALUE_CONTEXT: usize = 141;
 
 impl KeyRing {
     /// Returns the name of a user's rows in a store.
@@ -174,17 +177,23 @@ impl KeyRing {
         )
     }
 
-    fn value_context(&self, info: &SecretInfo, binding: &BindingDigest, key_id: u32) -> Context {
-        self.vault.context(
-            "keyward value",
-            &[
-                info.user_id.as_uuid().as_bytes(),
-                info.secret_id.as_uuid().as_bytes(),
-                &info.revision.to_le_bytes(),
-                &key_id.to_le_bytes(),
-                &binding.0,
-            ],
-        )
+    /// What [`VaultId::context`](super::keys::VaultId::context) returns for a value.
+    fn value_context(
+        &self,
+        info: &SecretInfo,
+        binding: &BindingDigest,
+        key_id: u32,
+    ) -> Context<[u8; VALUE_CONTEXT]> {
+        Context::of_fixed([
+            b"keyward value",
+            &FORMAT_VERSION.to_le_bytes(),
+            &self.vault.0,
+            info.user_id.as_uuid().as_bytes(),
+            info.secret_id.as_uuid().as_bytes(),
+            &info.revision.to_le_bytes(),
+            &key_id.to_le_bytes(),
+            &binding.0,
+        ])
     }
 }
 
@@ -348,6 +357,23 @@ mod tests {
             other.value_bytes = value_bytes;
             assert!(ring.open_value(&other, &binding, &row).is_err());
         }
+    }
+
+    #[test]
+    fn a_context_of_fixed_parts_is_one_like_the_others() {
+        let (ring, info) = (ring(), metadata().info);
+        let binding = BindingDigest::of(&info);
+        let fields: [&[u8]; 5] = [
+            info.user_id.as_uuid().as_bytes(),
+            info.secret_id.as_uuid().as_bytes(),
+            &info.revision.to_le_bytes(),
+            &7_u32.to_le_bytes(),
+            &binding.0,
+        ];
+        assert_eq!(
+            ring.value_context(&info, &binding, 7).as_bytes(),
+            ring.vault.context("keyward value", &fields).as_bytes()
+        );
     }
 
     /// Only what keyward itself sealed gets this far.

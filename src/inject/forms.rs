@@ -5,7 +5,7 @@ use std::mem;
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
-use super::{Failure, Injection, Injector, place::Undo, text};
+use super::{Failure, Injection, Injector, text};
 use crate::error::{Error, FieldError};
 
 impl Injector<'_> {
@@ -39,7 +39,8 @@ impl Injector<'_> {
         let filled = if injection.was_null {
             text::new(&read)
         } else {
-            let places = injection.undo.iter().map(Undo::outermost);
+            let undo = injection.undo();
+            let places = undo.map(|(location, undo)| undo.outermost(location));
             text::edit(args, &read, places)
         };
         injection.wipe_value(&mut read);

@@ -59,9 +59,8 @@ pub(crate) fn lookup<'a>(args: &'a Args, location: &Location) -> Lookup<'a> {
     Lookup::Value(current)
 }
 
-/// What it takes to undo one [`put`].
+/// What it takes to undo one [`put`], together with its location.
 pub(crate) struct Undo {
-    location: Location,
     /// The number of tokens that lead to the outermost value that was replaced or made.
     depth: usize,
     /// The value that was there; `None` if there was none.
@@ -98,34 +97,33 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
         None => unreachable!("looked at before"),
     };
     Ok(Undo {
-        location: location.clone(),
         depth: present + 1,
         previous,
     })
 }
 
+/// Overwrites a string that was put in, if the parents of its location are still there.
+pub(crate) fn wipe(args: &mut Args, location: &Location) {
+    let (last, parents) = split_last(location.tokens());
+    let value = match container(args, parents) {
+        Some(Container::Object(members)) => members.get_mut(last),
+        Some(Container::Array(elements)) => array_index(last).and_then(|i| elements.get_mut(i)),
+        None => None,
+    };
+    if let Some(Value::String(text)) = value {
+        text.zeroize();
+    }
+}
+
 impl Undo {
     /// The tokens that lead to the outermost value that was replaced or made.
-    pub(super) fn outermost(&self) -> &[Box<str>] {
-        &self.location.tokens()[..self.depth]
-    }
-
-    /// Overwrites the string that was put in, if the parents of its location are still there.
-    pub(crate) fn wipe(&self, args: &mut Args) {
-        let (last, parents) = split_last(self.location.tokens());
-        let value = match container(args, parents) {
-            Some(Container::Object(members)) => members.get_mut(last),
-            Some(Container::Array(elements)) => array_index(last).and_then(|i| elements.get_mut(i)),
-            None => None,
-        };
-        if let Some(Value::String(text)) = value {
-            text.zeroize();
-        }
+    pub(super) fn outermost<'a>(&self, location: &'a Location) -> &'a [Box<str>] {
+        &location.tokens()[..self.depth]
     }
 
     /// Puts back what was there before.
-    pub(crate) fn restore(&self, args: &mut Args) {
-        let (last, parents) = split_last(self.outermost());
+    pub(crate) fn restore(&self, location: &Location, args: &mut Args) {
+        let (last, parents) = split_last(self.outermost(location));
         match (container(args, parents), self.previous.clone()) {
             (Some(Container::Object(members)), Some(previous)) => {
                 members.insert(last.to_string(), previous);
@@ -320,19 +318,16 @@ mod tests {
             ),
         ] {
             let mut found = args(before.clone());
-            let undo = put(
-                &mut found,
-                &Location::new(location).unwrap(),
-                "S".to_owned(),
-            );
+            let location = Location::new(location).unwrap();
+            let undo = put(&mut found, &location, "S".to_owned());
             let undo = undo.unwrap_or_else(|_| panic!("{location} fits into {before}"));
             assert_eq!(Value::Object(found.clone()), after);
-            undo.wipe(&mut found);
+            wipe(&mut found, &location);
             assert!(
                 !Value::Object(found.clone()).to_string().contains('S'),
                 "{location} of {before}"
             );
-            undo.restore(&mut found);
+            undo.restore(&location, &mut found);
             assert_eq!(Value::Object(found), before);
         }
     }

@@ -1,6 +1,6 @@
 //! What a call gets, worked out before anything is opened or changed, for both `inject` and `explain`.
 
-use std::{fmt, ops::ControlFlow};
+use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -37,7 +37,7 @@ pub(crate) struct Plan<'s> {
 pub(crate) struct PlannedReference<'s> {
     pub(crate) location: Location,
     /// The secret that the reference names, if it exists.
-    pub(crate) entry: Option<&'s Entry>,
+    pub(crate) entry: Option<&'s Arc<Entry>>,
     pub(crate) verdict: Verdict,
     /// Whether a default replaces the value that contains the reference.
     pub(crate) covered: bool,
@@ -77,7 +77,7 @@ impl fmt::Display for Verdict {
 
 pub(crate) struct PlannedDefault<'s> {
     pub(crate) default: Match<'s>,
-    pub(crate) entry: &'s Entry,
+    pub(crate) entry: &'s Arc<Entry>,
     pub(crate) decision: Decision,
 }
 
@@ -172,8 +172,8 @@ impl<'s> Plan<'s> {
         let mut references = Vec::new();
         let mut denials_left = most_denials;
         references::find(args, &mut |path, name| {
-            let entry = snapshot.by_text(name).map(|entry| &**entry);
-            let verdict = grant(call, path, entry);
+            let entry = snapshot.by_text(name);
+            let verdict = grant(call, path, entry.map(|entry| &**entry));
             let location = path.location();
             if verdict != Verdict::Granted {
                 let length = location.as_pointer().len();

@@ -164,12 +164,13 @@ impl Settings {
 }
 
 fn injected(event: AuditEvent, filled: &Filled) -> AuditEvent {
+    let secret = filled.secret();
     AuditEvent {
-        location: Some(clipped(filled.location.as_pointer())),
-        secret_id: Some(filled.secret_id),
-        revision: Some(filled.revision),
-        reason: Some(match filled.reason {
-            Reason::Default if filled.replaced => AuditReason::DefaultReplacing,
+        location: Some(clipped(filled.location().as_pointer())),
+        secret_id: Some(secret.secret_id),
+        revision: Some(secret.revision),
+        reason: Some(match filled.reason() {
+            Reason::Default if filled.replaced() => AuditReason::DefaultReplacing,
             Reason::Default => AuditReason::Default,
             Reason::Reference => AuditReason::Reference,
         }),

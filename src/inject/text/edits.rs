@@ -173,10 +173,7 @@ mod tests {
         super::{edit, read},
         *,
     };
-    use crate::{
-        inject::place::{Undo, put},
-        location::Location,
-    };
+    use crate::{inject::place::put, location::Location};
 
     impl Cursor<'_> {
         /// Goes to the value that `token` names in the object or array that begins here, and returns true. If there
@@ -239,13 +236,16 @@ mod tests {
         text
     }
 
-    /// Puts a value at each location that can hold one.
-    fn fill(args: &mut Value, locations: &[Location]) -> Vec<Undo> {
+    /// Puts a value at each location that can hold one, and returns the places of these.
+    fn fill<'l>(args: &mut Value, locations: &'l [Location]) -> Vec<&'l [Box<str>]> {
         let args = args.as_object_mut().unwrap();
         let values = (0..).map(|n| format!("\"value\" {n}"));
         let filled = locations.iter().zip(values);
         filled
-            .filter_map(|(location, value)| put(args, location, value).ok())
+            .filter_map(|(location, value)| {
+                let undo = put(args, location, value).ok()?;
+                Some(undo.outermost(location))
+            })
             .collect()
     }
 
@@ -312,8 +312,8 @@ mod tests {
             locations in locations(),
         ) {
             let mut filled = before.clone();
-            let undo = fill(&mut filled, &locations);
-            let places = || undo.iter().map(Undo::outermost);
+            let filled_places = fill(&mut filled, &locations);
+            let places = || filled_places.iter().copied();
             let edited = edit(&text, &filled, places());
             prop_assert_eq!(&edited, &edit_one_by_one(&text, &filled, places()));
             // Arguments with a name twice are refused before they are filled.
@@ -342,9 +342,9 @@ mod tests {
             .map(|location| Location::new(&location).unwrap())
             .collect();
         let mut filled = read(&text).unwrap();
-        let undo = fill(&mut filled, &locations);
-        assert_eq!(undo.len(), locations.len());
-        let edited = edit(&text, &filled, undo.iter().map(Undo::outermost));
+        let places = fill(&mut filled, &locations);
+        assert_eq!(places.len(), locations.len());
+        let edited = edit(&text, &filled, places.into_iter());
         assert!(read(&edited).unwrap() == filled);
     }
 }
