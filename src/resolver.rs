@@ -35,12 +35,12 @@
 //!   *listed* instead (`list.rs`), unless they lie in a bucket: that of an end that eight or more patterns share and
 //!   continue beyond, or that of a run that fewer patterns have than share their ends. Up to sixteen are all listed,
 //!   except for eight or more without ends. Of more than 256, those of the form `prefix*` are listed if they are eight
-//!   or fewer, and so are those of the form `*suffix`. A *sieve* (`sieve.rs`) decides by a few bytes of the
-//!   name for all patterns of the list at once, and leaves one to three; these are tried by their *sketches*
-//!   (`sketch.rs`), which hold their ends and their least length. In a list of eight or fewer all sketches are
-//!   tried. Those with more literals go first: one that matches has the winners of those that it *implies* among its
-//!   own endings, such as `github_*` beside `github_get_*`, and these are not tried any more. So most lookups end in
-//!   one list of endings. Where all wildcard patterns are listed like this, the list is the answer.
+//!   or fewer, and so are those of the form `*suffix`. A *sieve* (`sieve.rs`) decides by a few bytes of the name for
+//!   all patterns of the list at once, and leaves one to three; these are tried by their *sketches* (`sketch.rs`),
+//!   which hold their ends and their least length. Those with more literals go first: one that matches has the winners
+//!   of those that it *implies* among its own endings, such as `github_*` beside `github_get_*`, and these are not
+//!   tried any more. So most lookups end in one list of endings. Where all wildcard patterns are listed like this, the
+//!   list is the answer.
 //! * **Patterns with neither an end nor such a run** are tried on every name. A few are in the list, and are ruled
 //!   out by the pairs of bytes that they hold. Many form a *crowd* (`crowd.rs`), in which sets rule out, all at
 //!   once, those that hold more bytes of some class than the name does. What is left is matched over all places of
@@ -60,7 +60,7 @@
 //! * A row takes 24 bytes: the pattern, shared with its owner, the location, and where the id is, which is kept
 //!   once.
 //! * The ladder of beginnings, or of ends, takes 18 bytes for each of them. A pattern in a list takes some 100, and
-//!   the sieve of a list 2 KiB for each 64 patterns.
+//!   the sieve of a list 2 KiB for each 64 patterns, or 150 bytes for up to eight.
 //! * A pattern in a bucket takes 24, and its bucket 12; from eight patterns on, a bucket has sets of 1 KiB for each
 //!   64 of them, or of 4 KiB for each 256. A run takes 120 to 150, less where it shares parts: it is noted four times.
 //!
@@ -123,8 +123,9 @@
 //! | and with results made in one piece and implied patterns, on a quieter core | 2.1 | 3.8 |
 //!
 //! * **A sieve over more patterns**: of 600 it leaves five if it looks at eight places, and two if it looks at
-//!   twelve. Both took as long as keys do. With fewer places and classes, for lists of up to sixteen, it took as
-//!   long as all sketches.
+//!   twelve. Both took as long as keys do.
+//! * **No sieve for lists of up to eight**, but all sketches: 1.1 times as long for 100 bindings of mix 1 and for ten of
+//!   mix 2.
 //! * **Signs of a bucket's keys beside its multiplier** in the perfect hash, some bits for all of them instead of a
 //!   byte for each node: 0.97 of the time for 100 and 1,000 bindings, but 1.04 for exact names among 10,000, as the
 //!   table is larger.

@@ -3,21 +3,27 @@
 use super::{
     best::{Best, Resolved},
     index::{Index, Span},
-    sieve::{BLOCK, Set, Sieve},
+    sieve::{BLOCK, Bits, LargeSieve, Set, Sieve, SmallSieve},
     sketch::{Sketch, View, pairs_in},
 };
-
-/// Up to this many patterns are looked at one by one, without a sieve.
-const FEW: usize = 8;
 
 /// Some patterns, those with more literal characters first.
 #[derive(Debug, Default)]
 pub(super) struct List {
     pub(super) patterns: Box<[Listed]>,
-    /// Tells which of them a name can match, if they are not few.
-    sieve: Option<Box<Sieve>>,
-    /// If they are few, a bit for each whose sketch does not decide alone.
-    unsure: u64,
+    /// Tells which of them a name can match.
+    sifted: Sifted,
+}
+
+/// What sifts some patterns.
+#[derive(Debug, Default)]
+enum Sifted {
+    /// There is none.
+    #[default]
+    None,
+    /// For up to eight.
+    Small(Box<SmallSieve>),
+    Large(Box<LargeSieve>),
 }
 
 /// A pattern with its sketch.
@@ -42,42 +48,22 @@ impl List {
             }
         }
         let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
-        let few = (0..FEW).zip(&sketches);
+        let sifted = match sketches.len() {
+            0 => Sifted::None,
+            1..=8 => Sifted::Small(Box::new(Sieve::of(&sketches))),
+            _ => Sifted::Large(Box::new(Sieve::of(&sketches))),
+        };
         List {
-            unsure: few.fold(0, |bits, (i, sketch)| {
-                bits | u64::from(!sketch.is_sure()) << i
-            }),
-            sieve: (sketches.len() > FEW).then(|| Box::new(Sieve::of(&sketches))),
+            sifted,
             patterns: patterns.into(),
         }
-    }
-
-    /// Returns whether the patterns are looked at one by one.
-    #[cfg(test)]
-    pub(super) fn is_few(&self) -> bool {
-        self.sieve.is_none()
     }
 
     /// The best row of each location, where all patterns are listed.
     #[inline]
     pub(super) fn resolve<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
-        let mut pairs = None;
-        if let Some(sieve) = &self.sieve {
-            let mut best = Best::new(index);
-            self.try_left(sieve, index, name, &mut pairs, &mut best);
-            return best.finish();
-        }
-        let mut left = self.matching(index, name, &mut pairs);
-        let Some(listed) = self.patterns.get(left.trailing_zeros() as usize) else {
-            return Resolved::of_rows(index, &[]);
-        };
-        left &= (left - 1) & !listed.implied;
-        if left == 0 {
-            return Resolved::of_endings(index, listed.endings.of(&index.endings));
-        }
         let mut best = Best::new(index);
-        listed.offer(index, &mut best);
-        self.offer(left, index, &mut best);
+        self.try_sifted(index, name, &mut None, &mut best);
         best.finish()
     }
 
@@ -91,18 +77,28 @@ impl List {
         best: &mut Best<'r>,
     ) {
         best.worked(self.patterns.len() + name.len());
-        if let Some(sieve) = &self.sieve {
-            self.try_left(sieve, index, name, pairs, best);
-        } else if !self.patterns.is_empty() {
-            self.offer(self.matching(index, name, pairs), index, best);
+        self.try_sifted(index, name, pairs, best);
+    }
+
+    #[inline]
+    fn try_sifted<'r>(
+        &'r self,
+        index: &'r Index,
+        name: &str,
+        pairs: &mut Option<u64>,
+        best: &mut Best<'r>,
+    ) {
+        match &self.sifted {
+            Sifted::None => {}
+            Sifted::Small(sieve) => self.try_left(sieve, index, name, pairs, best),
+            Sifted::Large(sieve) => self.try_left(sieve, index, name, pairs, best),
         }
     }
 
-    /// The same for many patterns.
     #[inline]
-    fn try_left<'r>(
+    fn try_left<'r, B: Bits, const PLACES: usize>(
         &'r self,
-        sieve: &Sieve,
+        sieve: &Sieve<B, PLACES>,
         index: &'r Index,
         name: &str,
         pairs: &mut Option<u64>,
@@ -119,41 +115,6 @@ impl List {
                 0
             }
         });
-    }
-
-    /// For few patterns, a bit for each that matches.
-    #[inline]
-    fn matching(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> u64 {
-        let view = View::new(name);
-        // Computed without a branch for each of them.
-        let fit = (0..).zip(&self.patterns).fold(0, |fit, (i, listed)| {
-            fit | u64::from(listed.sketch.fits(&view)) << i
-        });
-        if fit & self.unsure == 0 {
-            fit
-        } else {
-            self.confirmed(fit, index, name, pairs)
-        }
-    }
-
-    /// The patterns that match, of those that fit.
-    fn confirmed(&self, mut fit: u64, index: &Index, name: &str, pairs: &mut Option<u64>) -> u64 {
-        let mut unsure = fit & self.unsure;
-        while unsure != 0 {
-            let i = unsure.trailing_zeros();
-            unsure &= unsure - 1;
-            let matches = self.patterns[i as usize].matches(index, name, pairs);
-            fit ^= u64::from(!matches) << i;
-        }
-        fit
-    }
-
-    #[inline]
-    fn offer<'r>(&'r self, mut left: u64, index: &'r Index, best: &mut Best<'r>) {
-        while left != 0 {
-            let listed = &self.patterns[left.trailing_zeros() as usize];
-            left &= (left - 1) & !listed.offer(index, best);
-        }
     }
 }
 

@@ -6,54 +6,90 @@
 //! index is built, one after another: each time the one that leaves the fewest patterns to names that begin and end
 //! like the patterns.
 
-use std::ops::Range;
+use std::ops::BitOr;
 
 use super::sketch::{Sketch, VIEWED, View};
-
-/// How many places are looked at. More would leave fewer patterns, but cost more than that saves.
-const PLACES: usize = 8;
 
 /// Two bytes that differ by a multiple of this are not told apart. Letters of the same case are.
 const CLASSES: usize = 32;
 
-/// A set of patterns, one bit for each.
+/// A set of patterns of a list, one bit for each.
 pub(super) type Set = u64;
 
 /// How many patterns are sifted at once.
 pub(super) const BLOCK: usize = Set::BITS as usize;
 
-/// For each class of bytes at one place, the patterns that allow it.
-type Sets = [Set; CLASSES];
-
 /// How many names tell which places are best.
 const SAMPLE: usize = 64;
 
-const ALL_PLACES: Range<u8> = 0..32;
-const _: () = assert!(ALL_PLACES.end as usize == VIEWED);
-
-/// The sets of some patterns, in their order.
-#[derive(Debug)]
-pub(super) struct Sieve {
-    /// Places in a [`View`].
-    places: [u8; PLACES],
-    blocks: Box<[[Sets; PLACES]]>,
+/// The places among which a sieve chooses: every other one is enough for few patterns, and such sieves are built often.
+fn candidates<const PLACES: usize>() -> impl Iterator<Item = u8> + Clone {
+    let step = if PLACES < 8 { 2 } else { 1 };
+    (0..).take(VIEWED).step_by(step)
 }
 
-impl Sieve {
-    pub(super) fn of(sketches: &[&Sketch]) -> Sieve {
-        let sets_at = |place: u8| -> Vec<Sets> {
-            let blocks = sketches.chunks(BLOCK);
-            blocks.map(|sketches| sets(sketches, place)).collect()
-        };
-        let all: Vec<Vec<Sets>> = ALL_PLACES.map(sets_at).collect();
-        let count = sketches.len().min(SAMPLE);
-        let sample = (0..count).map(|i| sketches[i * sketches.len() / count]);
-        let names: Vec<[u8; VIEWED]> = sample.map(Sketch::bytes).collect();
-        let places = choose(&all, &names);
-        let block = |number: usize| places.map(|place| all[usize::from(place)][number]);
+/// The sieve of any number of patterns. More places would leave fewer patterns, but cost more than that saves.
+pub(super) type LargeSieve = Sieve<Set, 8>;
+
+/// The sieve of up to eight patterns.
+pub(super) type SmallSieve = Sieve<u8, 4>;
+
+/// For some places, and each class of bytes there, the patterns that allow it. `B` has a bit for each pattern of a
+/// block.
+#[derive(Debug)]
+pub(super) struct Sieve<B, const PLACES: usize> {
+    /// Places in a [`View`].
+    places: [u8; PLACES],
+    blocks: Box<[[Sets<B>; PLACES]]>,
+}
+
+type Sets<B> = [B; CLASSES];
+
+/// A set of the patterns of one block.
+pub(super) trait Bits: Copy + Default + BitOr<Output = Self> + Into<Set> {
+    const COUNT: usize = 8 * size_of::<Self>();
+
+    fn of_one(bit: usize) -> Self;
+}
+
+impl Bits for u8 {
+    fn of_one(bit: usize) -> u8 {
+        1 << bit
+    }
+}
+
+impl Bits for Set {
+    fn of_one(bit: usize) -> Set {
+        1 << bit
+    }
+}
+
+impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
+    pub(super) fn of(sketches: &[&Sketch]) -> Self {
+        let blocks = sketches.len().div_ceil(B::COUNT);
+        let candidates = candidates::<PLACES>();
+        let mut all: Vec<Sets<B>> = Vec::with_capacity(candidates.clone().count() * blocks);
+        for place in candidates.clone() {
+            let blocks = sketches.chunks(B::COUNT);
+            all.extend(blocks.map(|sketches| sets(sketches, place)));
+        }
+
+        let names = sample(sketches);
+        let words = (names.len() * blocks * B::COUNT).div_ceil(64);
+        let mut left = vec![0; candidates.clone().count() * words];
+        let of_places = all.chunks_exact(blocks).zip(left.chunks_exact_mut(words));
+        for (place, (sets, left)) in candidates.clone().zip(of_places) {
+            let of_name = |name: &[u8; VIEWED]| {
+                let class = class(name[usize::from(place)]);
+                sets.iter().map(move |sets| sets[class])
+            };
+            pack(names.iter().flat_map(of_name), left);
+        }
+        let chosen: [usize; PLACES] = choose(&left, words);
+        let block = |number: usize| chosen.map(|place| all[place * blocks + number]);
         Sieve {
-            places,
-            blocks: (0..sketches.len().div_ceil(BLOCK)).map(block).collect(),
+            places: chosen.map(|n| candidates.clone().nth(n).unwrap_or_default()),
+            blocks: (0..blocks).map(block).collect(),
         }
     }
 
@@ -68,7 +104,7 @@ impl Sieve {
         for (number, block) in self.blocks.iter().enumerate() {
             let mut left = Set::MAX;
             for (sets, class) in block.iter().zip(classes) {
-                left &= sets[class];
+                left &= sets[class].into();
             }
             while left != 0 {
                 let skipped = found(number * BLOCK + left.trailing_zeros() as usize);
@@ -78,37 +114,49 @@ impl Sieve {
     }
 }
 
+/// Names that begin and end like some of the patterns.
+fn sample(sketches: &[&Sketch]) -> Vec<[u8; VIEWED]> {
+    let count = sketches.len().min(SAMPLE);
+    let sample = (0..count).map(|i| sketches[i * sketches.len() / count]);
+    sample.map(Sketch::bytes).collect()
+}
+
 /// For each class, the patterns that allow it at a place.
-fn sets(sketches: &[&Sketch], place: u8) -> Sets {
-    let (mut sets, mut all) = ([0; CLASSES], 0);
+fn sets<B: Bits>(sketches: &[&Sketch], place: u8) -> Sets<B> {
+    let (mut sets, mut all) = ([B::default(); CLASSES], B::default());
     for (bit, sketch) in sketches.iter().enumerate() {
-        match sketch.byte_at(place.into()) {
-            Some(byte) => sets[class(byte)] |= 1 << bit,
-            None => all |= 1 << bit,
-        }
+        let of = match sketch.byte_at(place.into()) {
+            Some(byte) => &mut sets[class(byte)],
+            None => &mut all,
+        };
+        *of = *of | B::of_one(bit);
     }
     sets.map(|set| set | all)
 }
 
-/// The places that leave the fewest patterns to these names, chosen one after another.
-fn choose(all: &[Vec<Sets>], names: &[[u8; VIEWED]]) -> [u8; PLACES] {
-    let at = |place: u8| {
-        let of_name = move |name: &[u8; VIEWED]| {
-            let class = class(name[usize::from(place)]);
-            all[usize::from(place)].iter().map(move |sets| sets[class])
-        };
-        names.iter().flat_map(of_name)
-    };
-    // For each name, what is left in each block.
-    let mut left: Vec<Set> = at(0).map(|_| Set::MAX).collect();
+/// Packs sets into empty words, small ones together.
+fn pack<B: Bits>(sets: impl Iterator<Item = B>, words: &mut [u64]) {
+    for (i, set) in sets.enumerate() {
+        let bit = i * B::COUNT;
+        words[bit / 64] |= set.into() << (bit % 64);
+    }
+}
+
+/// Chooses places one after another, each time the one that leaves the fewest patterns to the names of a sample, given
+/// what each place alone leaves to them, in so many words.
+fn choose<const PLACES: usize>(all_left: &[u64], words: usize) -> [usize; PLACES] {
+    let mut left = vec![u64::MAX; words];
     std::array::from_fn(|_| {
-        let count = |place: &u8| -> u32 {
-            let sets = left.iter().zip(at(*place));
-            sets.map(|(left, set)| (left & set).count_ones()).sum()
+        let count = |(_, at): &(usize, &[u64])| -> u32 {
+            let words = left.iter().zip(*at);
+            words.map(|(left, word)| (left & word).count_ones()).sum()
         };
-        let best = ALL_PLACES.min_by_key(count).unwrap_or(0);
-        for (left, set) in left.iter_mut().zip(at(best)) {
-            *left &= set;
+        let places = all_left.chunks_exact(words).enumerate();
+        let Some((best, at)) = places.min_by_key(count) else {
+            return 0;
+        };
+        for (left, word) in left.iter_mut().zip(at) {
+            *left &= word;
         }
         best
     })
@@ -127,7 +175,7 @@ mod tests {
     use crate::pattern::ToolPattern;
 
     /// The numbers of the patterns that a sieve leaves to a name.
-    fn left(sieve: &Sieve, name: &str) -> Vec<usize> {
+    fn left<B: Bits, const PLACES: usize>(sieve: &Sieve<B, PLACES>, name: &str) -> Vec<usize> {
         let mut left = Vec::new();
         sieve.for_each_left(&View::new(name), |number| {
             left.push(number);
@@ -136,28 +184,40 @@ mod tests {
         left
     }
 
+    /// Those are left whose ends fit at the places.
+    fn check<B: Bits, const PLACES: usize>(patterns: &[String], name: &str) {
+        let patterns = patterns.iter().map(|text| ToolPattern::new(text));
+        let patterns: Vec<ToolPattern> = patterns.collect::<Result<_, _>>().unwrap();
+        let sketches: Vec<Sketch> = patterns.iter().map(Sketch::of).collect();
+        let sieve = Sieve::<B, PLACES>::of(&sketches.iter().collect::<Vec<_>>());
+        let left = left(&sieve, name);
+        let bytes = View::new(name).bytes();
+        let allows = |sketch: &Sketch, place: u8| {
+            let byte = sketch.byte_at(place.into());
+            byte.is_none_or(|byte| byte % 32 == bytes[usize::from(place)] % 32)
+        };
+        let all_allow = |i: &usize| {
+            let mut places = sieve.places.iter();
+            places.all(|&place| allows(&sketches[*i], place))
+        };
+        let expected: Vec<usize> = (0..patterns.len()).filter(all_allow).collect();
+        assert_eq!(left, expected);
+        for (i, pattern) in patterns.iter().enumerate() {
+            assert!(
+                !pattern.matches_by_trying(name) || left.contains(&i),
+                "{pattern}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn those_are_left_whose_ends_fit_at_the_places(
             patterns in prop::collection::vec("[a-dQ]{0,12}[*?][a-dQ]{0,4}", 1..300),
             name in "[a-dQ]{0,20}",
         ) {
-            let patterns: Vec<ToolPattern> = patterns.iter().map(|text| ToolPattern::new(text).unwrap()).collect();
-            let sketches: Vec<Sketch> = patterns.iter().map(Sketch::of).collect();
-            let sieve = Sieve::of(&sketches.iter().collect::<Vec<_>>());
-            let left = left(&sieve, &name);
-            let bytes = View::new(&name).bytes();
-            let allows = |sketch: &Sketch, place: u8| {
-                let byte = sketch.byte_at(place.into());
-                byte.is_none_or(|byte| byte % 32 == bytes[usize::from(place)] % 32)
-            };
-            let expected: Vec<usize> = (0..patterns.len())
-                .filter(|&i| sieve.places.iter().all(|&place| allows(&sketches[i], place)))
-                .collect();
-            prop_assert_eq!(&left, &expected);
-            for (i, pattern) in patterns.iter().enumerate() {
-                prop_assert!(!pattern.matches_by_trying(&name) || left.contains(&i), "{}", pattern);
-            }
+            check::<Set, 8>(&patterns, &name);
+            check::<u8, 4>(&patterns[..patterns.len().min(8)], &name);
         }
     }
 
@@ -170,7 +230,7 @@ mod tests {
         let patterns: Vec<ToolPattern> =
             texts.map(|text| ToolPattern::new(&text).unwrap()).collect();
         let sketches: Vec<Sketch> = patterns.iter().map(Sketch::of).collect();
-        let sieve = Sieve::of(&sketches.iter().collect::<Vec<_>>());
+        let sieve = LargeSieve::of(&sketches.iter().collect::<Vec<_>>());
         assert_eq!(left(&sieve, "service042_list"), [42]);
         assert_eq!(left(&sieve, "some_action137"), [137]);
         assert_eq!(left(&sieve, "something_else"), [0; 0]);
