@@ -7,7 +7,7 @@
 
 use super::narrow;
 
-/// Keys in a bucket, on average.
+/// The most keys in a bucket, on average.
 const BUCKET: usize = 4;
 
 /// How many multipliers are tried for a bucket. Seldom none of them serves: at most once in twenty times, where keys
@@ -17,8 +17,10 @@ const TRIES: u16 = 1 << 15;
 /// Leads from the hash of a key to its slot. The hash of a text that is not a key leads to some slot, too.
 #[derive(Debug)]
 pub(super) struct Perfect {
-    /// One for each bucket.
+    /// One for each bucket. Their number is a power of two, so that a bucket is found without another multiplication.
     multipliers: Box<[u16]>,
+    /// How many bits of the upper half of a hash do not tell the bucket.
+    rest: u32,
     slots: u32,
 }
 
@@ -26,8 +28,10 @@ impl Perfect {
     /// Finds a perfect hash for keys with these hashes, which are sorted and different. `None` if there is none:
     /// then other hashes have to be chosen.
     pub(super) fn of(hashes: &[u64]) -> Option<Perfect> {
+        let buckets = hashes.len().div_ceil(BUCKET).next_power_of_two();
         let mut perfect = Perfect {
-            multipliers: vec![1; hashes.len() / BUCKET + 1].into(),
+            multipliers: vec![1; buckets].into(),
+            rest: u32::BITS - buckets.ilog2(),
             slots: narrow(hashes.len() + hashes.len() / 16 + 1),
         };
         let mut buckets: Vec<&[u64]> = hashes
@@ -65,10 +69,10 @@ impl Perfect {
         slot(hash, self.multipliers[self.bucket(hash)], self.slots)
     }
 
-    /// The bucket of a key, by the upper half of its hash: buckets are in the order of hashes.
+    /// The bucket of a key, by the upper bits of its hash: buckets are in the order of hashes.
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
-        scaled(hash, self.multipliers.len())
+        upper_half(hash >> self.rest)
     }
 }
 

@@ -11,12 +11,14 @@ pub(super) const WORD: usize = 8;
 /// An odd number whose bits follow no pattern: 2⁶⁴ divided by the golden ratio.
 pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Random numbers that nobody who chooses names or patterns can know: one for each word of a text, and two more.
+/// Random numbers that nobody who chooses names or patterns can know: one for each word of a text, and four more.
 #[derive(Debug)]
 pub(super) struct Keys {
     words: Box<[u64]>,
     finish: u64,
     step: u64,
+    /// For what comes before the last sixteen bytes of a name.
+    before: [u64; 2],
 }
 
 impl Keys {
@@ -34,32 +36,34 @@ impl Keys {
         Keys {
             finish: next() | 1,
             step: next() | 1,
+            before: [next(), next()],
             words: (0..longest.div_ceil(WORD).max(1)).map(|_| next()).collect(),
         }
     }
 
     /// The hash of a whole name, sixteen bytes a step. The last step takes the last sixteen bytes, some of which may
-    /// have been in the step before.
+    /// have been in the step before, and does not wait for it.
     #[inline]
     pub(super) fn hash(&self, name: &[u8]) -> u64 {
-        let mut hash = self.step ^ name.len() as u64;
+        let seed = self.step ^ name.len() as u64;
         let (Some(first), Some(last)) = (name.first_chunk::<WORD>(), name.last_chunk::<WORD>())
         else {
-            return fold(short(name) ^ self.finish, hash);
+            return fold(short(name) ^ self.finish, seed);
         };
+        let mut before = 0;
         let mut rest = name;
         while let Some((pair, after)) = rest.split_first_chunk::<{ 2 * WORD }>()
             && !after.is_empty()
         {
             let [a, b] = halves(pair);
-            hash = fold(a ^ self.finish, b ^ hash);
+            before = fold(a ^ self.before[0], b ^ self.before[1] ^ before);
             rest = after;
         }
         let [a, b] = match name.last_chunk::<{ 2 * WORD }>() {
             Some(pair) => halves(pair),
             None => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
         };
-        fold(a ^ self.finish, b ^ hash)
+        before ^ fold(a ^ self.finish, b ^ seed)
     }
 
     /// The hash of a text of `len` bytes whose words have this sum.
