@@ -120,7 +120,7 @@
 //! | a hash table with linear probing; for each rung a filter of one bit for each key; parts of 8, 4 and 2 bytes at every place; every other pattern compared | 8.2 | 15 |
 //! | the present design, without the sieve and the filters of ladders | 3.3 | 4.7 |
 //! | with them | 2.6 | 4.5 |
-//! | and with results made in one piece and implied patterns, on a quieter core | 2.1 | 3.8 |
+//! | and with results made in one piece and implied patterns, on a quieter core | 2.1 | 3.7 |
 //!
 //! * **A sieve over more patterns**: of 600 it leaves five if it looks at eight places, and two if it looks at
 //!   twelve. Both took as long as keys do.

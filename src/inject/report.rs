@@ -148,8 +148,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A secret and a place for it. One count of one entry holds all of this: counts that threads share are the most of
-/// what a record costs.
+/// A secret and a place for it. It shares the entry and copies nothing of it: to count one more owner of the entry is
+/// cheaper than names to copy, and than several such counts.
 #[derive(Clone)]
 pub(super) struct Place {
     entry: Arc<Entry>,
