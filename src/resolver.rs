@@ -55,8 +55,8 @@
 //! * A key takes a node of 64 bytes, one cache line: its text, if that is up to 40 bytes, and the id of the secret
 //!   and the number of the row, if these are all there is to find; otherwise an index in a list. A longer text is
 //!   compared in the pattern itself. There are 17 nodes for 16 keys. With more than sixteen keys, each takes up
-//!   to a byte of the perfect hash and one for its tag as well. An exact name that several rows win takes 32 bytes more,
-//!   and up to twelve for each of them.
+//!   to a byte of the perfect hash and one for its tag as well. An exact name that several rows win takes 32 bytes
+//!   more, and up to twelve for each of them.
 //! * A row takes 24 bytes: the pattern, shared with its owner, the location, and where the id is, which is kept
 //!   once.
 //! * The ladder of beginnings, or of ends, takes 18 bytes for each of them. A pattern in a list takes some 100, and
@@ -99,13 +99,13 @@
 //!
 //! # Who chooses names or patterns
 //!
-//! The numbers in the hashes are drawn for each resolver from the standard library's random state, and are exposed
-//! only through timing. Beginnings and ends are hashed by a sum of products (NH): two texts that are chosen without
-//! knowing these numbers collide with a probability of 2⁻³² before the last step, which only mixes. Whole names are
-//! hashed by folded products, for which no such bound is proven. Keys that collide are told apart by drawing new
-//! numbers. Among hundreds of thousands of long beginnings that were chosen for it, some collide whatever is drawn:
-//! then all patterns with wildcards are listed, so that the build ends, and a lookup takes eight steps for each 64
-//! of them.
+//! The numbers in the hashes are drawn for each resolver from the standard library's random state, and are exposed only
+//! through timing. Beginnings and ends are hashed by a sum of products (NH): two texts that are chosen without knowing
+//! these numbers collide with a probability of 2⁻³² before the last step, which only mixes. Whole names are hashed by
+//! folded products, for which no such bound is proven; but no two have the same hash whatever is drawn. Keys that
+//! collide are told apart by drawing new numbers. Among hundreds of thousands of long beginnings that were chosen for
+//! it, some collide whatever is drawn: then all patterns with wildcards are listed, so that the build ends, and a
+//! lookup takes eight steps for each 64 of them.
 //!
 //! Whoever can add patterns can add ones that are tried on every name; the number of a user's secrets is bounded by
 //! the quota. A change to the rows of one user does not affect another, who has another resolver.
@@ -124,10 +124,10 @@
 //!
 //! * **A sieve over more patterns**: of 600 it leaves five if it looks at eight places, and two if it looks at
 //!   twelve. Both took as long as keys do.
-//! * **No sieve for lists of up to eight**, but all sketches: 1.1 times as long for 100 bindings of mix 1 and for ten of
-//!   mix 2.
-//! * **Keys moved on by a distance**, in place of the multipliers of the perfect hash: an addition after the look at the
-//!   table instead of two multiplications. Up to 1,000 bindings it took 0.98 of the time; but distances that are short
+//! * **No sieve for lists of up to eight**, but all sketches: 1.1 times as long for 100 bindings of mix 1 and for ten
+//!   of mix 2.
+//! * **Keys moved on by a distance**, in place of the multipliers of the perfect hash: an addition after the look at
+//!   the table instead of two multiplications. Up to 1,000 bindings it took 0.98 of the time; but distances that are short
 //!   enough for two bytes seldom serve for ten thousand keys and more.
 //! * **Signs of a bucket's keys beside its multiplier** in the perfect hash, some bits for all of them instead of a
 //!   byte for each node: 0.97 of the time for 100 and 1,000 bindings, but 1.04 for exact names among 10,000, as the

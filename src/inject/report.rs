@@ -15,7 +15,8 @@ use crate::{
 /// One place that was filled.
 ///
 /// Serializes as an object with `location`, `secret_id`, `secret_name`, `revision`, `pattern`, `reason` and
-/// `replaced`. Two are equal if these are.
+/// `replaced`. Two are equal if these are. It keeps what the vault has of the secret in memory, the value sealed, also
+/// after the secret was changed or deleted.
 ///
 /// ```
 /// use keyward::{NewSecret, Reason, ToolCall, UserId, Vault};
@@ -54,6 +55,8 @@ impl Filled {
     }
 
     /// Returns the secret that was put in, as it was then: its revision tells which of its successive values it was.
+    ///
+    /// It has the mask as well, which shows some of the value's characters: what is to be logged is the record itself.
     pub fn secret(&self) -> &SecretInfo {
         self.place.secret()
     }
@@ -106,7 +109,7 @@ impl Skipped {
         self.place.location()
     }
 
-    /// Returns the secret, as it was then.
+    /// Returns the secret, as it was then, with its mask: what is to be logged is the record itself.
     pub fn secret(&self) -> &SecretInfo {
         self.place.secret()
     }

@@ -36,7 +36,8 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
     let longest = plan.longest(&rows);
     let mut draws = 0;
     // The hashes are random. Those of sixteen keys cannot be kept apart two times in five; those of more keys seldom
-    // fail, unless these are hundreds of thousands of beginnings or ends that were chosen for it.
+    // fail, unless these are hundreds of thousands of beginnings or ends that were chosen for it. No two exact names have
+    // the same hash whatever is drawn.
     let (draft, inner) = loop {
         if draws == limits.draws {
             let all = Limits {

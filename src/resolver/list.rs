@@ -3,7 +3,7 @@
 use super::{
     best::{Best, Resolved},
     index::{Index, Span},
-    sieve::{BLOCK, Bits, LargeSieve, Set, Sieve, SmallSieve},
+    sieve::{BLOCK, Bits, FEW, LargeSieve, Set, Sieve, SmallSieve},
     sketch::{Sketch, View, pairs_in},
 };
 
@@ -15,13 +15,12 @@ pub(super) struct List {
     sifted: Sifted,
 }
 
-/// What sifts some patterns.
+/// The sieve of a list.
 #[derive(Debug, Default)]
 enum Sifted {
-    /// There is none.
+    /// There are no patterns.
     #[default]
     None,
-    /// For up to eight.
     Small(Box<SmallSieve>),
     Large(Box<LargeSieve>),
 }
@@ -50,7 +49,7 @@ impl List {
         let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
         let sifted = match sketches.len() {
             0 => Sifted::None,
-            1..=8 => Sifted::Small(Box::new(Sieve::of(&sketches))),
+            1..=FEW => Sifted::Small(Box::new(Sieve::of(&sketches))),
             _ => Sifted::Large(Box::new(Sieve::of(&sketches))),
         };
         List {

@@ -2,7 +2,7 @@
 //!
 //! For some places near a name's ends, and each class of bytes, there is the set of patterns that allow such a byte
 //! there, one bit for each pattern. The name's own bytes choose one set for each place; the patterns in all of these
-//! sets are left. So 64 patterns take one step for each place, whatever they are. The places are chosen when the
+//! sets are left. So up to 64 patterns take one step for each place, whatever they are. The places are chosen when the
 //! index is built, one after another: each time the one that leaves the fewest patterns to names that begin and end
 //! like the patterns.
 
@@ -33,6 +33,9 @@ pub(super) type LargeSieve = Sieve<Set, 8>;
 
 /// The sieve of up to eight patterns.
 pub(super) type SmallSieve = Sieve<u8, 4>;
+
+/// How many patterns a small sieve is for.
+pub(super) const FEW: usize = <u8 as Bits>::COUNT;
 
 /// For some places, and each class of bytes there, the patterns that allow it. `B` has a bit for each pattern of a
 /// block.
@@ -86,9 +89,9 @@ impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
             pack(names.iter().flat_map(of_name), left);
         }
         let chosen: [usize; PLACES] = choose(&left, words);
-        let block = |number: usize| chosen.map(|place| all[place * blocks + number]);
+        let block = |number: usize| chosen.map(|candidate| all[candidate * blocks + number]);
         Sieve {
-            places: chosen.map(|n| candidates.clone().nth(n).unwrap_or_default()),
+            places: chosen.map(|candidate| candidates.clone().nth(candidate).unwrap_or_default()),
             blocks: (0..blocks).map(block).collect(),
         }
     }
@@ -107,7 +110,7 @@ impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
                 left &= sets[class].into();
             }
             while left != 0 {
-                let skipped = found(number * BLOCK + left.trailing_zeros() as usize);
+                let skipped = found(number * B::COUNT + left.trailing_zeros() as usize);
                 left &= (left - 1) & !skipped;
             }
         }
@@ -217,7 +220,7 @@ mod tests {
             name in "[a-dQ]{0,20}",
         ) {
             check::<Set, 8>(&patterns, &name);
-            check::<u8, 4>(&patterns[..patterns.len().min(8)], &name);
+            check::<u8, 4>(&patterns[..patterns.len().min(FEW)], &name);
         }
     }
 

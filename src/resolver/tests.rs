@@ -326,6 +326,19 @@ fn what_was_found_borrows_like_a_reference() {
     assert_eq!(found[0].len(), 1);
 }
 
+/// A difference in length once made up for one in the bytes, whatever was drawn, so that this never ended.
+#[test]
+fn names_that_differ_in_length_and_one_byte() {
+    let names = [
+        "10000000",
+        "100000000",
+        "xaaaaaaaaabbbbbbz",
+        "xaaaaaaaaabbbbbbbz",
+    ];
+    let bindings: Vec<Binding> = names.map(|name| binding(name, "a", 1)).into();
+    assert_agree(&bindings, &names.map(str::to_owned));
+}
+
 /// Of many rows with the same pattern and location only the best is looked at.
 #[test]
 fn only_winners_of_a_listed_pattern_are_offered() {

@@ -43,12 +43,15 @@ impl Keys {
 
     /// The hash of a whole name, sixteen bytes a step. The last step takes the last sixteen bytes, some of which may
     /// have been in the step before, and does not wait for it.
+    ///
+    /// The length stays out of the products. Combined with the bytes there, it makes up for a difference between them,
+    /// as for `10000000` and `100000000`, whose hashes were then the same whatever the random numbers.
     #[inline]
     pub(super) fn hash(&self, name: &[u8]) -> u64 {
-        let seed = self.step ^ name.len() as u64;
+        let length = (name.len() as u64).wrapping_mul(SPREAD);
         let (Some(first), Some(last)) = (name.first_chunk::<WORD>(), name.last_chunk::<WORD>())
         else {
-            return fold(short(name) ^ self.finish, seed);
+            return fold(short(name) ^ self.finish, self.step) ^ length;
         };
         let mut before = 0;
         let mut rest = name;
@@ -63,7 +66,7 @@ impl Keys {
             Some(pair) => halves(pair),
             None => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
         };
-        before ^ fold(a ^ self.finish, b ^ seed)
+        before ^ length ^ fold(a ^ self.finish, b ^ self.step)
     }
 
     /// The hash of a text of `len` bytes whose words have this sum.
@@ -358,6 +361,41 @@ mod tests {
             })
         })) {
             prop_assert_eq!(same(&a, &b), a == b);
+        }
+    }
+
+    /// If the hashes of two names were the same whatever the random numbers, no index with both could be built.
+    fn may_differ(name: &str, other: &str) -> bool {
+        let differ = |_| {
+            let keys = Keys::new(0);
+            keys.hash(name.as_bytes()) != keys.hash(other.as_bytes())
+        };
+        (0..4).any(differ)
+    }
+
+    #[test]
+    fn a_difference_in_length_does_not_make_up_for_one_in_the_bytes() {
+        for (name, other) in [
+            ("10000000", "100000000"),
+            ("xabbbbbbz", "xabbbbbbbz"),
+            ("xaaaaaaaaabbbbbbz", "xaaaaaaaaabbbbbbbz"),
+            ("\t", "\t\0\0\0\0\0\0\0"),
+        ] {
+            assert!(may_differ(name, other), "{name:?} {other:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_names_have_the_same_hash_whatever_the_keys(
+            head in "[01]{0,2}",
+            run in prop_oneof![Just("0"), Just("1")],
+            count in 4..34_usize,
+            more in 1..3_usize,
+            tail in "[01]{0,2}",
+        ) {
+            let name = |count: usize| format!("{head}{}{tail}", run.repeat(count));
+            prop_assert!(may_differ(&name(count), &name(count + more)));
         }
     }
 
