@@ -388,14 +388,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_two_names_have_the_same_hash_whatever_the_keys(
-            head in "[01]{0,2}",
+            head in "[01]{1,10}",
             run in prop_oneof![Just("0"), Just("1")],
-            count in 4..34_usize,
-            more in 1..3_usize,
-            tail in "[01]{0,2}",
+            count in 4..9_usize,
         ) {
-            let name = |count: usize| format!("{head}{}{tail}", run.repeat(count));
-            prop_assert!(may_differ(&name(count), &name(count + more)));
+            let name = |count: usize| format!("{head}{}", run.repeat(count));
+            prop_assert!(may_differ(&name(count), &name(count + 1)));
         }
     }
 
