@@ -176,12 +176,12 @@ fuzz_target!(|input: Input| {
 
     let mut filled = BTreeMap::new();
     for place in injection.filled() {
-        let pointer = place.location.as_pointer();
-        let (info, text) = &secrets[&place.secret_name];
+        let pointer = place.location().as_pointer();
+        let (info, text) = &secrets[&place.secret().secret_name];
         assert!(
             may_go(info, pointer, origin),
             "{} at {pointer}",
-            place.secret_name
+            place.secret().secret_name
         );
         assert!(filled.insert(pointer.to_owned(), text.clone()).is_none());
     }
