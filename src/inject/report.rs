@@ -76,9 +76,9 @@ impl Filled {
         self.replaced
     }
 
-    fn record(&self) -> FilledRecord<'_> {
+    fn shown(&self) -> shown::Filled<'_> {
         let secret = self.secret();
-        FilledRecord {
+        shown::Filled {
             location: self.location(),
             secret_id: secret.secret_id,
             secret_name: &secret.secret_name,
@@ -119,9 +119,9 @@ impl Skipped {
         self.reason
     }
 
-    fn record(&self) -> SkippedRecord<'_> {
+    fn shown(&self) -> shown::Skipped<'_> {
         let secret = self.secret();
-        SkippedRecord {
+        shown::Skipped {
             location: self.location(),
             secret_id: secret.secret_id,
             secret_name: &secret.secret_name,
@@ -180,65 +180,47 @@ impl Place {
     }
 }
 
-/// What is shown of a [`Filled`], and compared.
-#[derive(PartialEq, Serialize)]
-struct FilledRecord<'f> {
-    location: &'f Location,
-    secret_id: SecretId,
-    secret_name: &'f str,
-    revision: u64,
-    pattern: Option<&'f ToolPattern>,
-    reason: Reason,
-    replaced: bool,
-}
+/// What is shown of the records, and compared.
+mod shown {
+    use serde::Serialize;
 
-/// What is shown of a [`Skipped`], and compared.
-#[derive(PartialEq, Serialize)]
-struct SkippedRecord<'s> {
-    location: &'s Location,
-    secret_id: SecretId,
-    secret_name: &'s str,
-    reason: SkipReason,
-}
+    use super::{Location, Reason, SecretId, SkipReason, ToolPattern};
 
-#[expect(
-    clippy::missing_fields_in_debug,
-    reason = "the place is shown by its parts"
-)]
-impl fmt::Debug for Filled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = self.secret();
-        f.debug_struct("Filled")
-            .field("location", self.location())
-            .field("secret_id", &secret.secret_id)
-            .field("secret_name", &secret.secret_name)
-            .field("revision", &secret.revision)
-            .field("pattern", &self.pattern())
-            .field("reason", &self.reason)
-            .field("replaced", &self.replaced)
-            .finish()
+    #[derive(Debug, PartialEq, Serialize)]
+    pub(super) struct Filled<'f> {
+        pub(super) location: &'f Location,
+        pub(super) secret_id: SecretId,
+        pub(super) secret_name: &'f str,
+        pub(super) revision: u64,
+        pub(super) pattern: Option<&'f ToolPattern>,
+        pub(super) reason: Reason,
+        pub(super) replaced: bool,
+    }
+
+    #[derive(Debug, PartialEq, Serialize)]
+    pub(super) struct Skipped<'s> {
+        pub(super) location: &'s Location,
+        pub(super) secret_id: SecretId,
+        pub(super) secret_name: &'s str,
+        pub(super) reason: SkipReason,
     }
 }
 
-#[expect(
-    clippy::missing_fields_in_debug,
-    reason = "the place is shown by its parts"
-)]
+impl fmt::Debug for Filled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown().fmt(f)
+    }
+}
+
 impl fmt::Debug for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = self.secret();
-        f.debug_struct("Skipped")
-            .field("location", self.location())
-            .field("secret_id", &secret.secret_id)
-            .field("secret_name", &secret.secret_name)
-            .field("reason", &self.reason)
-            .finish()
+        self.shown().fmt(f)
     }
 }
 
 impl PartialEq for Filled {
     fn eq(&self, other: &Filled) -> bool {
-        self.record() == other.record()
+        self.shown() == other.shown()
     }
 }
 
@@ -246,7 +228,7 @@ impl Eq for Filled {}
 
 impl PartialEq for Skipped {
     fn eq(&self, other: &Skipped) -> bool {
-        self.record() == other.record()
+        self.shown() == other.shown()
     }
 }
 
@@ -254,12 +236,48 @@ impl Eq for Skipped {}
 
 impl Serialize for Filled {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.record().serialize(serializer)
+        self.shown().serialize(serializer)
     }
 }
 
 impl Serialize for Skipped {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.record().serialize(serializer)
+        self.shown().serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use crate::{NewSecret, ToolCall, UserId, Vault};
+
+    /// The mask shows some of the value's characters, so no log may get it with a record.
+    #[test]
+    fn a_record_shows_what_was_done_and_no_mask() {
+        let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+        let secret =
+            |argument: &str| NewSecret::new(argument, "lin_api_Zq8wT3vN").bind("t*", argument);
+        let put_in = user.create(secret("a").default_for_tool()).unwrap();
+        let left_out = user.create(secret("b").default_for_tool()).unwrap();
+        let mut args = Map::from_iter([("b".to_owned(), json!("theirs"))]);
+        let injection = user.inject(&ToolCall::new("tool"), &mut args).unwrap();
+        let (filled, skipped) = (injection.filled(), injection.skipped());
+        let shown = json!([filled, skipped]);
+        let expected = json!([
+            [{
+                "location": "/a", "secret_id": put_in.secret_id, "secret_name": "a", "revision": 1,
+                "pattern": "t*", "reason": "default", "replaced": false,
+            }],
+            [{
+                "location": "/b", "secret_id": left_out.secret_id, "secret_name": "b",
+                "reason": "supplied",
+            }],
+        ]);
+        assert_eq!(shown, expected);
+        let text = format!("{filled:?} {skipped:?} {injection:?} {shown}");
+        assert!(text.contains("Filled {") && text.contains("Skipped {"));
+        assert!(!text.contains("vN"), "{text}");
+        assert_eq!(filled, filled.to_vec());
     }
 }
