@@ -2,7 +2,7 @@
 //!
 //! References go in first, then defaults, each once; a value that was put in is never scanned again.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
@@ -11,10 +11,11 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::{
     call::{InjectionPolicy, ToolCall},
     crypto::KeyRing,
+    entry::Entry,
     error::{Error, ErrorKind},
     location::Location,
     redact::Redactor,
-    snapshot::{Entry, Snapshot},
+    snapshot::Snapshot,
 };
 
 mod forms;
@@ -191,14 +192,14 @@ impl Injector<'_> {
     /// Puts one secret in. On failure, leaves the arguments as they were.
     fn fill(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Entry,
         location: &Location,
         (reason, replaced): (Reason, bool),
         args: &mut Map<String, Value>,
         injection: &mut Injection,
     ) -> Result<(), Error> {
         let value = entry.open(self.keys)?;
-        let text = entry.format.as_ref().map(|format| format.apply(&value));
+        let text = entry.format().map(|format| format.apply(&value));
         if let Some(text) = &text {
             injection.redactor.insert(entry.reference(), text);
         }
@@ -217,11 +218,7 @@ impl Injector<'_> {
 }
 
 /// Where, which secret, and why it is put in and whether it replaces a value of the call, or why it is skipped.
-type Outcome<'p> = (
-    &'p Location,
-    &'p Arc<Entry>,
-    Result<(Reason, bool), SkipReason>,
-);
+type Outcome<'p> = (&'p Location, &'p Entry, Result<(Reason, bool), SkipReason>);
 
 /// The steps of the plan in the order in which they are done. The plan must hold nothing that makes the call fail.
 fn outcomes<'p>(plan: &'p Plan<'_>) -> impl Iterator<Item = Outcome<'p>> {
@@ -276,6 +273,8 @@ fn refuse(plan: &Plan<'_>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
@@ -303,7 +302,7 @@ mod tests {
                     row => row,
                 };
                 let id = metadata.info.secret_id;
-                (id, Entry::new(metadata, Arc::new(row), []).map(Arc::new))
+                (id, Entry::new(metadata, Arc::new(row), []))
             });
             let root = SealedRoot {
                 key_id: 1,

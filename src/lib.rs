@@ -128,6 +128,7 @@ mod crypto;
 mod digits;
 #[cfg(doc)]
 pub mod docs;
+mod entry;
 mod error;
 mod explain;
 mod format;

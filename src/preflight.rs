@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     call::{InjectionPolicy, Supplied, ToolCall},
+    entry::Entry,
     explain::{self, Rank},
     inject::plan::{Decision, Plan},
     location::Location,
@@ -14,7 +15,7 @@ use crate::{
     resolver::Match,
     schema::{Budget, can_be_filled},
     secret::SecretId,
-    snapshot::{Entry, Snapshot},
+    snapshot::Snapshot,
 };
 
 mod arguments;
@@ -266,7 +267,7 @@ impl<'a> Check<'a> {
         defaults
             .into_iter()
             .filter(|planned| matches!(planned.decision, Decision::Fill { .. }))
-            .map(|planned| (planned.default.location().clone(), &**planned.entry))
+            .map(|planned| (planned.default.location().clone(), planned.entry))
             .collect()
     }
 
@@ -274,19 +275,16 @@ impl<'a> Check<'a> {
     fn bound(&self, tool: &str, location: &Location) -> Option<&'a Entry> {
         let is_bound = |entry: &&Entry| {
             !entry.info().is_default_for_tool
-                && entry.location.as_ref() == Some(location)
-                && entry
-                    .pattern
-                    .as_ref()
-                    .is_some_and(|pattern| pattern.matches(tool))
+                && entry.location() == Some(location)
+                && entry.pattern().is_some_and(|pattern| pattern.matches(tool))
         };
         let entries = self.snapshot.entries().values();
-        entries.map(|entry| &**entry).find(is_bound)
+        entries.into_iter().find(is_bound)
     }
 
     /// Checks whether the binding of a secret is useful and no wider than necessary.
     fn binding(&mut self, entry: &'a Entry) {
-        let Some(pattern) = &entry.pattern else {
+        let Some(pattern) = entry.pattern() else {
             return;
         };
         let tools = self.tools.iter();
@@ -298,7 +296,7 @@ impl<'a> Check<'a> {
             });
             return;
         }
-        let Some(location) = &entry.location else {
+        let Some(location) = entry.location() else {
             return;
         };
         let (taking, others): (Vec<&ToolSpec<'_>>, Vec<_>) =

@@ -5,136 +5,15 @@ use std::sync::{Arc, OnceLock};
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 
 use crate::{
-    crypto::{BindingDigest, KeyRing, SetDigest, UserRoot},
+    crypto::{KeyRing, SetDigest, UserRoot},
+    entry::{Binding, Entry},
     error::{Error, ErrorKind},
-    format::Format,
-    location::Location,
-    metadata::Metadata,
-    pattern::ToolPattern,
     quota::Usage,
     resolver::Resolver,
-    sealed::{SealedRoot, SealedRow, UserTag},
-    secret::{SecretId, SecretInfo, SecretValue, UserId},
+    sealed::{SealedRoot, UserTag},
+    secret::{SecretId, UserId},
     storage::UserRows,
 };
-
-/// One secret, with its value sealed.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) metadata: Metadata,
-    pub(crate) pattern: Option<ToolPattern>,
-    pub(crate) location: Option<Location>,
-    pub(crate) format: Option<Format>,
-    pub(crate) row: Arc<SealedRow>,
-    /// Computed at the first opening and kept: computing it takes a tenth of the time of an opening.
-    binding_digest: OnceLock<BindingDigest>,
-    /// What a redactor puts in place of the value, kept from the first use on.
-    reference: OnceLock<Arc<str>>,
-}
-
-impl Entry {
-    /// Returns `None` if the metadata's texts are not valid, which those of valid metadata always are. A location
-    /// that one of `others` also has is shared with it, since a user's secrets go to few locations.
-    pub(crate) fn new<'e>(
-        metadata: Metadata,
-        row: Arc<SealedRow>,
-        others: impl IntoIterator<Item = &'e Arc<Entry>>,
-    ) -> Option<Entry> {
-        let info = &metadata.info;
-        let pattern = info
-            .tool_name
-            .as_deref()
-            .map(ToolPattern::parse)
-            .transpose()
-            .ok()?;
-        let location = match &info.tool_arg {
-            None => None,
-            Some(text) => {
-                let mut others = others.into_iter();
-                let alike = others.find(|other| other.info().tool_arg == info.tool_arg);
-                match alike.and_then(|other| other.location.clone()) {
-                    None => Some(Location::parse(text).ok()?),
-                    shared => shared,
-                }
-            }
-        };
-        let format = info
-            .format
-            .as_deref()
-            .map(Format::parse)
-            .transpose()
-            .ok()?
-            .flatten();
-        Some(Entry {
-            metadata,
-            pattern,
-            location,
-            format,
-            row,
-            binding_digest: OnceLock::new(),
-            reference: OnceLock::new(),
-        })
-    }
-
-    /// Returns the same secret with a newly sealed row.
-    pub(crate) fn with_row(&self, row: Arc<SealedRow>) -> Entry {
-        Entry {
-            metadata: self.metadata.clone(),
-            pattern: self.pattern.clone(),
-            location: self.location.clone(),
-            format: self.format.clone(),
-            row,
-            binding_digest: self.binding_digest.clone(),
-            reference: self.reference.clone(),
-        }
-    }
-
-    pub(crate) fn open(&self, keys: &KeyRing) -> Result<SecretValue, Error> {
-        let digest = || BindingDigest::of(self.info());
-        keys.open_value(
-            &self.metadata,
-            self.binding_digest.get_or_init(digest),
-            &self.row,
-        )
-    }
-
-    /// Returns what stands for the secret in what a model sees.
-    pub(crate) fn reference(&self) -> Arc<str> {
-        let info = self.info();
-        let reference = || info.reference().into();
-        Arc::clone(self.reference.get_or_init(reference))
-    }
-
-    pub(crate) fn info(&self) -> &SecretInfo {
-        &self.metadata.info
-    }
-
-    pub(crate) fn id(&self) -> SecretId {
-        self.metadata.info.secret_id
-    }
-
-    /// Returns an upper bound for the value's characters: each is one byte or more.
-    pub(crate) fn max_value_chars(&self) -> usize {
-        usize::try_from(self.metadata.value_bytes).unwrap_or(usize::MAX)
-    }
-
-    /// Returns the binding of a default; `None` if the secret is not one.
-    pub(crate) fn default_binding(&self) -> Option<Binding> {
-        if !self.info().is_default_for_tool {
-            return None;
-        }
-        Some(Binding {
-            pattern: self.pattern.clone()?,
-            location: self.location.clone()?,
-        })
-    }
-
-    /// Returns what the resolver is given of a default.
-    fn resolver_entry(&self) -> Option<(ToolPattern, Location, SecretId)> {
-        let Binding { pattern, location } = self.default_binding()?;
-        Some((pattern, location, self.id()))
-    }
-}
 
 /// A user's secrets at one moment. It never changes: a write makes another one, which shares what is unchanged.
 #[derive(Debug)]
@@ -152,18 +31,11 @@ pub(crate) struct Snapshot {
 }
 
 /// Oldest first: by id.
-pub(crate) type Entries = RedBlackTreeMapSync<SecretId, Arc<Entry>>;
+pub(crate) type Entries = RedBlackTreeMapSync<SecretId, Entry>;
 
 type Names = HashTrieMapSync<Arc<str>, SecretId>;
 
 type Bindings = HashTrieSetSync<Binding>;
-
-/// Where a secret may go, in canonical form.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Binding {
-    pub(crate) pattern: ToolPattern,
-    pub(crate) location: Location,
-}
 
 impl Snapshot {
     /// Creates the snapshot of a user who has no root in the store.
@@ -171,7 +43,7 @@ impl Snapshot {
         Snapshot::new(UserRoot::new(user), None, Vec::new())
     }
 
-    fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Arc<Entry>>) -> Snapshot {
+    fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Entry>) -> Snapshot {
         let mut resolver = Resolver::builder();
         for entry in &entries {
             if let Some((pattern, location, id)) = entry.resolver_entry() {
@@ -219,7 +91,7 @@ impl Snapshot {
         &self,
         root: UserRoot,
         sealed_root: SealedRoot,
-        changes: Vec<(SecretId, Option<Arc<Entry>>)>,
+        changes: Vec<(SecretId, Option<Entry>)>,
     ) -> Snapshot {
         let mut next = self.resealed(root, sealed_root, self.entries.clone());
         let (mut removed, mut added) = (Vec::new(), Vec::new());
@@ -240,7 +112,7 @@ impl Snapshot {
         next
     }
 
-    fn insert(&mut self, entry: Arc<Entry>) {
+    fn insert(&mut self, entry: Entry) {
         if let Some(names) = self.by_name.get_mut() {
             names.insert_mut(entry.info().secret_name.as_str().into(), entry.id());
         }
@@ -284,12 +156,12 @@ impl Snapshot {
         &self.resolver
     }
 
-    pub(crate) fn by_id(&self, id: SecretId) -> Option<&Arc<Entry>> {
+    pub(crate) fn by_id(&self, id: SecretId) -> Option<&Entry> {
         self.entries.get(&id)
     }
 
-    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Entry>> {
-        let member = |entry: &Arc<Entry>| (entry.info().secret_name.as_str().into(), entry.id());
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Entry> {
+        let member = |entry: &Entry| (entry.info().secret_name.as_str().into(), entry.id());
         let names = self
             .by_name
             .get_or_init(|| self.entries.values().map(member).collect());
@@ -298,7 +170,7 @@ impl Snapshot {
 
     /// Looks up what a text refers to in a reference or a call: if it is the id of one of the user's secrets, that
     /// secret; otherwise, the secret with this name.
-    pub(crate) fn by_text(&self, text: &str) -> Option<&Arc<Entry>> {
+    pub(crate) fn by_text(&self, text: &str) -> Option<&Entry> {
         SecretId::from_hyphenated(text)
             .and_then(|id| self.by_id(id))
             .or_else(|| self.by_name(text))
@@ -314,7 +186,7 @@ pub(crate) fn open_rows(
     keys: &KeyRing,
     tag: UserTag,
     stored: &UserRows,
-) -> Result<(UserRoot, Vec<Arc<Entry>>), Error> {
+) -> Result<(UserRoot, Vec<Entry>), Error> {
     let root = keys.open_user_root(tag, &stored.root)?;
     let mut entries = Vec::with_capacity(stored.rows.len());
     let (mut usage, mut rows) = (Usage::default(), SetDigest::default());
@@ -322,10 +194,10 @@ pub(crate) fn open_rows(
         let others = entries.iter().rev().take(ALIKE);
         let entry = Entry::new(metadata, Arc::clone(row), others).ok_or_else(damaged)?;
         usage = usage
-            .replace(Usage::default(), entry.metadata.usage())
+            .replace(Usage::default(), entry.metadata().usage())
             .ok_or_else(damaged)?;
         rows.add(&member);
-        entries.push(Arc::new(entry));
+        entries.push(entry);
         Ok(())
     })?;
     if usage != root.usage || rows != root.rows {
@@ -352,13 +224,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{crypto::VaultId, sealed::Sealed};
+    use crate::{crypto::VaultId, metadata::Metadata, sealed::Sealed, secret::SecretValue};
 
-    fn entry(id: u128, name: &str, tool: &str) -> Arc<Entry> {
+    fn entry(id: u128, name: &str, tool: &str) -> Entry {
         let metadata = Metadata::of_default(id, name, tool, "token");
         let keys = KeyRing::random(VaultId::random().unwrap()).unwrap();
         let row = keys.seal_row(&metadata, &SecretValue::new("4QvT9sLm"));
-        Arc::new(Entry::new(metadata, Arc::new(row.unwrap()), []).unwrap())
+        Entry::new(metadata, Arc::new(row.unwrap()), []).unwrap()
     }
 
     fn sealed_root() -> SealedRoot {
@@ -366,26 +238,6 @@ mod tests {
             key_id: 1,
             root: Sealed::new([]),
         }
-    }
-
-    #[test]
-    fn entries_with_the_same_location_share_it() {
-        let new = |id, arg, others: &[Arc<Entry>]| {
-            let metadata = Metadata::of_default(id, "name", "tool", arg);
-            let row = Arc::clone(&entry(9, "name", "tool").row);
-            Arc::new(Entry::new(metadata, row, others).unwrap())
-        };
-        let location = |entry: &Arc<Entry>| entry.location.clone().unwrap();
-        let [first, other] = [(1, "token"), (2, "api_key")].map(|(id, at)| new(id, at, &[]));
-        let same = new(3, "token", &[Arc::clone(&other), Arc::clone(&first)]);
-        assert_eq!(
-            [&first, &other, &same].map(|entry| location(entry).to_string()),
-            ["/token", "/api_key", "/token"]
-        );
-        assert!(std::ptr::eq(
-            location(&same).as_pointer(),
-            location(&first).as_pointer()
-        ));
     }
 
     #[test]
@@ -410,7 +262,7 @@ mod tests {
         let pointers: Vec<&str> = snapshot
             .entries
             .values()
-            .map(|entry| entry.location.as_ref().unwrap().as_pointer())
+            .map(|entry| entry.location().unwrap().as_pointer())
             .collect();
         assert_eq!(pointers, ["/token", "/token", "/api_key"]);
         assert!(std::ptr::eq(pointers[0], pointers[1]));

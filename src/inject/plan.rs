@@ -1,6 +1,6 @@
 //! What a call gets, worked out before anything is opened or changed, for both `inject` and `explain`.
 
-use std::{fmt, ops::ControlFlow, sync::Arc};
+use std::{fmt, ops::ControlFlow};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{
     call::{InjectionPolicy, Origin, Supplied, ToolCall},
+    entry::Entry,
     error::{Error, ErrorKind, FieldError, LocSegment},
     location::Location,
     resolver::Match,
     schema::{self, Declaration},
     secret::SecretId,
-    snapshot::{Entry, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// The most denied references that an explanation lists, each counted once more for every [`LONG`] bytes of its
@@ -37,7 +38,7 @@ pub(crate) struct Plan<'s> {
 pub(crate) struct PlannedReference<'s> {
     pub(crate) location: Location,
     /// The secret that the reference names, if it exists.
-    pub(crate) entry: Option<&'s Arc<Entry>>,
+    pub(crate) entry: Option<&'s Entry>,
     pub(crate) verdict: Verdict,
     /// Whether a default replaces the value that contains the reference.
     pub(crate) covered: bool,
@@ -77,7 +78,7 @@ impl fmt::Display for Verdict {
 
 pub(crate) struct PlannedDefault<'s> {
     pub(crate) default: Match<'s>,
-    pub(crate) entry: &'s Arc<Entry>,
+    pub(crate) entry: &'s Entry,
     pub(crate) decision: Decision,
 }
 
@@ -173,7 +174,7 @@ impl<'s> Plan<'s> {
         let mut denials_left = most_denials;
         references::find(args, &mut |path, name| {
             let entry = snapshot.by_text(name);
-            let verdict = grant(call, path, entry.map(|entry| &**entry));
+            let verdict = grant(call, path, entry);
             let location = path.location();
             if verdict != Verdict::Granted {
                 let length = location.as_pointer().len();
@@ -328,12 +329,12 @@ fn grant(call: &ToolCall<'_>, path: &Path<'_>, entry: Option<&Entry>) -> Verdict
         return Verdict::UnknownSecret;
     };
     let needs_all = call.origin() == Origin::Model;
-    match &entry.pattern {
+    match entry.pattern() {
         None if needs_all => return Verdict::NoToolPattern,
         Some(pattern) if !pattern.matches(call.tool()) => return Verdict::OtherTool,
         _ => {}
     }
-    match &entry.location {
+    match entry.location() {
         None if needs_all => Verdict::NoLocation,
         Some(bound) if !path.is(bound) => Verdict::OtherLocation,
         _ => Verdict::Granted,

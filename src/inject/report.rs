@@ -6,17 +6,17 @@ use serde::{Serialize, Serializer};
 
 use super::plan::SkipReason;
 use crate::{
+    entry::{About, Entry},
     location::Location,
     pattern::ToolPattern,
     secret::{SecretId, SecretInfo},
-    snapshot::Entry,
 };
 
 /// One place that was filled.
 ///
 /// Serializes as an object with `location`, `secret_id`, `secret_name`, `revision`, `pattern`, `reason` and
-/// `replaced`. Two are equal if these are. It keeps what the vault has of the secret in memory, the value sealed, also
-/// after the secret was changed or deleted.
+/// `replaced`. Two are equal if these are. It keeps in memory what the vault knows of the secret, but nothing of its
+/// value, not even sealed.
 ///
 /// ```
 /// use keyward::{NewSecret, Reason, ToolCall, UserId, Vault};
@@ -63,7 +63,7 @@ impl Filled {
 
     /// Returns the secret's tool pattern, which matched; `None` if it has none.
     pub fn pattern(&self) -> Option<&ToolPattern> {
-        self.place.entry.pattern.as_ref()
+        self.place.about.pattern()
     }
 
     /// Returns why the place was filled.
@@ -151,32 +151,31 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A secret and a place for it. It shares the entry and copies nothing of it: to count one more owner of the entry is
-/// cheaper than names to copy, and than several such counts.
+/// A secret and a place for it. It shares what is known of the secret and copies none of it: to count one more owner
+/// is cheaper than names to copy, and than several such counts.
 #[derive(Clone)]
 pub(super) struct Place {
-    entry: Arc<Entry>,
+    about: Arc<About>,
     /// `None` stands for the location that the secret is bound to.
     elsewhere: Option<Location>,
 }
 
 impl Place {
-    pub(super) fn new(entry: &Arc<Entry>, location: &Location) -> Place {
-        let is_bound = entry.location.as_ref() == Some(location);
+    pub(super) fn new(entry: &Entry, location: &Location) -> Place {
+        let is_bound = entry.location() == Some(location);
         Place {
-            entry: Arc::clone(entry),
+            about: Arc::clone(entry.about()),
             elsewhere: (!is_bound).then(|| location.clone()),
         }
     }
 
     pub(super) fn location(&self) -> &Location {
-        let own = self.entry.location.as_ref();
-        let location = self.elsewhere.as_ref().or(own);
+        let location = self.elsewhere.as_ref().or(self.about.location());
         location.expect("a place that is not the secret's own is somewhere else")
     }
 
     fn secret(&self) -> &SecretInfo {
-        self.entry.info()
+        self.about.info()
     }
 }
 

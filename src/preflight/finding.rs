@@ -5,12 +5,12 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
+    entry::Entry,
     explain::Rank,
     location::Location,
     pattern::{ToolPattern, has_wildcards},
     request::NewSecret,
     secret::{SecretId, SecretValue},
-    snapshot::Entry,
 };
 
 /// One problem that a check found.
@@ -189,7 +189,7 @@ impl NamedSecret {
         NamedSecret {
             id: entry.id(),
             name: entry.info().secret_name.clone(),
-            pattern: entry.pattern.clone(),
+            pattern: entry.pattern().cloned(),
         }
     }
 }

@@ -271,7 +271,7 @@ impl State {
             let mut outdated: Vec<_> = secrets
                 .entries()
                 .values()
-                .filter(|entry| entry.row.key_id != keys.current_id())
+                .filter(|entry| entry.row().key_id != keys.current_id())
                 .map(|entry| (keys.row_tag(user.user, entry.id()), entry.id()))
                 .collect();
             outdated.sort_unstable();
@@ -298,15 +298,16 @@ impl State {
             let Some(entry) = base.by_id(*id) else {
                 continue;
             };
-            if entry.row.key_id == keys.current_id() {
+            if entry.row().key_id == keys.current_id() {
                 continue;
             }
             let value = entry.open(&keys)?;
-            let row = Arc::new(keys.seal_row(&entry.metadata, &value)?);
-            root.rows.remove(&keys.row_member(entry.info(), &entry.row));
+            let row = Arc::new(keys.seal_row(entry.metadata(), &value)?);
+            root.rows
+                .remove(&keys.row_member(entry.info(), entry.row()));
             root.rows.add(&keys.row_member(entry.info(), &row));
             put.push((*tag, Arc::clone(&row)));
-            entries.insert_mut(*id, Arc::new(entry.with_row(row)));
+            entries.insert_mut(*id, entry.with_row(row));
         }
         if put.is_empty() && old_root.key_id == keys.current_id() {
             return Ok(0);

@@ -15,6 +15,7 @@ use super::{clock::is_storable, ids::is_followed};
 #[cfg(feature = "file")]
 use crate::{bounds::Bounds, request::NewSecret};
 use crate::{
+    entry::{Binding, Entry},
     error::{Error, ErrorKind, FieldError},
     location::Location,
     metadata::Metadata,
@@ -22,7 +23,7 @@ use crate::{
     quota::{Quota, Usage},
     request::{ValidPatch, ValidSecret, check_default},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId, mask},
-    snapshot::{Binding, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// One operation of a write, with fields that are valid by themselves.
@@ -311,7 +312,7 @@ impl<'a> Plan<'a> {
         match self.changes.get(&id) {
             Some(Change::Write { metadata, .. }) => Some(metadata),
             Some(Change::Delete) => None,
-            None => self.base.by_id(id).map(|entry| &entry.metadata),
+            None => self.base.by_id(id).map(Entry::metadata),
         }
     }
 
@@ -355,7 +356,7 @@ impl<'a> Plan<'a> {
         for id in self.changes.keys() {
             let of =
                 |metadata: Option<&Metadata>| metadata.map(Metadata::usage).unwrap_or_default();
-            let base = self.base.by_id(*id).map(|entry| &entry.metadata);
+            let base = self.base.by_id(*id).map(Entry::metadata);
             after = after
                 .replace(of(base), of(self.metadata(*id)))
                 .ok_or_else(|| {

@@ -16,9 +16,9 @@ use super::{
 use crate::{
     audit::AuditAction,
     crypto::{KeyRing, KeySource, MasterKey, SetDigest, UserRoot, VaultId, VaultRoot},
+    entry::Entry,
     error::Error,
     quota::Usage,
-    snapshot::Entry,
     storage::{FileWriter, Stored, UserRows},
 };
 
@@ -247,7 +247,7 @@ impl State {
         old: &KeyRing,
         new: &KeyRing,
         root: &UserRoot,
-        entries: &[Arc<Entry>],
+        entries: &[Entry],
         mut sealed: impl FnMut(),
     ) -> Result<UserRows, Error> {
         let mut digest = SetDigest::default();
@@ -255,7 +255,7 @@ impl State {
         for entry in entries {
             self.still_unlocked()?;
             let value = entry.open(old)?;
-            let row = Arc::new(new.seal_row(&entry.metadata, &value)?);
+            let row = Arc::new(new.seal_row(entry.metadata(), &value)?);
             digest.add(&new.row_member(entry.info(), &row));
             rows.push((new.row_tag(root.user, entry.id()), row));
             sealed();

@@ -15,6 +15,7 @@ use crate::{
     call::ToolCall,
     conceal::{self, Concealment},
     crypto::KeyRing,
+    entry::Entry,
     error::Error,
     explain::{self, Explanation},
     format::Format,
@@ -25,7 +26,7 @@ use crate::{
     request::{NewSecret, SecretPatch},
     resolver::Match,
     secret::{SecretId, SecretInfo, SecretRef, UserId},
-    snapshot::{Entry, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// The secrets of one user.
@@ -305,7 +306,7 @@ impl UserVault {
             let mut redactor = Redactor::new();
             for entry in snapshot.entries().values() {
                 let value = entry.open(keys)?;
-                if let Some(format) = &entry.format {
+                if let Some(format) = entry.format() {
                     redactor.insert(entry.reference(), &format.apply(&value));
                 }
                 redactor.insert(entry.reference(), &value);
@@ -333,9 +334,9 @@ impl UserVault {
         self.read(|_, snapshot| {
             let defaults = snapshot.resolver().resolve(tool);
             // Before the call, a value may be replaced by another of any allowed length.
-            let max_chars = |entry: &Arc<Entry>| {
+            let max_chars = |entry: &Entry| {
                 let value = self.bounds().value().max.max(entry.max_value_chars());
-                value + entry.format.as_ref().map_or(0, Format::added_chars)
+                value + entry.format().map_or(0, Format::added_chars)
             };
             let entries = defaults
                 .iter()

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
 };
 
 use super::{
@@ -14,10 +13,11 @@ use super::{
 };
 use crate::{
     crypto::{KeyRing, MemberDigest, UserRoot, VaultRoot},
+    entry::Entry,
     error::Error,
     quota::Usage,
     sealed::{SealedRoot, UserTag},
-    snapshot::{Entry, open_rows},
+    snapshot::open_rows,
     storage::{Storage, Stored, UserRows},
 };
 
@@ -36,7 +36,7 @@ pub(super) enum Checked {
         stored: UserRows,
         root: UserRoot,
         /// Oldest first.
-        entries: Vec<Arc<Entry>>,
+        entries: Vec<Entry>,
     },
 }
 

@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     crypto::{KeyRing, UserRoot, VaultRoot},
+    entry::Entry,
     error::{Error, ErrorKind},
     metadata::Metadata,
     quota::Usage,
     sealed::{RowTag, SealedRow},
     secret::SecretId,
-    snapshot::{Entry, Snapshot},
+    snapshot::Snapshot,
     storage::{StorageError, Transaction, UserChange},
 };
 
@@ -208,12 +209,12 @@ impl<'a> Write<'a> {
             usage,
             ..base.root.clone()
         };
-        let mut entries: Vec<(SecretId, Option<Arc<Entry>>)> = Vec::with_capacity(changes.len());
+        let mut entries: Vec<(SecretId, Option<Entry>)> = Vec::with_capacity(changes.len());
         let (mut put, mut delete) = (Vec::new(), Vec::new());
         for (id, change) in changes {
             let old = base.by_id(id);
             if let Some(old) = old {
-                root.rows.remove(&keys.row_member(old.info(), &old.row));
+                root.rows.remove(&keys.row_member(old.info(), old.row()));
             }
             match (change, old) {
                 (Change::Write { metadata, value }, old) => {
@@ -229,7 +230,7 @@ impl<'a> Write<'a> {
                     let entry = Entry::new(*metadata, row, others).ok_or_else(|| {
                         Error::new(ErrorKind::Validation, "the secret's binding is not valid")
                     })?;
-                    entries.push((id, Some(Arc::new(entry))));
+                    entries.push((id, Some(entry)));
                     sealed();
                 }
                 (Change::Delete, Some(_)) => {

@@ -267,7 +267,7 @@ fn what_was_deleted_is_gone_in_its_sealed_form_too() {
             let value = memory.canary("value", 48);
             let watch = |name: &str| {
                 let snapshot = user.user.snapshot.load_full().unwrap();
-                let row = &snapshot.by_name("a").unwrap().row;
+                let row = snapshot.by_name("a").unwrap().row();
                 for sealed in [&row.value, &row.metadata] {
                     memory.watch(name, 8, sealed.as_bytes().iter().copied());
                 }
@@ -281,8 +281,16 @@ fn what_was_deleted_is_gone_in_its_sealed_form_too() {
             });
             memory.assert_clean("written again");
             watch("after");
+            let mut kept = Vec::new();
+            deep(|| {
+                let mut args = Map::new();
+                let injection = user.inject(&ToolCall::new("t"), &mut args).unwrap();
+                kept.extend_from_slice(injection.filled());
+                injection.wipe(&mut args);
+            });
             deep(|| user.delete("a").unwrap());
             memory.assert_clean("deleted");
+            assert_eq!(kept[0].secret().revision, 2);
         },
     );
 }
