@@ -102,80 +102,13 @@ impl ToolPattern {
     /// # Ok::<(), keyward::Error>(())
     /// ```
     pub fn matches(&self, name: &str) -> bool {
-        self.matches_greedily(name, PATIENCE * (self.text.len() + name.len()))
-            .unwrap_or_else(|| self.matches_by_places(name))
-    }
-
-    /// Matches in the simple way: tries what follows a `*` at every place, from the left. `None` if that takes more
-    /// than `steps`.
-    ///
-    /// Where it ends by itself, it took at most n · (s + 1) + m steps, where s is the length of the longest part of
-    /// the pattern between two `*` (or an end): a failed attempt costs at most s + 1, and each attempt after the
-    /// first begins at least one byte later in the name than the one before.
-    ///
-    /// It goes byte by byte: a literal is found between two characters or not at all, as no character begins with a
-    /// byte that another one continues with. Only `?` has to take a whole character, and to be tried where one
-    /// begins.
-    fn matches_greedily(&self, name: &str, steps: usize) -> Option<bool> {
-        let (pattern, name) = (self.text.as_bytes(), name.as_bytes());
-        let first = same_literals(pattern, name);
-        let (mut at, mut place) = (first, first);
-        // What follows the last `*`, and where in the name it was tried last. Earlier ones need no second try: where
-        // what follows them was found first, it serves as well as anywhere else.
-        let mut retry = None;
-        for _ in 0..steps {
-            match (pattern.get(at), name.get(place)) {
-                (Some(b'*'), _) => {
-                    at += 1;
-                    if at == pattern.len() {
-                        return Some(true);
-                    }
-                    retry = Some((at, place));
-                    continue;
-                }
-                (Some(b'?'), Some(_)) => {
-                    at += 1;
-                    place = next_char(name, place);
-                    continue;
-                }
-                (Some(expected), Some(found)) if expected == found => {
-                    at += 1;
-                    place += 1;
-                    continue;
-                }
-                (None, None) => return Some(true),
-                // The name is too short already, and a later attempt leaves less of it.
-                (Some(_), None) => return Some(false),
-                (_, Some(_)) => {}
-            }
-            let Some((after, start)) = retry else {
-                return Some(false);
-            };
-            let mut start = next_char(name, start);
-            // What follows the `*` is tried only where it begins as it should.
-            if pattern[after] != b'?' {
-                start += name[start..]
-                    .iter()
-                    .take_while(|byte| **byte != pattern[after])
-                    .count();
-            }
-            (at, place, retry) = (after, start, Some((after, start)));
-        }
-        None
-    }
-
-    /// Matches in the bounded way: follows all places in the name at once.
-    fn matches_by_places(&self, name: &str) -> bool {
-        let name = Places::of(name);
-        let mut set = name.first();
-        self.text.chars().all(|c| name.follow(&mut set, c)) && name.is_at_end(&set)
+        matches(&self.text, name)
     }
 
     /// Matches in the simple way to its end, which [`matches`](ToolPattern::matches) is tested against.
     #[cfg(test)]
     pub(crate) fn matches_by_trying(&self, name: &str) -> bool {
-        self.matches_greedily(name, usize::MAX)
-            .expect("it ends some time")
+        matches_greedily(&self.text, name, usize::MAX).expect("it ends some time")
     }
 
     /// Returns the canonical form, in which a run of `*` is written as one.
@@ -239,6 +172,77 @@ impl ToolPattern {
             any_chars,
         }
     }
+}
+
+/// Returns whether a pattern in canonical form matches the whole of `name`, as [`ToolPattern::matches`] does.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    matches_greedily(pattern, name, PATIENCE * (pattern.len() + name.len()))
+        .unwrap_or_else(|| matches_by_places(pattern, name))
+}
+
+/// Matches in the simple way: tries what follows a `*` at every place, from the left. `None` if that takes more
+/// than `steps`.
+///
+/// Where it ends by itself, it took at most n · (s + 1) + m steps, where s is the length of the longest part of
+/// the pattern between two `*` (or an end): a failed attempt costs at most s + 1, and each attempt after the
+/// first begins at least one byte later in the name than the one before.
+///
+/// It goes byte by byte: a literal is found between two characters or not at all, as no character begins with a
+/// byte that another one continues with. Only `?` has to take a whole character, and to be tried where one
+/// begins.
+fn matches_greedily(pattern: &str, name: &str, steps: usize) -> Option<bool> {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let first = same_literals(pattern, name);
+    let (mut at, mut place) = (first, first);
+    // What follows the last `*`, and where in the name it was tried last. Earlier ones need no second try: where
+    // what follows them was found first, it serves as well as anywhere else.
+    let mut retry = None;
+    for _ in 0..steps {
+        match (pattern.get(at), name.get(place)) {
+            (Some(b'*'), _) => {
+                at += 1;
+                if at == pattern.len() {
+                    return Some(true);
+                }
+                retry = Some((at, place));
+                continue;
+            }
+            (Some(b'?'), Some(_)) => {
+                at += 1;
+                place = next_char(name, place);
+                continue;
+            }
+            (Some(expected), Some(found)) if expected == found => {
+                at += 1;
+                place += 1;
+                continue;
+            }
+            (None, None) => return Some(true),
+            // The name is too short already, and a later attempt leaves less of it.
+            (Some(_), None) => return Some(false),
+            (_, Some(_)) => {}
+        }
+        let Some((after, start)) = retry else {
+            return Some(false);
+        };
+        let mut start = next_char(name, start);
+        // What follows the `*` is tried only where it begins as it should.
+        if pattern[after] != b'?' {
+            start += name[start..]
+                .iter()
+                .take_while(|byte| **byte != pattern[after])
+                .count();
+        }
+        (at, place, retry) = (after, start, Some((after, start)));
+    }
+    None
+}
+
+/// Matches in the bounded way: follows all places in the name at once.
+fn matches_by_places(pattern: &str, name: &str) -> bool {
+    let name = Places::of(name);
+    let mut set = name.first();
+    pattern.chars().all(|c| name.follow(&mut set, c)) && name.is_at_end(&set)
 }
 
 /// Returns whether a text, as a pattern, stands for more than itself.

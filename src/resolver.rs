@@ -25,7 +25,7 @@
 //!   continues: the search ends there. The hash of all bytes up to a place is a sum with one term for each word, so
 //!   that no term waits for another. The rungs of all beginnings are a *ladder*; ends have another one, and are read
 //!   backwards.
-//! * **Other patterns**, which are more than one beginning or end, lie in *buckets* (`inner.rs`): at the key that
+//! * **Other patterns**, which are more than one beginning or end, lie in *buckets* (`buckets.rs`): at the key that
 //!   they begin or end with, or under a *run*, seven consecutive bytes that they hold anywhere (`grams.rs`). The
 //!   choice falls on what the fewest other patterns have and names seldom hold. A run is noted under each of its
 //!   four *parts* of four bytes, so that a name has to be looked at in every fourth place only; the bytes around a
@@ -61,8 +61,8 @@
 //!   once.
 //! * The ladder of beginnings, or of ends, takes 18 bytes for each of them. A pattern in a list takes some 100, and
 //!   the sieve of a list 2 KiB for each 64 patterns, or 150 bytes for up to eight.
-//! * A pattern in a bucket takes 24, and its bucket 12; from eight patterns on, a bucket has sets of 1 KiB for each
-//!   64 of them, or of 4 KiB for each 256. A run takes 120 to 150, less where it shares parts: it is noted four times.
+//! * A pattern in a bucket takes 32 and its text once more, beside those of its bucket: its owner's copy lies two
+//!   cache lines further on. From eight patterns on, a bucket has sets of 1 KiB for each 64 of them, or of 4 KiB for each 256. A run takes 120 to 150, less where it shares parts: it is noted four times.
 //!
 //! # Worst case
 //!
@@ -178,6 +178,7 @@ pub use best::{Match, Resolved};
 
 mod answer;
 mod best;
+mod buckets;
 mod build;
 mod changes;
 mod crowd;

@@ -2,6 +2,7 @@
 
 use super::{
     best::{Best, keep_best},
+    buckets::Own,
     index::{Answer, Ending, Holds, IN_IDS, Index, NONE, Node, Row, Span},
     list::Listed,
     narrow,
@@ -196,8 +197,10 @@ fn keep_used(index: &mut Index, lists: &[u32]) {
     for listed in &mut index.inner.list.patterns {
         keep(&mut listed.own);
     }
-    for member in &mut index.inner.members {
-        keep(&mut member.own);
+    for member in &mut index.inner.buckets.members {
+        if let Own::Several(rows) = &mut member.own {
+            keep(rows);
+        }
     }
     index.lists = kept.into();
 }
@@ -250,7 +253,7 @@ fn end_listed(index: &mut Index, lists: &[u32]) {
     index.endings = endings.into();
 }
 
-/// Completes the endings, and makes those of exact names, whose nodes lead to answers until then.
+/// Completes the endings and those of members, and makes those of exact names, whose nodes lead to answers until then.
 fn place_endings(index: &mut Index) {
     let mut endings = std::mem::take(&mut index.endings).into_vec();
     let ending = |row: u32, rows: &[Row]| Ending {
@@ -259,6 +262,11 @@ fn place_endings(index: &mut Index) {
     };
     for listed in &mut endings {
         *listed = ending(listed.row, &index.rows);
+    }
+    for member in &mut index.inner.buckets.members {
+        if let Own::One(own) = &mut member.own {
+            *own = ending(own.row, &index.rows);
+        }
     }
     for node in &mut index.nodes {
         if node.holds != Holds::Endings {

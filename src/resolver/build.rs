@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use super::{
     answer,
-    crowd::Crowd,
+    buckets::{BucketsBuilder, MANY, Own},
     grams::{Grams, Run},
-    index::{Index, NONE, Node, Row, Span},
-    inner::{Bucket, Inner, MANY, Member},
+    index::{Ending, Index, NONE, Node, Row, Span},
+    inner::Inner,
     ladder::Ladder,
     list::{List, Listed},
     narrow,
     plan::{Anchor, Limits, Place, Plan, shape},
-    sketch::{Sketch, pairs_of},
+    sketch::Sketch,
     slots::Slots,
     words::{Keys, Kind},
 };
@@ -38,7 +38,7 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
     // The hashes are random. Those of sixteen keys cannot be kept apart two times in five; those of more keys seldom
     // fail, unless these are hundreds of thousands of beginnings or ends that were chosen for it. No two exact names have
     // the same hash whatever is drawn.
-    let (draft, inner) = loop {
+    let (draft, (inner, buckets)) = loop {
         if draws == limits.draws {
             let all = Limits {
                 few: usize::MAX,
@@ -63,7 +63,6 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
         slots,
         nodes,
         key_rows,
-        buckets,
         spans,
         lists,
         ..
@@ -162,10 +161,8 @@ struct Draft<'p> {
     nodes: Box<[Node]>,
     /// For each node, a row whose pattern has its key.
     key_rows: Vec<u32>,
-    /// For each node, the bucket of the inner patterns that are found there.
-    buckets: Vec<u32>,
-    /// The members of these buckets.
-    at_nodes: Vec<Vec<u32>>,
+    /// Nodes, and the inner patterns that are found there.
+    at_nodes: Vec<(usize, Vec<u32>)>,
     /// For each inner pattern, and then for each node, the part of `lists` with its rows.
     spans: Vec<Span>,
     lists: Vec<u32>,
@@ -197,7 +194,6 @@ impl<'p> Draft<'p> {
             slots,
             nodes: vec![Node::EMPTY; count].into(),
             key_rows: vec![NONE; count],
-            buckets: vec![NONE; count],
             at_nodes: Vec::new(),
             spans: Vec::new(),
             lists: Vec::new(),
@@ -235,8 +231,7 @@ impl<'p> Draft<'p> {
                 }
             }
             if !members.is_empty() {
-                draft.buckets[slot] = narrow(draft.at_nodes.len());
-                draft.at_nodes.push(members);
+                draft.at_nodes.push((slot, members));
             }
         }
         draft.group(&places, plan.inner.len() + count);
@@ -264,14 +259,22 @@ impl<'p> Draft<'p> {
         self.spans = spans;
     }
 
-    /// Builds the inner patterns. The first buckets are those of the nodes. `None` if other hashes have to be
-    /// chosen.
-    fn inner(&self, plan: &Plan<'_>) -> Option<Inner> {
+    /// Builds the inner patterns; also returns the bucket at each node. `None` if other hashes have to be chosen.
+    fn inner(&self, plan: &Plan<'_>) -> Option<(Inner, Vec<u32>)> {
         let text = |number: u32| {
             let row = plan.inner[number as usize].row;
             &self.rows[row as usize].pattern
         };
-        let mut lists: Vec<Vec<u32>> = self.at_nodes.clone();
+        let mut buckets = BucketsBuilder::default();
+        let mut bucket = |numbers: &mut dyn Iterator<Item = u32>| {
+            let member = |number: u32| (text(number).as_str(), self.own(number));
+            let patterns: Vec<(&str, Own)> = numbers.map(member).collect();
+            buckets.add(&patterns)
+        };
+        let mut at_nodes = vec![NONE; self.nodes.len()];
+        for (node, numbers) in &self.at_nodes {
+            at_nodes[*node] = bucket(&mut numbers.iter().copied());
+        }
         let mut rest = Vec::new();
         let mut by_run: Vec<(&Run, u32)> = Vec::new();
         for (number, inner) in (0..).zip(&plan.inner) {
@@ -284,52 +287,39 @@ impl<'p> Draft<'p> {
         by_run.sort_unstable();
         let mut runs = Vec::new();
         for same in by_run.chunk_by(|a, b| a.0 == b.0) {
-            runs.push((*same[0].0, narrow(lists.len())));
-            lists.push(same.iter().map(|(_, number)| *number).collect());
+            runs.push((
+                *same[0].0,
+                bucket(&mut same.iter().map(|(_, number)| *number)),
+            ));
         }
-        let grams = match &*runs {
-            [] => None,
-            runs => Some(Box::new(Grams::of(runs, &self.keys)?)),
-        };
-        let mut inner = Inner {
-            buckets: Box::default(),
-            members: Box::default(),
-            crowds: Box::default(),
-            grams,
-            rest: NONE,
-            list: List::default(),
-        };
         // A sketch says little about a pattern without ends: many of those are tried all at once.
         let is_endless = |number: &u32| !Sketch::of(text(*number)).is_selective();
+        let mut endless = NONE;
         if rest.iter().filter(|number| is_endless(number)).count() >= MANY {
-            inner.rest = narrow(lists.len());
-            lists.push(rest.extract_if(.., |number| is_endless(number)).collect());
+            endless = bucket(&mut rest.extract_if(.., |number| is_endless(number)));
         }
-        inner.list = self.list(&rest, text);
-        let (mut buckets, mut members, mut crowds) =
-            (Vec::with_capacity(lists.len()), Vec::new(), Vec::new());
-        for list in &lists {
-            let mut crowd = NONE;
-            if list.len() >= MANY {
-                crowd = narrow(crowds.len());
-                crowds.push(Crowd::of(list.iter().map(|number| text(*number).as_str())));
-            }
-            let start = narrow(members.len());
-            members.extend(list.iter().map(|&number| Member {
-                pairs: pairs_of(text(number).as_str()),
-                row: plan.inner[number as usize].row,
-                own: self.spans[number as usize],
-            }));
-            let end = narrow(members.len());
-            buckets.push(Bucket {
-                members: Span { start, end },
-                crowd,
-            });
+        let inner = Inner {
+            grams: match &*runs {
+                [] => None,
+                runs => Some(Box::new(Grams::of(runs, &self.keys)?)),
+            },
+            rest: endless,
+            list: self.list(&rest, text),
+            buckets: buckets.build(),
+        };
+        Some((inner, at_nodes))
+    }
+
+    /// The rows with an inner pattern.
+    fn own(&self, number: u32) -> Own {
+        let span = self.spans[number as usize];
+        match span.of(&self.lists) {
+            [row] => Own::One(Ending {
+                row: *row,
+                id_at: NONE,
+            }),
+            _ => Own::Several(span),
         }
-        inner.buckets = buckets.into();
-        inner.members = members.into();
-        inner.crowds = crowds.into();
-        Some(inner)
     }
 
     /// Builds a list of these inner patterns.

@@ -2,7 +2,8 @@
 
 use super::{
     best::{Best, Match, Resolved},
-    inner::{Inner, Tried},
+    buckets::Tried,
+    inner::Inner,
     ladder::Ladder,
     slots::Slots,
     words::{End, Keys, Kind, WORD, mask, same},
@@ -223,7 +224,9 @@ impl Index {
             best.offer_all(self.own(node));
             if !node.is_sole() {
                 let bucket = self.answers[node.value as usize].bucket;
-                self.inner.try_bucket(bucket, self, &mut tried, best);
+                self.inner
+                    .buckets
+                    .try_bucket(bucket, self, &mut tried, best);
             }
             false
         };
@@ -405,7 +408,9 @@ impl Index {
         while !node.is_sole() {
             let answer = &self.answers[node.value as usize];
             best.offer_all(answer.winners.of(&self.lists));
-            self.inner.try_bucket(answer.bucket, self, tried, best);
+            self.inner
+                .buckets
+                .try_bucket(answer.bucket, self, tried, best);
             match self.nodes.get(answer.next as usize) {
                 Some(next) => node = next,
                 None => return,

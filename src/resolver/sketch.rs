@@ -224,7 +224,7 @@ fn is_one_char(part: &[u8]) -> bool {
 }
 
 /// Narrows a number of bytes in a pattern, which has at most 4,096.
-fn short(bytes: usize) -> u16 {
+pub(super) fn short(bytes: usize) -> u16 {
     u16::try_from(bytes).expect("a pattern has at most 1,024 characters")
 }
 
