@@ -383,7 +383,7 @@ impl<'a> Check<'a> {
     }
 
     fn named(&self, id: SecretId) -> Option<NamedSecret> {
-        self.snapshot.by_id(id).map(|entry| NamedSecret::of(entry))
+        self.snapshot.by_id(id).map(NamedSecret::of)
     }
 }
 

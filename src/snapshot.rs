@@ -101,7 +101,7 @@ impl Snapshot {
                 next.remove(old);
                 removed.extend(old.resolver_entry());
             }
-            added.extend(entry.as_ref().and_then(|entry| entry.resolver_entry()));
+            added.extend(entry.as_ref().and_then(Entry::resolver_entry));
         }
         for entry in changes.into_iter().filter_map(|(_, entry)| entry) {
             next.insert(entry);
@@ -142,11 +142,7 @@ impl Snapshot {
 
     /// Returns whether a default has this binding.
     pub(crate) fn has_default(&self, binding: &Binding) -> bool {
-        let all = || {
-            self.entries
-                .values()
-                .filter_map(|entry| entry.default_binding())
-        };
+        let all = || self.entries.values().filter_map(Entry::default_binding);
         self.default_bindings
             .get_or_init(|| all().collect())
             .contains(binding)
@@ -206,7 +202,7 @@ pub(crate) fn open_rows(
             "a secret was deleted, added or rolled back outside keyward: restore a backup",
         ));
     }
-    entries.sort_unstable_by_key(|entry| entry.id());
+    entries.sort_unstable_by_key(Entry::id);
     Ok((root, entries))
 }
 
@@ -304,7 +300,7 @@ mod tests {
                 let seen = if *early { &*snapshot } else { &copy };
                 let of_model = || model.iter().filter_map(|(id, new)| Some((*id, (*new)?)));
                 for name in NAMES {
-                    let named = seen.by_name(name).map(|entry| entry.id());
+                    let named = seen.by_name(name).map(Entry::id);
                     let expected = of_model().find(|(_, new)| new.0 == name);
                     assert_eq!(
                         named.map(|id| id.as_uuid().as_u128()),

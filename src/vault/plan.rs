@@ -412,9 +412,7 @@ impl<'a> Plan<'a> {
         }
         // The bindings that the secrets of this write have had until now.
         let changed = self.changes.keys().filter_map(|id| self.base.by_id(*id));
-        let freed: HashSet<Binding> = changed
-            .filter_map(|entry| entry.default_binding())
-            .collect();
+        let freed: HashSet<Binding> = changed.filter_map(Entry::default_binding).collect();
         let mut taken = HashSet::new();
         for binding in wanted {
             let stays = self.base.has_default(&binding) && !freed.contains(&binding);
