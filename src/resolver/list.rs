@@ -21,8 +21,8 @@ enum Sifted {
     /// There are no patterns.
     #[default]
     None,
-    Small(Box<SmallSieve>),
-    Large(Box<LargeSieve>),
+    Small(SmallSieve),
+    Large(LargeSieve),
 }
 
 /// A pattern with its sketch.
@@ -49,8 +49,8 @@ impl List {
         let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
         let sifted = match sketches.len() {
             0 => Sifted::None,
-            1..=FEW => Sifted::Small(Box::new(Sieve::of(&sketches))),
-            _ => Sifted::Large(Box::new(Sieve::of(&sketches))),
+            1..=FEW => Sifted::Small(Sieve::of(&sketches)),
+            _ => Sifted::Large(Sieve::of(&sketches)),
         };
         List {
             sifted,

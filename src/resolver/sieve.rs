@@ -6,7 +6,7 @@
 //! index is built, one after another: each time the one that leaves the fewest patterns to names that begin and end
 //! like the patterns.
 
-use std::ops::BitOr;
+use std::{borrow::Borrow, ops::BitOr};
 
 use super::sketch::{Sketch, VIEWED, View};
 
@@ -40,11 +40,14 @@ pub(super) const FEW: usize = <u8 as Bits>::COUNT;
 /// For some places, and each class of bytes there, the patterns that allow it. `B` has a bit for each pattern of a
 /// block.
 #[derive(Debug)]
-pub(super) struct Sieve<B, const PLACES: usize> {
+pub(super) struct Sieve<B: Bits, const PLACES: usize> {
     /// Places in a [`View`].
     places: [u8; PLACES],
-    blocks: Box<[[Sets<B>; PLACES]]>,
+    blocks: B::Blocks<PLACES>,
 }
+
+/// The sets of the patterns of one block, for each place.
+type Block<B, const PLACES: usize> = [Sets<B>; PLACES];
 
 type Sets<B> = [B; CLASSES];
 
@@ -52,16 +55,26 @@ type Sets<B> = [B; CLASSES];
 pub(super) trait Bits: Copy + Default + BitOr<Output = Self> + Into<Set> {
     const COUNT: usize = 8 * size_of::<Self>();
 
+    /// The blocks of a sieve.
+    type Blocks<const PLACES: usize>: TryFrom<Vec<Block<Self, PLACES>>>
+        + Borrow<[Block<Self, PLACES>]>;
+
     fn of_one(bit: usize) -> Self;
 }
 
 impl Bits for u8 {
+    /// A single one, which lies where the list is. Hardly anyone's secrets are in the cache if there are many users, and
+    /// each further place in memory takes longer than all that a lookup does there.
+    type Blocks<const PLACES: usize> = [Block<u8, PLACES>; 1];
+
     fn of_one(bit: usize) -> u8 {
         1 << bit
     }
 }
 
 impl Bits for Set {
+    type Blocks<const PLACES: usize> = Box<[Block<Set, PLACES>]>;
+
     fn of_one(bit: usize) -> Set {
         1 << bit
     }
@@ -90,9 +103,13 @@ impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
         }
         let chosen: [usize; PLACES] = choose(&left, words);
         let block = |number: usize| chosen.map(|candidate| all[candidate * blocks + number]);
+        let blocks: Vec<Block<B, PLACES>> = (0..blocks).map(block).collect();
+        let Ok(blocks) = blocks.try_into() else {
+            unreachable!("a small sieve is made of a few patterns");
+        };
         Sieve {
             places: chosen.map(|candidate| candidates.clone().nth(candidate).unwrap_or_default()),
-            blocks: (0..blocks).map(block).collect(),
+            blocks,
         }
     }
 
@@ -104,7 +121,7 @@ impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
         let classes = self
             .places
             .map(|place| class(bytes[usize::from(place) % VIEWED]));
-        for (number, block) in self.blocks.iter().enumerate() {
+        for (number, block) in self.blocks.borrow().iter().enumerate() {
             let mut left = Set::MAX;
             for (sets, class) in block.iter().zip(classes) {
                 left &= sets[class].into();
