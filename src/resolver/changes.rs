@@ -36,16 +36,26 @@ impl Changes {
     }
 
     pub(super) fn resolve<'r>(&'r self, index: &'r Index, name: &str) -> Resolved<'r> {
-        let (old, new) = (index.resolve(name), self.added.resolve(name));
-        let is_removed = |found: &Match<'_>| self.removed.binary_search(&found.row()).is_ok();
-        if self.removed.is_empty() || !old.iter().any(is_removed) {
-            if new.is_empty() {
-                return old;
-            }
-            return merge(old.iter().copied(), new.iter().copied());
+        let new = self.added.resolve(name);
+        if self.removed.is_empty() && new.is_empty() {
+            // Made where the caller wants it: a copy takes as long as a part of the lookup.
+            return index.resolve(name);
         }
-        let left = self.best_left(index, name);
-        merge(left.into_iter(), new.iter().copied())
+        self.resolve_with(&new, index, name)
+    }
+
+    /// The best of what was added and what was left.
+    fn resolve_with<'r>(&self, new: &[Match<'r>], index: &'r Index, name: &str) -> Resolved<'r> {
+        let old = index.resolve(name);
+        let is_removed = |found: &Match<'_>| self.removed.binary_search(&found.row()).is_ok();
+        if old.iter().any(is_removed) {
+            let left = self.best_left(index, name);
+            return merge(left.into_iter(), new.iter().copied());
+        }
+        if new.is_empty() {
+            return old;
+        }
+        merge(old.iter().copied(), new.iter().copied())
     }
 
     /// All bindings that match, in order.
