@@ -135,6 +135,7 @@ mod format;
 #[cfg(feature = "http")]
 pub mod http;
 mod inject;
+mod json_text;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod location;

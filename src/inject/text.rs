@@ -17,11 +17,14 @@ mod edits;
 
 use self::edits::{Edit, Member};
 use super::references::{DEPTH, too_deep};
-use crate::error::{Error, FieldError};
+use crate::{
+    error::{Error, FieldError},
+    json_text,
+};
 
 /// Reads arguments. Empty or blank text is null: some runtimes write that for a call without arguments.
 pub(super) fn read(text: &str) -> Result<Value, Error> {
-    if text.trim_matches(WHITESPACE).is_empty() {
+    if json_text::trim(text).is_empty() {
         return Ok(Value::Null);
     }
     // The parser's own message is left out, since it may repeat part of the text.
@@ -91,8 +94,6 @@ impl Write for Length {
     }
 }
 
-const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
-
 /// A position in JSON text whose grammar was checked.
 struct Cursor<'t> {
     text: &'t str,
@@ -151,74 +152,40 @@ impl<'t> Cursor<'t> {
 
     /// Passes the name of a member and the colon behind it.
     fn name(&mut self) -> Result<String, Error> {
-        self.skip_whitespace();
+        self.skip_space();
         let name = serde_json::from_str(self.scalar()).map_err(|_| no_text())?;
-        self.skip_whitespace();
+        self.skip_space();
         self.at += 1;
         Ok(name)
     }
 
     /// Passes the value that begins here, whatever it is.
     fn skip_value(&mut self) {
-        let mut depth = 0_usize;
-        loop {
-            match self.next_byte() {
-                b'{' | b'[' => {
-                    depth += 1;
-                    self.at += 1;
-                }
-                b'}' | b']' => {
-                    depth -= 1;
-                    self.at += 1;
-                }
-                b',' | b':' => {
-                    self.at += 1;
-                    continue;
-                }
-                _ => {
-                    self.scalar();
-                }
-            }
-            if depth == 0 {
-                return;
-            }
-        }
+        self.skip_space();
+        self.pass(json_text::value_end(self.text, self.at));
     }
 
     /// Passes the string, number, boolean or null that begins here.
     fn scalar(&mut self) -> &'t str {
-        let rest = &self.text[self.at..];
-        let length = if rest.starts_with('"') {
-            string_length(rest)
-        } else {
-            rest.find(|c| WHITESPACE.contains(&c) || matches!(c, ',' | '}' | ']'))
-                .unwrap_or(rest.len())
-        };
-        self.at += length;
-        &rest[..length]
+        let start = self.at;
+        self.pass(json_text::value_end(self.text, start));
+        &self.text[start..self.at]
+    }
+
+    /// Goes on to where something ends; to the end of the text if that is not known.
+    fn pass(&mut self, end: Option<usize>) {
+        self.at = end.unwrap_or(self.text.len());
     }
 
     /// The next byte that is not whitespace; there must be one.
     fn next_byte(&mut self) -> u8 {
-        self.skip_whitespace();
+        self.skip_space();
         self.text.as_bytes()[self.at]
     }
 
-    fn skip_whitespace(&mut self) {
-        let rest = &self.text[self.at..];
-        self.at += rest.len() - rest.trim_start_matches(WHITESPACE).len();
+    pub(super) fn skip_space(&mut self) {
+        self.at = json_text::skip_space(self.text, self.at);
     }
-}
-
-/// The length of the string literal that `text` begins with, quotes included.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().enumerate().skip(1).find(|&(_, byte)| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |(at, _)| at + 1)
 }
 
 fn malformed() -> Error {

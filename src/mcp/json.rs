@@ -16,12 +16,14 @@ use std::{
     ops::Range,
 };
 
-use memchr::memchr2;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::wiping;
+use crate::{
+    json_text::{self, byte, skip_space, string_end, value_end},
+    wiping,
+};
 
 /// How deep values may be nested where they are parsed: as deep as `serde_json` allows.
 pub(super) const DEPTH: usize = 128;
@@ -140,7 +142,7 @@ pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
 /// The range of a message without the space around it.
 pub(super) fn trimmed(text: &str) -> Range<usize> {
     let start = skip_space(text, 0);
-    start..text.trim_end_matches(is_space_char).len().max(start)
+    start..start + json_text::trim(text).len()
 }
 
 /// Parses the value at this place; `None` if there is none, or it is nested too deep.
@@ -404,82 +406,6 @@ fn items(
     }
 }
 
-/// Returns the end of the value that begins here. Does not recurse: the value may be nested to any depth.
-fn value_end(text: &str, start: usize) -> Option<usize> {
-    match byte(text, start)? {
-        b'"' => string_end(text, start),
-        b'{' | b'[' => {
-            let mut depth = 0_usize;
-            let mut at = start;
-            loop {
-                match byte(text, at)? {
-                    b'"' => at = string_end(text, at)?,
-                    b'{' | b'[' => {
-                        depth += 1;
-                        at += 1;
-                    }
-                    b'}' | b']' => {
-                        depth -= 1;
-                        at += 1;
-                        if depth == 0 {
-                            return Some(at);
-                        }
-                    }
-                    _ => at += 1,
-                }
-            }
-        }
-        _ => {
-            let end = scalar_end(text, start);
-            (end > start).then_some(end)
-        }
-    }
-}
-
-/// Returns the position behind the closing quote of the string that begins here.
-pub(super) fn string_end(text: &str, start: usize) -> Option<usize> {
-    if byte(text, start) != Some(b'"') {
-        return None;
-    }
-    let mut at = start + 1;
-    loop {
-        at += memchr2(b'"', b'\\', text.as_bytes().get(at..)?)?;
-        if text.as_bytes()[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-}
-
-/// Returns the end of a number, a literal, or whatever is there.
-pub(super) fn scalar_end(text: &str, start: usize) -> usize {
-    let rest = &text.as_bytes()[start..];
-    let length = rest
-        .iter()
-        .position(|&byte| byte == b'"' || is_structure(byte));
-    start + length.unwrap_or(rest.len())
-}
-
-pub(super) fn skip_space(text: &str, start: usize) -> usize {
-    let rest = &text.as_bytes()[start.min(text.len())..];
-    let length = rest
-        .iter()
-        .position(|&byte| !is_space_char(char::from(byte)));
-    start + length.unwrap_or(rest.len())
-}
-
-pub(super) fn byte(text: &str, at: usize) -> Option<u8> {
-    text.as_bytes().get(at).copied()
-}
-
-pub(super) fn is_structure(byte: u8) -> bool {
-    matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':') || is_space_char(char::from(byte))
-}
-
-fn is_space_char(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
-}
-
 /// Unescapes the content of a JSON string. Half a surrogate pair becomes U+FFFD.
 pub(super) fn unescape(content: &str) -> Cow<'_, str> {
     if !content.contains('\\') {
@@ -488,48 +414,6 @@ pub(super) fn unescape(content: &str) -> Cow<'_, str> {
     // It may hold a value, so it must not move because it grows: nothing becomes longer, except for U+FFFD in place of
     // an escape without digits.
     let mut text = String::with_capacity(content.len() + content.len() / 2);
-    let mut rest = content;
-    while let Some(at) = rest.find('\\') {
-        text.push_str(&rest[..at]);
-        let mut chars = rest[at + 1..].chars();
-        let escape = chars.next();
-        rest = chars.as_str();
-        match escape {
-            Some('b') => text.push('\u{8}'),
-            Some('f') => text.push('\u{c}'),
-            Some('n') => text.push('\n'),
-            Some('r') => text.push('\r'),
-            Some('t') => text.push('\t'),
-            Some('u') => {
-                let (c, after) = unescape_unicode(rest);
-                text.push(c);
-                rest = after;
-            }
-            Some(c) => text.push(c),
-            None => {}
-        }
-    }
-    text.push_str(rest);
+    json_text::unescape(content, &mut text);
     Cow::Owned(text)
-}
-
-/// Decodes what follows `\u`: the character, and the text behind it.
-fn unescape_unicode(rest: &str) -> (char, &str) {
-    let unit = |text: &str| u32::from_str_radix(text.get(..4)?, 16).ok();
-    let Some(first) = unit(rest) else {
-        return (char::REPLACEMENT_CHARACTER, rest);
-    };
-    let rest = &rest[4..];
-    if let Some(c) = char::from_u32(first) {
-        return (c, rest);
-    }
-    let second = rest.strip_prefix("\\u").and_then(unit);
-    match second {
-        Some(second @ 0xdc00..=0xdfff) if first < 0xdc00 => {
-            let c = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            let c = char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER);
-            (c, &rest[6..])
-        }
-        _ => (char::REPLACEMENT_CHARACTER, rest),
-    }
 }

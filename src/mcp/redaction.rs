@@ -6,7 +6,7 @@ use std::{borrow::Cow, iter, ops::Range};
 use zeroize::Zeroizing;
 
 use super::json::{self, Changed, DEPTH, Member};
-use crate::redact::Redactor;
+use crate::{json_text, redact::Redactor};
 
 /// The keys of the protocol. They do not depend on any value, and without them no message arrives.
 const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
@@ -240,10 +240,10 @@ fn redact_tokens(
         }
         let first = text.as_bytes()[start];
         let content = if first == b'"' {
-            let end = json::string_end(text, start).filter(|&end| end <= at.end);
+            let end = json_text::string_end(text, start).filter(|&end| end <= at.end);
             next = end.unwrap_or(at.end);
             start + 1..end.map_or(at.end, |end| end - 1)
-        } else if json::is_structure(first) {
+        } else if json_text::is_structure(first) {
             let found = matches!(first, b'{' | b'[')
                 .then(|| redactor.structure_at(&text[start..at.end]))
                 .flatten();
@@ -253,7 +253,7 @@ fn redact_tokens(
             }
             continue;
         } else {
-            next = json::scalar_end(text, start).min(at.end);
+            next = json_text::scalar_end(text, start).min(at.end);
             if !matches!(first, b'-' | b'0'..=b'9') {
                 continue;
             }
@@ -264,7 +264,7 @@ fn redact_tokens(
         done = behind;
         if let Some(redacted) = redact_content(text, content, inside, redactor) {
             changed.replace(start..next, Some(json::quoted(&redacted)));
-            keys |= json::byte(text, json::skip_space(text, next)) == Some(b':');
+            keys |= json_text::byte(text, json_text::skip_space(text, next)) == Some(b':');
         }
     }
     let text = changed.up_to(at.end)?;

@@ -221,7 +221,7 @@ mod tests {
                 value => &value[&**token],
             });
             let (start, edit) = if cursor.go_to(last) {
-                cursor.skip_whitespace();
+                cursor.skip_space();
                 let start = cursor.at;
                 cursor.skip_value();
                 (start, value.to_string())
