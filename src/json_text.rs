@@ -1,7 +1,7 @@
 //! JSON text by position: where values begin and end, and what the strings in it stand for (RFC 8259).
 //!
 //! Several modules read text in place, since a parsed form would lose what they must keep, or leave copies of values
-//! behind. What is taken for JSON here is a superset of it: whether the grammar was checked, each of them knows.
+//! behind. Text that is not JSON is accepted here, too: a caller that needs JSON checks the grammar first.
 
 use memchr::memchr2;
 
@@ -14,7 +14,7 @@ pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Whether a byte outside of strings is none of a number or a literal.
+/// Whether a byte outside of strings belongs to no number and no literal.
 pub(crate) fn is_structure(byte: u8) -> bool {
     matches!(byte, b'{' | b'}' | b'[' | b']' | b',' | b':') || is_space(byte)
 }
@@ -82,9 +82,11 @@ pub(crate) fn scalar_end(text: &str, start: usize) -> usize {
 }
 
 /// Appends what the content of a string literal stands for, and returns whether all of it is Unicode text: half of a
-/// surrogate pair is not, and becomes U+FFFD, as does `\u` without four digits.
+/// surrogate pair is not, and becomes U+FFFD, as does `\u` without four digits; nor is a `\` at the end, which is left
+/// out.
 ///
-/// It appends no more bytes than the content has, or with `\u` without digits half as many more.
+/// What is text has no more bytes than the content, and anything else at most half as many more. So a buffer of that
+/// size does not move, which would leave a copy of a value behind.
 pub(crate) fn unescape(content: &str, text: &mut String) -> bool {
     let mut is_text = true;
     let mut rest = content;
@@ -136,6 +138,8 @@ fn units(rest: &str) -> (Option<char>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -179,6 +183,15 @@ mod tests {
             let mut text = String::new();
             assert_eq!(unescape(content, &mut text), is_text, "{content}");
             assert_eq!(text, expected, "{content}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_buffer_need_not_be_larger_than_stated(content in r"(\\u|\\|[0-9a-f]|d8|dc|\\uffff|é|😀){0,20}") {
+            let mut text = String::new();
+            let more = if unescape(&content, &mut text) { 0 } else { content.len() / 2 };
+            prop_assert!(text.len() <= content.len() + more, "{} bytes", text.len());
         }
     }
 }

@@ -60,7 +60,8 @@
 //! * A row takes 24 bytes: the pattern, shared with its owner, the location, and where the id is, which is kept
 //!   once.
 //! * The ladder of beginnings, or of ends, takes 18 bytes for each of them. A pattern in a list takes some 100, and
-//!   the sieve of a list 2 KiB for each 64 patterns, or 132 bytes of the index itself for up to eight.
+//!   the sieve of a list 2 KiB for each 64 patterns. In the index itself there is room for a sieve of up to eight, 136
+//!   bytes, whether or not it has one.
 //! * A pattern in a bucket takes 32, and its text once more, beside the others of its bucket: its owner's copy would be
 //!   two more places in memory to wait for. From eight patterns on, a bucket has sets of 1 KiB for each 64 of them, or
 //!   of 4 KiB for each 256. A run takes 120 to 150, less where it shares parts: it is noted four times.
@@ -433,4 +434,9 @@ fn narrow(index: usize) -> u32 {
         .ok()
         .filter(|&index| index < index::IN_IDS)
         .expect("fewer than 2^31 bindings, and entries in lists")
+}
+
+/// Narrows a number of bytes in a pattern, of which there are at most 4,096.
+fn narrow_len(bytes: usize) -> u16 {
+    u16::try_from(bytes).expect("a pattern has at most 1,024 characters")
 }

@@ -172,8 +172,9 @@ impl<'t> Cursor<'t> {
         &self.text[start..self.at]
     }
 
-    /// Goes on to where something ends; to the end of the text if that is not known.
+    /// Goes on to where something ends, which is always known where the grammar was checked.
     fn pass(&mut self, end: Option<usize>) {
+        debug_assert!(end.is_some(), "the text is JSON");
         self.at = end.unwrap_or(self.text.len());
     }
 
@@ -183,7 +184,7 @@ impl<'t> Cursor<'t> {
         self.text.as_bytes()[self.at]
     }
 
-    pub(super) fn skip_space(&mut self) {
+    fn skip_space(&mut self) {
         self.at = json_text::skip_space(self.text, self.at);
     }
 }

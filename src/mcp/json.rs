@@ -411,8 +411,7 @@ pub(super) fn unescape(content: &str) -> Cow<'_, str> {
     if !content.contains('\\') {
         return Cow::Borrowed(content);
     }
-    // It may hold a value, so it must not move because it grows: nothing becomes longer, except for U+FFFD in place of
-    // an escape without digits.
+    // It may hold a value, so it must not move because it grows.
     let mut text = String::with_capacity(content.len() + content.len() / 2);
     json_text::unescape(content, &mut text);
     Cow::Owned(text)

@@ -253,7 +253,8 @@ fn end_listed(index: &mut Index, lists: &[u32]) {
     index.endings = endings.into();
 }
 
-/// Completes the endings and those of members, and makes those of exact names, whose nodes lead to answers until then.
+/// Fills in where the ids are, in the endings of listed patterns and of members. Then makes the endings of exact names,
+/// whose nodes lead to answers until then.
 fn place_endings(index: &mut Index) {
     let mut endings = std::mem::take(&mut index.endings).into_vec();
     let ending = |row: u32, rows: &[Row]| Ending {

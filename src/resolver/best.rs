@@ -71,9 +71,11 @@ impl<'r> Best<'r> {
         }
     }
 
-    /// Offers rows, one for each location, in order.
+    /// Offers rows, one for each location, in order. If all rows are wanted, they are offered in another way: these
+    /// are not among them.
     #[inline]
     pub(super) fn offer_endings(&mut self, endings: &'r [Ending]) {
+        debug_assert!(!self.keep_all);
         if self.first.is_empty() {
             self.first = endings;
         } else {

@@ -1,5 +1,5 @@
 //! Patterns that are found together: at the same key, by the same run, or on every name. They are tried on a name one
-//! by one, except for those that do not have the bytes they must.
+//! by one, except for those that hold bytes which the name does not.
 
 use std::slice;
 
@@ -7,8 +7,8 @@ use super::{
     best::Best,
     crowd::{Census, Crowd},
     index::{Ending, Index, NONE, Span},
-    narrow,
-    sketch::{pairs_in, pairs_of, short},
+    narrow, narrow_len,
+    sketch::{pairs_in, pairs_of},
 };
 use crate::pattern::{self, spots::Spots};
 
@@ -16,7 +16,7 @@ use crate::pattern::{self, spots::Spots};
 pub(super) const MANY: usize = 8;
 
 /// Patterns that are found together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Buckets {
     /// The patterns, one bucket after another.
     pub(super) members: Box<[Member]>,
@@ -34,7 +34,8 @@ pub(super) struct BucketsBuilder {
     crowds: Vec<(Span, Crowd)>,
 }
 
-/// A pattern in a bucket. Two of them share a cache line, and have what most lookups need of the pattern's row.
+/// A pattern in a bucket, with what most lookups need of its row. None lies across two cache lines.
+#[repr(align(32))]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
     /// The pairs that a name must hold.
@@ -56,8 +57,11 @@ pub(super) enum Own {
     Several(Span),
 }
 
-/// In the number of a bucket: its patterns are many, and this is the number of their crowd. Without it, it is the
-/// number of the first member.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Member>() == 32);
+
+/// A bit in the number of a bucket. With it, the rest is the number of a crowd; without it, that of the bucket's first
+/// member.
 const CROWDED: u32 = 1 << 31;
 
 /// The name of one lookup, and what is computed from it when it is needed.
@@ -193,7 +197,7 @@ impl BucketsBuilder {
             self.members.push(Member {
                 pairs: pairs_of(text),
                 start: self.texts.len(),
-                len: short(text.len()),
+                len: narrow_len(text.len()),
                 is_last: number + 1 == patterns.len(),
                 own,
             });

@@ -10,7 +10,7 @@ use super::{
     inner::Inner,
     ladder::Ladder,
     list::{List, Listed},
-    narrow,
+    narrow, narrow_len,
     plan::{Anchor, Limits, Place, Plan, shape},
     sketch::Sketch,
     slots::Slots,
@@ -303,14 +303,14 @@ impl<'p> Draft<'p> {
                 [] => None,
                 runs => Some(Box::new(Grams::of(runs, &self.keys)?)),
             },
-            rest: endless,
+            endless,
             list: self.list(&rest, text),
             buckets: buckets.build(),
         };
         Some((inner, at_nodes))
     }
 
-    /// The rows with an inner pattern.
+    /// The rows with an inner pattern. Where the id of a single one is is not known yet.
     fn own(&self, number: u32) -> Own {
         let span = self.spans[number as usize];
         match span.of(&self.lists) {
@@ -387,7 +387,7 @@ fn entries(rows: &[Row], plan: &Plan<'_>, keys: &Keys) -> Vec<Entry> {
 fn node(kind: Kind, key: &str, row: u32) -> Node {
     let mut node = Node {
         kind,
-        len: u16::try_from(key.len()).expect("a pattern has at most 1,024 characters"),
+        len: narrow_len(key.len()),
         ..Node::EMPTY
     };
     match node.text.get_mut(..key.len()) {

@@ -16,8 +16,8 @@ pub(super) struct Inner {
     pub(super) buckets: Buckets,
     /// Patterns by their runs, if there are any.
     pub(super) grams: Option<Box<Grams>>,
-    /// The bucket of the patterns that are tried on every name.
-    pub(super) rest: u32,
+    /// The bucket of many patterns without ends, which are tried on every name.
+    pub(super) endless: u32,
     /// The patterns that are tried on every name, but which sketches rule out for most.
     pub(super) list: List,
 }
@@ -37,7 +37,7 @@ impl Inner {
             self.by_grams(grams, index, tried, best);
         }
         self.list.try_all(index, tried.name, &mut tried.pairs, best);
-        self.buckets.try_bucket(self.rest, index, tried, best);
+        self.buckets.try_bucket(self.endless, index, tried, best);
     }
 
     fn by_grams<'r>(
@@ -61,6 +61,6 @@ impl Inner {
 
     /// Returns whether all patterns that are not found by their ends are listed.
     pub(super) fn is_list(&self) -> bool {
-        self.grams.is_none() && self.rest == NONE
+        self.grams.is_none() && self.endless == NONE
     }
 }

@@ -1,7 +1,10 @@
 //! What can be said about a pattern without its text: enough to rule it out for most names, and to confirm it for
 //! some.
 
-use super::words::{End, WORD, head, mask, same, tail};
+use super::{
+    narrow_len,
+    words::{End, WORD, head, mask, same, tail},
+};
 use crate::pattern::{ANY_RUN, ToolPattern, begins_char, is_wildcard};
 
 /// How many words of a name's beginning a sketch looks at.
@@ -63,9 +66,9 @@ impl Sketch {
             ends: [first, second, third, last],
             masks: [of_head(0), of_head(1), of_head(2), mask(tail.len())],
             pairs: pairs_of(text),
-            least: short(text.bytes().filter(|byte| *byte != b'*').count()),
-            head: short(head.len()),
-            tail: short(tail.len()),
+            least: narrow_len(text.bytes().filter(|byte| *byte != b'*').count()),
+            head: narrow_len(head.len()),
+            tail: narrow_len(tail.len()),
             rest,
         }
     }
@@ -221,11 +224,6 @@ fn bit_of(first: u8, second: u8) -> u64 {
 /// Returns whether this part of a name, which is cut between characters, is one character.
 fn is_one_char(part: &[u8]) -> bool {
     part.iter().filter(|byte| begins_char(**byte)).count() == 1
-}
-
-/// Narrows a number of bytes in a pattern, which has at most 4,096.
-pub(super) fn short(bytes: usize) -> u16 {
-    u16::try_from(bytes).expect("a pattern has at most 1,024 characters")
 }
 
 #[cfg(test)]
