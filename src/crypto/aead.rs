@@ -167,8 +167,8 @@ pub(super) fn open(
     wiping_stack(|| open_unwiped(key, context, sealed))
 }
 
-/// Does what `open` does, for a caller that has the stack wiped afterwards.
-pub(super) fn open_unwiped(
+/// Does what `open` does, but leaves the stack as it is.
+fn open_unwiped(
     key: &KeyBytes,
     context: &Context<impl AsRef<[u8]>>,
     sealed: &Sealed,

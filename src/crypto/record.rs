@@ -69,8 +69,11 @@ impl KeyRing {
     /// Opens the metadata of rows stored under this user's and their own names, one after the other, and passes
     /// each to `opened`, together with its digest as a member of the user's root.
     ///
-    /// The HMAC states of the keys are computed once, and the stack is wiped once, including what `opened` leaves
-    /// there.
+    /// The HMAC states of the keys are computed once, and wiped in the end.
+    ///
+    /// The stack is also wiped before metadata is decoded and before `opened` is called. They make objects that go to the
+    /// heap, and a part of an object that is not set, such as the text of an `Option` that has none, is what lay on the
+    /// stack before: it must be nothing of a key.
     pub(crate) fn open_rows(
         &self,
         user: UserId,
@@ -78,39 +81,29 @@ impl KeyRing {
         mut opened: impl FnMut(Metadata, &Arc<SealedRow>, MemberDigest) -> Result<(), Error>,
     ) -> Result<(), Error> {
         wiping_stack(|| {
-            let (tags, digests) = (Keyed::new(self.tags()), Keyed::new(self.digests()));
+            let (tags, digests) =
+                wiping_stack(|| (Keyed::new(self.tags()), Keyed::new(self.digests())));
             for (tag, row) in rows {
-                let metadata = self.open_metadata_with(&tags, user, *tag, row)?;
-                let member = self.row_member_with(&digests, &metadata.info, row);
+                let metadata = self.open_metadata(user, *tag, row).ok_or_else(damaged)?;
+                let (own_tag, member) = wiping_stack(|| {
+                    let own_tag = self.row_tag_with(&tags, user, metadata.info.secret_id);
+                    (own_tag, self.row_member_with(&digests, &metadata.info, row))
+                });
+                if own_tag != *tag {
+                    return Err(damaged());
+                }
                 opened(metadata, row, member)?;
             }
             Ok(())
         })
     }
 
-    fn open_metadata_with(
-        &self,
-        tags: &Keyed,
-        user: UserId,
-        tag: RowTag,
-        row: &SealedRow,
-    ) -> Result<Metadata, Error> {
-        let corrupt = || {
-            Error::new(
-                ErrorKind::Corrupt,
-                "a secret's record is damaged: restore a backup",
-            )
-        };
-        let key = self.data_key(row.key_id).ok_or_else(corrupt)?;
+    /// Returns `None` if it does not open, or is of another user.
+    fn open_metadata(&self, user: UserId, tag: RowTag, row: &SealedRow) -> Option<Metadata> {
+        let key = self.data_key(row.key_id)?;
         let context = self.metadata_context(user, tag, row.key_id);
-        let bytes =
-            aead::open_unwiped(key.metadata(), &context, &row.metadata).ok_or_else(corrupt)?;
-        let metadata = Metadata::decode(&bytes).ok_or_else(corrupt)?;
-        let secret_id = metadata.info.secret_id;
-        if metadata.info.user_id != user || self.row_tag_with(tags, user, secret_id) != tag {
-            return Err(corrupt());
-        }
-        Ok(metadata)
+        let bytes = aead::open(key.metadata(), &context, &row.metadata)?;
+        Metadata::decode(&bytes).filter(|metadata| metadata.info.user_id == user)
     }
 
     /// Opens a value that belongs to this metadata, whose binding has this digest. The value's length does not
@@ -216,6 +209,13 @@ impl BindingDigest {
         optional(&mut context, &info.format);
         BindingDigest(Sha256::digest(context.as_bytes()).into())
     }
+}
+
+fn damaged() -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "a secret's record is damaged: restore a backup",
+    )
 }
 
 pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
