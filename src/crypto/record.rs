@@ -70,32 +70,45 @@ impl KeyRing {
     /// each to `opened`, together with its digest as a member of the user's root.
     ///
     /// The HMAC states of the keys are computed once, and wiped in the end.
-    ///
-    /// The stack is also wiped before metadata is decoded and before `opened` is called. They make objects that go to the
-    /// heap, and a part of an object that is not set, such as the text of an `Option` that has none, is what lay on the
-    /// stack before: it must be nothing of a key.
     pub(crate) fn open_rows(
         &self,
         user: UserId,
         rows: &[(RowTag, Arc<SealedRow>)],
-        mut opened: impl FnMut(Metadata, &Arc<SealedRow>, MemberDigest) -> Result<(), Error>,
+        opened: impl FnMut(Metadata, &Arc<SealedRow>, MemberDigest) -> Result<(), Error>,
     ) -> Result<(), Error> {
         wiping_stack(|| {
-            let (tags, digests) =
-                wiping_stack(|| (Keyed::new(self.tags()), Keyed::new(self.digests())));
-            for (tag, row) in rows {
-                let metadata = self.open_metadata(user, *tag, row).ok_or_else(damaged)?;
-                let (own_tag, member) = wiping_stack(|| {
-                    let own_tag = self.row_tag_with(&tags, user, metadata.info.secret_id);
-                    (own_tag, self.row_member_with(&digests, &metadata.info, row))
-                });
-                if own_tag != *tag {
-                    return Err(damaged());
-                }
-                opened(metadata, row, member)?;
-            }
-            Ok(())
+            let states = wiping_stack(|| RowStates {
+                tags: Keyed::new(self.tags()),
+                digests: Keyed::new(self.digests()),
+            });
+            self.open_rows_with(&states, user, rows, opened)
         })
+    }
+
+    /// Makes objects that go to the heap. A part of an object that is not set, such as the text of an `Option` that has
+    /// none, is what lay on the stack before: it must be nothing of a key. So the stack is wiped after each use of one, and
+    /// this is not inlined into where the states of the keys are.
+    #[inline(never)]
+    fn open_rows_with(
+        &self,
+        states: &RowStates,
+        user: UserId,
+        rows: &[(RowTag, Arc<SealedRow>)],
+        mut opened: impl FnMut(Metadata, &Arc<SealedRow>, MemberDigest) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for (tag, row) in rows {
+            let metadata = self.open_metadata(user, *tag, row).ok_or_else(damaged)?;
+            let (own_tag, member) = wiping_stack(|| {
+                let own_tag = self.row_tag_with(&states.tags, user, metadata.info.secret_id);
+                let member = self.row_member_with(&states.digests, &metadata.info, row);
+                (own_tag, member)
+            });
+            if own_tag != *tag {
+                return Err(damaged());
+            }
+            opened(metadata, row, member)?;
+        }
+        Ok(())
     }
 
     /// Returns `None` if it does not open, or is of another user.
@@ -220,6 +233,12 @@ fn damaged() -> Error {
 
 pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
     wiping_stack(|| Keyed::new(key).digest(&[context.as_bytes()]))
+}
+
+/// The states of the keys that each row takes.
+struct RowStates {
+    tags: Keyed,
+    digests: Keyed,
 }
 
 /// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key. It is as sensitive as the key,
