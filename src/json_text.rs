@@ -4,6 +4,7 @@
 //! behind. Text that is not JSON is accepted here, too: a caller that needs JSON checks the grammar first.
 
 use memchr::memchr2;
+use zeroize::Zeroizing;
 
 /// Returns the byte at a place, if the text goes that far.
 pub(crate) fn byte(text: &str, at: usize) -> Option<u8> {
@@ -113,6 +114,13 @@ pub(crate) fn unescape(content: &str, text: &mut String) -> bool {
     }
     text.push_str(rest);
     is_text
+}
+
+/// Returns what the content of a string literal stands for, where the grammar was checked; `None` if it is not Unicode
+/// text.
+pub(crate) fn unescaped(content: &str) -> Option<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(content.len()));
+    unescape(content, &mut text).then_some(text)
 }
 
 /// The character that a `\u` and what follows it stand for, and how many bytes follow: four, or ten if it takes another

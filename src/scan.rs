@@ -2,8 +2,9 @@
 //!
 //! A scenario runs in a child process, on its own thread, which stays alive while the memory is read, so that what
 //! its calls left on the stack is read as well. What is searched for comes from a seed that the child is given at
-//! start, byte by byte, and is kept masked: the search itself holds no copy. It is searched for in pieces of 8
-//! bytes or more, at any alignment, since an allocator overwrites the first bytes of what is freed.
+//! start, byte by byte, and is kept masked: the search itself holds no copy. Every piece of it of 8 bytes, or of a
+//! few more in an encoded form, is searched for at any alignment, since an allocator overwrites the first bytes of
+//! what is freed.
 
 use std::{
     collections::HashMap,
@@ -301,7 +302,7 @@ impl Search {
     fn new() -> Search {
         Search {
             watched: Vec::with_capacity(256),
-            pieces: HashMap::with_capacity(4096),
+            pieces: HashMap::with_capacity(1 << 15),
             starts: vec![false; 1 << 16].into_boxed_slice(),
             memory: File::open("/proc/self/mem").expect("a process can read its memory"),
             maps: String::with_capacity(1 << 20),
@@ -310,10 +311,9 @@ impl Search {
     }
 
     fn watch(&mut self, watched: Watched) {
-        for (i, piece) in watched.masked.chunks_exact(watched.piece).enumerate() {
+        for (offset, piece) in watched.masked.windows(watched.piece).enumerate() {
             let start = *piece.first_chunk().expect("pieces have at least 8 bytes");
-            let place = (self.watched.len(), i * watched.piece);
-            self.pieces.insert(start, place);
+            self.pieces.insert(start, (self.watched.len(), offset));
             self.starts[start_of(&start)] = true;
         }
         self.watched.push(watched);

@@ -6,7 +6,7 @@ use zeroize::Zeroize;
 
 /// Sealed bytes: without the key, only their length is known.
 ///
-/// Wiped when dropped, so that a deleted value is gone in every form.
+/// Wiped when dropped, so that of a deleted value not even this form is left. (A store may keep copies of its own.)
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Sealed(Box<[u8]>);
 

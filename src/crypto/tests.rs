@@ -14,6 +14,7 @@ use super::{
     stack::wiping_stack,
 };
 use crate::{
+    entry::Entry,
     metadata::Metadata,
     scan::{Memory, Seed, deep, in_child, in_child_of},
     secret::UserId,
@@ -124,7 +125,7 @@ fn a_passphrase_leaves_no_copy() {
     );
 }
 
-/// The rows are opened in one call, which wipes the stack once.
+/// Objects are made of them that stay, and what is not set in these is whatever lay on the stack before.
 #[test]
 fn rows_that_are_opened_leave_no_copy_of_a_key() {
     in_child(
@@ -132,8 +133,15 @@ fn rows_that_are_opened_leave_no_copy_of_a_key() {
         |memory| {
             let ring = KeyRing::random(VaultId::random().unwrap()).unwrap();
             let user = UserId::LOCAL;
-            let rows = [1, 2, 3].map(|id| {
-                let metadata = Metadata::of_default(id, "linear", "linear_*", "token");
+            let rows = [0, 1, 2, 3, 4, 5, 6, 7].map(|id: u128| {
+                let mut metadata = Metadata::of_default(id, "linear", "linear_*", "token");
+                let info = &mut metadata.info;
+                info.format = (id & 1 != 0).then(|| "Bearer {}".to_owned());
+                info.display = (id & 2 != 0).then(|| "********".to_owned());
+                if id & 4 != 0 {
+                    (info.tool_name, info.tool_arg) = (None, None);
+                    info.is_default_for_tool = false;
+                }
                 let row = ring.seal_row(&metadata, &"4QvT9sLm".into()).unwrap();
                 (ring.row_tag(user, metadata.info.secret_id), Arc::new(row))
             });
@@ -143,13 +151,19 @@ fn rows_that_are_opened_leave_no_copy_of_a_key() {
                 memory.watch(name, 8, key.iter().copied());
             });
             ring.each_hmac_state(|name, state| memory.watch(name, 8, state.iter().copied()));
-            let mut opened = 0;
+            let (mut opened, mut members) = (Vec::new(), Vec::new());
             deep(|| {
-                let count = |_, _: &Arc<_>, _| {
-                    opened += 1;
+                let keep = |metadata, row: &Arc<_>, member| {
+                    let entry = Entry::new(metadata, Arc::clone(row), &opened);
+                    opened.push(entry.unwrap());
+                    members.push(Box::new(member));
                     Ok(())
                 };
-                ring.open_rows(user, &rows, count).unwrap();
+                ring.open_rows(user, &rows, keep).unwrap();
+                // Its metadata is another row's, and does not open.
+                let swapped = [(rows[0].0, Arc::clone(&rows[1].1))];
+                ring.open_rows(user, &swapped, |_, _, _| Ok(()))
+                    .unwrap_err();
             });
             let found = memory.search();
             let elsewhere: Vec<_> = found
@@ -157,7 +171,7 @@ fn rows_that_are_opened_leave_no_copy_of_a_key() {
                 .filter(|found| !(at..at + 1024).contains(&found.address))
                 .collect();
             assert!(elsewhere.is_empty(), "{elsewhere:#?}");
-            assert!(opened == rows.len() && !found.is_empty());
+            assert!(opened.len() == rows.len() && !found.is_empty());
         },
     );
 }

@@ -43,7 +43,6 @@ impl Injector<'_> {
             let places = undo.map(|(location, undo)| undo.outermost(location));
             text::edit(args, &read, places)
         };
-        injection.wipe_value(&mut read);
         injection.text = Some(mem::replace(args, filled).into());
         Ok(injection)
     }

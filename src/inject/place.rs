@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
-use crate::location::{Location, array_index};
+use crate::{
+    location::{Location, array_index},
+    wiping,
+};
 
 type Args = Map<String, Value>;
 
@@ -63,8 +66,8 @@ pub(crate) fn lookup<'a>(args: &'a Args, location: &Location) -> Lookup<'a> {
 pub(crate) struct Undo {
     /// The number of tokens that lead to the outermost value that was replaced or made.
     depth: usize,
-    /// The value that was there; `None` if there was none.
-    previous: Option<Value>,
+    /// The value that was there; `None` if there was none. It may come from an earlier injection that was not wiped.
+    previous: Option<wiping::Json>,
 }
 
 /// Puts a string at a location, making the parents that are absent or null.
@@ -98,7 +101,7 @@ pub(crate) fn put(args: &mut Args, location: &Location, text: String) -> Result<
     };
     Ok(Undo {
         depth: present + 1,
-        previous,
+        previous: previous.map(wiping::Json),
     })
 }
 
@@ -124,7 +127,8 @@ impl Undo {
     /// Puts back what was there before.
     pub(crate) fn restore(&self, location: &Location, args: &mut Args) {
         let (last, parents) = split_last(self.outermost(location));
-        match (container(args, parents), self.previous.clone()) {
+        let previous = self.previous.as_deref().cloned();
+        match (container(args, parents), previous) {
             (Some(Container::Object(members)), Some(previous)) => {
                 members.insert(last.to_string(), previous);
             }
@@ -138,25 +142,6 @@ impl Undo {
             }
             _ => {}
         }
-    }
-}
-
-/// The previous value may come from an earlier injection that was not wiped.
-impl Drop for Undo {
-    fn drop(&mut self) {
-        if let Some(previous) = &mut self.previous {
-            wipe_strings(previous);
-        }
-    }
-}
-
-/// The value is no deeper than arguments may be, so the recursion is bounded.
-fn wipe_strings(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(elements) => elements.iter_mut().for_each(wipe_strings),
-        Value::Object(members) => members.values_mut().for_each(wipe_strings),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

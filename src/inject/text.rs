@@ -8,10 +8,14 @@
 //! A name that occurs twice in an object is an error: JSON parsers differ in which one counts (RFC 8259, section 4),
 //! so the tool might read a different value than the one that was checked here.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    mem,
+};
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 mod edits;
 
@@ -19,17 +23,21 @@ use self::edits::{Edit, Member};
 use super::references::{DEPTH, too_deep};
 use crate::{
     error::{Error, FieldError},
-    json_text,
+    json_text, wiping,
 };
 
 /// Reads arguments. Empty or blank text is null: some runtimes write that for a call without arguments.
-pub(super) fn read(text: &str) -> Result<Value, Error> {
+///
+/// The text may hold values that were put in before, and were not wiped.
+pub(super) fn read(text: &str) -> Result<wiping::Json, Error> {
+    let mut value = wiping::Json::default();
     if json_text::trim(text).is_empty() {
-        return Ok(Value::Null);
+        return Ok(value);
     }
     // The parser's own message is left out, since it may repeat part of the text.
     serde_json::from_str::<IgnoredAny>(text).map_err(|_| malformed())?;
-    Cursor { text, at: 0 }.read(0)
+    Cursor { text, at: 0 }.read(0, &mut value)?;
+    Ok(value)
 }
 
 /// Returns the text with the values at `places` taken from `filled`. A place is either a value that is replaced in
@@ -101,40 +109,43 @@ struct Cursor<'t> {
 }
 
 impl<'t> Cursor<'t> {
-    /// Reads the value that begins here, `depth` levels deep.
-    fn read(&mut self, depth: usize) -> Result<Value, Error> {
+    /// Reads the value that begins here, `depth` levels deep, to where it stays: so what was read is wiped after an
+    /// error, too.
+    fn read(&mut self, depth: usize, to: &mut Value) -> Result<(), Error> {
         if depth > DEPTH {
             return Err(too_deep());
         }
         match self.next_byte() {
             b'{' => {
                 self.at += 1;
-                let mut members = Map::new();
-                while self.is_more(b'}') {
-                    let name = self.name()?;
-                    let value = self.read(depth + 1)?;
-                    if members.insert(name, value).is_some() {
+                *to = Value::Object(Map::new());
+                while let Value::Object(members) = to
+                    && self.is_more(b'}')
+                {
+                    let mut name = self.name()?;
+                    if members.contains_key(&*name) {
                         return Err(duplicate());
                     }
+                    let value = members.entry(mem::take(&mut *name));
+                    self.read(depth + 1, value.or_insert(Value::Null))?;
                 }
-                Ok(Value::Object(members))
             }
             b'[' => {
                 self.at += 1;
-                let mut elements = Vec::new();
-                while self.is_more(b']') {
-                    elements.push(self.read(depth + 1)?);
+                *to = Value::Array(Vec::new());
+                while let Value::Array(elements) = to
+                    && self.is_more(b']')
+                {
+                    elements.push(Value::Null);
+                    let last = elements.len() - 1;
+                    self.read(depth + 1, &mut elements[last])?;
                 }
-                Ok(Value::Array(elements))
             }
-            first => match serde_json::from_str(self.scalar()) {
-                Ok(value) => Ok(value),
-                // Half of a surrogate pair is valid grammar, but not text.
-                Err(_) if first == b'"' => Err(no_text()),
-                // A number too large for a `Value`; it only matters that it is a number.
-                Err(_) => Ok(Value::from(0)),
-            },
+            b'"' => *to = Value::String(mem::take(&mut *self.string()?)),
+            // A number too large for a `Value` becomes 0; it only matters that it is a number.
+            _ => *to = serde_json::from_str(self.scalar()).unwrap_or_else(|_| Value::from(0)),
         }
+        Ok(())
     }
 
     /// Whether another member or element comes before `end`; if not, passes `end`.
@@ -151,12 +162,18 @@ impl<'t> Cursor<'t> {
     }
 
     /// Passes the name of a member and the colon behind it.
-    fn name(&mut self) -> Result<String, Error> {
+    fn name(&mut self) -> Result<Zeroizing<String>, Error> {
         self.skip_space();
-        let name = serde_json::from_str(self.scalar()).map_err(|_| no_text())?;
+        let name = self.string()?;
         self.skip_space();
         self.at += 1;
         Ok(name)
+    }
+
+    /// Passes the string that begins here. Half of a surrogate pair is valid grammar, but not text.
+    fn string(&mut self) -> Result<Zeroizing<String>, Error> {
+        let literal = self.scalar();
+        json_text::unescaped(&literal[1..literal.len() - 1]).ok_or_else(no_text)
     }
 
     /// Passes the value that begins here, whatever it is.

@@ -70,7 +70,7 @@ pub struct Filter {
     user: UserVault,
     server: Option<String>,
     redactor: Mutex<Arc<Redactor>>,
-    /// Each tool's input schema by name, as the server last listed it. `None` before there is any list.
+    /// Each tool's input schema by name, as the server last listed it, redacted. `None` before there is any list.
     schemas: Mutex<Option<HashMap<String, Arc<Value>>>>,
     /// The ids of `tools/list` requests that are not answered yet.
     listings: Mutex<HashSet<String>>,
@@ -260,8 +260,8 @@ impl Filter {
         {
             return refused(refusal(AMBIGUOUS));
         }
-        let method = json::find(&message, "method").and_then(|at| json::parse(text, at));
-        match method.as_ref().and_then(Value::as_str) {
+        let method = json::find(&message, "method").and_then(|at| json::string(text, at));
+        match method.as_deref() {
             Some("tools/list") => {
                 if let Some(key) = id.and_then(id_key) {
                     hold(&self.listings).insert(key);
@@ -294,8 +294,8 @@ impl Filter {
         if !json::are_unambiguous(&members, &["name", "arguments"]) {
             return Err(refusal(AMBIGUOUS));
         }
-        let name = json::find(&members, "name").and_then(|at| json::parse(text, at));
-        let (Some(Value::String(name)), Some(last)) = (name, members.last()) else {
+        let name = json::find(&members, "name").and_then(|at| json::string(text, at));
+        let (Some(name), Some(last)) = (name, members.last()) else {
             return Ok(None);
         };
         let at = json::find(&members, "arguments");
@@ -303,18 +303,14 @@ impl Filter {
             return Ok(None);
         };
         let schema = self.schema(&name);
-        let id = id.map(|id| match json::parse(id, 0..id.len()) {
-            Some(Value::String(id)) => Cow::Owned(id),
-            _ => Cow::Borrowed(id),
-        });
+        let id = id.map(|id| json::string(id, 0..id.len()).unwrap_or(Cow::Borrowed(id)));
         let call = self.tool_call(&name, schema.as_deref(), id);
-        let injection = self.user.inject(&call, &mut args).map_err(refusal)?;
+        let injection = self.user.inject_value(&call, &mut args).map_err(refusal)?;
         if injection.filled().is_empty() {
             return Ok(None);
         }
         // Before the server can have any of it.
         self.learn(injection.redactor());
-        let mut args = Value::Object(args);
         let mut changed = Buffer::default();
         if let Some(at) = at {
             changed.push(&text[message.start..at.start]);
@@ -323,11 +319,8 @@ impl Filter {
         } else {
             changed.push(&text[message.start..last.at.end]);
             changed.push(",\"arguments\":");
-            changed.push_json(&args);
+            changed.push_json(&*args);
             changed.push(&text[last.at.end..message.end]);
-        }
-        if let Value::Object(args) = &mut args {
-            injection.wipe(args);
         }
         Ok(Some(changed.into_bytes()))
     }
@@ -340,51 +333,50 @@ impl Filter {
         members: &[json::Member<'_>],
         redactor: &Redactor,
     ) -> Option<String> {
-        let listed = self.listed(text, members);
-        let concealed = listed.map(|result| self.conceal(text, result));
-        let mut changed = Changed::from(text, at.start);
-        for (at, schema) in concealed.unwrap_or_default() {
-            changed.replace(at, Some(schema));
+        let redacted = redaction::message(text, at.clone(), members, redactor);
+        if !self.is_listing(text, members) {
+            return redacted;
         }
-        let Some(concealed) = changed.up_to(at.end) else {
-            return redaction::message(text, at, members, redactor);
+        // Schemas are copied, and kept: a value in them must be gone before that.
+        let (text, at) = match &redacted {
+            Some(redacted) => (&**redacted, 0..redacted.len()),
+            None => (text, at),
         };
-        let mut concealed = Zeroizing::new(concealed);
-        let whole = 0..concealed.len();
-        let members = json::members(&concealed, whole.clone()).unwrap_or_default();
-        let redacted = redaction::message(&concealed, whole, &members, redactor);
-        drop(members);
-        redacted.or_else(|| Some(mem::take(&mut *concealed)))
+        let mut changed = Changed::from(text, at.start);
+        for (at, schema) in self.conceal(text, at.clone()) {
+            changed.replace(at, Some(schema.as_text()));
+        }
+        changed.up_to(at.end).or(redacted)
     }
 
-    /// Returns where the result of a `tools/list` is, if this is one.
-    fn listed(&self, text: &str, members: &[json::Member<'_>]) -> Option<Range<usize>> {
+    /// Whether this is the answer to a `tools/list`.
+    fn is_listing(&self, text: &str, members: &[json::Member<'_>]) -> bool {
         let mut listings = hold(&self.listings);
         if listings.is_empty() || json::find(members, "method").is_some() {
-            return None;
+            return false;
         }
-        let id = &text[json::find(members, "id")?];
-        listings.take(&id_key(id)?)?;
-        json::find(members, "result")
+        let id = json::find(members, "id").and_then(|id| id_key(&text[id]));
+        id.and_then(|id| listings.take(&id)).is_some() && json::find(members, "result").is_some()
     }
 
     /// Returns the changes to the schemas in a list of tools: where they are, and what to put there.
-    fn conceal(&self, text: &str, result: Range<usize>) -> Vec<(Range<usize>, String)> {
+    fn conceal(&self, text: &str, message: Range<usize>) -> Vec<(Range<usize>, Buffer)> {
         self.expect_listed();
         let mut changes = Vec::new();
-        let tools = json::members(text, result)
-            .and_then(|result| json::elements(text, json::find(&result, "tools")?))
+        let member = |at, key| json::find(&json::members(text, at)?, key);
+        let tools = member(message, "result")
+            .and_then(|result| json::elements(text, member(result, "tools")?))
             .unwrap_or_default();
         for tool in tools {
             let Some(tool) = json::members(text, tool) else {
                 continue;
             };
-            let name = json::find(&tool, "name").and_then(|at| json::parse(text, at));
-            let Some(Value::String(name)) = name else {
+            let name = json::find(&tool, "name").and_then(|at| json::string(text, at));
+            let Some(name) = name.map(Cow::into_owned) else {
                 continue;
             };
             let place = json::find(&tool, "inputSchema");
-            let Some((at, schema)) =
+            let Some((at, mut schema)) =
                 place.and_then(|at| Some((at.clone(), json::parse(text, at)?)))
             else {
                 // There is none, or it cannot be read, so nothing is declared, even if an earlier list declared
@@ -392,13 +384,14 @@ impl Filter {
                 self.remember(name, nothing());
                 continue;
             };
+            let schema = mem::take(&mut *schema);
             let mut shown = schema.clone();
             // If the vault is locked, or worse, nothing is hidden; then nothing is put in either.
             let report = self.user.conceal(&self.matched_name(&name), &mut shown);
             if report.is_ok() && shown != schema {
                 let mut rewritten = Buffer::default();
                 json::rewrite(text, at.clone(), &shown, &mut rewritten);
-                changes.push((at, rewritten.into_text()));
+                changes.push((at, rewritten));
             }
             self.remember(name, schema);
         }

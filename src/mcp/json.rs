@@ -133,10 +133,19 @@ fn member_count(value: &Value) -> usize {
 /// Decodes bytes, with U+FFFD where they are not UTF-8.
 pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     // Almost every message is valid, and this check is fast.
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
     }
+    // It may hold a value, so it must not move because it grows.
+    let parts = || {
+        bytes.utf8_chunks().flat_map(|chunk| {
+            let is_whole = chunk.invalid().is_empty();
+            [chunk.valid(), if is_whole { "" } else { "\u{fffd}" }]
+        })
+    };
+    let mut text = String::with_capacity(parts().map(str::len).sum());
+    text.extend(parts());
+    Cow::Owned(text)
 }
 
 /// The range of a message without the space around it.
@@ -146,38 +155,54 @@ pub(super) fn trimmed(text: &str) -> Range<usize> {
 }
 
 /// Parses the value at this place; `None` if there is none, or it is nested too deep.
-pub(super) fn parse(text: &str, at: Range<usize>) -> Option<Value> {
-    parse_within(text, at, DEPTH)
+pub(super) fn parse(text: &str, at: Range<usize>) -> Option<wiping::Json> {
+    let mut value = wiping::Json::default();
+    parse_within(text, at, DEPTH, &mut value)?;
+    Some(value)
 }
 
-fn parse_within(text: &str, at: Range<usize>, depth: usize) -> Option<Value> {
+/// Parses to where the value stays, so that what was parsed is wiped if the rest cannot be.
+fn parse_within(text: &str, at: Range<usize>, depth: usize, to: &mut Value) -> Option<()> {
     let raw = &text[at.clone()];
-    Some(match raw.as_bytes().first()? {
+    match raw.as_bytes().first()? {
         b'{' => {
             let depth = depth.checked_sub(1)?;
-            let mut map = Map::new();
+            *to = Value::Object(Map::new());
+            let map = to.as_object_mut()?;
             for mut member in members(text, at)? {
-                let value = parse_within(text, member.value.clone(), depth)?;
-                map.insert(mem::take(&mut member.key).into_owned(), value);
+                let key = mem::take(&mut member.key).into_owned();
+                let value = map.entry(key).or_insert(Value::Null);
+                drop(wiping::Json(mem::take(value)));
+                parse_within(text, member.value.clone(), depth, value)?;
             }
-            Value::Object(map)
         }
         b'[' => {
             let depth = depth.checked_sub(1)?;
             let elements = elements(text, at)?;
-            let values = elements.into_iter().map(|at| parse_within(text, at, depth));
-            Value::Array(values.collect::<Option<_>>()?)
+            *to = Value::Array(vec![Value::Null; elements.len()]);
+            for (at, to) in elements.into_iter().zip(to.as_array_mut()?) {
+                parse_within(text, at, depth, to)?;
+            }
         }
-        b'"' => Value::String(unescape(raw.get(1..raw.len() - 1)?).into_owned()),
-        _ => match raw {
-            "null" => Value::Null,
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            // Out of range for a `serde_json` number, such as `1e400`. Its value is not zero, but it does not matter
-            // to a schema or a secret.
-            number => Value::Number(number_in(number).unwrap_or_else(|| Number::from(0))),
-        },
-    })
+        b'"' => *to = Value::String(string(text, at)?.into_owned()),
+        _ => {
+            *to = match raw {
+                "null" => Value::Null,
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                // Out of range for a `serde_json` number, such as `1e400`. Its value is not zero, but it does not matter
+                // to a schema or a secret.
+                number => Value::Number(number_in(number).unwrap_or_else(|| Number::from(0))),
+            }
+        }
+    }
+    Some(())
+}
+
+/// Returns what the string at this place stands for; `None` if there is none.
+pub(super) fn string(text: &str, at: Range<usize>) -> Option<Cow<'_, str>> {
+    let content = text[at].strip_prefix('"')?.strip_suffix('"')?;
+    Some(unescape(content))
 }
 
 /// Whether this is a number that [`parse`] can represent.
@@ -212,7 +237,7 @@ pub(super) fn rewrite(text: &str, at: Range<usize>, new: &Value, out: &mut Buffe
             }
         }
         scalar => {
-            if parse(text, at.clone()).as_ref() == Some(scalar) {
+            if parse(text, at.clone()).as_deref() == Some(scalar) {
                 return out.push(&text[at]);
             }
         }
@@ -356,9 +381,8 @@ impl Buffer {
         self.0
     }
 
-    /// Returns the text without wiping it: for text that holds no secret value.
-    pub(super) fn into_text(self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
+    pub(super) fn as_text(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("what is pushed is text")
     }
 
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {

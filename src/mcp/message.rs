@@ -5,6 +5,7 @@ use std::{fmt, ops::Range};
 use serde_json::{Map, Value, json};
 
 use super::json;
+use crate::wiping;
 
 /// Whether some reader of JSON may take this message for a call. Of two members with the same key, some readers take
 /// the first, and to some readers keys are the same that differ only in case.
@@ -12,25 +13,28 @@ pub(super) fn may_be_call(text: &str, message: &[json::Member<'_>]) -> bool {
     let is_method = |member: &&json::Member<'_>| json::without_case(&member.key) == "method";
     let mut methods = message.iter().filter(is_method);
     methods.any(|method| {
-        json::parse(text, method.value.clone()).is_some_and(|method| method == "tools/call")
+        json::string(text, method.value.clone()).is_some_and(|method| method == "tools/call")
     })
 }
 
-/// Returns the arguments at this place; an empty object if there are none, and `None` if they are no object, so that
+/// Returns the arguments at this place, an object, which is empty if there are none; `None` if they are no object, so that
 /// nothing can be put in. An error is why the call is refused.
 pub(super) fn arguments(
     text: &str,
     at: Option<Range<usize>>,
-) -> Result<Option<Map<String, Value>>, String> {
+) -> Result<Option<wiping::Json>, String> {
+    let none = || wiping::Json(Value::Object(Map::new()));
     let Some(at) = at else {
-        return Ok(Some(Map::new()));
+        return Ok(Some(none()));
     };
-    match json::parse(text, at.clone()) {
-        Some(args) if json::has_keys_twice(text, at.clone(), &args) => Err(refusal(AMBIGUOUS)),
-        Some(Value::Null) => Ok(Some(Map::new())),
-        Some(Value::Object(args)) => Ok(Some(args)),
-        Some(_) => Ok(None),
-        None => Err(refusal(unreadable(&text[at]))),
+    let Some(args) = json::parse(text, at.clone()) else {
+        return Err(refusal(unreadable(&text[at])));
+    };
+    match *args {
+        _ if json::has_keys_twice(text, at, &args) => Err(refusal(AMBIGUOUS)),
+        Value::Null => Ok(Some(none())),
+        Value::Object(_) => Ok(Some(args)),
+        _ => Ok(None),
     }
 }
 
@@ -64,12 +68,12 @@ pub(super) fn tool_error(id: &str, text: &str) -> String {
 /// Returns the same key for an id however it is written; `None` if it is nested too deep. Some servers answer a number
 /// with its text, and clients accept that.
 pub(super) fn id_key(id: &str) -> Option<String> {
-    Some(match json::parse(id, 0..id.len())? {
+    Some(match &*json::parse(id, 0..id.len())? {
         // Out of range for a `serde_json` number.
         Value::Number(_) if !json::is_number(id) => id.to_owned(),
         // `1.0` is 1. Whole numbers are not converted: beyond 2^53, floating-point numbers do not tell them apart.
         Value::Number(number) if number.is_f64() => number.as_f64()?.to_string(),
-        Value::String(text) => text,
+        Value::String(text) => text.clone(),
         id => id.to_string(),
     })
 }

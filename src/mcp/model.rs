@@ -58,16 +58,19 @@ use crate::{
 /// ```
 impl Filter {
     /// Removes the arguments that defaults will fill from each tool's schema, and remembers the original schemas for
-    /// [`inject_call`](Filter::inject_call). Returns what was done to each tool, in order.
+    /// [`inject_call`](Filter::inject_call). Returns what was done to each tool, in order. Values that were put in so far
+    /// are redacted in the schemas, and nowhere else in the list: for the rest of it there is [`redact`](Filter::redact).
     ///
     /// # Errors
     ///
     /// `Locked`. The tools before the one that failed are then already concealed.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
         self.expect_listed();
+        let redactor = self.redactor();
         let mut reports = Vec::with_capacity(listed.tools.len());
         for tool in &mut listed.tools {
-            let schema = Value::Object((*tool.input_schema).clone());
+            let mut schema = Value::Object((*tool.input_schema).clone());
+            redactor.redact_json(&mut schema);
             let mut shown = schema.clone();
             let name = self.matched_name(&tool.name);
             reports.push(self.user().conceal(&name, &mut shown)?);

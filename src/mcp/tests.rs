@@ -1,6 +1,7 @@
 //! The filter's promises, checked against the parsed forms.
 
 use std::{
+    borrow::Cow,
     io,
     sync::{Arc, Mutex},
 };
@@ -158,6 +159,17 @@ fn a_list_of_tools_changes_only_where_an_argument_is_hidden() {
     assert_eq!(shown, expected);
 }
 
+/// Text that grows leaves a copy of what it was.
+#[test]
+fn what_is_not_utf_8_is_decoded_into_a_buffer_of_its_length() {
+    let bytes = [b"a\xff".repeat(40), b"\xe2\x82x\xc3".to_vec()].concat();
+    let Cow::Owned(text) = text::decode(&bytes) else {
+        panic!("it is no text");
+    };
+    assert_eq!(text, String::from_utf8_lossy(&bytes));
+    assert_eq!(text.capacity(), text.len());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn no_message_of_a_server_leaves_a_copy_of_a_value() {
@@ -170,12 +182,17 @@ fn no_message_of_a_server_leaves_a_copy_of_a_value() {
             (r#"{"result":{"x":["a\n"#, r#""]},"y":NaN}"#),
             (r#"[0,"a\n"#, r#""]"#),
             (r#"said "a\n"#, r#"", and more"#),
+            (
+                r#"{"id":1,"result":{"tools":[{"name":"create_issue","inputSchema":{"properties":{"api_key":{},"a":{"default":["\n"#,
+                r#""]}}}},{"name":"create_issue","inputSchema":{}}]}}"#,
+            ),
         ] {
             deep(|| {
                 let mut redactor = Redactor::new();
                 redactor.add("secret://a", &SecretValue::new(value.unwiped()));
                 let filter = filter().redacting(&redactor);
                 drop(redactor);
+                filter.client_message(br#"{"id":1,"method":"tools/list"}"#);
                 let message = value.within(before, after);
                 let shown = filter.server_message(&message);
                 let shown = std::str::from_utf8(&shown).unwrap();
@@ -244,7 +261,7 @@ proptest! {
             text::rewrite(&old_text, 0..old_text.len(), value, &mut out);
             String::from_utf8(out.into_bytes().to_vec()).unwrap()
         };
-        prop_assert_eq!(text::parse(&old_text, 0..old_text.len()), Some(serde_json::from_str(&old_text).unwrap()));
+        prop_assert_eq!(&*text::parse(&old_text, 0..old_text.len()).unwrap(), &serde_json::from_str::<Value>(&old_text).unwrap());
         prop_assert_eq!(rewritten(&serde_json::from_str(&old_text).unwrap()), old_text.clone());
         prop_assert_eq!(serde_json::from_str::<Value>(&rewritten(&new)).unwrap(), serde_json::from_str::<Value>(&new.to_string()).unwrap());
     }

@@ -90,7 +90,8 @@ impl<'a> Members<'a> {
         let key = self.value()?;
         let member = self.value()?;
         // A name that is not Unicode text is none of the known names.
-        let key = unescape(key.strip_prefix('"')?.strip_suffix('"')?).unwrap_or_default();
+        let key =
+            json_text::unescaped(key.strip_prefix('"')?.strip_suffix('"')?).unwrap_or_default();
         Some((key, member))
     }
 
@@ -111,7 +112,7 @@ fn plain(mut text: Zeroizing<String>) -> String {
 fn string<T>(member: &str, make: fn(Zeroizing<String>) -> T) -> Given<T> {
     match member.as_bytes() {
         b"null" => Given::Null,
-        [b'"', .., b'"'] => match unescape(&member[1..member.len() - 1]) {
+        [b'"', .., b'"'] => match json_text::unescaped(&member[1..member.len() - 1]) {
             Some(text) => Given::Value(make(text)),
             None => Given::NotUnicode,
         },
@@ -126,14 +127,6 @@ fn boolean(member: &str) -> Given<bool> {
         "false" => Given::Value(false),
         _ => Given::WrongType,
     }
-}
-
-/// Unescapes the content of a JSON string; `None` if it is not Unicode text. The caller has made sure that the escapes
-/// are well-formed.
-fn unescape(content: &str) -> Option<Zeroizing<String>> {
-    // No escape stands for more bytes than it has, so the buffer does not grow.
-    let mut text = Zeroizing::new(String::with_capacity(content.len()));
-    json_text::unescape(content, &mut text).then_some(text)
 }
 
 #[cfg(test)]
@@ -186,7 +179,7 @@ mod tests {
         #[test]
         fn the_buffer_does_not_grow(value in "\\PC{0,40}", choices in prop::collection::vec(any::<u8>(), 1..20)) {
             let escaped: String = value.chars().zip(choices.iter().cycle()).map(|(c, &n)| escape(c, n)).collect();
-            let text = unescape(&escaped).unwrap();
+            let text = json_text::unescaped(&escaped).unwrap();
             prop_assert_eq!(text.capacity(), String::with_capacity(escaped.len()).capacity());
         }
     }

@@ -88,8 +88,8 @@ impl<'a> Search<'a> {
         while self.cursor.is_more(b'}') {
             let name = self.cursor.name();
             let inner = name.ok().and_then(|name| {
-                let places = wanted.remove(&*name)?;
-                Some((places, filled.get(&name)?))
+                let places = wanted.remove(name.as_str())?;
+                Some((places, filled.get(name.as_str())?))
             });
             self.value_or_other(inner);
             end = self.cursor.at;
@@ -184,7 +184,7 @@ mod tests {
             let (mut behind, mut elements) = (self.at, 0);
             while self.is_more(end) {
                 let found = if end == b'}' {
-                    self.name().unwrap() == token
+                    *self.name().unwrap() == token
                 } else {
                     array_index(token) == Some(elements)
                 };
@@ -318,8 +318,8 @@ mod tests {
             prop_assert_eq!(&edited, &edit_one_by_one(&text, &filled, places()));
             // Arguments with a name twice are refused before they are filled.
             if let Ok(value) = read(&text) {
-                prop_assert_eq!(value, before);
-                prop_assert_eq!(read(&edited).unwrap(), filled);
+                prop_assert_eq!(&*value, &before);
+                prop_assert_eq!(&*read(&edited).unwrap(), &filled);
             }
         }
     }
@@ -345,6 +345,6 @@ mod tests {
         let places = fill(&mut filled, &locations);
         assert_eq!(places.len(), locations.len());
         let edited = edit(&text, &filled, places.into_iter());
-        assert!(read(&edited).unwrap() == filled);
+        assert!(*read(&edited).unwrap() == *filled);
     }
 }

@@ -1,12 +1,13 @@
 //! What is left in memory: nothing of a value, and nothing of a key once the vault is locked or dropped.
 
-use std::path::Path;
+use std::{mem, path::Path};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::{
+    ErrorKind::{Denied, Validation, WrongKey},
     InjectionPolicy, KdfParams, Origin, Redactor, SecretValue,
     scan::{Canary, Found, Memory, deep, in_child},
 };
@@ -82,8 +83,9 @@ fn call(user: &UserVault, location: &str, value: Canary) {
 
 /// What a secret goes through while the vault is used.
 fn use_secrets(memory: &Memory, vault: &Vault) {
-    let [first, second, plain, formatted] =
-        ["first", "second", "plain", "formatted"].map(|name| memory.canary_in_all_forms(name, 48));
+    let [first, second, plain, formatted, lines] =
+        ["first", "second", "plain", "formatted", "lines"]
+            .map(|name| memory.canary_in_all_forms(name, 48));
     let user = vault.user(UserId::LOCAL);
     deep(|| create(&user, "a", first));
     assert_only_keys(memory, vault, "created");
@@ -131,6 +133,30 @@ fn use_secrets(memory: &Memory, vault: &Vault) {
         vault,
         "a format, a workflow, and a call that failed",
     );
+    deep(|| {
+        // Every escape is unescaped in a buffer, and most forms of a redactor are made of several parts.
+        let mut secret = lines.within(
+            r#"{"secret_name": "lines", "tool_name": "v", "tool_arg": "key", "is_default_for_tool": true, "secret_value": "\u0022\n"#,
+            r#"\n\ud83d\ude00\""}"#,
+        );
+        let secret = NewSecret::from_json(&mut secret).unwrap();
+        user.create(secret).unwrap();
+        let call = ToolCall::new("v");
+        let mut text = "{}".to_owned();
+        let injection = user.inject_str(&call, &mut text).unwrap();
+        let redactor = injection.redactor();
+        assert_eq!(
+            *redactor.redact_bytes(text.as_bytes()),
+            *br#"{"key":"secret://lines"}"#
+        );
+        let mut said: Value = serde_json::from_str(r#"{"key":[""]}"#).unwrap();
+        let mut raw = lines.within("\"\n", "\n😀\"").to_vec();
+        said["key"][0] = String::from_utf8(mem::take(&mut raw)).unwrap().into();
+        redactor.redact_json(&mut said);
+        assert_eq!(said["key"][0], "secret://lines");
+        injection.wipe_str(&mut text);
+    });
+    assert_only_keys(memory, vault, "a value of several lines");
     deep(|| vault.verify().unwrap());
     deep(|| user.delete("a").unwrap());
     assert_only_keys(memory, vault, "deleted");
@@ -194,7 +220,7 @@ fn assert_only_keys(memory: &Memory, vault: &Vault, when: &str) {
     let (mut first, mut pieces) = (u64::MAX, 0);
     vault.state.keys().unwrap().each_key(|_, key| {
         first = first.min(key.as_ptr().addr() as u64);
-        pieces += key.len() / 8;
+        pieces += key.len() - 7;
     });
     let elsewhere = |found: &Found| !(first..first + 1024).contains(&found.address);
     let (elsewhere, kept): (Vec<_>, Vec<_>) = memory.search().into_iter().partition(elsewhere);
@@ -219,6 +245,11 @@ fn a_memory_vault_leaves_nothing() {
             use_secrets(memory, &vault);
             deep(|| vault.lock().unwrap());
             memory.assert_clean("locked");
+            let other = memory.canary("other raw key", 32);
+            let other = || KeySource::raw(other.wiped().as_bytes());
+            let refused = deep(|| vault.unlock(other()).unwrap_err());
+            assert_eq!(refused.kind(), WrongKey);
+            memory.assert_clean("refused");
             deep(|| vault.unlock(source()).unwrap());
             assert_only_keys(memory, &vault, "unlocked");
             deep(|| call_all(&vault));
@@ -322,6 +353,45 @@ fn what_an_injection_replaces_is_wiped() {
                 assert_eq!(args["x"], "of no account");
             });
             memory.assert_clean("replaced");
+        },
+    );
+}
+
+/// A value is there that another injection put in, and that was not wiped. It is read with the text.
+#[test]
+fn text_that_holds_a_value_already_leaves_no_copy_of_it() {
+    in_child(
+        "vault::tests::memory::text_that_holds_a_value_already_leaves_no_copy_of_it",
+        |memory| {
+            let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+            let secret = NewSecret::new("other", "of no account");
+            user.create(secret.bind("t", "token").default_for_tool())
+                .unwrap();
+            let value = memory.canary("value", 48);
+            let deep_end = format!(r#"", "y": {}"#, "[".repeat(200) + &"]".repeat(200) + "}");
+            for (before, after, kind) in [
+                (r#"{"x": ["a\n"#, r#""]}"#, None),
+                (r#"{"\u0061"#, r#"": 1}"#, None),
+                (r#"{"x": "\n"#, r#"", "y": "secret://none"}"#, Some(Denied)),
+                (r#"{"x": "\n"#, r#"", "x": 1}"#, Some(Validation)),
+                (r#"{"x": "\n"#, r#"", "y": "\ud800"}"#, Some(Validation)),
+                (r#"{"x": "\n\ud800"#, r#""}"#, Some(Validation)),
+                (r#"{"x": "\n"#, &deep_end, Some(Validation)),
+            ] {
+                deep(|| {
+                    let mut text = value.within(before, after);
+                    let mut text =
+                        Zeroizing::new(String::from_utf8(mem::take(&mut *text)).unwrap());
+                    let done = user.inject_str(&ToolCall::new("t"), &mut text);
+                    assert_eq!(
+                        done.as_ref().err().map(|error| error.kind()),
+                        kind,
+                        "{before}"
+                    );
+                    assert_eq!(text.contains("of no account"), done.is_ok(), "{before}");
+                });
+                memory.assert_clean(before);
+            }
         },
     );
 }
