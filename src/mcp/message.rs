@@ -17,8 +17,8 @@ pub(super) fn may_be_call(text: &str, message: &[json::Member<'_>]) -> bool {
     })
 }
 
-/// Returns the arguments at this place, an object, which is empty if there are none; `None` if they are no object, so that
-/// nothing can be put in. An error is why the call is refused.
+/// Returns the arguments at this place, an object, which is empty if there are none; `None` if they are no object, so
+/// that nothing can be put in. An error is why the call is refused.
 pub(super) fn arguments(
     text: &str,
     at: Option<Range<usize>>,

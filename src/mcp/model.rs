@@ -58,8 +58,8 @@ use crate::{
 /// ```
 impl Filter {
     /// Removes the arguments that defaults will fill from each tool's schema, and remembers the original schemas for
-    /// [`inject_call`](Filter::inject_call). Returns what was done to each tool, in order. Values that were put in so far
-    /// are redacted in the schemas, and nowhere else in the list: for the rest of it there is [`redact`](Filter::redact).
+    /// [`inject_call`](Filter::inject_call). Returns what was done to each tool, in order. Values that were put in so
+    /// far are redacted in the schemas, and nowhere else in the list: for that there is [`redact`](Filter::redact).
     ///
     /// # Errors
     ///
