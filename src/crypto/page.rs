@@ -54,8 +54,8 @@ pub(super) struct KeyPage {
 }
 
 impl KeyPage {
-    /// Creates a page of zeros, locked if the operating system agrees. Keys are written into it later, each directly into
-    /// its place.
+    /// Creates a page of zeros, locked if the operating system agrees. Keys are written into it later, each directly
+    /// into its place.
     pub(super) fn new() -> KeyPage {
         let keys = Box::new(Keys {
             index: [0; 32],

@@ -384,7 +384,7 @@ fn text_that_holds_a_value_already_leaves_no_copy_of_it() {
                         Zeroizing::new(String::from_utf8(mem::take(&mut *text)).unwrap());
                     let done = user.inject_str(&ToolCall::new("t"), &mut text);
                     assert_eq!(
-                        done.as_ref().err().map(|error| error.kind()),
+                        done.as_ref().err().map(crate::Error::kind),
                         kind,
                         "{before}"
                     );
