@@ -1,14 +1,12 @@
 //! Requests: a new secret or a change to one, parsed into valid forms with all errors at once.
 
-#[cfg(feature = "file")]
-use crate::secret::SecretInfo;
 use crate::{
     bounds::{Bounds, TEXT},
     error::{Error, FieldError},
     format::Format,
     location::Location,
     pattern::ToolPattern,
-    secret::SecretValue,
+    secret::{SecretInfo, SecretValue},
 };
 
 mod deserialize;
@@ -283,7 +281,7 @@ impl SecretPatch {
     ///
     /// # Errors
     ///
-    /// As for [`NewSecret::from_json`].
+    /// As for [`NewSecret::from_json`]. Whether a default loses its binding depends on the secret: the update tells.
     ///
     /// # Security
     ///
@@ -299,16 +297,29 @@ impl SecretPatch {
     ///
     /// As for [`NewSecret::from_json`].
     pub fn from_json_within(json: &mut [u8], bounds: &Bounds) -> Result<SecretPatch, Error> {
-        let fields = json::read(json)?;
-        fields.check_patch(bounds)?;
+        SecretPatch::from_json_unchecked(json)?.checked(bounds)
+    }
+
+    /// Checks each field by itself.
+    pub(crate) fn checked(self, bounds: &Bounds) -> Result<SecretPatch, Error> {
+        self.fields.check_patch(bounds).finish()?;
+        Ok(self)
+    }
+
+    /// Does what `from_json` does, but leaves it to the update to check the fields.
+    pub(crate) fn from_json_unchecked(json: &mut [u8]) -> Result<SecretPatch, Error> {
         Ok(SecretPatch {
-            fields,
+            fields: json::read(json)?,
             if_revision: None,
         })
     }
 
-    pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidPatch, Error> {
-        self.fields.check_patch(bounds)?;
+    pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidPatch, InvalidPatch> {
+        let rebinding = self.fields.rebinding();
+        let Errors(errors) = self.fields.check_patch(bounds);
+        if !errors.is_empty() {
+            return Err(InvalidPatch { errors, rebinding });
+        }
         let Fields {
             name,
             value,
@@ -327,6 +338,7 @@ impl SecretPatch {
                 .value()
                 .map(|text| Format::parse(&text).ok().flatten()),
             if_revision: self.if_revision,
+            rebinding,
         })
     }
 }
@@ -355,14 +367,64 @@ pub(crate) struct ValidPatch {
     pub(crate) is_default: Option<bool>,
     pub(crate) format: Option<Option<Format>>,
     pub(crate) if_revision: Option<u64>,
+    pub(crate) rebinding: Rebinding,
+}
+
+/// A patch with invalid fields, which the errors tell.
+#[derive(Debug)]
+pub(crate) struct InvalidPatch {
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) rebinding: Rebinding,
+}
+
+/// What a patch does to a secret's binding. Its fields may be invalid.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rebinding {
+    is_default: Option<bool>,
+    tool: Option<Half>,
+    arg: Option<Half>,
+}
+
+/// What becomes of one half of a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Set,
+    Removed,
+}
+
+impl Rebinding {
+    /// Checks that a default keeps both halves. Of a secret that is not there, only what the patch says is known.
+    pub(crate) fn check(self, old: Option<&SecretInfo>) -> Vec<FieldError> {
+        let is_default = old.is_some_and(|old| old.is_default_for_tool);
+        let is_there = |half: Option<Half>, was_there: bool| match half {
+            Some(half) => half == Half::Set,
+            None => was_there,
+        };
+        let checked = check_default(
+            self.is_default.unwrap_or(is_default),
+            is_there(self.tool, old.is_none_or(|old| old.tool_name.is_some())),
+            is_there(self.arg, old.is_none_or(|old| old.tool_arg.is_some())),
+        );
+        let Err(missing) = checked else {
+            return Vec::new();
+        };
+        let halves = [(TOOL, self.tool), (ARG, self.arg)].into_iter();
+        let removed = halves.filter(|(_, half)| *half == Some(Half::Removed));
+        let errors: Vec<FieldError> = removed
+            .map(|(field, _)| {
+                let msg = "a default needs this field: set is_default_for_tool to false in the same update";
+                FieldError::value_error(field, msg)
+            })
+            .collect();
+        if errors.is_empty() {
+            return vec![missing];
+        }
+        errors
+    }
 }
 
 /// Checks that a default has a tool pattern and a location.
-pub(crate) fn check_default(
-    is_default: bool,
-    has_tool: bool,
-    has_arg: bool,
-) -> Result<(), FieldError> {
+fn check_default(is_default: bool, has_tool: bool, has_arg: bool) -> Result<(), FieldError> {
     let (missing, them) = match (is_default, has_tool, has_arg) {
         (false, _, _) | (true, true, true) => return Ok(()),
         (true, false, true) => ("tool_name", "it"),
@@ -468,13 +530,30 @@ impl Fields {
         errors.finish()
     }
 
-    fn check_patch(&self, bounds: &Bounds) -> Result<(), Error> {
+    /// Checks each field by itself.
+    fn check_patch(&self, bounds: &Bounds) -> Errors {
         let mut errors = Errors::default();
         self.check_name(&mut errors);
         self.check_value(bounds, &mut errors);
         self.check_binding(&mut errors);
         self.check_options(&mut errors);
-        errors.finish()
+        errors
+    }
+
+    fn rebinding(&self) -> Rebinding {
+        let half = |field: &Given<String>| match field {
+            Given::Absent => None,
+            Given::Null => Some(Half::Removed),
+            _ => Some(Half::Set),
+        };
+        Rebinding {
+            is_default: match self.is_default {
+                Given::Value(is_default) => Some(is_default),
+                _ => None,
+            },
+            tool: half(&self.tool_name),
+            arg: half(&self.tool_arg),
+        }
     }
 
     fn check_name(&self, errors: &mut Errors) {

@@ -200,6 +200,72 @@ fn plain_deserialize_says_the_same() {
 }
 
 #[test]
+fn an_update_reports_what_is_invalid_for_this_secret_as_well() {
+    let new = SecretPatch::new;
+    let unbound = || NewSecret::new("n", "abcd");
+    for (secret, patch, errors) in [
+        (
+            Some(bound()),
+            new().name("").value("abc").clear_tool_pattern(),
+            &[
+                "secret_name string_too_short",
+                "secret_value string_too_short",
+                "tool_name value_error",
+            ][..],
+        ),
+        (
+            Some(bound()),
+            new().tool_pattern("").clear_location(),
+            &["tool_name string_too_short", "tool_arg value_error"],
+        ),
+        (
+            Some(bound()),
+            new().name("").unbind(),
+            &["secret_name string_too_short"],
+        ),
+        (
+            Some(unbound()),
+            new()
+                .name("")
+                .clear_tool_pattern()
+                .is_default_for_tool(true),
+            &["secret_name string_too_short", "tool_name value_error"],
+        ),
+        (
+            Some(unbound()),
+            new().name("").is_default_for_tool(true),
+            &[
+                "secret_name string_too_short",
+                "is_default_for_tool value_error",
+            ],
+        ),
+        (
+            Some(unbound()),
+            new()
+                .tool_pattern("")
+                .location("a")
+                .is_default_for_tool(true),
+            &["tool_name string_too_short"],
+        ),
+        (
+            None,
+            new().name("").clear_tool_pattern(),
+            &["secret_name string_too_short"],
+        ),
+    ] {
+        let user = new_user();
+        if let Some(secret) = secret {
+            user.create(secret).unwrap();
+        }
+        let before = user.secrets().unwrap();
+        let error = user.update("n", patch).unwrap_err();
+        let found: Vec<String> = error.field_errors().iter().map(loc_and_type).collect();
+        assert_eq!(found, errors);
+        assert_eq!(user.secrets().unwrap(), before);
+    }
+}
+
+#[test]
 fn a_length_is_told_as_the_contract_s_service_does() {
     for (name, value, messages) in [
         (

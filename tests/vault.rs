@@ -569,6 +569,14 @@ fn a_batch_reports_every_invalid_field_with_its_operation() {
     .unwrap();
     let of_one = locs(&|batch| batch.update("d", SecretPatch::new().clear_location()));
     assert_eq!(of_one, ["body.0.tool_arg"]);
+    let of_all_kinds = locs(&|batch| {
+        batch.update("nobody", SecretPatch::new().value("value"));
+        batch.update("d", SecretPatch::new().clear_location());
+        batch.update("d", SecretPatch::new().clear_tool_pattern());
+        batch.create(NewSecret::new("", "value-of-c"));
+        batch.delete("nobody");
+    });
+    assert_eq!(of_all_kinds, ["body.1.tool_arg", "body.3.secret_name"]);
     user.delete("d").unwrap();
     assert!(user.secrets().unwrap().is_empty());
     assert_eq!(user.batch(|_| {}).unwrap(), []);

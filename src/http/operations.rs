@@ -95,7 +95,12 @@ pub(super) async fn update(
     bounds: Bounds,
 ) -> Result<Response, Refusal> {
     blocking(move || {
-        let (id, patch) = target.with(body.patch(&bounds))?;
+        let mut patch = body.patch();
+        if target.0.is_err() {
+            // There will be no update that checks it.
+            patch = patch.and_then(|patch| patch.checked(&bounds));
+        }
+        let (id, patch) = target.with(patch)?;
         user.update(id, patch)
     })
     .await

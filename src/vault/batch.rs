@@ -5,7 +5,6 @@ use std::fmt;
 use super::plan::Operation;
 use crate::{
     bounds::Bounds,
-    error::Error,
     request::{NewSecret, SecretPatch},
     secret::SecretRef,
 };
@@ -15,7 +14,7 @@ use crate::{
 /// Nothing happens before the closure that collects them returns. Then all of them are done in order, or none.
 pub struct Batch<'a> {
     bounds: &'a Bounds,
-    operations: Vec<Result<Operation, Error>>,
+    operations: Vec<Operation>,
 }
 
 impl Batch<'_> {
@@ -28,38 +27,25 @@ impl Batch<'_> {
 
     /// Adds the creation of a secret.
     pub fn create(&mut self, secret: NewSecret) {
-        self.operations
-            .push(secret.into_valid(self.bounds).map(Operation::Create));
+        self.operations.push(match secret.into_valid(self.bounds) {
+            Ok(secret) => Operation::Create(secret),
+            Err(error) => Operation::InvalidCreate(error),
+        });
     }
 
     /// Adds a change of a secret: an existing one, or one that this batch creates, referred to by name.
     pub fn update(&mut self, secret: impl Into<SecretRef>, patch: SecretPatch) {
-        let operation = patch
-            .into_valid(self.bounds)
-            .map(|patch| Operation::Update(secret.into(), patch));
-        self.operations.push(operation);
+        self.operations
+            .push(Operation::update(secret, patch, self.bounds));
     }
 
     /// Adds the deletion of a secret.
     pub fn delete(&mut self, secret: impl Into<SecretRef>) {
-        self.operations.push(Ok(Operation::Delete(secret.into())));
+        self.operations.push(Operation::Delete(secret.into()));
     }
 
-    /// Returns the operations, or the invalid fields of all of them.
-    pub(super) fn finish(self) -> Result<Vec<Operation>, Error> {
-        let mut operations = Vec::with_capacity(self.operations.len());
-        let mut errors = Vec::new();
-        for (i, operation) in self.operations.into_iter().enumerate() {
-            match operation {
-                Ok(operation) => operations.push(operation),
-                Err(error) => errors.extend_from_slice(error.at_index(i).field_errors()),
-            }
-        }
-        if errors.is_empty() {
-            Ok(operations)
-        } else {
-            Err(Error::validation(errors))
-        }
+    pub(super) fn finish(self) -> Vec<Operation> {
+        self.operations
     }
 }
 

@@ -12,25 +12,42 @@ use chrono::{DateTime, Utc};
 use super::errors::not_found;
 #[cfg(feature = "file")]
 use super::{clock::is_storable, ids::is_followed};
-#[cfg(feature = "file")]
-use crate::{bounds::Bounds, request::NewSecret};
 use crate::{
+    bounds::Bounds,
     entry::{Binding, Entry},
-    error::{Error, ErrorKind, FieldError},
+    error::{Error, ErrorKind},
     location::Location,
     metadata::Metadata,
     pattern::ToolPattern,
     quota::{Quota, Usage},
-    request::{ValidPatch, ValidSecret, check_default},
+    request::{InvalidPatch, SecretPatch, ValidPatch, ValidSecret},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId, mask},
     snapshot::Snapshot,
 };
+#[cfg(feature = "file")]
+use crate::{error::FieldError, request::NewSecret};
 
-/// One operation of a write, with fields that are valid by themselves.
+/// One operation of a write. Its fields are valid by themselves, or it is none that can be done.
 pub(super) enum Operation {
     Create(ValidSecret),
     Update(SecretRef, ValidPatch),
     Delete(SecretRef),
+    InvalidCreate(Error),
+    /// Which fields are invalid also depends on the secret.
+    InvalidUpdate(SecretRef, InvalidPatch),
+}
+
+impl Operation {
+    pub(super) fn update(
+        secret: impl Into<SecretRef>,
+        patch: SecretPatch,
+        bounds: &Bounds,
+    ) -> Operation {
+        match patch.into_valid(bounds) {
+            Ok(patch) => Operation::Update(secret.into(), patch),
+            Err(patch) => Operation::InvalidUpdate(secret.into(), patch),
+        }
+    }
 }
 
 /// The result of an operation.
@@ -113,6 +130,17 @@ impl<'a> Plan<'a> {
                 self.set(info.secret_id, Change::Delete);
                 Ok(Applied::Deleted(info))
             }
+            Operation::InvalidCreate(error) => Err(error),
+            Operation::InvalidUpdate(
+                secret,
+                InvalidPatch {
+                    mut errors,
+                    rebinding,
+                },
+            ) => {
+                errors.extend(rebinding.check(self.find(&secret).ok()));
+                Err(Error::validation(errors))
+            }
         }
     }
 
@@ -169,10 +197,10 @@ impl<'a> Plan<'a> {
             ));
         }
         let mut info = old.clone();
-        let cleared = [("tool_name", &patch.tool), ("tool_arg", &patch.arg)]
-            .into_iter()
-            .filter_map(|(field, change)| matches!(change, Some(None)).then_some(field))
-            .collect();
+        let errors = patch.rebinding.check(Some(old));
+        if !errors.is_empty() {
+            return Err(Error::validation(errors));
+        }
         info.secret_name = patch.name.unwrap_or(info.secret_name);
         info.tool_name = patch.tool.unwrap_or(info.tool_name);
         info.tool_arg = patch.arg.unwrap_or(info.tool_arg);
@@ -180,7 +208,6 @@ impl<'a> Plan<'a> {
         if let Some(format) = patch.format {
             info.format = format.map(|format| format.as_str().to_owned());
         }
-        check_binding(&info, cleared)?;
         if patch.value.is_none() && info == *old {
             return Ok(Applied::Unchanged(info));
         }
@@ -284,7 +311,10 @@ impl<'a> Plan<'a> {
 
     /// Returns the existing secret that an operation is about; `None` if it creates one, or there is none.
     pub(super) fn target(&self, operation: &Operation) -> Option<SecretId> {
-        let (Operation::Update(secret, _) | Operation::Delete(secret)) = operation else {
+        let (Operation::Update(secret, _)
+        | Operation::Delete(secret)
+        | Operation::InvalidUpdate(secret, _)) = operation
+        else {
             return None;
         };
         self.find(secret).ok().map(|info| info.secret_id)
@@ -444,29 +474,6 @@ impl fmt::Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tool {} at {}", self.pattern, self.location)
     }
-}
-
-/// Checks that a default keeps a tool pattern and a location. `cleared` are the fields that the patch removes.
-fn check_binding(info: &SecretInfo, cleared: Vec<&'static str>) -> Result<(), Error> {
-    let Err(missing) = check_default(
-        info.is_default_for_tool,
-        info.tool_name.is_some(),
-        info.tool_arg.is_some(),
-    ) else {
-        return Ok(());
-    };
-    let mut errors: Vec<FieldError> = cleared
-        .into_iter()
-        .map(|field| {
-            let msg =
-                "a default needs this field: set is_default_for_tool to false in the same update";
-            FieldError::value_error(field, msg)
-        })
-        .collect();
-    if errors.is_empty() {
-        errors.push(missing);
-    }
-    Err(Error::validation(errors))
 }
 
 fn length(value: &SecretValue) -> u32 {

@@ -67,15 +67,14 @@ impl UserVault {
     /// # Errors
     ///
     /// `NotFound`; `Conflict` if the patch demands another revision; and those of [`create`](UserVault::create).
-    /// Nothing has changed then. The fields of the patch are checked first, all of them; whether a default keeps its
-    /// binding is checked once they are valid.
+    /// Nothing has changed then. A patch with invalid fields is told so whether or not there is such a secret.
     pub fn update(
         &self,
         secret: impl Into<SecretRef>,
         patch: SecretPatch,
     ) -> Result<SecretInfo, Error> {
-        let patch = patch.into_valid(self.bounds_if_unlocked()?)?;
-        self.write_one(Operation::Update(secret.into(), patch))
+        let bounds = self.bounds_if_unlocked()?;
+        self.write_one(Operation::update(secret, patch, bounds))
     }
 
     /// Deletes a secret. When this returns, the secret can no longer be reached, and its value is gone from the
@@ -180,15 +179,15 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// Those of the single operations. In the `loc` of an invalid field, the index of the operation follows
-    /// `body`. Nothing has changed then.
+    /// Those of the single operations: `Validation` with the invalid fields of all of them, or else the first. In the
+    /// `loc` of an invalid field, the index of the operation follows `body`. Nothing has changed then.
     pub fn batch(
         &self,
         collect: impl FnOnce(&mut Batch<'_>),
     ) -> Result<Vec<Option<SecretInfo>>, Error> {
         let mut batch = Batch::new(self.bounds_if_unlocked()?);
         collect(&mut batch);
-        self.write(batch.finish()?, true)
+        self.write(batch.finish(), true)
     }
 
     /// Returns what this user has stored.

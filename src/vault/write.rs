@@ -38,7 +38,7 @@ impl State {
         let rules = self.rules(user);
         let mut plan = Plan::new(&base, &rules);
         let mut done = Vec::with_capacity(operations.len());
-        let (mut invalid, mut left_out) = (Vec::new(), HashSet::new());
+        let (mut invalid, mut left_out, mut failed) = (Vec::new(), HashSet::new(), None);
         for (i, operation) in operations.into_iter().enumerate() {
             // What an operation that was left out would have changed may make this one invalid.
             let secret = plan.target(&operation);
@@ -53,17 +53,19 @@ impl State {
             let at_index = |error: Error| if is_batch { error.at_index(i) } else { error };
             match applied.map_err(at_index) {
                 Ok(applied) => done.push(applied),
-                Err(error) if !error.field_errors().is_empty() => {
-                    invalid.extend_from_slice(error.field_errors());
+                Err(error) => {
                     left_out.extend(secret);
+                    invalid.extend_from_slice(error.field_errors());
+                    failed.get_or_insert(error);
                 }
-                // It may have fitted, had the others been valid.
-                Err(_) if !invalid.is_empty() => {}
-                Err(error) => return Err(error),
             }
         }
+        // What failed for another reason may have fitted, had the invalid ones been valid.
         if !invalid.is_empty() {
             return Err(Error::validation(invalid));
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let (changes, usage) = plan.finish()?;
         if changes.is_empty() {

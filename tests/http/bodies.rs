@@ -128,6 +128,34 @@ fn what_is_no_json_object() {
     }
 }
 
+/// Whether a default loses its binding depends on the secret; the other fields, and the path, do not.
+#[test]
+fn what_is_invalid_for_a_secret_is_told_with_the_rest() {
+    let client = Client::new();
+    let bound = r#"{"secret_name": "n", "secret_value": "abcd", "tool_name": "t", "tool_arg": "a", "is_default_for_tool": true}"#;
+    let made = client.send("POST", SECRETS, bound).json();
+    let body = r#"{"secret_name": "", "tool_name": null}"#;
+    for (id, errors) in [
+        (
+            made["secret_id"].as_str().unwrap(),
+            [
+                "body.secret_name string_too_short",
+                "body.tool_name value_error",
+            ],
+        ),
+        (
+            "no-uuid",
+            [
+                "path.secret_id uuid_parsing",
+                "body.secret_name string_too_short",
+            ],
+        ),
+    ] {
+        let answer = client.send("PATCH", &format!("{SECRETS}{id}"), body);
+        assert_eq!(answer.errors(), errors, "{id}");
+    }
+}
+
 #[test]
 fn only_json_is_read() {
     for (content_type, is_json) in [
