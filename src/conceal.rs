@@ -33,7 +33,7 @@
 //! then does at most
 //!
 //! * L questions of `FUEL` units each: what does the schema declare at a location? (For a location that it does not
-//!   declare, or not as a string, this is all.)
+//!   declare, or not as a string, there is one more question, whether it may do so all the same, and this is all.)
 //! * 500,000 + 32·(L+1)·n units in all other work: looking at subschemas, following references, comparing and
 //!   copying. One attempt to hide one location gets at most 50,000 + 16·n of these; an ordinary one takes about 8·n.
 //!
@@ -65,7 +65,7 @@ use serde_json::Value;
 use self::nodes::MAX_LEVELS;
 use crate::{
     location::Location,
-    schema::{Budget, Declaration, declares, declares_within, measure},
+    schema::{Budget, Declaration, declares, declares_within, may_declare, measure},
 };
 
 /// What was hidden from a tool's input schema, what was not, and why.
@@ -146,7 +146,8 @@ impl Concealment {
         &self.left
     }
 
-    /// Returns whether the model sees none of the locations of defaults: each is hidden, or was never in the schema.
+    /// Returns whether the model sees none of the locations of defaults: each is hidden, or the schema does not name it.
+    /// (What a schema takes under any name, by `additionalProperties` or `patternProperties`, it does not name.)
     pub fn is_complete(&self) -> bool {
         self.left
             .iter()
@@ -183,7 +184,7 @@ impl fmt::Display for LeftLocation {
 
 /// Why a location stays in the schema.
 ///
-/// Except for the first two reasons, the model may still be asked for a value there, and the default goes in if it
+/// Except for the first three reasons, the model may still be asked for a value there, and the default goes in if it
 /// gives none. Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]
@@ -193,6 +194,9 @@ pub enum LeftReason {
     NotDeclared,
     /// The schema declares it with a type that no string has: nothing is put in.
     NotAString,
+    /// The schema declares it for some arguments only, as by `then`, or may do so in a part that is not followed, such as
+    /// another document, or one that leads back to itself: nothing is put in, but the model may be asked for a value.
+    MayBeDeclared(&'static str),
     /// The schema accepts only some strings there, so the tool might refuse the secret.
     ConstrainedValue(&'static str),
     /// What the schema asks for depends on whether the property is there.
@@ -221,7 +225,8 @@ impl LeftReason {
     /// Returns the keyword that stands in the way, for reasons that have one.
     pub fn keyword(self) -> Option<&'static str> {
         match self {
-            LeftReason::ConstrainedValue(keyword)
+            LeftReason::MayBeDeclared(keyword)
+            | LeftReason::ConstrainedValue(keyword)
             | LeftReason::ConditionalSchema(keyword)
             | LeftReason::ConstrainedObject(keyword)
             | LeftReason::UnsupportedReference(keyword)
@@ -236,6 +241,9 @@ impl fmt::Display for LeftReason {
         let text = match self {
             LeftReason::NotDeclared => "the schema does not declare it",
             LeftReason::NotAString => "the schema declares it with a type that excludes strings",
+            LeftReason::MayBeDeclared(_) => {
+                "the schema declares it for some arguments only, or in a part that is not followed"
+            }
             LeftReason::ConstrainedValue(_) => "the schema accepts only some strings there",
             LeftReason::ConditionalSchema(_) => {
                 "what the schema requires depends on whether it is present"
@@ -313,14 +321,15 @@ fn declared_as_strings<'l>(
         let reason = if strings.iter().any(|outer| outer.contains(location)) {
             LeftReason::InsideAnother
         } else {
-            match declares(schema, location) {
+            let reason = match declares(schema, location) {
                 Declaration::NotDeclared => LeftReason::NotDeclared,
                 Declaration::NoString => LeftReason::NotAString,
                 Declaration::String => {
                     strings.insert(location);
                     continue;
                 }
-            }
+            };
+            may_declare(schema, location).map_or(reason, LeftReason::MayBeDeclared)
         };
         left.insert(location, reason);
     }

@@ -18,7 +18,8 @@
 //! * `anyOf`, `oneOf` (§10.2.1.2, §10.2.1.3): declared if some branch declares it with a type that allows a string.
 //! * `not` (§10.2.1.4) rules out the types of a schema that states only a type, and every type if the schema is
 //!   empty; anything else in it is ignored.
-//! * `if`, `then`, `else` and `dependentSchemas` say what holds for some arguments, and declare nothing.
+//! * `if`, `then`, `else` and `dependentSchemas` say what holds for some arguments, and declare nothing. `conceal`
+//!   reports what they name, and what an unknown part may name, as something that [may be declared](may_declare).
 //! * A type allows a string if `type` (Validation §6.1.1), where present, names `string`, and `enum` and `const`,
 //!   where present, have a string among their values. `const` is no keyword before draft 6. Further limits on the
 //!   value, such as `pattern`, are for the tool to check.
@@ -37,6 +38,7 @@
 //! a depth of [`DEPTH`] and no other code here recurses, so a question needs little stack however deep a schema is
 //! nested.
 
+mod doubt;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -49,6 +51,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::doubt::may_declare;
 use self::work::node_units;
 pub(crate) use self::work::{Budget, measure, pointer_units};
 use crate::location::{Location, array_index};

@@ -73,7 +73,7 @@ fuzz_target!(|input: Input| {
     for left in report.left() {
         let nothing_is_put_in = matches!(
             left.reason(),
-            LeftReason::NotDeclared | LeftReason::NotAString
+            LeftReason::NotDeclared | LeftReason::NotAString | LeftReason::MayBeDeclared(_)
         );
         assert!(
             !(nothing_is_put_in && before.contains(left.location())),

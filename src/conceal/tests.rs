@@ -229,7 +229,7 @@ fn check(entropy: &mut Entropy<'_>) -> Tally {
             let takes_string = declares(&original, left.location()) == Declaration::String;
             let nothing_is_put_in = matches!(
                 left.reason(),
-                LeftReason::NotDeclared | LeftReason::NotAString
+                LeftReason::NotDeclared | LeftReason::NotAString | LeftReason::MayBeDeclared(_)
             );
             assert_ne!(takes_string, nothing_is_put_in, "{}", context());
         }

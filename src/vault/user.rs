@@ -321,7 +321,8 @@ impl UserVault {
     /// the concealed schema does not mention. A value there is one that the model made up:
     /// [`InjectionPolicy`](crate::InjectionPolicy) decides what becomes of it. Where this cannot be guaranteed, a
     /// location stays in the schema, and the [`Concealment`] says why: if the arguments leave it out, what goes in
-    /// there may be invalid.
+    /// there may be invalid. The concealed schema may demand more than the original: an optional object that needs
+    /// something else besides the default becomes required, since the default will make it.
     ///
     /// The `format` of a location, and its `contentMediaType`, are taken as annotations, as JSON Schema has them by
     /// default: a tool that asserts them may refuse a secret of another form.

@@ -221,11 +221,14 @@ fn a_long_reference_is_not_decoded_again_and_again() {
     assert_eq!(reasons(&schema(30_000, false)), None);
     // `inject` cannot find this out either, and so puts nothing in.
     for bytes in [30, 30_000, 300_000] {
-        assert_eq!(reasons(&schema(bytes, true)), Some(LeftReason::NotAString));
+        assert_eq!(
+            reasons(&schema(bytes, true)),
+            Some(LeftReason::MayBeDeclared("$ref"))
+        );
     }
     assert_eq!(
         reasons(&schema(300_000, false)),
-        Some(LeftReason::NotAString)
+        Some(LeftReason::MayBeDeclared("$ref"))
     );
 }
 
