@@ -200,10 +200,11 @@ impl Injector<'_> {
     ) -> Result<(), Error> {
         let value = entry.open(self.keys)?;
         let text = entry.format().map(|format| format.apply(&value));
+        let redactor = &mut injection.redactor;
         if let Some(text) = &text {
-            injection.redactor.insert(entry.reference(), text);
+            redactor.insert_formatted(entry.reference(), text, &value);
         }
-        injection.redactor.insert(entry.reference(), &value);
+        redactor.insert(entry.reference(), &value);
         let text = text.unwrap_or(value).into_string();
         let undo = place::put(args, location, text).map_err(|mut text| {
             text.zeroize();

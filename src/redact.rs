@@ -104,7 +104,7 @@ use crate::secret::SecretValue;
 /// parts of the whole value. A value that has whitespace around it, such as a line break at its end, is also found
 /// without that. What is put in the place of such a part is the reference of its value.
 ///
-/// A value under 8 bytes is found only as itself, and only between characters that are not letters or digits (of any
+/// A value under 8 bytes, with or without its format, is found only as itself, and only between characters that are not letters or digits (of any
 /// script), `_` or `-`; the beginning and the end of the text serve as well, and so do bytes that are not UTF-8.
 /// Otherwise a PIN of 4 digits would mutilate ordinary text. An empty value is never found. In JSON text an escape
 /// before such a value ends in a letter, as in `\n4711`, so the value is not found there; use
@@ -170,9 +170,23 @@ impl Redactor {
 
     /// The same as [`add`](Redactor::add), with a reference that is shared with others.
     pub(crate) fn insert(&mut self, reference: Arc<str>, value: &SecretValue) {
-        let value = value.expose_secret();
-        if !value.is_empty() && !self.has(value) {
-            self.push(Arc::new(Needle::new(reference, value)));
+        self.insert_needle(Needle::new(reference, value.expose_secret()));
+    }
+
+    /// Adds what a format makes of a value. The value itself has to be added as well.
+    pub(crate) fn insert_formatted(
+        &mut self,
+        reference: Arc<str>,
+        text: &SecretValue,
+        value: &SecretValue,
+    ) {
+        let (text, value) = (text.expose_secret(), value.expose_secret());
+        self.insert_needle(Needle::formatted(reference, text, value));
+    }
+
+    fn insert_needle(&mut self, needle: Needle) {
+        if !needle.value().is_empty() && !self.has(&needle) {
+            self.push(Arc::new(needle));
         }
     }
 
@@ -196,7 +210,7 @@ impl Redactor {
             // One that grew out of the other begins with the same needles: a stream is told of all values again and
             // again.
             let same = |own| Arc::ptr_eq(own, needle);
-            if !self.values.get(at).is_some_and(same) && !self.has(needle.value()) {
+            if !self.values.get(at).is_some_and(same) && !self.has(needle) {
                 self.push(Arc::clone(needle));
             }
         }
@@ -205,7 +219,7 @@ impl Redactor {
     /// Whether `other` has no value that this one does not have.
     #[cfg(feature = "mcp-text")]
     pub(crate) fn has_all(&self, other: &Redactor) -> bool {
-        other.values.iter().all(|needle| self.has(needle.value()))
+        other.values.iter().all(|needle| self.has(needle))
     }
 
     /// Returns whether there is no value to replace.
@@ -368,15 +382,23 @@ impl Redactor {
         self.index = OnceLock::new();
         if self.values.len() > FEW {
             let known = self.known.get_or_insert_default();
-            let unknown = &self.values[known.len()..];
-            known.extend(unknown.iter().map(Arc::clone).map(Known));
+            let is_first = known.is_empty();
+            let unknown = &self.values[if is_first { 0 } else { self.values.len() - 1 }..];
+            // Of two with the same value, the later one finds more.
+            for needle in unknown {
+                known.replace(Known(Arc::clone(needle)));
+            }
         }
     }
 
-    fn has(&self, value: &str) -> bool {
+    fn has(&self, needle: &Needle) -> bool {
+        let value = needle.value();
         match &self.known {
-            Some(known) => known.contains(value),
-            None => self.values.iter().any(|needle| needle.value() == value),
+            Some(known) => known.get(value).is_some_and(|own| own.0.covers(needle)),
+            None => {
+                let mut own = self.values.iter();
+                own.any(|own| own.value() == value && own.covers(needle))
+            }
         }
     }
 

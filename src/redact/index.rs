@@ -152,10 +152,14 @@ impl Index {
 fn with_parts(values: &[Arc<Needle>]) -> Vec<Arc<Needle>> {
     let (mut needles, mut known) = (Vec::new(), HashSet::new());
     for value in values {
-        known.insert(value.value());
+        known.insert((value.value(), value.is_short()));
         needles.push(Arc::clone(value));
-        let new = value.parts().filter(|part| known.insert(part));
-        needles.extend(new.map(|part| Arc::new(value.part(part))));
+        for part in value.parts() {
+            let needle = value.part(part);
+            if known.insert((part, needle.is_short())) {
+                needles.push(Arc::new(needle));
+            }
+        }
     }
     needles
 }

@@ -13,7 +13,7 @@ use super::spelling::{
     word_begins_at, word_ends_at,
 };
 
-/// Values of fewer bytes are found only in their raw form, and only between word boundaries.
+/// Values of fewer bytes are found only in their raw form, and only between word boundaries, with a format or without.
 const SHORT: usize = 8;
 
 /// A value that would have fewer bytes than this without the whitespace around it is found only with that whitespace.
@@ -26,6 +26,9 @@ const SHORT_LINE: usize = 16;
 pub(super) struct Needle {
     value: Zeroizing<Box<str>>,
     reference: Arc<str>,
+    is_short: bool,
+    /// Whether its lines are no parts of it, since they may be those of a format.
+    is_formatted: bool,
 }
 
 /// The forms in which a value is found.
@@ -124,6 +127,17 @@ impl Needle {
         Needle {
             value: Zeroizing::new(Box::from(value)),
             reference,
+            is_short: value.len() < SHORT,
+            is_formatted: false,
+        }
+    }
+
+    /// Creates a needle for what a format makes of a value. It is no less likely to be ordinary text than the value.
+    pub(super) fn formatted(reference: Arc<str>, text: &str, value: &str) -> Needle {
+        Needle {
+            is_short: value.len() < SHORT,
+            is_formatted: true,
+            ..Needle::new(reference, text)
         }
     }
 
@@ -143,18 +157,29 @@ impl Needle {
         let whole = (trimmed.len() >= SHORTEST).then_some(trimmed);
         let lines = self.value.split(['\n', '\r']).map(str::trim_ascii);
         let is_like_a_key = |line: &&str| {
-            line.len() >= SHORT_LINE && !line.contains(|c: char| c.is_ascii_whitespace())
+            !self.is_formatted
+                && line.len() >= SHORT_LINE
+                && !line.contains(|c: char| c.is_ascii_whitespace())
         };
         whole.into_iter().chain(lines.filter(is_like_a_key))
     }
 
     /// A needle for a part of the value, with the same reference.
     pub(super) fn part(&self, text: &str) -> Needle {
-        Needle::new(Arc::clone(&self.reference), text)
+        let part = Needle::new(Arc::clone(&self.reference), text);
+        Needle {
+            is_short: self.is_short || part.is_short,
+            ..part
+        }
     }
 
     pub(super) fn is_short(&self) -> bool {
-        self.value.len() < SHORT
+        self.is_short
+    }
+
+    /// Whether all that `other` finds is found by this one too, whose value is the same.
+    pub(super) fn covers(&self, other: &Needle) -> bool {
+        self.is_short <= other.is_short && self.is_formatted <= other.is_formatted
     }
 
     /// Continues a walk that began at `start`. Unless `last`, more text may follow `text`.

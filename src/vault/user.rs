@@ -306,7 +306,7 @@ impl UserVault {
             for entry in snapshot.entries().values() {
                 let value = entry.open(keys)?;
                 if let Some(format) = entry.format() {
-                    redactor.insert(entry.reference(), &format.apply(&value));
+                    redactor.insert_formatted(entry.reference(), &format.apply(&value), &value);
                 }
                 redactor.insert(entry.reference(), &value);
             }

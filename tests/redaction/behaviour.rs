@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::{encodings::hex, forms::redactor};
-use keyward::{Redactor, SecretValue};
+use keyward::{NewSecret, Redactor, SecretValue, ToolCall, UserId, Vault};
+use serde_json::Map;
 
 fn redactor_of(values: &[(&str, &str)]) -> Redactor {
     let mut redactor = Redactor::new();
@@ -288,4 +289,85 @@ fn the_types_can_be_shared() {
     is_shared::<Redactor>();
     is_shared::<keyward::RedactStream>();
     is_shared::<keyward::RedactTextStream>();
+}
+
+/// The redactor of a call that gets this value in this format.
+fn of_format(name: &str, value: &str, format: &str) -> Redactor {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    let secret = NewSecret::new(name, value)
+        .bind("t", "key")
+        .default_for_tool();
+    user.create(secret.format(format)).unwrap();
+    let injection = user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+    let redactor = injection.into_redactor();
+    let said = format!("key: {}.", format.replace("{}", value));
+    assert_eq!(
+        redactor.redact(&said),
+        user.redactor().unwrap().redact(&said)
+    );
+    redactor
+}
+
+#[test]
+fn a_short_value_in_its_format_is_as_likely_to_be_ordinary_text() {
+    for (format, text, redacted) in [
+        ("pin={}", "pin=4711", "secret://a"),
+        ("pin={}", "pin=47110", "pin=47110"),
+        ("pin={}", "xpin=4711", "xpin=secret://a"),
+        ("pin={}", "xpin=4711x", "xpin=4711x"),
+        ("pin={}", "cGluPTQ3MTE=", "cGluPTQ3MTE="),
+        ("pin={}\n", "a pin=4711, b", "a secret://a, b"),
+        ("pin={}\n", "a pin=4711b", "a pin=4711b"),
+        ("Bearer v-{}", "Bearer v-4711", "secret://a"),
+        ("Bearer v-{}", "Bearer v-4711f", "Bearer v-4711f"),
+        ("v-{}-", "v-4711-", "secret://a"),
+        ("Bearer {}", "Bearer 4711", "secret://a"),
+        ("Bearer {}", "Bearer 4711deadbeef", "Bearer 4711deadbeef"),
+    ] {
+        let redactor = of_format("a", "4711", format);
+        assert_eq!(redactor.redact(text), redacted, "{format:?} {text:?}");
+    }
+}
+
+/// That is no secret, and a tool may print it by itself.
+#[test]
+fn a_line_of_a_format_is_not_replaced() {
+    let redactor = of_format("a", "4QvT9sLm", "X-Service-Credentials\n{}");
+    assert_eq!(
+        redactor.redact("X-Service-Credentials\nX-Service-Credentials\n4QvT9sLm"),
+        "X-Service-Credentials\nsecret://a"
+    );
+}
+
+#[test]
+fn a_long_value_is_found_in_all_forms_though_it_is_a_short_one_in_its_format() {
+    let short = of_format("a", "4711", "pin={}");
+    let mut long = Redactor::new();
+    long.add("secret://b", &SecretValue::new("pin=4711"));
+    let mut many = Redactor::new();
+    for i in 0..20 {
+        many.add(
+            format!("secret://{i}"),
+            &SecretValue::new(format!("value-{i:06}")),
+        );
+    }
+    let merged = |order: &[&Redactor]| {
+        let mut all = Redactor::new();
+        order.iter().for_each(|redactor| all.merge(redactor));
+        all
+    };
+    for order in [
+        &[&short, &long][..],
+        &[&long, &short],
+        &[&many, &short, &long],
+        &[&many, &long, &short],
+        &[&short, &many, &long],
+    ] {
+        let mut all = merged(order);
+        let redacted = all.redact("xpin=47110 cGluPTQ3MTE=");
+        assert_eq!(redacted, "xsecret://b0 secret://b");
+        let count = all.len();
+        order.iter().for_each(|redactor| all.merge(redactor));
+        assert_eq!(all.len(), count);
+    }
 }
