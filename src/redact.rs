@@ -113,6 +113,13 @@ use crate::secret::SecretValue;
 /// Where matches overlap, the one that begins first is replaced; of those that begin together, the longest; and of
 /// those as long, the value that was added first. Nothing else is changed.
 ///
+/// # Cost
+///
+/// Text in which nothing begins like a value passes fastest. At a place that the first two bytes of a form fit, the
+/// values that begin so are compared one after the other, each as far as it agrees with the text. Tokens soon differ.
+/// But n values that all begin with the same k bytes take n · k steps for each byte of a text that repeats these, such as
+/// a text of one letter.
+///
 /// # Security
 ///
 /// Values are held in buffers of exactly their size, which are wiped when the last clone is dropped; so is the index
@@ -393,13 +400,11 @@ impl Redactor {
 
     fn has(&self, needle: &Needle) -> bool {
         let value = needle.value();
-        match &self.known {
-            Some(known) => known.get(value).is_some_and(|own| own.0.covers(needle)),
-            None => {
-                let mut own = self.values.iter();
-                own.any(|own| own.value() == value && own.covers(needle))
-            }
+        if let Some(known) = &self.known {
+            return known.get(value).is_some_and(|own| own.0.covers(needle));
         }
+        let mut own = self.values.iter();
+        own.any(|own| own.value() == value && own.covers(needle))
     }
 
     fn index(&self) -> Arc<Index> {

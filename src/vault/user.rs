@@ -278,8 +278,7 @@ impl UserVault {
     /// This is for text from elsewhere than the call that is being made: a conversation that is resumed, whose tools
     /// may print what earlier calls were given, or a program's log. It opens every value, which takes a few µs each;
     /// the first text that is redacted takes about as long again. Text passes more slowly the more values there are to
-    /// find ([`Redactor`]).
-    /// Values that are set later are not in it.
+    /// find ([the cost](Redactor#cost)). Values that are set later are not in it.
     ///
     /// ```
     /// use keyward::{NewSecret, UserId, Vault};
