@@ -65,7 +65,7 @@ pub struct ExplainedLocation {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It goes in.
+    /// It goes in, unless the call fails elsewhere: then nothing does.
     Filled,
     /// It does not go in.
     Skipped(SkipReason),
