@@ -32,8 +32,8 @@
 //! each JSON value, and four for an object), and `L` the number of the locations that it declares as strings. A call
 //! then does at most
 //!
-//! * L questions of `FUEL` units each: what does the schema declare at a location? (For a location that it does not
-//!   declare, or not as a string, there is one more question, whether it may do so all the same, and this is all.)
+//! * L questions of `FUEL` units each: what does the schema declare at a location? (For any other location there are
+//!   this and two more, whether it may declare it all the same, and no other work.)
 //! * 500,000 + 32·(L+1)·n units in all other work: looking at subschemas, following references, comparing and
 //!   copying. One attempt to hide one location gets at most 50,000 + 16·n of these; an ordinary one takes about 8·n.
 //!
@@ -146,8 +146,8 @@ impl Concealment {
         &self.left
     }
 
-    /// Returns whether the model sees none of the locations of defaults: each is hidden, or the schema does not name it.
-    /// (What a schema takes under any name, by `additionalProperties` or `patternProperties`, it does not name.)
+    /// Returns whether the model sees none of the locations of defaults: each is hidden, or the schema does not name
+    /// it. (What a schema takes under any name, by `additionalProperties` or `patternProperties`, it does not name.)
     pub fn is_complete(&self) -> bool {
         self.left
             .iter()
@@ -194,8 +194,8 @@ pub enum LeftReason {
     NotDeclared,
     /// The schema declares it with a type that no string has: nothing is put in.
     NotAString,
-    /// The schema declares it for some arguments only, as by `then`, or may do so in a part that is not followed, such as
-    /// another document, or one that leads back to itself: nothing is put in, but the model may be asked for a value.
+    /// The schema declares it for some arguments only, as by `then`, or may do so in a part that is not followed: in
+    /// another document, without an end, or too large. Nothing is put in, but the model may be asked for a value.
     MayBeDeclared(&'static str),
     /// The schema accepts only some strings there, so the tool might refuse the secret.
     ConstrainedValue(&'static str),

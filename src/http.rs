@@ -267,7 +267,7 @@ impl<A: Authenticator> Service<A> {
             return operations::list(user, parts.uri.query().unwrap_or_default()).await;
         }
         let body = Received::read(&parts.headers, body, self.body_limit).await?;
-        operations::create(user, body, self.vault.bounds().clone()).await
+        operations::create(user, body).await
     }
 
     async fn secret(&self, parts: &mut Parts, body: &mut Body) -> Result<Response, Refusal> {

@@ -104,10 +104,10 @@ use crate::secret::SecretValue;
 /// parts of the whole value. A value that has whitespace around it, such as a line break at its end, is also found
 /// without that. What is put in the place of such a part is the reference of its value.
 ///
-/// A value under 8 bytes, with or without its format, is found only as itself, and only between characters that are not letters or digits (of any
-/// script), `_` or `-`; the beginning and the end of the text serve as well, and so do bytes that are not UTF-8.
-/// Otherwise a PIN of 4 digits would mutilate ordinary text. An empty value is never found. In JSON text an escape
-/// before such a value ends in a letter, as in `\n4711`, so the value is not found there; use
+/// A value under 8 bytes, with or without its format, is found only as itself, and only between characters that are
+/// not letters or digits (of any script), `_` or `-`; the beginning and the end of the text serve as well, and so do
+/// bytes that are not UTF-8. Otherwise a PIN of 4 digits would mutilate ordinary text. An empty value is never found. In
+/// JSON text an escape before such a value ends in a letter, as in `\n4711`, so the value is not found there; use
 /// [`redact_json`](Redactor::redact_json), which looks at the strings themselves.
 ///
 /// Where matches overlap, the one that begins first is replaced; of those that begin together, the longest; and of
@@ -117,8 +117,8 @@ use crate::secret::SecretValue;
 ///
 /// Text in which nothing begins like a value passes fastest. At a place that the first two bytes of a form fit, the
 /// values that begin so are compared one after the other, each as far as it agrees with the text. Tokens soon differ.
-/// But n values that all begin with the same k bytes take n · k steps for each byte of a text that repeats these, such as
-/// a text of one letter.
+/// But n values that all begin with the same k bytes take n · k steps for each byte of a text that repeats these, such
+/// as a text of one letter.
 ///
 /// # Security
 ///
@@ -238,7 +238,7 @@ impl Redactor {
         self.values.is_empty()
     }
 
-    /// Returns the number of different values that are replaced.
+    /// Returns the number of different texts that are replaced: a value, and what its format makes of it, are two.
     ///
     /// ```
     /// assert_eq!(keyward::Redactor::new().len(), 0);
@@ -389,8 +389,12 @@ impl Redactor {
         self.index = OnceLock::new();
         if self.values.len() > FEW {
             let known = self.known.get_or_insert_default();
-            let is_first = known.is_empty();
-            let unknown = &self.values[if is_first { 0 } else { self.values.len() - 1 }..];
+            let from = if known.is_empty() {
+                0
+            } else {
+                self.values.len() - 1
+            };
+            let unknown = &self.values[from..];
             // Of two with the same value, the later one finds more.
             for needle in unknown {
                 known.replace(Known(Arc::clone(needle)));

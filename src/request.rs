@@ -125,8 +125,14 @@ impl NewSecret {
     ///
     /// As for [`from_json`](NewSecret::from_json).
     pub fn from_json_within(json: &mut [u8], bounds: &Bounds) -> Result<NewSecret, Error> {
+        let secret = NewSecret::from_json_unchecked(json)?;
+        secret.fields.check_new(bounds)?;
+        Ok(secret)
+    }
+
+    /// Does what `from_json` does, but leaves it to the vault to check the fields.
+    pub(crate) fn from_json_unchecked(json: &mut [u8]) -> Result<NewSecret, Error> {
         let fields = json::read(json)?;
-        fields.check_new(bounds)?;
         Ok(NewSecret { fields })
     }
 
@@ -370,11 +376,25 @@ pub(crate) struct ValidPatch {
     pub(crate) rebinding: Rebinding,
 }
 
-/// A patch with invalid fields, which the errors tell.
+/// A patch with invalid fields.
 #[derive(Debug)]
 pub(crate) struct InvalidPatch {
-    pub(crate) errors: Vec<FieldError>,
-    pub(crate) rebinding: Rebinding,
+    errors: Vec<FieldError>,
+    rebinding: Rebinding,
+}
+
+impl InvalidPatch {
+    /// Returns all that is invalid. Without the secret as it was, what depends on it is left out.
+    pub(crate) fn error(self, old: Option<&SecretInfo>) -> Error {
+        let mut errors = self.errors;
+        errors.extend(old.map_or_else(Vec::new, |old| self.rebinding.check(old)));
+        errors.sort_by_key(|error| {
+            let name = error.loc().last().map(ToString::to_string);
+            let mut fields = [NAME, VALUE, TOOL, ARG, IS_DEFAULT, FORMAT].iter();
+            fields.position(|field| name.as_deref() == Some(field))
+        });
+        Error::validation(errors)
+    }
 }
 
 /// What a patch does to a secret's binding. Its fields may be invalid.
@@ -393,17 +413,16 @@ enum Half {
 }
 
 impl Rebinding {
-    /// Checks that a default keeps both halves. Of a secret that is not there, only what the patch says is known.
-    pub(crate) fn check(self, old: Option<&SecretInfo>) -> Vec<FieldError> {
-        let is_default = old.is_some_and(|old| old.is_default_for_tool);
-        let is_there = |half: Option<Half>, was_there: bool| match half {
+    /// Checks that a default keeps both halves.
+    pub(crate) fn check(self, old: &SecretInfo) -> Vec<FieldError> {
+        let is_there = |half: Option<Half>, was: &Option<String>| match half {
             Some(half) => half == Half::Set,
-            None => was_there,
+            None => was.is_some(),
         };
         let checked = check_default(
-            self.is_default.unwrap_or(is_default),
-            is_there(self.tool, old.is_none_or(|old| old.tool_name.is_some())),
-            is_there(self.arg, old.is_none_or(|old| old.tool_arg.is_some())),
+            self.is_default.unwrap_or(old.is_default_for_tool),
+            is_there(self.tool, &old.tool_name),
+            is_there(self.arg, &old.tool_arg),
         );
         let Err(missing) = checked else {
             return Vec::new();
@@ -549,7 +568,9 @@ impl Fields {
         Rebinding {
             is_default: match self.is_default {
                 Given::Value(is_default) => Some(is_default),
-                _ => None,
+                Given::Absent | Given::Null => None,
+                // It may have been meant to be none.
+                Given::WrongType | Given::NotUnicode => Some(false),
             },
             tool: half(&self.tool_name),
             arg: half(&self.tool_arg),

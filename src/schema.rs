@@ -122,6 +122,8 @@ pub(crate) struct Document<'a> {
     fuel: Budget,
     /// Whether the fuel is that for a schema of this size. The size is of no interest to a question that takes little.
     is_measured: Cell<bool>,
+    /// Whether a subschema was too deep to be looked at.
+    is_cut: Cell<bool>,
     /// The budget that this question shares with others.
     shared: Option<&'a Budget>,
 }
@@ -134,6 +136,7 @@ impl<'a> Document<'a> {
             unknown,
             fuel: Budget::new(LEAST),
             is_measured: Cell::new(false),
+            is_cut: Cell::new(false),
             shared: None,
         }
     }
@@ -308,7 +311,16 @@ impl<'a> Document<'a> {
 
     /// Pays for one more subschema. Returns whether it may be looked at.
     pub(crate) fn spend(&self, node: &Map<String, Value>, depth: usize) -> bool {
-        depth <= DEPTH && self.charge(node_units(node))
+        if depth > DEPTH {
+            self.is_cut.set(true);
+            return false;
+        }
+        self.charge(node_units(node))
+    }
+
+    /// Whether something was not looked at, as it was too deep or too much.
+    fn gave_up(&self) -> bool {
+        self.is_cut.get() || self.is_spent()
     }
 
     /// Whether the units ran out. Answers are then guesses on the safe side: types are `unknown`, and nothing is

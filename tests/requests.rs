@@ -248,6 +248,15 @@ fn an_update_reports_what_is_invalid_for_this_secret_as_well() {
             &["tool_name string_too_short"],
         ),
         (
+            Some(bound()),
+            new().location("").format("x").clear_tool_pattern(),
+            &[
+                "tool_name value_error",
+                "tool_arg string_too_short",
+                "format value_error",
+            ],
+        ),
+        (
             None,
             new().name("").clear_tool_pattern(),
             &["secret_name string_too_short"],

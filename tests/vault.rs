@@ -577,6 +577,16 @@ fn a_batch_reports_every_invalid_field_with_its_operation() {
         batch.delete("nobody");
     });
     assert_eq!(of_all_kinds, ["body.1.tool_arg", "body.3.secret_name"]);
+    let of_one_secret_again = locs(&|batch| {
+        batch.update("d", SecretPatch::new().name("e").if_revision(99));
+        batch.update("d", SecretPatch::new().name(""));
+        batch.update("d", SecretPatch::new().value("abc").clear_location());
+        batch.update("d", SecretPatch::new().clear_location());
+    });
+    assert_eq!(
+        of_one_secret_again,
+        ["body.1.secret_name", "body.2.secret_value"]
+    );
     user.delete("d").unwrap();
     assert!(user.secrets().unwrap().is_empty());
     assert_eq!(user.batch(|_| {}).unwrap(), []);

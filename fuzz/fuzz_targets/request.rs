@@ -310,6 +310,20 @@ impl Model {
         errors
     }
 
+    /// What a default loses that it needs, and the error of each.
+    fn taken_from_a_default(&self) -> Vec<(String, &'static str)> {
+        if !matches!(
+            self.fields[4],
+            Given::Absent | Given::Null | Given::Bool(true)
+        ) {
+            return Vec::new();
+        }
+        let halves = [2, 3].into_iter();
+        let lost = halves.filter(|&half| self.fields[half] == Given::Null);
+        lost.map(|half| (FIELDS[half].to_owned(), "value_error"))
+            .collect()
+    }
+
     fn text(&self, field: usize) -> Option<String> {
         match &self.fields[field] {
             Given::Text(text) => Some(text.clone()),
@@ -418,8 +432,11 @@ fn check_patch(json: &str, model: &Model) {
                 patched(patch, model);
             } else {
                 let user = user(model);
-                let new = NewSecret::new("n", "abcd").is_default_for_tool(false);
-                user.create(new).expect("a secret");
+                let new = NewSecret::new("n", "abcd").bind("t", "a");
+                user.create(new.default_for_tool()).expect("a secret");
+                let mut expected = expected.clone();
+                expected.extend(model.taken_from_a_default());
+                expected.sort();
                 same(&user.update("n", patch).expect_err("invalid"), &expected);
             }
         }

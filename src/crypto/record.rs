@@ -86,8 +86,8 @@ impl KeyRing {
     }
 
     /// Makes objects that go to the heap. A part of an object that is not set, such as the text of an `Option` that has
-    /// none, is what lay on the stack before: it must be nothing of a key. So the stack is wiped after each use of a key,
-    /// and this is not inlined into where the states of the keys are.
+    /// none, is what lay on the stack before: it must be nothing of a key. So the stack is wiped after each use of a
+    /// key, and this is not inlined into where the states of the keys are.
     #[inline(never)]
     fn open_rows_with(
         &self,

@@ -57,9 +57,10 @@ impl Received {
         Ok(Received::Json(text))
     }
 
-    pub(super) fn new_secret(self, bounds: &Bounds) -> Result<NewSecret, Error> {
+    /// Its fields are not checked.
+    pub(super) fn new_secret(self) -> Result<NewSecret, Error> {
         match self {
-            Received::Json(mut text) => NewSecret::from_json_within(&mut text, bounds),
+            Received::Json(mut text) => NewSecret::from_json_unchecked(&mut text),
             Received::NotJson => Err(not_an_object()),
             Received::Empty => Err(Error::validation(vec![FieldError::new(
                 [],

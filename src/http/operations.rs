@@ -61,12 +61,8 @@ pub(super) fn invalid_uuid(part: &'static str, name: &'static str) -> FieldError
     FieldError::outside_body(part, name, "uuid_parsing", "Input should be a valid UUID")
 }
 
-pub(super) async fn create(
-    user: UserVault,
-    body: Received,
-    bounds: Bounds,
-) -> Result<Response, Refusal> {
-    blocking(move || user.create(body.new_secret(&bounds)?)).await
+pub(super) async fn create(user: UserVault, body: Received) -> Result<Response, Refusal> {
+    blocking(move || user.create(body.new_secret()?)).await
 }
 
 pub(super) async fn list(user: UserVault, query: &str) -> Result<Response, Refusal> {

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    fmt, mem,
+    fmt,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -16,7 +16,7 @@ use super::{
     message::{AMBIGUOUS, arguments, id_key, may_be_call, refusal, tool_error},
     redaction,
 };
-use crate::{call::ToolCall, redact::Redactor, vault::UserVault};
+use crate::{call::ToolCall, redact::Redactor, vault::UserVault, wiping};
 
 /// Stands between one client and one server of the Model Context Protocol.
 ///
@@ -70,8 +70,9 @@ pub struct Filter {
     user: UserVault,
     server: Option<String>,
     redactor: Mutex<Arc<Redactor>>,
-    /// Each tool's input schema by name, as the server last listed it, redacted. `None` before there is any list.
-    schemas: Mutex<Option<HashMap<String, Arc<Value>>>>,
+    /// Each tool's input schema by name, as the server last listed it: it may repeat a value. `None` before there is any
+    /// list.
+    schemas: Mutex<Option<HashMap<String, Arc<wiping::Json>>>>,
     /// The ids of `tools/list` requests that are not answered yet.
     listings: Mutex<HashSet<String>>,
 }
@@ -337,13 +338,14 @@ impl Filter {
         if !self.is_listing(text, members) {
             return redacted;
         }
-        // Schemas are copied, and kept: a value in them must be gone before that.
+        let names = self.remember_listed(text, at.clone());
+        // What is shown is copied here and there: a value in it must be gone before that.
         let (text, at) = match &redacted {
             Some(redacted) => (&**redacted, 0..redacted.len()),
             None => (text, at),
         };
         let mut changed = Changed::from(text, at.start);
-        for (at, schema) in self.conceal(text, at.clone()) {
+        for (at, schema) in self.conceal(text, at.clone(), &names) {
             changed.replace(at, Some(schema.as_text()));
         }
         changed.up_to(at.end).or(redacted)
@@ -359,41 +361,46 @@ impl Filter {
         id.and_then(|id| listings.take(&id)).is_some() && json::find(members, "result").is_some()
     }
 
-    /// Returns the changes to the schemas in a list of tools: where they are, and what to put there.
-    fn conceal(&self, text: &str, message: Range<usize>) -> Vec<(Range<usize>, Buffer)> {
+    /// Remembers the schemas in a list of tools. Returns the tools' names, as far as they have some.
+    fn remember_listed(&self, text: &str, message: Range<usize>) -> Vec<Option<String>> {
         self.expect_listed();
+        let tools = listed_tools(text, message).into_iter();
+        tools
+            .map(|tool| {
+                let tool = json::members(text, tool)?;
+                let name = json::string(text, json::find(&tool, "name")?)?.into_owned();
+                let schema = json::find(&tool, "inputSchema").and_then(|at| json::parse(text, at));
+                // If there is none, or it cannot be read, nothing is declared, even if an earlier list declared more.
+                self.remember(name.clone(), schema.unwrap_or_else(nothing));
+                Some(name)
+            })
+            .collect()
+    }
+
+    /// Returns the changes to the schemas in a list of the tools with these names: where they are, and what to put there.
+    fn conceal(
+        &self,
+        text: &str,
+        message: Range<usize>,
+        names: &[Option<String>],
+    ) -> Vec<(Range<usize>, Buffer)> {
         let mut changes = Vec::new();
-        let member = |at, key| json::find(&json::members(text, at)?, key);
-        let tools = member(message, "result")
-            .and_then(|result| json::elements(text, member(result, "tools")?))
-            .unwrap_or_default();
-        for tool in tools {
-            let Some(tool) = json::members(text, tool) else {
+        for (tool, name) in listed_tools(text, message).into_iter().zip(names) {
+            let place = json::members(text, tool).and_then(|tool| json::find(&tool, "inputSchema"));
+            let (Some(at), Some(name)) = (place, name) else {
                 continue;
             };
-            let name = json::find(&tool, "name").and_then(|at| json::string(text, at));
-            let Some(name) = name.map(Cow::into_owned) else {
+            let Some(schema) = json::parse(text, at.clone()) else {
                 continue;
             };
-            let place = json::find(&tool, "inputSchema");
-            let Some((at, mut schema)) =
-                place.and_then(|at| Some((at.clone(), json::parse(text, at)?)))
-            else {
-                // There is none, or it cannot be read, so nothing is declared, even if an earlier list declared
-                // more.
-                self.remember(name, nothing());
-                continue;
-            };
-            let schema = mem::take(&mut *schema);
-            let mut shown = schema.clone();
+            let mut shown = Value::clone(&schema);
             // If the vault is locked, or worse, nothing is hidden; then nothing is put in either.
-            let report = self.user.conceal(&self.matched_name(&name), &mut shown);
-            if report.is_ok() && shown != schema {
+            let report = self.user.conceal(&self.matched_name(name), &mut shown);
+            if report.is_ok() && shown != *schema {
                 let mut rewritten = Buffer::default();
                 json::rewrite(text, at.clone(), &shown, &mut rewritten);
                 changes.push((at, rewritten));
             }
-            self.remember(name, schema);
         }
         changes
     }
@@ -401,7 +408,7 @@ impl Filter {
     /// Returns the schema that decides where a default may go. Once there is a list, a tool that is not on it
     /// declares nothing: a model that makes up a tool's name gets no secret sent there. Before there is any list,
     /// nothing is known.
-    pub(super) fn schema(&self, tool: &str) -> Option<Arc<Value>> {
+    pub(super) fn schema(&self, tool: &str) -> Option<Arc<wiping::Json>> {
         let schemas = hold(&self.schemas);
         let schema = schemas.as_ref()?.get(tool);
         Some(schema.map_or_else(|| Arc::new(nothing()), Arc::clone))
@@ -412,7 +419,7 @@ impl Filter {
         hold(&self.schemas).get_or_insert_default();
     }
 
-    pub(super) fn remember(&self, tool: String, schema: Value) {
+    pub(super) fn remember(&self, tool: String, schema: wiping::Json) {
         let mut schemas = hold(&self.schemas);
         schemas
             .get_or_insert_default()
@@ -422,7 +429,7 @@ impl Filter {
     pub(super) fn tool_call<'a>(
         &self,
         tool: &str,
-        schema: Option<&'a Value>,
+        schema: Option<&'a wiping::Json>,
         id: Option<Cow<'a, str>>,
     ) -> ToolCall<'a> {
         let mut call = ToolCall::new(self.matched_name(tool));
@@ -470,8 +477,17 @@ enum Request {
 }
 
 /// The schema of a tool that declares no argument.
-fn nothing() -> Value {
-    json!({"properties": {}, "additionalProperties": false})
+fn nothing() -> wiping::Json {
+    wiping::Json(json!({"properties": {}, "additionalProperties": false}))
+}
+
+/// Returns where the tools are in the answer to a `tools/list`.
+fn listed_tools(text: &str, message: Range<usize>) -> Vec<Range<usize>> {
+    let member = |at, key| json::find(&json::members(text, at)?, key);
+    let tools = member(message, "result").and_then(|result| member(result, "tools"));
+    tools
+        .and_then(|tools| json::elements(text, tools))
+        .unwrap_or_default()
 }
 
 /// What these locks guard is consistent even if a holder panics.

@@ -169,9 +169,11 @@ fn parse_within(text: &str, at: Range<usize>, depth: usize, to: &mut Value) -> O
             let depth = depth.checked_sub(1)?;
             *to = Value::Object(Map::new());
             let map = to.as_object_mut()?;
-            for mut member in members(text, at)? {
-                let key = mem::take(&mut member.key).into_owned();
-                let value = map.entry(key).or_insert(Value::Null);
+            for member in members(text, at)? {
+                if !map.contains_key(&*member.key) {
+                    map.insert(member.key.to_string(), Value::Null);
+                }
+                let value = &mut map[&*member.key];
                 drop(wiping::Json(mem::take(value)));
                 parse_within(text, member.value.clone(), depth, value)?;
             }

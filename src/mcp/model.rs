@@ -11,6 +11,7 @@ use crate::{
     conceal::Concealment,
     error::{Error, ErrorKind},
     inject::Injection,
+    wiping,
 };
 
 /// For runtimes that have an MCP client in Rust.
@@ -63,15 +64,15 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// `Locked`. The tools before the one that failed are then already concealed.
+    /// `Locked`. The tools before the one that failed are then already concealed and redacted.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
         self.expect_listed();
         let redactor = self.redactor();
         let mut reports = Vec::with_capacity(listed.tools.len());
         for tool in &mut listed.tools {
-            let mut schema = Value::Object((*tool.input_schema).clone());
-            redactor.redact_json(&mut schema);
-            let mut shown = schema.clone();
+            let schema = wiping::Json(Value::Object((*tool.input_schema).clone()));
+            let mut shown = Value::clone(&schema);
+            redactor.redact_json(&mut shown);
             let name = self.matched_name(&tool.name);
             reports.push(self.user().conceal(&name, &mut shown)?);
             if let Value::Object(shown) = shown {

@@ -170,6 +170,33 @@ fn what_is_not_utf_8_is_decoded_into_a_buffer_of_its_length() {
     assert_eq!(text.capacity(), text.len());
 }
 
+/// What is shown is redacted; what decides is the list as it was.
+#[test]
+fn a_list_that_repeats_values_is_redacted_and_means_what_it_meant() {
+    let mut redactor = Redactor::new();
+    for (reference, value) in [("secret://pin", "4711"), ("secret://name", "fetch")] {
+        redactor.add(reference, &SecretValue::new(value));
+    }
+    let filter = filter().redacting(&redactor);
+    filter.client_message(br#"{"id":1,"method":"tools/list"}"#);
+    let listing = r##" {"id":1,"result":{"tools":[{"name":"fetch","inputSchema":{"properties":{"headers":{"$ref":"#/$defs/4711"},"a":{"default":"4711"}},"$defs":{"4711":{"type":"object","properties":{"Authorization":{"type":"string"}}}}}},{"name":"create_issue","inputSchema":{"properties":{"api_key":{"const":4711}}}},7]}}"##;
+    let redacted = listing
+        .replace("fetch", "secret://name")
+        .replace(":4711", ":\"secret://pin\"")
+        .replace("4711", "secret://pin");
+    assert_eq!(to_client(&filter, listing), redacted);
+    let call = |tool: &str| {
+        let message = json!({"id": 2, "method": "tools/call", "params": {"name": tool}});
+        let sent: Value = serde_json::from_str(&to_server(&filter, &message.to_string())).unwrap();
+        sent["params"]["arguments"].clone()
+    };
+    assert_eq!(
+        call("fetch"),
+        json!({"headers": {"Authorization": "Bearer 4QvT9sLm"}})
+    );
+    assert_eq!(call("create_issue"), Value::Null);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn no_message_of_a_server_leaves_a_copy_of_a_value() {
@@ -197,6 +224,7 @@ fn no_message_of_a_server_leaves_a_copy_of_a_value() {
                 let shown = filter.server_message(&message);
                 let shown = std::str::from_utf8(&shown).unwrap();
                 assert!(shown.contains("secret://a"), "{before}");
+                assert!(!shown.contains("api_key"), "{before}");
             });
             memory.assert_clean(before);
         }

@@ -7,33 +7,43 @@ use std::iter;
 
 use serde_json::{Map, Value};
 
-use super::{Declaration, Document, Types, branches, element, entry};
+use super::{Document, Types, branches, element, entry};
 use crate::location::{Location, array_index};
 
 /// Returns the keyword under which `schema` may declare `location`, which it does not declare as a string: for some
 /// arguments only, or in a part that is not followed.
 pub(crate) fn may_declare(schema: &Value, location: &Location) -> Option<&'static str> {
-    // Whatever else there is cannot make a string of what is known to be none.
+    let tokens = location.tokens();
     let lenient = Document::new(schema, Types::ALL);
-    if lenient.declaration(location) == Declaration::NoString && !lenient.is_spent() {
+    let found = lenient.find(schema, tokens, Types::STRING, 0);
+    if found.forbidden && !lenient.gave_up() {
         return None;
     }
-    Document::new(schema, Types::NONE).doubt(schema, location.tokens(), 0)
+    Document::new(schema, Types::ALL).doubt(schema, tokens, 0, "properties")
 }
 
 impl Document<'_> {
-    fn doubt(&self, schema: &Value, tokens: &[Box<str>], depth: usize) -> Option<&'static str> {
+    /// `keyword` is the one that leads to this schema, or a `$ref` before it: if there is too much to look at, that is
+    /// what is not followed.
+    fn doubt(
+        &self,
+        schema: &Value,
+        tokens: &[Box<str>],
+        depth: usize,
+        keyword: &'static str,
+    ) -> Option<&'static str> {
         let Value::Object(node) = schema else {
             return None;
         };
         if !self.spend(node, depth) {
-            return Some("$ref");
+            return Some(keyword);
         }
+        let or_ref = |inner| if keyword == "$ref" { keyword } else { inner };
         if let Some(reference) = node.get("$ref") {
             let Some(target) = self.resolve(reference) else {
                 return Some("$ref");
             };
-            let found = self.doubt(target, tokens, depth + 1);
+            let found = self.doubt(target, tokens, depth + 1, "$ref");
             if found.is_some() || self.ref_hides_siblings() {
                 return found;
             }
@@ -44,24 +54,30 @@ impl Document<'_> {
             }
         }
         if let Some((token, rest)) = tokens.split_first() {
-            let for_some = conditional(node).find(|(_, schema)| {
+            let for_some = conditional(node).find(|(keyword, schema)| {
                 self.find(schema, tokens, Types::STRING, depth + 1).declared
-                    || self.doubt(schema, tokens, depth + 1).is_some()
+                    || self
+                        .doubt(schema, tokens, depth + 1, or_ref(keyword))
+                        .is_some()
             });
             if let Some((keyword, _)) = for_some {
                 return Some(keyword);
             }
             let element = array_index(token).and_then(|index| element(node, index));
-            let inner = entry(node, "properties", token).into_iter().chain(element);
-            let found = inner.filter_map(|inner| self.doubt(inner, rest, depth + 1));
-            if let Some(keyword) = found.into_iter().next() {
-                return Some(keyword);
+            let property = entry(node, "properties", token).map(|inner| ("properties", inner));
+            let mut inner = property
+                .into_iter()
+                .chain(element.map(|inner| ("items", inner)));
+            let found = inner
+                .find_map(|(keyword, inner)| self.doubt(inner, rest, depth + 1, or_ref(keyword)));
+            if found.is_some() {
+                return found;
             }
         }
-        ["allOf", "anyOf", "oneOf"]
-            .iter()
-            .flat_map(|keyword| branches(node, keyword))
-            .find_map(|branch| self.doubt(branch, tokens, depth + 1))
+        ["allOf", "anyOf", "oneOf"].into_iter().find_map(|keyword| {
+            let mut branches = branches(node, keyword).iter();
+            branches.find_map(|branch| self.doubt(branch, tokens, depth + 1, or_ref(keyword)))
+        })
     }
 }
 

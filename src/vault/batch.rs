@@ -35,8 +35,10 @@ impl Batch<'_> {
 
     /// Adds a change of a secret: an existing one, or one that this batch creates, referred to by name.
     pub fn update(&mut self, secret: impl Into<SecretRef>, patch: SecretPatch) {
-        self.operations
-            .push(Operation::update(secret, patch, self.bounds));
+        self.operations.push(match patch.into_valid(self.bounds) {
+            Ok(patch) => Operation::Update(secret.into(), patch),
+            Err(patch) => Operation::InvalidUpdate(secret.into(), patch),
+        });
     }
 
     /// Adds the deletion of a secret.

@@ -12,20 +12,19 @@ use chrono::{DateTime, Utc};
 use super::errors::not_found;
 #[cfg(feature = "file")]
 use super::{clock::is_storable, ids::is_followed};
+#[cfg(feature = "file")]
+use crate::{bounds::Bounds, error::FieldError, request::NewSecret};
 use crate::{
-    bounds::Bounds,
     entry::{Binding, Entry},
     error::{Error, ErrorKind},
     location::Location,
     metadata::Metadata,
     pattern::ToolPattern,
     quota::{Quota, Usage},
-    request::{InvalidPatch, SecretPatch, ValidPatch, ValidSecret},
+    request::{InvalidPatch, ValidPatch, ValidSecret},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId, mask},
     snapshot::Snapshot,
 };
-#[cfg(feature = "file")]
-use crate::{error::FieldError, request::NewSecret};
 
 /// One operation of a write. Its fields are valid by themselves, or it is none that can be done.
 pub(super) enum Operation {
@@ -35,19 +34,6 @@ pub(super) enum Operation {
     InvalidCreate(Error),
     /// Which fields are invalid also depends on the secret.
     InvalidUpdate(SecretRef, InvalidPatch),
-}
-
-impl Operation {
-    pub(super) fn update(
-        secret: impl Into<SecretRef>,
-        patch: SecretPatch,
-        bounds: &Bounds,
-    ) -> Operation {
-        match patch.into_valid(bounds) {
-            Ok(patch) => Operation::Update(secret.into(), patch),
-            Err(patch) => Operation::InvalidUpdate(secret.into(), patch),
-        }
-    }
 }
 
 /// The result of an operation.
@@ -131,16 +117,7 @@ impl<'a> Plan<'a> {
                 Ok(Applied::Deleted(info))
             }
             Operation::InvalidCreate(error) => Err(error),
-            Operation::InvalidUpdate(
-                secret,
-                InvalidPatch {
-                    mut errors,
-                    rebinding,
-                },
-            ) => {
-                errors.extend(rebinding.check(self.find(&secret).ok()));
-                Err(Error::validation(errors))
-            }
+            Operation::InvalidUpdate(secret, patch) => Err(patch.error(self.find(&secret).ok())),
         }
     }
 
@@ -197,7 +174,7 @@ impl<'a> Plan<'a> {
             ));
         }
         let mut info = old.clone();
-        let errors = patch.rebinding.check(Some(old));
+        let errors = patch.rebinding.check(old);
         if !errors.is_empty() {
             return Err(Error::validation(errors));
         }

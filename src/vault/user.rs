@@ -73,8 +73,11 @@ impl UserVault {
         secret: impl Into<SecretRef>,
         patch: SecretPatch,
     ) -> Result<SecretInfo, Error> {
-        let bounds = self.bounds_if_unlocked()?;
-        self.write_one(Operation::update(secret, patch, bounds))
+        let (secret, bounds) = (secret.into(), self.bounds_if_unlocked()?);
+        match patch.into_valid(bounds) {
+            Ok(patch) => self.write_one(Operation::Update(secret, patch)),
+            Err(patch) => Err(patch.error(self.secret(secret).ok().as_ref())),
+        }
     }
 
     /// Deletes a secret. When this returns, the secret can no longer be reached, and its value is gone from the

@@ -40,9 +40,13 @@ impl State {
         let mut done = Vec::with_capacity(operations.len());
         let (mut invalid, mut left_out, mut failed) = (Vec::new(), HashSet::new(), None);
         for (i, operation) in operations.into_iter().enumerate() {
+            let at_index = |error: Error| if is_batch { error.at_index(i) } else { error };
             // What an operation that was left out would have changed may make this one invalid.
             let secret = plan.target(&operation);
             if secret.is_some_and(|secret| left_out.contains(&secret)) {
+                if let Operation::InvalidUpdate(_, patch) = operation {
+                    invalid.extend_from_slice(at_index(patch.error(None)).field_errors());
+                }
                 continue;
             }
             let next = || {
@@ -50,7 +54,6 @@ impl State {
                 Ok(SecretId::new(vault_root.last_id))
             };
             let applied = plan.apply(operation, next);
-            let at_index = |error: Error| if is_batch { error.at_index(i) } else { error };
             match applied.map_err(at_index) {
                 Ok(applied) => done.push(applied),
                 Err(error) => {

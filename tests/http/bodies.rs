@@ -135,6 +135,10 @@ fn what_is_invalid_for_a_secret_is_told_with_the_rest() {
     let bound = r#"{"secret_name": "n", "secret_value": "abcd", "tool_name": "t", "tool_arg": "a", "is_default_for_tool": true}"#;
     let made = client.send("POST", SECRETS, bound).json();
     let body = r#"{"secret_name": "", "tool_name": null}"#;
+    let unclear = r#"{"is_default_for_tool": "false", "tool_name": null}"#;
+    let id = made["secret_id"].as_str().unwrap();
+    let answer = client.send("PATCH", &format!("{SECRETS}{id}"), unclear);
+    assert_eq!(answer.errors(), ["body.is_default_for_tool bool_type"]);
     for (id, errors) in [
         (
             made["secret_id"].as_str().unwrap(),

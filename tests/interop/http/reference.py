@@ -65,10 +65,22 @@ class SecretPatch(BaseModel):
 app = FastAPI()
 
 
+def cleared(patch):
+    """What a patch takes away from a default, with the errors of keyward."""
+    if not isinstance(patch, dict) or not (patch.get("is_default_for_tool") is None or patch["is_default_for_tool"] is True):
+        return []
+    names = [name for name in ("tool_name", "tool_arg") if name in patch and patch[name] is None]
+    return [{"loc": ["body", name], "type": "value_error", "msg": "a default needs this field"} for name in names]
+
+
 @app.exception_handler(RequestValidationError)
-def without_input(_request, error):
-    """FastAPI's own answer repeats the input."""
-    return JSONResponse({"detail": [{key: each[key] for key in ("loc", "msg", "type")} for each in error.errors()]}, 422)
+def without_input(request, error):
+    """FastAPI's own answer repeats the input, and has only what is wrong with the fields by themselves."""
+    errors = list(error.errors())
+    if request.method == "PATCH" and all(each["loc"][0] == "body" and len(each["loc"]) > 1 for each in errors):
+        errors += cleared(error.body)
+        errors.sort(key=lambda each: list(SecretPatch.model_fields).index(each["loc"][1]))
+    return JSONResponse({"detail": [{key: each[key] for key in ("loc", "msg", "type")} for each in errors]}, 422)
 
 
 @app.post("/api/v1/secrets/")
@@ -88,12 +100,9 @@ def get_secret_info(secret_id: UUID):
 
 @app.patch("/api/v1/secrets/{secret_id}")
 def update_secret(secret_id: UUID, patch: SecretPatch = None):
-    patch = patch or SecretPatch()
-    cleared = [name for name in ("tool_name", "tool_arg") if name in patch.model_fields_set and getattr(patch, name) is None]
-    if cleared and patch.is_default_for_tool is not False:
-        raise RequestValidationError(
-            [{"loc": ["body", name], "type": "value_error", "msg": "a default needs this field"} for name in cleared]
-        )
+    errors = cleared(patch.model_dump(exclude_unset=True)) if patch else []
+    if errors:
+        raise RequestValidationError(errors)
     return {}
 
 
