@@ -76,10 +76,10 @@ def cleared(patch):
 @app.exception_handler(RequestValidationError)
 def without_input(request, error):
     """FastAPI's own answer repeats the input, and has only what is wrong with the fields by themselves."""
-    errors = list(error.errors())
-    if request.method == "PATCH" and all(each["loc"][0] == "body" and len(each["loc"]) > 1 for each in errors):
+    errors, fields = list(error.errors()), list(SecretPatch.model_fields)
+    if request.method == "PATCH" and all(each["loc"][0] == "body" and each["loc"][-1] in fields for each in errors):
         errors += cleared(error.body)
-        errors.sort(key=lambda each: list(SecretPatch.model_fields).index(each["loc"][1]))
+        errors.sort(key=lambda each: fields.index(each["loc"][-1]))
     return JSONResponse({"detail": [{key: each[key] for key in ("loc", "msg", "type")} for each in errors]}, 422)
 
 
