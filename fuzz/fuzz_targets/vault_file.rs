@@ -139,7 +139,7 @@ fn see(vault: &Vault, user: UserId) -> Result<Seen, Error> {
                 args.insert("file".to_owned(), reference.into());
             }
         }
-        user.inject(&call, &mut args)?;
+        drop(user.inject(&call, &mut args)?);
         values.push(args.into());
     }
     Ok((secrets, values))
