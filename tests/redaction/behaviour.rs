@@ -329,6 +329,12 @@ fn a_short_value_in_its_format_is_as_likely_to_be_ordinary_text() {
     }
 }
 
+#[test]
+fn a_value_of_eight_bytes_is_long_in_its_format_too() {
+    let redactor = of_format("a", "4QvT9sLm", "k={}");
+    assert_eq!(redactor.redact("xk=4QvT9sLmx"), "xsecret://ax");
+}
+
 /// That is no secret, and a tool may print it by itself.
 #[test]
 fn a_line_of_a_format_is_not_replaced() {
@@ -336,6 +342,14 @@ fn a_line_of_a_format_is_not_replaced() {
     assert_eq!(
         redactor.redact("X-Service-Credentials\nX-Service-Credentials\n4QvT9sLm"),
         "X-Service-Credentials\nsecret://a"
+    );
+    let mut all = redactor;
+    let whole = SecretValue::new("X-Service-Credentials\n4QvT9sLm");
+    all.add("secret://b", &whole);
+    assert_eq!(
+        all.redact("X-Service-Credentials"),
+        "secret://b",
+        "it is secret now"
     );
 }
 
