@@ -1,19 +1,21 @@
 //! Requests: a new secret or a change to one, parsed into valid forms with all errors at once.
 
 use crate::{
-    bounds::{Bounds, TEXT},
+    bounds::Bounds,
     error::{Error, FieldError},
     format::Format,
-    location::Location,
-    pattern::ToolPattern,
     secret::{SecretInfo, SecretValue},
 };
 
 mod deserialize;
+mod fields;
 mod json;
 mod rebinding;
 
-use self::rebinding::{Half, Rebinding, check_default};
+use self::{
+    fields::{Errors, Fields, Given},
+    rebinding::Rebinding,
+};
 
 /// A secret to be created.
 ///
@@ -48,7 +50,7 @@ impl NewSecret {
     }
 
     /// Binds the secret to the tools that match a pattern and to one location in their arguments, in the syntax of
-    /// [`ToolPattern`] and [`Location`].
+    /// [`ToolPattern`](crate::ToolPattern) and [`Location`](crate::Location).
     #[must_use]
     pub fn bind(self, tool_pattern: impl Into<String>, location: impl Into<String>) -> NewSecret {
         self.tool_pattern(tool_pattern).location(location)
@@ -324,7 +326,7 @@ impl SecretPatch {
     }
 
     pub(crate) fn into_valid(self, bounds: &Bounds) -> Result<ValidPatch, InvalidPatch> {
-        let rebinding = self.fields.rebinding();
+        let rebinding = Rebinding::of(&self.fields);
         let Errors(errors) = self.fields.check_patch(bounds);
         if !errors.is_empty() {
             return Err(InvalidPatch { errors, rebinding });
@@ -357,9 +359,9 @@ impl SecretPatch {
 pub(crate) struct ValidSecret {
     pub(crate) name: String,
     pub(crate) value: SecretValue,
-    /// The text of a valid [`ToolPattern`], as it was given.
+    /// The text of a valid [`ToolPattern`](crate::ToolPattern), as it was given.
     pub(crate) tool: Option<String>,
-    /// The text of a valid [`Location`], as it was given.
+    /// The text of a valid [`Location`](crate::Location), as it was given.
     pub(crate) arg: Option<String>,
     pub(crate) is_default: bool,
     pub(crate) format: Option<Format>,
@@ -393,225 +395,10 @@ impl InvalidPatch {
         errors.extend(old.map_or_else(Vec::new, |old| self.rebinding.check(old)));
         errors.sort_by_key(|error| {
             let name = error.loc().last().map(ToString::to_string);
-            let mut fields = [NAME, VALUE, TOOL, ARG, IS_DEFAULT, FORMAT].iter();
-            fields.position(|field| name.as_deref() == Some(field))
+            fields::NAMES
+                .iter()
+                .position(|field| name.as_deref() == Some(field))
         });
         Error::validation(errors)
-    }
-}
-
-const NAME: &str = "secret_name";
-const VALUE: &str = "secret_value";
-const TOOL: &str = "tool_name";
-const ARG: &str = "tool_arg";
-const IS_DEFAULT: &str = "is_default_for_tool";
-const FORMAT: &str = "format";
-
-/// The fields of a request as they were given.
-#[derive(Debug, Clone, Default)]
-struct Fields {
-    name: Given<String>,
-    value: Given<SecretValue>,
-    tool_name: Given<String>,
-    tool_arg: Given<String>,
-    is_default: Given<bool>,
-    format: Given<String>,
-}
-
-#[derive(Debug, Clone, Default)]
-enum Given<T> {
-    #[default]
-    Absent,
-    Null,
-    Value(T),
-    /// A JSON value of a type that the field cannot have.
-    WrongType,
-    /// A JSON string that is not Unicode text: it has an unpaired surrogate.
-    NotUnicode,
-}
-
-impl<T> Given<T> {
-    fn map<U>(self, f: impl FnOnce(T) -> U) -> Given<U> {
-        match self {
-            Given::Absent => Given::Absent,
-            Given::Null => Given::Null,
-            Given::Value(value) => Given::Value(f(value)),
-            Given::WrongType => Given::WrongType,
-            Given::NotUnicode => Given::NotUnicode,
-        }
-    }
-
-    fn value(self) -> Option<T> {
-        match self {
-            Given::Value(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// `Some(None)` for null.
-    #[expect(clippy::option_option, reason = "outer: absent; inner: null")]
-    fn change(self) -> Option<Option<T>> {
-        match self {
-            Given::Value(value) => Some(Some(value)),
-            Given::Null => Some(None),
-            _ => None,
-        }
-    }
-}
-
-impl Fields {
-    fn type_errors(&self) -> Vec<FieldError> {
-        let mut errors = Errors::default();
-        errors.string(NAME, &self.name, |_| Ok(()));
-        errors.string(VALUE, &self.value, |_| Ok(()));
-        errors.string(TOOL, &self.tool_name, |_| Ok(()));
-        errors.string(ARG, &self.tool_arg, |_| Ok(()));
-        errors.bool(&self.is_default);
-        errors.string(FORMAT, &self.format, |_| Ok(()));
-        errors.0
-    }
-
-    fn check_new(&self, bounds: &Bounds) -> Result<(), Error> {
-        let mut errors = Errors::default();
-        errors.required(NAME, &self.name);
-        self.check_name(&mut errors);
-        errors.required(VALUE, &self.value);
-        self.check_value(bounds, &mut errors);
-        self.check_binding(&mut errors);
-        if bounds.demands_explicit_default() {
-            errors.required(IS_DEFAULT, &self.is_default);
-        }
-        self.check_options(&mut errors);
-        let is_default = matches!(self.is_default, Given::Value(true));
-        // A field of a wrong type was still given: to call it missing would mislead.
-        let given = |field: &Given<String>| !matches!(field, Given::Absent | Given::Null);
-        errors.note(check_default(
-            is_default,
-            given(&self.tool_name),
-            given(&self.tool_arg),
-        ));
-        errors.finish()
-    }
-
-    /// Checks each field by itself.
-    fn check_patch(&self, bounds: &Bounds) -> Errors {
-        let mut errors = Errors::default();
-        self.check_name(&mut errors);
-        self.check_value(bounds, &mut errors);
-        self.check_binding(&mut errors);
-        self.check_options(&mut errors);
-        errors
-    }
-
-    fn rebinding(&self) -> Rebinding {
-        let half = |field: &Given<String>| match field {
-            Given::Absent => None,
-            Given::Null => Some(Half::Removed),
-            _ => Some(Half::Set),
-        };
-        Rebinding {
-            is_default: match self.is_default {
-                Given::Value(is_default) => Some(is_default),
-                Given::Absent | Given::Null => None,
-                // It may have been meant to be none.
-                Given::WrongType | Given::NotUnicode => Some(false),
-            },
-            tool: half(&self.tool_name),
-            arg: half(&self.tool_arg),
-        }
-    }
-
-    fn check_name(&self, errors: &mut Errors) {
-        errors.string(NAME, &self.name, |name| TEXT.check(NAME, name));
-    }
-
-    fn check_value(&self, bounds: &Bounds, errors: &mut Errors) {
-        errors.string(VALUE, &self.value, |value| {
-            bounds.value().check(VALUE, value.expose_secret())
-        });
-    }
-
-    fn check_binding(&self, errors: &mut Errors) {
-        errors.string(TOOL, &self.tool_name, |tool| {
-            ToolPattern::parse(tool).map(drop)
-        });
-        errors.string(ARG, &self.tool_arg, |arg| Location::parse(arg).map(drop));
-    }
-
-    fn check_options(&self, errors: &mut Errors) {
-        errors.bool(&self.is_default);
-        errors.string(FORMAT, &self.format, |format| {
-            Format::parse(format).map(drop)
-        });
-    }
-}
-
-/// The invalid fields of one request.
-#[derive(Default)]
-struct Errors(Vec<FieldError>);
-
-impl Errors {
-    fn note(&mut self, result: Result<(), FieldError>) {
-        self.0.extend(result.err());
-    }
-
-    /// Notes an error if the field is absent or null.
-    fn required<T>(&mut self, field: &'static str, given: &Given<T>) {
-        match given {
-            Given::Absent => self
-                .0
-                .push(FieldError::field(field, "missing", "Field required")),
-            Given::Null if field == IS_DEFAULT => self.not_bool(),
-            Given::Null => self.not_string(field),
-            _ => {}
-        }
-    }
-
-    fn string<T>(
-        &mut self,
-        field: &'static str,
-        given: &Given<T>,
-        check: impl FnOnce(&T) -> Result<(), FieldError>,
-    ) {
-        match given {
-            Given::Absent | Given::Null => {}
-            Given::Value(value) => self.note(check(value)),
-            Given::WrongType => self.not_string(field),
-            Given::NotUnicode => self.0.push(FieldError::field(
-                field,
-                "string_unicode",
-                "Input should be a valid string, unable to parse raw data as a unicode string",
-            )),
-        }
-    }
-
-    fn bool(&mut self, given: &Given<bool>) {
-        if matches!(given, Given::WrongType | Given::NotUnicode) {
-            self.not_bool();
-        }
-    }
-
-    fn not_string(&mut self, field: &'static str) {
-        self.0.push(FieldError::field(
-            field,
-            "string_type",
-            "Input should be a valid string",
-        ));
-    }
-
-    fn not_bool(&mut self) {
-        self.0.push(FieldError::field(
-            IS_DEFAULT,
-            "bool_type",
-            "Input should be a valid boolean",
-        ));
-    }
-
-    fn finish(self) -> Result<(), Error> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::validation(self.0))
-        }
     }
 }

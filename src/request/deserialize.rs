@@ -12,7 +12,8 @@ use serde::{
 use zeroize::Zeroizing;
 
 use super::{
-    ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, NewSecret, SecretPatch, TOOL, VALUE,
+    NewSecret, SecretPatch,
+    fields::{ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, TOOL, VALUE},
     json::not_an_object,
 };
 use crate::{error::Error, secret::SecretValue};

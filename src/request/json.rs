@@ -12,7 +12,7 @@ use std::str::Utf8Error;
 use serde::de::IgnoredAny;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, TOOL, VALUE};
+use super::fields::{ARG, FORMAT, Fields, Given, IS_DEFAULT, NAME, TOOL, VALUE};
 use crate::{
     error::{Error, FieldError, LocSegment},
     json_text,

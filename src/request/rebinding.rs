@@ -1,6 +1,6 @@
 //! What a change does to a secret's binding, which a default needs as a whole.
 
-use super::{ARG, IS_DEFAULT, TOOL};
+use super::fields::{ARG, Fields, Given, TOOL, check_default};
 use crate::{error::FieldError, secret::SecretInfo};
 
 /// What a patch does to a secret's binding. Its fields may be invalid.
@@ -19,6 +19,24 @@ pub(super) enum Half {
 }
 
 impl Rebinding {
+    pub(super) fn of(fields: &Fields) -> Rebinding {
+        let half = |field: &Given<String>| match field {
+            Given::Absent => None,
+            Given::Null => Some(Half::Removed),
+            _ => Some(Half::Set),
+        };
+        Rebinding {
+            is_default: match fields.is_default {
+                Given::Value(is_default) => Some(is_default),
+                Given::Absent | Given::Null => None,
+                // It may have been meant to be none.
+                Given::WrongType | Given::NotUnicode => Some(false),
+            },
+            tool: half(&fields.tool_name),
+            arg: half(&fields.tool_arg),
+        }
+    }
+
     /// Checks that a default keeps both halves.
     pub(crate) fn check(self, old: &SecretInfo) -> Vec<FieldError> {
         let is_there = |half: Option<Half>, was: &Option<String>| match half {
@@ -46,22 +64,4 @@ impl Rebinding {
         }
         errors
     }
-}
-
-/// Checks that a default has a tool pattern and a location.
-pub(super) fn check_default(
-    is_default: bool,
-    has_tool: bool,
-    has_arg: bool,
-) -> Result<(), FieldError> {
-    let (missing, them) = match (is_default, has_tool, has_arg) {
-        (false, _, _) | (true, true, true) => return Ok(()),
-        (true, false, true) => ("tool_name", "it"),
-        (true, true, false) => ("tool_arg", "it"),
-        (true, false, false) => ("tool_name and tool_arg", "them"),
-    };
-    Err(FieldError::value_error(
-        IS_DEFAULT,
-        format_args!("a default needs {missing}: give {them}, or set is_default_for_tool to false"),
-    ))
 }
