@@ -489,12 +489,12 @@ fn who_is_refused_a_value_learns_what_becomes_of_the_argument() {
         (
             InjectionPolicy::default().refuse_supplied(),
             Some(&any_name),
-            "does not declare",
+            "declares no text",
         ),
         (
             InjectionPolicy::default().replace_supplied(),
             Some(&any_name),
-            "does not declare",
+            "declares no text",
         ),
     ] {
         let vault = Vault::builder()

@@ -99,7 +99,7 @@ pub(crate) enum FailReason {
     Denied,
     /// The call has a value there, and the policy refuses that.
     Refused,
-    /// The call has a value there, the policy does not keep it, and the schema does not declare the property.
+    /// The call has a value there, the policy does not keep it, and the schema declares no text there.
     RefusedUndeclared,
     /// The parent of this depth is no container, or an array without the element.
     Obstructed { depth: usize, by: Obstacle },
@@ -246,7 +246,7 @@ impl<'s> Plan<'s> {
             Lookup::Value(value)
                 if !(call.origin() == Origin::Model && policy.is_absent(value)) =>
             {
-                decide_supplied(policy, call, declared)
+                decide_supplied(policy, call, declared, value)
             }
             _ if declared != Declaration::String => Decision::Skip(SkipReason::NotDeclared),
             Lookup::Value(_) => Decision::Fill { replaces: false },
@@ -300,13 +300,14 @@ impl<'s> Plan<'s> {
     }
 }
 
-/// Decides what happens to a default where the call has a value. The schema matters only when the policy replaces or
-/// refuses that value. An argument that the schema does not declare may still reach the tool, as an additional
+/// Decides what happens to a default where the call has this value. The schema matters only when the policy replaces or
+/// refuses it. An argument that the schema does not declare may still reach the tool, as an additional
 /// property does, so it is no way around a policy that keeps foreign values out.
 fn decide_supplied(
     policy: &InjectionPolicy,
     call: &ToolCall<'_>,
     declared: Declaration,
+    value: &Value,
 ) -> Decision {
     let supplied = match call.origin() {
         Origin::Model => policy.supplied(),
@@ -314,8 +315,9 @@ fn decide_supplied(
     };
     match (supplied, declared) {
         (Supplied::Keep, _) => Decision::Skip(SkipReason::Supplied),
-        // The tool takes no text there, so it has another use for this argument.
-        (_, Declaration::NoString) => Decision::Skip(SkipReason::NotDeclared),
+        // The tool has another use for this argument. Text is not meant for that, and what the schema declares there may
+        // only be unknown.
+        (_, Declaration::NoString) if !value.is_string() => Decision::Skip(SkipReason::NotDeclared),
         (Supplied::Replace, Declaration::String) => Decision::Fill { replaces: true },
         (Supplied::Refuse, Declaration::String) => Decision::Fail(FailReason::Refused),
         (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(FailReason::RefusedUndeclared),
@@ -367,7 +369,7 @@ fn refused_undeclared(location: &Location) -> Error {
     Error::new(
         ErrorKind::Denied,
         format!(
-            "the call may not supply a value at {}, which the tool's schema does not declare: leave it out, or write the \
+            "the call may not supply a value at {}, where the tool's schema declares no text: leave it out, or write the \
              reference of a secret that is bound to it",
             clipped(location)
         ),
