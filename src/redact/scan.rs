@@ -17,6 +17,7 @@ pub(super) struct Found {
 ///
 /// It holds no text. The caller passes the text each time: the same one, perhaps with more at the end. If the caller
 /// has removed bytes at the beginning, it calls [`discard`](Scan::discard).
+#[derive(Clone)]
 pub(super) struct Scan {
     /// Everything before this place is decided.
     position: usize,
@@ -42,11 +43,13 @@ enum Trying {
     Anything,
 }
 
+#[derive(Clone)]
 struct Walk {
     needle: usize,
     partial: PartialMatch,
 }
 
+#[derive(Clone)]
 struct Best {
     length: usize,
     /// How many bytes of it are padding.

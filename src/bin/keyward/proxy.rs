@@ -140,14 +140,14 @@ fn carry_server(
     let mut batch = Batch::new();
     let mut text: Option<Text> = None;
     while server.read_line(&mut message).is_ok_and(|read| read) {
-        if is_message(&message) {
+        let redactor = filter.redactor();
+        if is_message(&message) && !text::is_part_of_value(text.as_ref(), &message, &redactor) {
             if let Some(text) = text.take() {
                 batch.add(&filter.server_message(&text.end()), &mut *client.lock())?;
             }
             batch.end_line(&mut *client.lock())?;
             batch.add(&filter.server_message(&message), &mut *client.lock())?;
         } else {
-            let redactor = filter.redactor();
             let text = text.get_or_insert_with(|| Text::new(&redactor));
             let lines = text.push(&message, &redactor);
             batch.add(&filter.server_message(&lines), &mut *client.lock())?;
@@ -187,11 +187,20 @@ mod tests {
 
     use super::*;
 
+    const OBJECTS: &str = "[\n  {\"user\": \"ann\", \"password\": \"h 2\"}\n]\n";
+    const LINES: &str = "{\"a\": \"x y\"}\n{\"b\": \"z\"}";
+
     /// What the client reads of what the server says, and of an answer by the proxy after that.
     fn read_by_client(said: &[u8]) -> String {
         let vault = Vault::builder().in_memory().expect("it needs nothing");
         let mut redactor = Redactor::new();
-        redactor.add("secret://ini", &SecretValue::new("[a]\nkey = 1\n"));
+        for (reference, value) in [
+            ("secret://ini", "[a]\nkey = 1\n"),
+            ("secret://objects", OBJECTS),
+            ("secret://lines", LINES),
+        ] {
+            redactor.add(reference, &SecretValue::new(value));
+        }
         let filter = Filter::new(vault.user(UserId::LOCAL)).redacting(&redactor);
         let client = ToClient::new(Vec::new());
         carry_server(said, &filter, &client).expect("a vector takes everything");
@@ -220,6 +229,57 @@ mod tests {
             ),
         ] {
             assert_eq!(read_by_client(said.as_bytes()), read, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_value_is_no_message() {
+        for (said, read) in [
+            (OBJECTS.to_owned(), "secret://objects\nANSWER\n"),
+            (
+                format!("is {OBJECTS}{{}}\n"),
+                "is secret://objects\n{}\nANSWER\n",
+            ),
+            (format!("{LINES}\n"), "secret://lines\nANSWER\n"),
+            (
+                format!("{{}}\n{LINES}\n{{}}\n"),
+                "{}\nsecret://lines\n{}\nANSWER\n",
+            ),
+            (
+                format!("text\n{{\"c\": {LINES}\n"),
+                "text\n{\"c\": secret://lines\nANSWER\n",
+            ),
+            (
+                "[\n{\"user\": 1}\n]\n".to_owned(),
+                "[\n{\"user\": 1}\n]\nANSWER\n",
+            ),
+            (
+                "{\"a\": \"x y\"}\n{\"c\": 1}\n".to_owned(),
+                "{\"a\": \"x y\"}\n{\"c\": 1}\nANSWER\n",
+            ),
+        ] {
+            assert_eq!(read_by_client(said.as_bytes()), read, "{said:?}");
+        }
+    }
+
+    /// Whoever waits for a message gets it before the server says anything else.
+    #[test]
+    fn a_message_is_not_held_back() {
+        let mut redactor = Redactor::new();
+        for value in ["[a]\nkey = 1\n", OBJECTS, LINES, "\n}\n{}", "}}\n--"] {
+            redactor.add("secret://a", &SecretValue::new(value));
+        }
+        let mut text = Text::new(&redactor);
+        let _ = text.push(b"[\n", &redactor);
+        for message in [
+            "{}\n",
+            "{\"jsonrpc\": \"2.0\", \"id\": 1, \"result\": {}}\n",
+            "{\"user\": {\"id\": {}}}\r\n",
+        ] {
+            for text in [None, Some(&text)] {
+                let is_part = text::is_part_of_value(text, message.as_bytes(), &redactor);
+                assert!(!is_part, "{message:?} after text: {}", text.is_some());
+            }
         }
     }
 }

@@ -54,6 +54,40 @@ impl Text {
     }
 }
 
+/// Whether a line that looks like a message may be a line of a value instead. It follows a text, if there is one.
+///
+/// A value whose lines look like messages is one that `echo` prints, such as JSON with one object to a line. A message
+/// is not delayed by this unless it ends as a value begins.
+pub(super) fn is_part_of_value(text: Option<&Text>, line: &[u8], redactor: &Redactor) -> bool {
+    let end = &line[line.len().saturating_sub(LONGEST_VALUE)..];
+    let (_, undecided) = redacted(redactor.stream(), end);
+    if undecided.len() >= line.len().min(TELLING) {
+        return true;
+    }
+    let Some(text) = text else {
+        return false;
+    };
+    let mut stream = text.stream.clone();
+    stream.merge(redactor);
+    let mut apart = Zeroizing::new(stream.clone().finish());
+    let (alone, undecided) = redacted(redactor.stream(), line);
+    input::append(&mut apart, &alone);
+    let (together, open) = redacted(stream, line);
+    open.len() > undecided.len() || together != apart
+}
+
+/// Returns what is certain of a stream after one more line, and what is left of it.
+fn redacted(mut stream: RedactStream, line: &[u8]) -> (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>) {
+    let certain = Zeroizing::new(stream.push(line));
+    (certain, Zeroizing::new(stream.finish()))
+}
+
+/// Bytes in the longest value: 65,536 characters.
+const LONGEST_VALUE: usize = 4 * 65_536;
+
+/// As many bytes of a value and their end of a line, or a whole line, are no accident.
+const TELLING: usize = 8;
+
 /// How many bytes of an unfinished line are held back at most.
 const LONGEST_HELD: usize = 64 * 1024;
 
