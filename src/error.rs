@@ -29,6 +29,10 @@ enum Detail {
     None,
     Fields(Vec<FieldError>),
     Quota(QuotaExceeded),
+    /// The store does no more work; `uncertain` if it is not known whether it kept the write.
+    Stopped {
+        uncertain: bool,
+    },
 }
 
 /// The kinds of [`Error`], one for each way in which a caller may want to react.
@@ -56,16 +60,15 @@ pub enum ErrorKind {
     WrongKey,
     /// The stored data is damaged or was changed outside keyward.
     Corrupt,
-    /// The stored data is older than it should be, or not that of the vault that an
-    /// [anchor](crate::VaultBuilder::anchor) is of.
+    /// The stored data is older than it should be, or belongs to a different vault than the demanded
+    /// [anchor](crate::VaultBuilder::anchor).
     RolledBack,
     /// The vault was written by a version of keyward that this one cannot read.
     UnsupportedVersion,
     /// The vault file or the audit log is already open, in this process or another. See
     /// [`VaultBuilder::wait`](crate::VaultBuilder::wait).
     InUse,
-    /// The store failed. Nothing changed, unless the message says that this is unknown: once the vault is opened
-    /// again, the write is then there either as a whole or not at all. If a file is missing, or something exists
+    /// The store failed. Nothing changed, unless [`Error::may_have_written`] says that this is unknown. If a file is missing, or something exists
     /// where a file was to be made, the source is a [`std::io::Error`] of the kind `NotFound` or `AlreadyExists`.
     Storage,
     /// This vault cannot do what was asked, whatever the arguments: for example, a vault made without a key cannot
@@ -74,6 +77,33 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Returns the kind's name in snake case, for programs: a label of a metric, or a field of a log.
+    ///
+    /// ```
+    /// use keyward::ErrorKind;
+    ///
+    /// assert_eq!(ErrorKind::QuotaExceeded.as_str(), "quota_exceeded");
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Validation => "validation",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::NameTaken => "name_taken",
+            ErrorKind::DefaultTaken => "default_taken",
+            ErrorKind::Conflict => "conflict",
+            ErrorKind::QuotaExceeded => "quota_exceeded",
+            ErrorKind::Denied => "denied",
+            ErrorKind::Locked => "locked",
+            ErrorKind::WrongKey => "wrong_key",
+            ErrorKind::Corrupt => "corrupt",
+            ErrorKind::RolledBack => "rolled_back",
+            ErrorKind::UnsupportedVersion => "unsupported_version",
+            ErrorKind::InUse => "in_use",
+            ErrorKind::Storage => "storage",
+            ErrorKind::Unsupported => "unsupported",
+        }
+    }
+
     /// Returns the corresponding HTTP status.
     pub fn http_status(self) -> u16 {
         match self {
@@ -91,6 +121,12 @@ impl ErrorKind {
             | ErrorKind::InUse
             | ErrorKind::Storage => 500,
         }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -123,6 +159,18 @@ impl Error {
         }
     }
 
+    /// Whether the write that failed may have been kept nevertheless: as a whole, or not at all. The vault has to be
+    /// opened again to find out. After any other error nothing has changed.
+    pub fn may_have_written(&self) -> bool {
+        matches!(self.0.detail, Detail::Stopped { uncertain: true })
+    }
+
+    /// Whether the vault does no more work until it is opened again, since its store failed in a way that leaves what
+    /// is on the disk unknown. After any other error it goes on.
+    pub fn needs_reopening(&self) -> bool {
+        matches!(self.0.detail, Detail::Stopped { .. })
+    }
+
     #[cold]
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error(Box::new(Inner {
@@ -145,6 +193,14 @@ impl Error {
     pub(crate) fn quota_exceeded(quota: QuotaExceeded) -> Error {
         let mut error = Error::new(ErrorKind::QuotaExceeded, "");
         error.0.detail = Detail::Quota(quota);
+        error
+    }
+
+    /// The error of a store that does no more work.
+    #[cold]
+    pub(crate) fn stopped(uncertain: bool, message: &'static str) -> Error {
+        let mut error = Error::new(ErrorKind::Storage, message);
+        error.0.detail = Detail::Stopped { uncertain };
         error
     }
 
@@ -179,7 +235,7 @@ impl Error {
                     field.loc.insert(1, LocSegment::Index(index));
                 }
             }
-            Detail::None => {
+            Detail::None | Detail::Stopped { .. } => {
                 self.0.message =
                     format!("operation {index} of the batch: {}", self.0.message).into();
             }
@@ -192,7 +248,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.detail {
-            Detail::None => f.write_str(&self.0.message),
+            Detail::None | Detail::Stopped { .. } => f.write_str(&self.0.message),
             Detail::Fields(fields) => {
                 for (i, field) in fields.iter().enumerate() {
                     if i > 0 {

@@ -638,6 +638,29 @@ fn the_longest_line_is_read_and_a_longer_one_is_none() {
     }
 }
 
+/// It would make a log of it that cannot be opened again.
+#[test]
+fn an_event_that_is_too_long_for_a_line_is_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = AuditLog::open(&path).unwrap();
+    let of_length = |chars: usize| {
+        let mut event = event();
+        event.tool = Some("x".repeat(chars));
+        event
+    };
+    let short = fs::read(&path).unwrap().len();
+    log.record(&of_length(1)).unwrap();
+    let room = 64 * 1024 - (fs::read(&path).unwrap().len() - short) + 1;
+    let error = log.record(&of_length(room + 1)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    log.record(&of_length(room)).unwrap();
+    let head = log.head();
+    drop(log);
+    assert_eq!(fault(&path, Some(&head)), None);
+    assert_eq!(AuditLog::open(&path).unwrap().head(), head);
+}
+
 #[test]
 fn a_head_is_read_as_it_is_written() {
     let folder = tempfile::tempdir().unwrap();

@@ -152,7 +152,7 @@ impl fmt::Display for AuditFault {
     }
 }
 
-/// More bytes than a line can have. Anything longer is not a log, and is not read into memory.
+/// The most bytes of a line, with its end. Anything longer is not a log, and is not read into memory.
 const MAX_LINE_LENGTH: u64 = 64 * 1024;
 
 /// What follows the body of a line: this, the hash, and the end.
@@ -181,6 +181,10 @@ pub(super) fn line(head: &AuditHead, event: &AuditEvent) -> io::Result<(Vec<u8>,
     line.extend_from_slice(hex(&head.hash).as_bytes());
     line.extend_from_slice(END);
     line.push(b'\n');
+    if line.len() as u64 > MAX_LINE_LENGTH {
+        let message = "the event is too long for a line of the audit log";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
     Ok((line, head))
 }
 

@@ -127,9 +127,10 @@ fn failure(error: Error) -> Response {
             _ => detail(status, "The total size limit of stored secrets is exceeded"),
         },
         ErrorKind::Locked => detail(status, "The vault is locked"),
-        ErrorKind::Unsupported => {
-            detail(status, "This vault cannot do that: a snapshot is read-only")
-        }
+        ErrorKind::Unsupported => detail(
+            status,
+            "This vault cannot do that; a snapshot, for one, is read-only",
+        ),
         ErrorKind::Conflict => detail(
             status,
             "The secret has changed, or exists already: read it again",

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{
     json::{self, Buffer, Changed},
-    message::{AMBIGUOUS, arguments, id_key, may_be_call, refusal, tool_error},
+    message::{AMBIGUOUS, arguments, id_key, may_be_call, refusal, refusal_of, tool_error},
     redaction,
 };
 use crate::{call::ToolCall, redact::Redactor, vault::UserVault, wiping};
@@ -306,7 +306,8 @@ impl Filter {
         let schema = self.schema(&name);
         let id = id.map(|id| json::string(id, 0..id.len()).unwrap_or(Cow::Borrowed(id)));
         let call = self.tool_call(&name, schema.as_deref(), id);
-        let injection = self.user.inject_value(&call, &mut args).map_err(refusal)?;
+        let injection = self.user.inject_value(&call, &mut args);
+        let injection = injection.map_err(|error| refusal_of(&error))?;
         if injection.filled().is_empty() {
             return Ok(None);
         }

@@ -5,7 +5,10 @@ use std::{fmt, ops::Range};
 use serde_json::{Map, Value, json};
 
 use super::json;
-use crate::wiping;
+use crate::{
+    error::{Error, ErrorKind},
+    wiping,
+};
 
 /// Whether some reader of JSON may take this message for a call. Of two members with the same key, some readers take
 /// the first, and to some readers keys are the same that differ only in case.
@@ -56,6 +59,16 @@ fn unreadable(args: &str) -> String {
         format!("the arguments are nested more than {depth} levels deep: make them flatter")
     } else {
         "the arguments are not valid JSON: write them as a JSON object".to_owned()
+    }
+}
+
+/// Tells the model why nothing could be put in, as far as it can do something about that.
+pub(super) fn refusal_of(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::Denied | ErrorKind::Validation => refusal(error),
+        kind => refusal(format_args!(
+            "its credentials are not available at the moment ({kind}); not another call, but whoever runs this can help"
+        )),
     }
 }
 

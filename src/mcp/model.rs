@@ -6,7 +6,7 @@ use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ListTools
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Filter, message::refusal};
+use super::{Filter, message::refusal_of};
 use crate::{
     conceal::Concealment,
     error::{Error, ErrorKind},
@@ -128,9 +128,10 @@ impl Filter {
     }
 
     /// Returns what the model gets in place of a result when a call was not sent: an error that it can understand,
-    /// without a value. For a reference that is not granted it is the same whether the secret exists or not.
+    /// without a value. For a reference that is not granted it is the same whether the secret exists or not. Of what the
+    /// model can do nothing about, such as a locked vault, it is only told that.
     pub fn refused_call(error: &Error) -> CallToolResult {
-        CallToolResult::error(vec![ContentBlock::text(refusal(error))])
+        CallToolResult::error(vec![ContentBlock::text(refusal_of(error))])
     }
 
     /// Redacts anything that a server sends (a result, an error, a notification or a request), in all its strings

@@ -180,11 +180,18 @@ fn a_locked_vault_conceals_nothing_and_puts_nothing_in() {
     );
     assert_eq!(shown, listed());
     let mut call = CallToolRequestParams::new("create_issue");
-    assert_eq!(
-        filter.inject_call(&mut call).unwrap_err().kind(),
-        ErrorKind::Locked
-    );
+    let error = filter.inject_call(&mut call).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
     assert_eq!(call, CallToolRequestParams::new("create_issue"));
+
+    // The model, which can unlock nothing, is not told to.
+    let says = "the tool was not called: its credentials are not available at the moment (locked); not another call, but \
+                whoever runs this can help";
+    let result = Filter::refused_call(&error);
+    assert_eq!(result.content[0].as_text().unwrap().text, says);
+    let answer = filter.client_message(crate::call("1", "{}").as_bytes());
+    let answer = crate::parsed(std::str::from_utf8(answer.to_client().unwrap()).unwrap());
+    assert_eq!(answer["result"]["content"][0]["text"], says);
 }
 
 #[test]

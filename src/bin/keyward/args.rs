@@ -1,13 +1,13 @@
 //! The words of the command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     parser::ValueSource,
 };
 use clap_complete::Shell;
-use keyward::{AuditHead, UserId};
+use keyward::{AuditHead, Error, FieldError, UserId};
 
 /// Secrets for an agent's tools, each bound to a tool and an argument.
 ///
@@ -86,7 +86,7 @@ pub(crate) struct GlobalArgs {
     pub(crate) passphrase_stdin: bool,
 
     /// The user's UUID [default: 00000000-0000-0000-0000-000000000000, for a vault that one person uses].
-    #[arg(long, global = true, env = "KEYWARD_USER", value_name = "UUID")]
+    #[arg(long, global = true, env = "KEYWARD_USER", value_name = "UUID", value_parser = parsed::<UserId>)]
     pub(crate) user: Option<UserId>,
 
     /// A log of what is done, without values, whose lines form a chain. Created if missing; several processes can write to
@@ -384,7 +384,7 @@ pub(crate) enum Audit {
 
         /// The head that an earlier check printed: the log must contain it. Without this, lines missing at the end are not
         /// noticed, nor is a rewritten log.
-        #[arg(long, value_name = "HEAD")]
+        #[arg(long, value_name = "HEAD", value_parser = parsed::<AuditHead>)]
         head: Option<AuditHead>,
     },
 }
@@ -492,6 +492,14 @@ pub(crate) enum Supplied {
     Replace,
     /// Refuse the call.
     Refuse,
+}
+
+/// Reads an argument, of which an error says only what is wrong.
+fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: Error| {
+        let messages: Vec<&str> = error.field_errors().iter().map(FieldError::msg).collect();
+        messages.join("; ")
+    })
 }
 
 #[cfg(test)]

@@ -66,6 +66,11 @@ pub(crate) fn import(
     file: &Path,
     key_file: Option<&Path>,
 ) -> Result<(), Failure> {
+    if paths::are_same(file, opener.path()) {
+        return Err(Failure::usage(
+            "a vault cannot be imported into itself: name another file",
+        ));
+    }
     let current = opener.key()?;
     let key = if let Some(path) = key_file {
         Key::in_file(path)?

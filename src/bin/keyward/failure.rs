@@ -12,6 +12,8 @@ pub(crate) struct Failure {
     kind: Kind,
     message: String,
     fields: Value,
+    /// Whether a write may have been kept in spite of it.
+    may_have_written: bool,
 }
 
 /// What kind of failure it is. Programs read its name, in snake case.
@@ -172,6 +174,7 @@ impl Failure {
             kind,
             message: message.into(),
             fields: Value::Null,
+            may_have_written: false,
         }
     }
 
@@ -203,6 +206,11 @@ impl Failure {
         let mut message = if error.kind() == ErrorKind::DefaultTaken {
             let advice = "update that one with --no-default first";
             with_advice(&error.to_string(), advice)
+        } else if error.kind() == ErrorKind::InUse {
+            with_advice(
+                &error.to_string(),
+                "close it there, or wait longer with --wait",
+            )
         } else if fields.is_empty() {
             error.to_string()
         } else {
@@ -215,6 +223,7 @@ impl Failure {
             source = cause.source();
         }
         let mut failure = Failure::new(Kind::of(error), message);
+        failure.may_have_written = error.may_have_written();
         if !fields.is_empty() {
             failure.fields = json!(fields);
         } else if let Some(quota) = error.quota() {
@@ -233,8 +242,8 @@ impl Failure {
     }
 
     /// Whether a write may have been kept in spite of it: a store that fails does not always know.
-    pub(crate) fn may_have_changed_the_vault(&self) -> bool {
-        self.kind == Kind::Storage
+    pub(crate) fn may_have_written(&self) -> bool {
+        self.may_have_written
     }
 
     pub(crate) fn code(&self) -> u8 {

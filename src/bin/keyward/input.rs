@@ -105,7 +105,16 @@ impl Input {
 /// Reads a line from the terminal; `None` if there is none.
 fn typed(prompt: &str) -> Result<Option<SecretValue>, Failure> {
     match rpassword::prompt_password(prompt) {
-        Ok(text) => Ok(Some(Zeroizing::new(text).into())),
+        Ok(text) => {
+            let text = Zeroizing::new(text);
+            // What `rpassword` puts in the place of bytes that are none.
+            if text.contains(char::REPLACEMENT_CHARACTER) {
+                return Err(Failure::invalid(
+                    "what was typed is not valid UTF-8: use a terminal that sends it",
+                ));
+            }
+            Ok(Some(text.into()))
+        }
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Err(Failure::usage("nothing was typed"))
         }

@@ -64,7 +64,7 @@ fn add_slot(mut opener: Opener, output: Output, key: &NewKey) -> Result<(), Fail
         Ok(vault.add_key(current.source()?, source)?)
     });
     if let Err(failure) = &added
-        && !failure.may_have_changed_the_vault()
+        && !failure.may_have_written()
     {
         new.remove_what_was_made();
     }

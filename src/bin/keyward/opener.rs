@@ -34,6 +34,16 @@ impl Opener {
         let wait = Duration::from_secs(globals.wait);
         let mut builder = Vault::builder().bounds(bounds).wait(wait);
         if let Some(log) = &globals.audit_log {
+            let others = [Some(&path), globals.key_file.as_ref()];
+            if others
+                .into_iter()
+                .flatten()
+                .any(|other| paths::are_same(other, log))
+            {
+                return Err(Failure::usage(
+                    "the vault, its key and the audit log need a file each",
+                ));
+            }
             builder = builder.audit(Recorder::new(log, wait)?);
         }
         Ok(Opener {

@@ -94,10 +94,20 @@ pub(crate) fn prepare(
         Ok(injection) => injection,
         Err(error) => return Err(denial(user, &call, &variables)?.unwrap_or_else(|| error.into())),
     };
-    for (name, value) in &variables {
-        command.env(name, value.as_str().unwrap_or_default());
+    let is_whole = |value: &Value| value.as_str().is_none_or(|text| !text.contains('\0'));
+    let cut = variables.iter().find(|(_, value)| !is_whole(value));
+    let cut = cut.map(|(name, _)| name.clone());
+    if cut.is_none() {
+        for (name, value) in &variables {
+            command.env(name, value.as_str().unwrap_or_default());
+        }
     }
     injection.wipe(&mut variables);
+    if let Some(name) = cut {
+        return Err(Failure::invalid(format!(
+            "{name}: the secret has a NUL character, which no variable can hold: update its value"
+        )));
+    }
     Ok(Prepared {
         command,
         redactor: injection.into_redactor(),

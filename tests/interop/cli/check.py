@@ -48,7 +48,7 @@ def run(args, dialogue=(), code=0, env=(), errors=None):
     shown = ""
     for prompt, answer in dialogue:
         shown += read(terminal, prompt)
-        os.write(terminal, f"{answer}\n".encode())
+        os.write(terminal, answer if isinstance(answer, bytes) else f"{answer}\n".encode())
     shown += read(terminal, None)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(terminal)
@@ -65,10 +65,14 @@ with tempfile.TemporaryDirectory() as folder:
     shown = run(["init"], [("New passphrase: ", PASSPHRASE), ("Repeat passphrase: ", "wrong")], code=5)
     check("two different passphrases are refused", "do not match" in shown, shown)
     run(["init"], [("New passphrase: ", PASSPHRASE), ("Repeat passphrase: ", PASSPHRASE)])
+    # A letter of Latin-1 is no UTF-8, and two of them are not the same passphrase.
+    shown = run(["list"], [("Passphrase: ", b"caf\xe9 b\xf6hm\n")], code=5)
+    check("what is no UTF-8 is refused", "not valid UTF-8" in shown, shown)
     for args in (["list"], ["add", "linear"], ["passphrase"], ["slots", "add"], ["rotate", "master", "--keep-passphrase"]):
         run(args, [("Passphrase: ", "wrong")], code=7)
     run(["add", "linear", "--tool", "x*", "--arg", "key"], [("Passphrase: ", PASSPHRASE), ("Value: ", VALUE)])
     run(["add", "linear2", "--tool", ""], code=5)
+    run(["add", "linear2"], [("Passphrase: ", PASSPHRASE), ("Value: ", b"lin_api_\xff\n")], code=5)
     shown = run(["list"], [("Passphrase: ", PASSPHRASE)])
     check("a heading is bold on a terminal", "\x1b[1mNAME" in shown and "li********vN" in shown, shown)
     shown = run(["list"], [("Passphrase: ", PASSPHRASE)], env=[("NO_COLOR", "1")])
