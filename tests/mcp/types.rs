@@ -189,7 +189,8 @@ fn a_locked_vault_conceals_nothing_and_puts_nothing_in() {
                 whoever runs this can help";
     let result = Filter::refused_call(&error);
     assert_eq!(result.content[0].as_text().unwrap().text, says);
-    let answer = filter.client_message(crate::call("1", "{}").as_bytes());
+    let message = crate::call("1", "{}");
+    let answer = filter.client_message(message.as_bytes());
     let answer = crate::parsed(std::str::from_utf8(answer.to_client().unwrap()).unwrap());
     assert_eq!(answer["result"]["content"][0]["text"], says);
 }
