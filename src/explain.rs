@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     call::{InjectionPolicy, ToolCall},
+    entry::Entry,
     inject::{
         SkipReason, Verdict,
         plan::{DENIALS_EXPLAINED, Decision, Plan, PlannedReference, denied_error},
@@ -60,7 +61,7 @@ pub struct ExplainedLocation {
     pub candidates: Vec<Candidate>,
 }
 
-/// What happens to the best default for a location.
+/// What happens to a reference, or to the best default for a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -112,10 +113,14 @@ pub enum Rank {
 pub struct ExplainedReference {
     /// Where it is in the arguments.
     pub location: Location,
-    /// The id and name of the secret that it names, if there is one.
-    pub secret: Option<(SecretId, String)>,
+    /// The id of the secret that it names, if there is one.
+    pub secret_id: Option<SecretId>,
+    /// The name of that secret.
+    pub secret_name: Option<String>,
     /// Whether it is granted.
     pub verdict: Verdict,
+    /// What happens there. One that is granted is skipped where a default replaces the value that holds it.
+    pub outcome: Outcome,
 }
 
 pub(crate) fn explain(
@@ -136,6 +141,8 @@ pub(crate) fn explain(
         }
     };
     let candidates = snapshot.resolver().candidates(call.tool());
+    // In the order of the defaults.
+    let mut competing = candidates.chunk_by(|one, other| one.location() == other.location());
     let mut failure = plan
         .first_denied()
         .map(|denied| denied_error(&denied.location).to_string());
@@ -152,13 +159,13 @@ pub(crate) fn explain(
                     Outcome::Fails
                 }
             };
-            let competing = candidates
-                .iter()
-                .filter(|candidate| candidate.location() == location);
+            let competing = competing.find(|candidates| candidates[0].location() == location);
             ExplainedLocation {
                 location: location.clone(),
                 outcome,
                 candidates: competing
+                    .unwrap_or_default()
+                    .iter()
                     .map(|candidate| explain_candidate(snapshot, candidate, &planned.default))
                     .collect(),
             }
@@ -205,10 +212,16 @@ pub(crate) fn rank(candidate: &Match<'_>, best: &Match<'_>) -> Rank {
 fn explain_reference(reference: &PlannedReference<'_>) -> ExplainedReference {
     ExplainedReference {
         location: reference.location.clone(),
-        secret: reference
+        secret_id: reference.entry.map(Entry::id),
+        secret_name: reference
             .entry
-            .map(|entry| (entry.id(), entry.info().secret_name.clone())),
+            .map(|entry| entry.info().secret_name.clone()),
         verdict: reference.verdict,
+        outcome: match reference.verdict {
+            Verdict::Granted if reference.covered => Outcome::Skipped(SkipReason::ParentFilled),
+            Verdict::Granted => Outcome::Filled,
+            _ => Outcome::Fails,
+        },
     }
 }
 
@@ -221,10 +234,14 @@ impl fmt::Display for Explanation {
         }
         for reference in &self.references {
             write!(f, "  {}: reference", reference.location.in_line())?;
-            if let Some((_, name)) = &reference.secret {
+            if let Some(name) = &reference.secret_name {
                 write!(f, " {name:?}")?;
             }
-            writeln!(f, ": {}", reference.verdict)?;
+            write!(f, ": {}", reference.verdict)?;
+            match reference.outcome {
+                Outcome::Skipped(_) => writeln!(f, ", but {}", reference.outcome)?,
+                _ => writeln!(f)?,
+            }
         }
         for explained in &self.locations {
             let location = explained.location.in_line();

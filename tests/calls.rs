@@ -241,52 +241,23 @@ fn assert_no_value(case: &Case, text: &str) {
 
 /// What `explain` says would happen is what `inject` did.
 fn check_explanation(case: &Case, injection: &Injection, explanation: &keyward::Explanation) {
-    let by_default = injection
-        .filled()
-        .iter()
-        .filter(|filled| filled.reason() == keyward::Reason::Default);
-    let mut done: Vec<_> = by_default
-        .map(|filled| {
-            (
-                filled.location(),
-                filled.secret().secret_id,
-                Outcome::Filled,
-            )
-        })
-        .collect();
-    let is_default = |id| {
-        let candidates = explanation
-            .locations
-            .iter()
-            .flat_map(|location| &location.candidates);
-        candidates
-            .into_iter()
-            .any(|candidate| candidate.secret_id == id)
-    };
-    let skipped = injection
-        .skipped()
-        .iter()
-        .filter(|skipped| is_default(skipped.secret().secret_id));
-    done.extend(skipped.map(|s| {
-        (
-            s.location(),
-            s.secret().secret_id,
-            Outcome::Skipped(s.reason()),
-        )
-    }));
-    done.sort_by_key(|(location, ..)| *location);
-    let told: Vec<_> = explanation
-        .locations
-        .iter()
-        .map(|location| {
-            (
-                &location.location,
-                location.candidates[0].secret_id,
-                location.outcome,
-            )
-        })
-        .collect();
-    assert_eq!(done, told, "{}", case.name);
+    let filled = injection.filled().iter();
+    let filled = filled.map(|f| (f.location(), f.secret().secret_id, Outcome::Filled));
+    let skipped = injection.skipped().iter();
+    let skipped = skipped.map(|s| {
+        let outcome = Outcome::Skipped(s.reason());
+        (s.location(), s.secret().secret_id, outcome)
+    });
+    let mut done: Vec<_> = filled.chain(skipped).collect();
+    let references = explanation.references.iter();
+    let references = references.map(|r| (&r.location, r.secret_id.unwrap(), r.outcome));
+    let locations = explanation.locations.iter();
+    let locations = locations.map(|l| (&l.location, l.candidates[0].secret_id, l.outcome));
+    let mut explained: Vec<_> = references.chain(locations).collect();
+    done.sort_by_key(|(location, id, _)| (*location, *id));
+    explained.sort_by_key(|(location, id, _)| (*location, *id));
+    assert_eq!(explained, done, "{}", case.name);
+    assert_eq!(explanation.failure, None, "{}", case.name);
 }
 
 /// The redactor knows exactly the values that were put in.

@@ -80,12 +80,7 @@ fn every_reference_says_what_became_of_it() {
     let found: Vec<_> = explanation
         .references
         .iter()
-        .map(|reference| {
-            (
-                reference.secret.as_ref().map(|(_, name)| name.as_str()),
-                reference.verdict,
-            )
-        })
+        .map(|reference| (reference.secret_name.as_deref(), reference.verdict))
         .collect();
     assert_eq!(
         found,
