@@ -43,6 +43,16 @@ impl Snapshot {
         Snapshot::new(UserRoot::new(user), None, Vec::new())
     }
 
+    /// Creates a snapshot of which only the root is known.
+    pub(crate) fn unread(
+        keys: &KeyRing,
+        tag: UserTag,
+        sealed_root: SealedRoot,
+    ) -> Result<Snapshot, Error> {
+        let root = keys.open_user_root(tag, &sealed_root)?;
+        Ok(Snapshot::new(root, Some(sealed_root), Vec::new()))
+    }
+
     fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Entry>) -> Snapshot {
         let mut resolver = Resolver::builder();
         for entry in &entries {

@@ -283,6 +283,9 @@ impl Vault {
 
     /// Deletes everything a user has. Does nothing for a user who has nothing.
     ///
+    /// This is also how a user goes whose secrets are damaged, so that the others can be copied and exported again: of
+    /// the secrets themselves nothing is read, as long as the store can tell where they are.
+    ///
     /// # Errors
     ///
     /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`; the user's secrets are then unchanged.

@@ -204,6 +204,20 @@ impl State {
     }
 
     fn load_rows(&self, user: &UserState, keys: &KeyRing) -> Result<Arc<Snapshot>, Error> {
+        let snapshot = Arc::new(match self.stored(user, keys)? {
+            Some((tag, stored)) => Snapshot::load(keys, tag, stored)?,
+            None => Snapshot::empty(user.user),
+        });
+        user.snapshot.store(Some(Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+
+    /// Returns what is stored of the user, sealed, if the root is the one that this process knows.
+    pub(super) fn stored(
+        &self,
+        user: &UserState,
+        keys: &KeyRing,
+    ) -> Result<Option<(UserTag, UserRows)>, Error> {
         let tag = keys.user_tag(user.user);
         let stored = || self.storage.user(tag).map_err(storage_error);
         let is_known = |stored: &Option<UserRows>, ledger: &Ledger| {
@@ -220,12 +234,7 @@ impl State {
                 return Err(rolled_back());
             }
         }
-        let snapshot = Arc::new(match rows {
-            Some(stored) => Snapshot::load(keys, tag, stored)?,
-            None => Snapshot::empty(user.user),
-        });
-        user.snapshot.store(Some(Arc::clone(&snapshot)));
-        Ok(snapshot)
+        Ok(rows.map(|stored| (tag, stored)))
     }
 
     pub(super) fn compact(&self) -> Result<(), Error> {

@@ -90,11 +90,17 @@ impl State {
         }
     }
 
-    /// Deletes everything a user has.
+    /// Deletes everything a user has. The user's root is enough for that, so rows that are damaged can be deleted.
     pub(super) fn delete_user(&self, user: &UserState) -> Result<(), Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
-        let base = self.load(user, &keys)?;
+        let base = match user.snapshot.load_full() {
+            Some(loaded) => loaded,
+            None => match self.stored(user, &keys)? {
+                Some((tag, stored)) => Arc::new(Snapshot::unread(&keys, tag, stored.root)?),
+                None => return Ok(()),
+            },
+        };
         if base.sealed_root.is_none() {
             return Ok(());
         }

@@ -208,6 +208,54 @@ fn no_byte_of_a_row_or_a_root_can_be_changed() {
     attack.report();
 }
 
+/// Otherwise a damaged user would keep everybody else from being checked, copied and exported.
+#[test]
+fn a_user_whose_rows_are_not_what_they_were_can_be_deleted() {
+    let attack = Forger::new();
+    let now = attack.now();
+    let changes: [fn(&mut Rows); 3] = [
+        |rows| drop(rows.pop_first()),
+        |rows| {
+            let row = Arc::clone(&rows[rows.keys().next().unwrap()]);
+            rows.insert(RowTag([9; 16]), row);
+        },
+        |rows| {
+            let row = Arc::make_mut(rows.values_mut().next().unwrap());
+            row.metadata = Sealed::new([1; 9]);
+        },
+    ];
+    let users = USERS.iter().zip(&attack.own.last().users);
+    let users: Vec<_> = users.filter(|(_, seen)| !seen.0.is_empty()).collect();
+    assert!(users.len() > 1);
+    for change in changes {
+        for (damaged, _) in &users {
+            let mut forged = now.clone();
+            let keys = now.open(None).unwrap().state.keys().unwrap();
+            change(forged.rows(keys.user_tag(**damaged)));
+            let vault = forged.open(None).unwrap();
+            assert_refused("a damaged user", &see(&vault, **damaged).unwrap_err());
+            assert_refused("all", &vault.verify().unwrap_err());
+
+            vault.delete_user(**damaged).unwrap();
+            vault.verify().unwrap();
+            let left: Vec<UserId> = users
+                .iter()
+                .map(|(user, _)| **user)
+                .filter(|user| user != *damaged)
+                .collect();
+            assert_eq!(vault.users().unwrap(), left);
+            for (user, seen) in &users {
+                let secrets = vault.user(**user).secrets().unwrap();
+                let is_left = left.contains(user);
+                assert_eq!(secrets, if is_left { seen.0.clone() } else { Vec::new() });
+            }
+            let again = NewSecret::new("again", "4QvT9sLm");
+            vault.user(**damaged).create(again).unwrap();
+            vault.verify().unwrap();
+        }
+    }
+}
+
 /// The checksum of the keys is not keyed: a forger makes another.
 #[test]
 fn no_byte_of_the_keys_can_be_changed() {
