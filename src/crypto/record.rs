@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{
@@ -103,7 +104,7 @@ impl KeyRing {
                 let member = self.row_member_with(&states.digests, &metadata.info, row);
                 (own_tag, member)
             });
-            if own_tag != *tag {
+            if !bool::from(own_tag.0.ct_eq(&tag.0)) {
                 return Err(damaged());
             }
             opened(metadata, row, member)?;

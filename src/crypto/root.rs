@@ -11,6 +11,7 @@
 //! (HMAC-SHA-256 here) and its key is secret. The original's nonce hides equal sums from an observer; here the
 //! seal does.
 
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::{
@@ -27,8 +28,15 @@ use crate::{
 };
 
 /// The sum of the digests of a set's members, modulo 2²⁵⁶.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Eq, Default)]
 pub(crate) struct SetDigest([u64; 4]);
+
+/// In constant time.
+impl PartialEq for SetDigest {
+    fn eq(&self, other: &SetDigest) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
 
 impl SetDigest {
     pub(crate) fn add(&mut self, member: &MemberDigest) {
@@ -66,8 +74,15 @@ impl SetDigest {
 }
 
 /// The keyed digest of one member of a set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub(crate) struct MemberDigest(pub(super) [u8; 32]);
+
+/// In constant time.
+impl PartialEq for MemberDigest {
+    fn eq(&self, other: &MemberDigest) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
 
 impl MemberDigest {
     fn limbs(&self) -> impl Iterator<Item = u64> + '_ {
@@ -76,6 +91,17 @@ impl MemberDigest {
             bytes.copy_from_slice(limb);
             u64::from_le_bytes(bytes)
         })
+    }
+}
+
+/// The keyed digest of the stored `keys`; zero if the vault has no key slots.
+#[derive(Debug, Clone, Copy, Eq, Default)]
+pub(crate) struct KeysDigest([u8; 32]);
+
+/// In constant time.
+impl PartialEq for KeysDigest {
+    fn eq(&self, other: &KeysDigest) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -113,8 +139,7 @@ pub(crate) struct VaultRoot {
     pub(crate) users: SetDigest,
     /// The id of the secret created last, or nil: new ids are greater, even when the clock goes back.
     pub(crate) last_id: Uuid,
-    /// The keyed digest of the stored `keys`; zero if the vault has no key slots.
-    pub(crate) keys: [u8; 32],
+    pub(crate) keys: KeysDigest,
 }
 
 impl VaultRoot {
@@ -130,7 +155,7 @@ impl VaultRoot {
         }
         bytes.extend_from_slice(&self.users.to_bytes());
         bytes.extend_from_slice(self.last_id.as_bytes());
-        bytes.extend_from_slice(&self.keys);
+        bytes.extend_from_slice(&self.keys.0);
         bytes
     }
 }
@@ -151,12 +176,14 @@ impl KeyRing {
     }
 
     /// Returns the digest of the stored `keys`, for the vault's root.
-    pub(crate) fn keys_digest(&self, keys: Option<&[u8]>) -> [u8; 32] {
-        let Some(keys) = keys else { return [0; 32] };
-        *keyed_digest(
+    pub(crate) fn keys_digest(&self, keys: Option<&[u8]>) -> KeysDigest {
+        let Some(keys) = keys else {
+            return KeysDigest::default();
+        };
+        KeysDigest(*keyed_digest(
             self.digests(),
             &self.vault.context("keyward keys digest", &[keys]),
-        )
+        ))
     }
 
     pub(crate) fn seal_user_root(&self, root: &UserRoot) -> Result<SealedRoot, Error> {
@@ -197,7 +224,8 @@ impl KeyRing {
                     rows: SetDigest::from_bytes(reader.array()?),
                 };
                 reader.end()?;
-                (self.user_tag(root.user) == user).then_some(root)
+                let is_its_own = self.user_tag(root.user).0.ct_eq(&user.0);
+                bool::from(is_its_own).then_some(root)
             })
             .ok_or_else(|| {
                 Error::new(
@@ -240,7 +268,7 @@ impl KeyRing {
                     usage: Usage::new(reader.u64()?, reader.u64()?),
                     users: SetDigest::from_bytes(reader.array()?),
                     last_id: Uuid::from_bytes(reader.array()?),
-                    keys: reader.array()?,
+                    keys: KeysDigest(reader.array()?),
                 };
                 reader.end()?;
                 Some(root)
@@ -327,7 +355,7 @@ mod tests {
             usage: Usage::new(2, 99),
             users: SetDigest([5, 6, 7, 8]),
             last_id: Uuid::from_u128(77),
-            keys: [9; 32],
+            keys: KeysDigest([9; 32]),
         };
         let sealed = ring.seal_vault_root(&root).unwrap();
         assert_eq!(ring.open_vault_root(&sealed).unwrap(), root);
