@@ -178,14 +178,16 @@ impl LeftLocation {
 
 impl fmt::Display for LeftLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.location, self.reason)
+        write!(f, "{}: {}", self.location.in_line(), self.reason)
     }
 }
 
 /// Why a location stays in the schema.
 ///
-/// Except for the first three reasons, the model may still be asked for a value there, and the default goes in if it
-/// gives none. Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
+/// With [`NotDeclared`](LeftReason::NotDeclared) there is nothing to ask for. With
+/// [`NotAString`](LeftReason::NotAString) and [`MayBeDeclared`](LeftReason::MayBeDeclared) the model may be asked, and
+/// nothing is filled in. With every other reason the model may be asked, and the default goes in if it gives no value.
+/// Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]
 #[non_exhaustive]

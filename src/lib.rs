@@ -141,6 +141,13 @@ mod keyring;
 mod location;
 #[cfg(feature = "mcp-text")]
 pub mod mcp;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[cfg_attr(
+    not(feature = "file"),
+    expect(dead_code, reason = "parts of it are for tests of files")
+)]
+mod memory_scan;
 mod metadata;
 mod pattern;
 mod preflight;
@@ -148,9 +155,6 @@ mod quota;
 mod redact;
 mod request;
 mod resolver;
-#[cfg(test)]
-#[cfg(target_os = "linux")]
-mod scan;
 mod schema;
 mod sealed;
 mod secret;

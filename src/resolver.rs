@@ -25,17 +25,21 @@
 //!   continues: the search ends there. The hash of all bytes up to a place is a sum with one term for each word, so
 //!   that no term waits for another. The rungs of all beginnings are a *ladder*; ends have another one, and are read
 //!   backwards.
-//! * **Other patterns**, which are more than one beginning or end, lie in *buckets* (`buckets.rs`): at the key that
+//! * **Other patterns**, which are neither `prefix*` nor `*suffix`, lie in *buckets* (`buckets.rs`): at the key that
 //!   they begin or end with, or under a *run*, seven consecutive bytes that they hold anywhere (`grams.rs`). The
 //!   choice falls on what the fewest other patterns have and names seldom hold. A run is noted under each of its
 //!   four *parts* of four bytes, so that a name has to be looked at in every fourth place only; the bytes around a
 //!   part there tell which runs the name holds. In a bucket of fewer than eight, a pattern is compared only if the
 //!   name has all of its pairs of adjacent bytes, each pair as one of 64 bits.
-//! * **Up to 256 patterns with wildcards** are not looked for by keys. Those that have a beginning or an end are
-//!   *listed* instead (`list.rs`), unless they lie in a bucket: that of an end that eight or more patterns share and
-//!   continue beyond, or that of a run that fewer patterns have than share their ends. Up to sixteen are all listed,
-//!   except for eight or more without ends. Of more than 256, those of the form `prefix*` are listed if they are eight
-//!   or fewer, and so are those of the form `*suffix`. A *sieve* (`sieve.rs`) decides by a few bytes of the name for
+//! * **A few patterns with wildcards** are not looked for by keys, but *listed* (`list.rs`):
+//!
+//!   | patterns with wildcards | listed |
+//!   | --- | --- |
+//!   | up to 16 | all, except for those without a beginning or an end if there are eight or more of these |
+//!   | up to 256 | those with a beginning or an end, except for those in a bucket: of an end that eight or more share and continue beyond, or of a run that fewer have than share their ends |
+//!   | more | `prefix*` if there are eight of these or fewer, and likewise `*suffix` |
+//!
+//!   A *sieve* (`sieve.rs`) decides by a few bytes of the name for
 //!   all patterns of the list at once, and leaves one to three; these are tried by their *sketches* (`sketch.rs`),
 //!   which hold their ends and their least length. Those with more literals go first: one that matches has the winners
 //!   of those that it *implies* among its own endings, such as `github_*` beside `github_get_*`, and these are not
@@ -76,7 +80,7 @@
 //!
 //! * n is the length of the name in bytes;
 //! * L is the length of the longest key in bytes (at most 4,096, however long the name);
-//! * P is the number of patterns with wildcards that are more than one beginning or end, or that are listed;
+//! * P is the number of patterns with wildcards other than `prefix*` and `*suffix`, or that are listed;
 //! * T is the number of those of them that are left to be compared: in a bucket of eight or more, those that have no
 //!   class of bytes more often than the name has, as far as 32 classes and counts up to four tell; in a list, those
 //!   that allow the name's first 24 and last 8 bytes;
@@ -243,7 +247,7 @@ mod words;
 /// patterns.
 ///
 /// In the worst case a lookup takes O(n · log n + T · (m · n/64 + n · log n) + k · log k) steps, where n is the
-/// length of the name, T the number of patterns with wildcards that are more than one beginning or end, plus up to
+/// length of the name, T the number of patterns with wildcards other than `prefix*` and `*suffix`, plus up to
 /// 256 others, m the length of the longest of them, and k the number of bindings that match.
 #[derive(Clone)]
 pub struct Resolver {

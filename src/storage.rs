@@ -8,11 +8,10 @@
 //! * rows, each under a user's name and its own.
 //!
 //! Everything that a write changes goes into one [`Transaction`], which is kept as a whole or not at all: rows,
-//! the user's root, and the vault's root. In a store that one process has to itself, such as an embedded file,
-//! each write also updates the vault's root. A store that many processes share, such as a database server, orders
-//! the writes of one user by comparing that user's root with the one that the writer started from, lets writes of
-//! different users overtake each other, and updates the vault's root only from time to time (`vault_root: None` in
-//! between).
+//! the user's root, and the vault's root. Every write of a vault also updates the vault's root, since one process has
+//! the store to itself. A write names the user's root that it started from, and does nothing if the store has another:
+//! so a store that many processes share could order their writes, too. There is none so far. It would update the vault's
+//! root only from time to time (`vault_root: None` in between), and promise less.
 
 use std::{
     error::Error as StdError,
@@ -139,5 +138,6 @@ pub(crate) enum StorageError {
     /// The store failed earlier, and does nothing until it is opened again.
     Stopped,
     /// The store is read-only.
+    #[cfg(feature = "file")]
     ReadOnly,
 }

@@ -210,6 +210,24 @@ fn names_are_unique_per_user_and_no_ids() {
 }
 
 #[test]
+fn no_binding_forges_a_line_of_a_log() {
+    let user = local(&vault());
+    let default = |name: &str| {
+        let secret = NewSecret::new(name, "value-of-a").bind("t\n*", "a\n\u{1b}[2Jb");
+        user.create(secret.default_for_tool())
+    };
+    default("a").unwrap();
+    let taken = default("b").unwrap_err().to_string();
+    let mut schema = json!({"properties": {}});
+    let concealed = user.conceal("t\n1", &mut schema).unwrap();
+    let left = concealed.left()[0].to_string();
+    for text in [taken, left] {
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.contains(r"/a\n\u{1b}[2Jb"), "{text:?}");
+    }
+}
+
+#[test]
 fn one_default_for_one_place() {
     let user = local(&vault());
     user.create(

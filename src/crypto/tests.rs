@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     entry::Entry,
+    memory_scan::{Memory, Seed, deep, in_child, in_child_of},
     metadata::Metadata,
-    scan::{Memory, Seed, deep, in_child, in_child_of},
     secret::UserId,
 };
 

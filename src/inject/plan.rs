@@ -128,8 +128,8 @@ pub enum SkipReason {
     Reference,
     /// The tool's schema does not declare the property, or its type does not allow a string.
     NotDeclared,
-    /// A location that contains this one holds something that is no object: a secret was put in there, or the call has
-    /// a value there and another default is bound to it.
+    /// A location that contains this one holds something that is no object: a secret was put in there, or the call
+    /// supplied a value there, where another default is bound.
     ParentFilled,
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Filter, json as text, redaction};
 #[cfg(target_os = "linux")]
-use crate::scan::{deep, in_child};
+use crate::memory_scan::{deep, in_child};
 use crate::{
     AuditEvent, AuditSink, InjectionPolicy, NewSecret, Redactor, SecretValue, UserId, UserVault,
     Vault, secret,

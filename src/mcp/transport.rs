@@ -319,7 +319,7 @@ fn redacted_error(error: impl StdError + Send + Sync + 'static, redactor: &Redac
 mod tests {
     use super::*;
     use crate::{
-        scan::{deep, in_child},
+        memory_scan::{deep, in_child},
         secret::SecretValue,
     };
 

@@ -27,7 +27,7 @@ pub(super) struct Needle {
     value: Zeroizing<Box<str>>,
     reference: Arc<str>,
     is_short: bool,
-    /// Whether its lines are no parts of it, since they may be those of a format.
+    /// Whether it is a value in its format, whose lines are not searched for by themselves: they may be the format's.
     is_formatted: bool,
 }
 

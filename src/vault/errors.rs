@@ -80,6 +80,7 @@ pub(super) fn storage_error(error: StorageError) -> Error {
             false,
             "the store stopped after an earlier failure; nothing changed: open the vault again",
         ),
+        #[cfg(feature = "file")]
         StorageError::ReadOnly => Error::new(
             ErrorKind::Unsupported,
             "this is a snapshot, which cannot be written to: open the vault itself; nothing changed",

@@ -26,7 +26,8 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// One operation of a write. Its fields are valid by themselves, or it is none that can be done.
+/// One operation of a write. Its fields are valid by themselves, or it is one of the `Invalid` variants, which only carry
+/// errors.
 pub(super) enum Operation {
     Create(ValidSecret),
     Update(SecretRef, ValidPatch),
@@ -449,7 +450,8 @@ impl Binding {
 
 impl fmt::Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tool {} at {}", self.pattern, self.location)
+        let pattern = self.pattern.as_str().escape_debug();
+        write!(f, "tool {pattern} at {}", self.location.in_line())
     }
 }
 

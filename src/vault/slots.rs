@@ -29,8 +29,8 @@ impl KeySlots {
     /// The maximum length of the encoded form; 16 slots with the longest wrapped keys take half of it.
     const MAX_LENGTH: usize = 512 * 1024;
 
-    /// The maximum length of the sealed key ring. It holds the index key and one data key, or two while they
-    /// rotate; this leaves room for 16 data keys with their ids.
+    /// The maximum length of the sealed key ring. It holds the index key and one data key, or up to four after
+    /// rotations that were interrupted, with their ids; this leaves room for more.
     const MAX_RING_LENGTH: usize = 40 + 32 + 16 * 36;
 
     /// Creates one slot, for `source`.

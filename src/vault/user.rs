@@ -67,7 +67,7 @@ impl UserVault {
     /// # Errors
     ///
     /// `NotFound`; `Conflict` if the patch demands another revision; and those of [`create`](UserVault::create).
-    /// Nothing has changed then. A patch with invalid fields is told so whether or not there is such a secret.
+    /// Nothing has changed then. Invalid fields are reported even if the secret does not exist.
     pub fn update(
         &self,
         secret: impl Into<SecretRef>,
@@ -182,8 +182,8 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// Those of the single operations: `Validation` with the invalid fields of all of them, or else the first. In the
-    /// `loc` of an invalid field, the index of the operation follows `body`. Nothing has changed then.
+    /// If any operation has invalid fields, `Validation` with all of them; in the `loc` of each, the index of the
+    /// operation follows `body`. Otherwise the error of the first operation that failed. Nothing has changed then.
     pub fn batch(
         &self,
         collect: impl FnOnce(&mut Batch<'_>),

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     ErrorKind::{Denied, Validation, WrongKey},
     InjectionPolicy, KdfParams, Origin, Redactor, SecretValue,
-    scan::{Canary, Found, Memory, deep, in_child},
+    memory_scan::{Canary, Found, Memory, deep, in_child},
 };
 
 /// The least that is allowed: Argon2id's memory is wiped, whatever its size.

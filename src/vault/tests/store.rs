@@ -409,6 +409,7 @@ fn what_was_changed_in_the_store_is_found() {
             .verify()
             .unwrap_or_else(|error| panic!("{what}: {error}"));
         tamper(&storage, old);
+        #[cfg_attr(not(feature = "file"), expect(unused_mut, reason = "copies are files"))]
         let mut errors = vec![vault.verify().expect_err(what)];
         #[cfg(feature = "file")]
         {
