@@ -1,5 +1,7 @@
 //! How long the fields of a request may be, and what a vault demands of them.
 
+use std::ops::RangeInclusive;
+
 use crate::error::{Error, FieldError};
 
 /// What a vault accepts in a request. The default is the REST contract.
@@ -20,7 +22,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// The range of bounds that [`max_value_chars`](Bounds::max_value_chars) may set, in characters.
-    pub const MAX_VALUE_CHARS: std::ops::RangeInclusive<usize> = 1_024..=65_536;
+    pub const MAX_VALUE_CHARS: RangeInclusive<usize> = 1_024..=65_536;
 
     /// Sets the maximum length of a value in characters, from 1,024 to 65,536; the default is 1,024. A bound outside
     /// this range is refused when the vault is built. The minimum length is 4 in every vault.
@@ -28,6 +30,17 @@ impl Bounds {
     pub fn max_value_chars(mut self, chars: usize) -> Bounds {
         self.value.max = chars;
         self
+    }
+
+    /// Returns how many characters a value may have: what a form for a new secret can check before it is sent.
+    ///
+    /// ```
+    /// use keyward::Bounds;
+    ///
+    /// assert_eq!(Bounds::default().value_chars(), 4..=1_024);
+    /// ```
+    pub fn value_chars(&self) -> RangeInclusive<usize> {
+        self.value.min..=self.value.max
     }
 
     /// Requires every new secret to say whether it is a default, as hosted platforms do for built-in agents: an

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     bounds::TEXT,
@@ -156,6 +156,14 @@ pub(crate) fn array_index(token: &str) -> Option<usize> {
     is_canonical.then(|| token.parse().ok())?
 }
 
+impl<'de> Deserialize<'de> for Location {
+    /// Deserializes the text that [`Location::new`] takes.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Location, D::Error> {
+        let parsed = Location::parse(&String::deserialize(deserializer)?);
+        parsed.map_err(|error| de::Error::custom(error.msg()))
+    }
+}
+
 impl FromStr for Location {
     type Err = Error;
 
@@ -242,6 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_location_is_not_deserialized() {
+        for (json, says) in [
+            ("\"\"", "at least 1 character"),
+            ("\"/a~2\"", "`~0`"),
+            ("7", "string"),
+        ] {
+            let error = serde_json::from_str::<Location>(json).unwrap_err();
+            assert!(error.to_string().contains(says), "{json}: {error}");
+        }
+    }
+
+    #[test]
     fn a_name_and_its_pointer_are_one_location() {
         for (text, pointer, tokens) in [
             ("token", "/token", &["token"][..]),
@@ -262,6 +282,12 @@ mod tests {
             assert_eq!(found, tokens, "{text}");
             assert_eq!(Location::new(pointer).unwrap(), location, "{text}");
             assert_eq!(location.to_string(), pointer);
+            let json = serde_json::to_value(&location).unwrap();
+            assert_eq!(json, pointer);
+            for json in [json, text.into()] {
+                let read: Location = serde_json::from_value(json).unwrap();
+                assert_eq!(read, location);
+            }
             assert_eq!(String::from(location), pointer);
         }
     }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     bounds::TEXT,
@@ -308,6 +308,14 @@ impl Serialize for ToolPattern {
     /// Serializes the pattern as its canonical form.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ToolPattern {
+    /// Deserializes the text that [`ToolPattern::new`] takes.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ToolPattern, D::Error> {
+        let parsed = ToolPattern::parse(&String::deserialize(deserializer)?);
+        parsed.map_err(|error| de::Error::custom(error.msg()))
     }
 }
 

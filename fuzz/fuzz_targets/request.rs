@@ -491,7 +491,8 @@ fn goes_in(user: &UserVault, info: &SecretInfo, value: &str) {
         panic!("a default without a binding");
     };
     let mut args = Map::new();
-    user.inject(&ToolCall::new(tool.as_str()), &mut args)
+    let _ = user
+        .inject(&ToolCall::new(tool.as_str()), &mut args)
         .expect("no reason to fail");
     let pointer = if arg.starts_with('/') {
         arg.clone()

@@ -151,6 +151,7 @@ impl Filter {
     }
 
     /// Filters a message, or a batch of them, from the client.
+    #[must_use = "what goes on is what this returns, and not the message"]
     pub fn client_message<'a>(&self, message: &'a [u8]) -> ClientMessage<'a> {
         let text = json::decode(message);
         let at = json::trimmed(&text);
@@ -183,6 +184,7 @@ impl Filter {
     /// Filters a message, or a batch of them, from the server. While the vault is locked, nothing is hidden in a list
     /// of tools, and no default goes in. Anything else is redacted as text: some programs write arbitrary output
     /// there. A value of several lines is found in such text only if all of its lines are passed at once.
+    #[must_use = "what goes on is what this returns, and not the message"]
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
         let mut text = json::decode(message);

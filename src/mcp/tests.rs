@@ -133,7 +133,7 @@ fn the_audit_has_the_id_of_the_message() {
         for arguments in ["{}", r#"{"b":"secret://a"}"#] {
             let params = format!(r#"{{"name":"t","arguments":{arguments}}}"#);
             let call = format!(r#"{{{id}"method":"tools/call","params":{params}}}"#);
-            filter.client_message(call.as_bytes());
+            let _ = filter.client_message(call.as_bytes());
         }
     }
     let expected = ["7", "7", "call-7", "call-7"].map(|id| Some(id.to_owned()));
@@ -178,7 +178,7 @@ fn a_list_that_repeats_values_is_redacted_and_means_what_it_meant() {
         redactor.add(reference, &SecretValue::new(value));
     }
     let filter = filter().redacting(&redactor);
-    filter.client_message(br#"{"id":1,"method":"tools/list"}"#);
+    let _ = filter.client_message(br#"{"id":1,"method":"tools/list"}"#);
     let listing = r##" {"id":1,"result":{"tools":[{"name":"fetch","inputSchema":{"properties":{"headers":{"$ref":"#/$defs/4711"},"a":{"default":"4711"}},"$defs":{"4711":{"type":"object","properties":{"Authorization":{"type":"string"}}}}}},{"name":"create_issue","inputSchema":{"properties":{"api_key":{"const":4711}}}},7]}}"##;
     let redacted = listing
         .replace("fetch", "secret://name")
@@ -219,7 +219,7 @@ fn no_message_of_a_server_leaves_a_copy_of_a_value() {
                 redactor.add("secret://a", &SecretValue::new(value.unwiped()));
                 let filter = filter().redacting(&redactor);
                 drop(redactor);
-                filter.client_message(br#"{"id":1,"method":"tools/list"}"#);
+                let _ = filter.client_message(br#"{"id":1,"method":"tools/list"}"#);
                 let message = value.within(before, after);
                 let shown = filter.server_message(&message);
                 let shown = std::str::from_utf8(&shown).unwrap();
@@ -354,7 +354,7 @@ proptest! {
     fn no_text_is_too_strange(message in "[\\[\\]{}:,\" \\\\ua1-]{0,40}") {
         let filter = filter();
         to_client(&filter, &message);
-        filter.client_message(message.as_bytes());
+        let _ = filter.client_message(message.as_bytes());
         text::parse(&message, text::trimmed(&message));
     }
 }

@@ -159,8 +159,21 @@ fn a_run_of_stars_is_one() {
             pattern.cmp_specificity(&self::pattern(canonical)),
             Ordering::Equal
         );
+        let json = serde_json::to_value(&pattern).unwrap();
+        assert_eq!(json, canonical);
+        for json in [json, text.into()] {
+            assert_eq!(
+                serde_json::from_value::<ToolPattern>(json).unwrap(),
+                pattern
+            );
+        }
         assert_eq!(String::from(pattern), canonical);
     }
+    let error = serde_json::from_str::<ToolPattern>("\"\"").unwrap_err();
+    assert!(
+        error.to_string().contains("at least 1 character"),
+        "{error}"
+    );
     assert_ne!(pattern("*?"), pattern("?*"));
 
     let state = RandomState::new();
