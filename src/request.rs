@@ -12,6 +12,8 @@ mod fields;
 mod json;
 mod rebinding;
 
+#[cfg(feature = "http")]
+pub(crate) use self::json::not_an_object;
 use self::{
     fields::{Errors, Fields, Given},
     rebinding::Rebinding,

@@ -40,21 +40,23 @@
 //! nested.
 
 mod doubt;
+mod reference;
 #[cfg(test)]
 mod tests;
+mod types;
 mod work;
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    ops::{BitAnd, BitOr, Not},
-};
+use std::{cell::Cell, ops::BitOr};
 
 use serde_json::{Map, Value};
 
-pub(crate) use self::doubt::may_declare;
 use self::work::node_units;
-pub(crate) use self::work::{Budget, measure, pointer_units};
+pub(crate) use self::{
+    doubt::may_declare,
+    reference::{fragment_pointer, pointer_tokens, resolve},
+    types::Types,
+    work::{Budget, measure, pointer_units},
+};
 use crate::location::{Location, array_index};
 
 /// What a schema says about a location.
@@ -406,75 +408,6 @@ impl Found {
     }
 }
 
-/// A set of JSON types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Types(u8);
-
-impl Types {
-    pub(crate) const NONE: Types = Types(0);
-    pub(crate) const NULL: Types = Types(1);
-    pub(crate) const OBJECT: Types = Types(1 << 1);
-    pub(crate) const ARRAY: Types = Types(1 << 2);
-    pub(crate) const STRING: Types = Types(1 << 3);
-    const BOOLEAN: Types = Types(1 << 4);
-    const INTEGER: Types = Types(1 << 5);
-    /// All numbers, integers included.
-    const NUMBER: Types = Types((1 << 6) | (1 << 5));
-    pub(crate) const ALL: Types = Types((1 << 7) - 1);
-
-    pub(crate) fn contains(self, other: Types) -> bool {
-        self & other == other
-    }
-
-    fn named(name: &Value) -> Types {
-        match name.as_str() {
-            Some("null") => Types::NULL,
-            Some("object") => Types::OBJECT,
-            Some("array") => Types::ARRAY,
-            Some("string") => Types::STRING,
-            Some("boolean") => Types::BOOLEAN,
-            Some("integer") => Types::INTEGER,
-            Some("number") => Types::NUMBER,
-            _ => Types::NONE,
-        }
-    }
-
-    fn of(value: &Value) -> Types {
-        match value {
-            Value::Null => Types::NULL,
-            Value::Bool(_) => Types::BOOLEAN,
-            Value::Number(_) => Types::NUMBER,
-            Value::String(_) => Types::STRING,
-            Value::Array(_) => Types::ARRAY,
-            Value::Object(_) => Types::OBJECT,
-        }
-    }
-}
-
-impl BitAnd for Types {
-    type Output = Types;
-
-    fn bitand(self, other: Types) -> Types {
-        Types(self.0 & other.0)
-    }
-}
-
-impl BitOr for Types {
-    type Output = Types;
-
-    fn bitor(self, other: Types) -> Types {
-        Types(self.0 | other.0)
-    }
-}
-
-impl Not for Types {
-    type Output = Types;
-
-    fn not(self) -> Types {
-        Types(!self.0) & Types::ALL
-    }
-}
-
 /// The member `name` of the object under `keyword`.
 pub(crate) fn entry<'a>(
     node: &'a Map<String, Value>,
@@ -497,55 +430,4 @@ fn element(node: &Map<String, Value>, index: usize) -> Option<&Value> {
         Some(Value::Array(items)) => items.get(index).or_else(|| node.get("additionalItems")),
         items => branches(node, "prefixItems").get(index).or(items),
     }
-}
-
-/// Returns what the value of a `$ref` names within the document `root`.
-pub(crate) fn resolve<'a>(root: &'a Value, reference: &Value) -> Option<&'a Value> {
-    let pointer = fragment_pointer(reference)?;
-    pointer_tokens(&pointer).try_fold(root, |value, token| match value {
-        Value::Object(members) => members.get(&*token),
-        Value::Array(items) => items.get(array_index(&token)?),
-        _ => None,
-    })
-}
-
-/// The JSON Pointer in the value of a `$ref` to this document: empty, or beginning with `/`. A reference that is
-/// empty as a whole is to this document as well (RFC 3986, section 4.4).
-pub(crate) fn fragment_pointer(reference: &Value) -> Option<Cow<'_, str>> {
-    let reference = reference.as_str()?;
-    let fragment = match reference.strip_prefix('#') {
-        None if !reference.is_empty() => return None,
-        fragment => fragment.unwrap_or_default(),
-    };
-    let pointer = percent_decode(fragment)?;
-    (pointer.is_empty() || pointer.starts_with('/')).then_some(pointer)
-}
-
-/// The tokens of a JSON Pointer (RFC 6901, section 4).
-pub(crate) fn pointer_tokens(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
-    pointer.split('/').skip(1).map(|token| {
-        if token.contains('~') {
-            Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
-        } else {
-            Cow::Borrowed(token)
-        }
-    })
-}
-
-/// A URI fragment without its percent-encoding; `None` if that is malformed.
-fn percent_decode(fragment: &str) -> Option<Cow<'_, str>> {
-    if !fragment.contains('%') {
-        return Some(Cow::Borrowed(fragment));
-    }
-    let mut bytes = Vec::with_capacity(fragment.len());
-    let mut rest = fragment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
 }

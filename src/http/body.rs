@@ -15,7 +15,7 @@ use super::answer::Refusal;
 use crate::{
     bounds::{Bounds, TEXT},
     error::{Error, FieldError},
-    request::{NewSecret, SecretPatch},
+    request::{NewSecret, SecretPatch, not_an_object},
     wiping,
 };
 
@@ -78,11 +78,6 @@ impl Received {
             Received::Empty => Ok(SecretPatch::new()),
         }
     }
-}
-
-fn not_an_object() -> Error {
-    let msg = "Input should be a valid dictionary or object to extract fields from";
-    Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
 }
 
 /// Discards what is left of a body. A server that closes a connection with unread data in it resets it, and the

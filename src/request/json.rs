@@ -52,7 +52,7 @@ fn read_unwiped(json: &[u8]) -> Result<Fields, Error> {
     Ok(fields)
 }
 
-pub(super) fn not_an_object() -> Error {
+pub(crate) fn not_an_object() -> Error {
     let msg = "Input should be a valid dictionary or object to extract fields from";
     Error::validation(vec![FieldError::new([], "model_attributes_type", msg)])
 }
