@@ -104,7 +104,42 @@ impl<'a> Plan<'a> {
         }
     }
 
-    pub(super) fn apply(
+    /// Applies operations, those of a batch or a single one. If fields of some are invalid, the error has them all.
+    pub(super) fn apply_all(
+        &mut self,
+        operations: Vec<Operation>,
+        is_batch: bool,
+        mut next_id: impl FnMut() -> Result<SecretId, Error>,
+    ) -> Result<Vec<Applied>, Error> {
+        let mut done = Vec::with_capacity(operations.len());
+        let (mut invalid, mut left_out, mut failed) = (Vec::new(), HashSet::new(), None);
+        for (i, operation) in operations.into_iter().enumerate() {
+            let at_index = |error: Error| if is_batch { error.at_index(i) } else { error };
+            // What an operation that was left out would have changed may make this one invalid.
+            let secret = self.target(&operation);
+            if secret.is_some_and(|secret| left_out.contains(&secret)) {
+                if let Operation::InvalidUpdate(_, patch) = operation {
+                    invalid.extend_from_slice(at_index(patch.error(None)).field_errors());
+                }
+                continue;
+            }
+            match self.apply(operation, &mut next_id).map_err(at_index) {
+                Ok(applied) => done.push(applied),
+                Err(error) => {
+                    left_out.extend(secret);
+                    invalid.extend_from_slice(error.field_errors());
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        // What failed for another reason may have fitted, had the invalid ones been valid.
+        if !invalid.is_empty() {
+            return Err(Error::validation(invalid));
+        }
+        failed.map_or(Ok(done), Err)
+    }
+
+    fn apply(
         &mut self,
         operation: Operation,
         next_id: impl FnMut() -> Result<SecretId, Error>,
@@ -288,7 +323,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns the existing secret that an operation is about; `None` if it creates one, or there is none.
-    pub(super) fn target(&self, operation: &Operation) -> Option<SecretId> {
+    fn target(&self, operation: &Operation) -> Option<SecretId> {
         let (Operation::Update(secret, _)
         | Operation::Delete(secret)
         | Operation::InvalidUpdate(secret, _)) = operation

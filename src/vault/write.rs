@@ -1,6 +1,6 @@
 //! Writing: a plan is sealed, stored in one transaction, and published.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     errors::{storage_error, usage_too_small},
@@ -37,39 +37,11 @@ impl State {
         let mut vault_root = ledger.root.clone();
         let rules = self.rules(user);
         let mut plan = Plan::new(&base, &rules);
-        let mut done = Vec::with_capacity(operations.len());
-        let (mut invalid, mut left_out, mut failed) = (Vec::new(), HashSet::new(), None);
-        for (i, operation) in operations.into_iter().enumerate() {
-            let at_index = |error: Error| if is_batch { error.at_index(i) } else { error };
-            // What an operation that was left out would have changed may make this one invalid.
-            let secret = plan.target(&operation);
-            if secret.is_some_and(|secret| left_out.contains(&secret)) {
-                if let Operation::InvalidUpdate(_, patch) = operation {
-                    invalid.extend_from_slice(at_index(patch.error(None)).field_errors());
-                }
-                continue;
-            }
-            let next = || {
-                vault_root.last_id = next_id(vault_root.last_id, rules.now)?;
-                Ok(SecretId::new(vault_root.last_id))
-            };
-            let applied = plan.apply(operation, next);
-            match applied.map_err(at_index) {
-                Ok(applied) => done.push(applied),
-                Err(error) => {
-                    left_out.extend(secret);
-                    invalid.extend_from_slice(error.field_errors());
-                    failed.get_or_insert(error);
-                }
-            }
-        }
-        // What failed for another reason may have fitted, had the invalid ones been valid.
-        if !invalid.is_empty() {
-            return Err(Error::validation(invalid));
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
+        let next_id = || {
+            vault_root.last_id = next_id(vault_root.last_id, rules.now)?;
+            Ok(SecretId::new(vault_root.last_id))
+        };
+        let done = plan.apply_all(operations, is_batch, next_id)?;
         let (changes, usage) = plan.finish()?;
         if changes.is_empty() {
             return Ok(done);

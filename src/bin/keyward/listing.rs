@@ -162,7 +162,9 @@ impl Session {
             let mut result = self.request("tools/list", &params)?;
             let next = result.get_mut("nextCursor").map(Value::take);
             let page = check::tools(result);
-            all.extend(page.ok_or_else(|| Failure::server("the server lists no tools"))?);
+            all.extend(page.ok_or_else(|| {
+                Failure::server("what the server answers is no list of tools, each with a name")
+            })?);
             match next {
                 Some(Value::String(cursor)) => params = json!({"cursor": cursor}),
                 _ => return Ok(all),
