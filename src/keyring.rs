@@ -46,8 +46,9 @@ use crate::{
 /// # Security
 ///
 /// Other programs of the same user can usually read the keyring. The keyring's own code handles the key on its way
-/// and does not promise to wipe it. When a key slot is removed, its entry stays: it opens only older copies of the
-/// vault, and can be deleted with the system's own tools.
+/// and does not promise to wipe it. When a key slot is removed or replaced, as a rotation of the master key does, its
+/// entry stays, and so does that of a slot which failed to be stored. Such an entry opens only older copies of the
+/// vault, or nothing, and can be deleted with the system's own tools.
 ///
 /// [`keyring-core`]: https://docs.rs/keyring-core
 pub struct KeyringProvider {
