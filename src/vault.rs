@@ -119,6 +119,12 @@ impl Vault {
     /// `Storage` if something already exists at the path (with an [`io::Error`](std::io::Error) of kind
     /// `AlreadyExists` as its source) or the file cannot be written; `Validation` or `Storage` for a key that
     /// [no slot can be made for](KeySource#new-key-slots). No new file is left behind.
+    ///
+    /// # When the process is killed
+    ///
+    /// Then the vault is there as a whole or not at all. But a file `.keyward-….unfinished` can stay beside it: a part of
+    /// the new one, or a second name of it, under which it lives on even if the vault's own name is removed. It is as
+    /// encrypted as the vault; remove it once no process is creating a vault, or copying one, in that folder.
     #[cfg(feature = "file")]
     pub fn create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().create(path, key)
@@ -177,7 +183,8 @@ impl Vault {
 
     /// Reads the vault in a file as it is now. The file is closed before this returns, so any number of processes
     /// can use a vault that another process opens from time to time to write to it. Later changes to the file are
-    /// seen after a [`reload`](Vault::reload); what would change a snapshot fails with `Unsupported`.
+    /// seen after a [`reload`](Vault::reload); what would change a snapshot fails with `Unsupported`,
+    /// unless it is refused for another reason.
     ///
     /// The sealed secrets stay in memory, a few hundred bytes each; values stay sealed until they are used.
     ///

@@ -236,19 +236,18 @@ pub(super) fn check_after(
             .take(MAX_LINE_LENGTH)
             .read_until(b'\n', &mut line)? as u64;
         if read == 0 {
-            let missing = |remembered: &&AuditHead| remembered.sequence > check.head.sequence;
-            fault = remembered
-                .filter(missing)
-                .map(|_| AuditFaultKind::Truncated);
+            fault = missing(&check.head, remembered);
             break;
         }
         if line.pop_if(|end| *end == b'\n').is_none() {
             if read < MAX_LINE_LENGTH && begins_a_line(&line, &check.head) {
                 check.torn = true;
+                fault = missing(&check.head, remembered);
             } else {
                 fault = Some(AuditFaultKind::Malformed);
             }
-            continue;
+            // If somebody is writing that line, there may be more of it by now, which is no line by itself.
+            break;
         }
         match follow(&check.head, &line) {
             Ok(head) => {
@@ -276,6 +275,13 @@ fn begins_a_line(torn: &[u8], head: &AuditHead) -> bool {
     torn.starts_with(begin.as_bytes()) || begin.as_bytes().starts_with(torn)
 }
 
+/// The fault of a log that ends at `head`, if it has one.
+fn missing(head: &AuditHead, remembered: Option<&AuditHead>) -> Option<AuditFaultKind> {
+    remembered
+        .filter(|remembered| remembered.sequence > head.sequence)
+        .map(|_| AuditFaultKind::Truncated)
+}
+
 fn mismatch(head: &AuditHead, remembered: Option<&AuditHead>) -> Option<AuditFaultKind> {
     remembered
         .filter(|remembered| remembered.sequence == head.sequence && *remembered != head)
@@ -286,4 +292,57 @@ fn mismatch(head: &AuditHead, remembered: Option<&AuditHead>) -> Option<AuditFau
 fn read_hash(digits: &[u8]) -> Option<[u8; 32]> {
     let is_lower_case = !digits.iter().any(u8::is_ascii_uppercase);
     is_lower_case.then(|| from_hex(digits))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Read};
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::audit::AuditAction;
+
+    /// A file that ends between its parts each time it is read, as one does that is being written.
+    struct Growing(Vec<Vec<u8>>);
+
+    impl Read for Growing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let part = self.0.remove(0);
+            buffer[..part.len()].copy_from_slice(&part);
+            Ok(part.len())
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_completed_while_it_is_read_is_no_fault() {
+        let event = AuditEvent::new(AuditAction::Locked, DateTime::default());
+        let (first, one) = line(&AuditHead::default(), &event).unwrap();
+        let (second, two) = line(&one, &event).unwrap();
+        for cut in 1..second.len() {
+            let (begin, rest) = second.split_at(cut);
+            let parts = || [&[&first[..], begin].concat(), &[][..], rest].map(<[u8]>::to_vec);
+            let verify = |remembered: Option<&AuditHead>| {
+                let log = BufReader::new(Growing(parts().into()));
+                let (check, length) = check(log, remembered).unwrap();
+                assert_eq!(length, first.len() as u64);
+                check
+            };
+            for remembered in [None, Some(&one)] {
+                let check = verify(remembered);
+                assert_eq!(
+                    (check.head, check.torn, check.fault),
+                    (one, true, None),
+                    "{cut}"
+                );
+            }
+            let fault = verify(Some(&two))
+                .fault
+                .map(|fault| (fault.line, fault.kind));
+            assert_eq!(fault, Some((2, AuditFaultKind::Truncated)), "{cut}");
+        }
+    }
 }

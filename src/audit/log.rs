@@ -136,8 +136,9 @@ impl AuditLog {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](AuditLog::open), so `InUse` for the path of this log itself, unless it is shared; also
-    /// `Storage` if what was written cannot be brought to the disk. The log then goes on in the file in which it was.
+    /// Those of [`open`](AuditLog::open), so `InUse` for the path of this log itself, unless it is shared; also `InUse`
+    /// if another process keeps this log for too long, and `Storage` if what was written cannot be brought to the disk.
+    /// The log then goes on in the file in which it was; the new file may be there already, and is empty.
     pub fn switch_to(&self, path: impl AsRef<Path>) -> Result<AuditHead, Error> {
         let mut writer = self.writer();
         let next = Writer::open(path.as_ref(), writer.shared)?;
@@ -166,7 +167,11 @@ impl AuditLog {
     }
 
     /// Checks the lines in a file, up to its end or the first fault. If a remembered head is given, the log must
-    /// lead to it: without one, lines could be missing at the end, or all of it could have been rewritten.
+    /// lead to it: without one, lines could be missing at the end, or all of it could have been rewritten. The log may
+    /// be written to meanwhile; a line that is not complete yet is told as [torn](AuditCheck::torn).
+    ///
+    /// The lines can also come from a pipe, such as that of a program which decompresses them; a named one waits for
+    /// whoever writes to it.
     ///
     /// # Errors
     ///
@@ -200,13 +205,7 @@ impl Writer {
             return Err(Error::new(ErrorKind::Storage, message));
         }
         let file = options().open(path).map_err(failed)?;
-        lock(&file, shared.unwrap_or_default()).map_err(|error| match error {
-            TryLockError::WouldBlock => Error::new(
-                ErrorKind::InUse,
-                "the audit log is open elsewhere: one process writes to it, or all share it",
-            ),
-            TryLockError::Error(error) => failed(error),
-        })?;
+        lock(&file, shared.unwrap_or_default()).map_err(|error| failed(error.into()))?;
         let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
         if let Some(fault) = check.fault {
             let message = if fault.line == 1 && fault.kind == AuditFaultKind::Malformed {
@@ -323,6 +322,12 @@ fn lock(file: &File, wait: Duration) -> Result<(), TryLockError> {
 }
 
 fn failed(source: io::Error) -> Error {
+    if source.kind() == io::ErrorKind::WouldBlock {
+        return Error::new(
+            ErrorKind::InUse,
+            "the audit log is open elsewhere: one process writes to it, or all share it",
+        );
+    }
     let message = "the audit log cannot be read or written: check the path and the disk";
     Error::new(ErrorKind::Storage, message).with_source(source)
 }

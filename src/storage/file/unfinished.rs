@@ -54,7 +54,9 @@ impl Unfinished {
                 }
             }
         }
-        Err(failed(io::ErrorKind::AlreadyExists.into()))
+        let message =
+            "killed processes have left too many unfinished files in this folder: remove them";
+        Err(failed(io::Error::other(message)))
     }
 
     /// Returns the same open file, so that a lock on it is a lock on the published file.
