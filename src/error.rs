@@ -29,10 +29,8 @@ enum Detail {
     None,
     Fields(Vec<FieldError>),
     Quota(QuotaExceeded),
-    /// The store does no more work; `uncertain` if it is not known whether it kept the write.
-    Stopped {
-        uncertain: bool,
-    },
+    /// It is not known whether the store kept the write.
+    Uncertain,
 }
 
 /// The kinds of [`Error`], one for each way in which a caller may want to react.
@@ -160,15 +158,10 @@ impl Error {
     }
 
     /// Whether the write that failed may have been kept nevertheless: as a whole, or not at all. The vault has to be
-    /// opened again to find out. After any other error nothing has changed.
+    /// opened again to find out. A write that fails with any other error has changed nothing. (A rotation of the data key
+    /// is many writes: it keeps those that it has done.)
     pub fn may_have_written(&self) -> bool {
-        matches!(self.0.detail, Detail::Stopped { uncertain: true })
-    }
-
-    /// Whether the vault does no more work until it is opened again, since its store failed in a way that leaves what
-    /// is on the disk unknown. After any other error it goes on.
-    pub fn needs_reopening(&self) -> bool {
-        matches!(self.0.detail, Detail::Stopped { .. })
+        matches!(self.0.detail, Detail::Uncertain)
     }
 
     #[cold]
@@ -196,11 +189,11 @@ impl Error {
         error
     }
 
-    /// The error of a store that does no more work.
+    /// The error of a store that does not know whether it kept a write.
     #[cold]
-    pub(crate) fn stopped(uncertain: bool, message: &'static str) -> Error {
+    pub(crate) fn uncertain(message: &'static str) -> Error {
         let mut error = Error::new(ErrorKind::Storage, message);
-        error.0.detail = Detail::Stopped { uncertain };
+        error.0.detail = Detail::Uncertain;
         error
     }
 
@@ -235,7 +228,7 @@ impl Error {
                     field.loc.insert(1, LocSegment::Index(index));
                 }
             }
-            Detail::None | Detail::Stopped { .. } => {
+            Detail::None | Detail::Uncertain => {
                 self.0.message =
                     format!("operation {index} of the batch: {}", self.0.message).into();
             }
@@ -248,7 +241,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.detail {
-            Detail::None | Detail::Stopped { .. } => f.write_str(&self.0.message),
+            Detail::None | Detail::Uncertain => f.write_str(&self.0.message),
             Detail::Fields(fields) => {
                 for (i, field) in fields.iter().enumerate() {
                     if i > 0 {

@@ -348,6 +348,21 @@ impl Redactor {
         Some((needle.value().trim_ascii().len(), needle.reference()))
     }
 
+    /// Returns whether a value has a line break: then a line of an output may be a line of that value.
+    ///
+    /// ```
+    /// use keyward::{Redactor, SecretValue};
+    ///
+    /// let mut redactor = Redactor::new();
+    /// redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+    /// assert!(!redactor.has_multiline_values());
+    /// redactor.add("secret://config", &SecretValue::new("[a]\nkey = 1"));
+    /// assert!(redactor.has_multiline_values());
+    /// ```
+    pub fn has_multiline_values(&self) -> bool {
+        !self.is_empty() && self.index().is_multiline
+    }
+
     /// Returns a stream that redacts output which comes in chunks of bytes.
     ///
     /// It shares the values that this redactor has now.

@@ -290,8 +290,8 @@ impl Vault {
 
     /// Deletes everything a user has. Does nothing for a user who has nothing.
     ///
-    /// This is also how a user goes whose secrets are damaged, so that the others can be copied and exported again: of
-    /// the secrets themselves nothing is read, as long as the store can tell where they are.
+    /// This also removes a user whose secrets are damaged, so that the others can be copied and exported again: the
+    /// secrets are not opened. A record that is cut off so that it is none at all is still `Corrupt`.
     ///
     /// # Errors
     ///

@@ -129,7 +129,7 @@ fn failure(error: Error) -> Response {
         ErrorKind::Locked => detail(status, "The vault is locked"),
         ErrorKind::Unsupported => detail(
             status,
-            "This vault cannot do that; a snapshot, for one, is read-only",
+            "This vault cannot do that; if it is a snapshot, it is read-only",
         ),
         ErrorKind::Conflict => detail(
             status,

@@ -369,8 +369,7 @@ fn refused_undeclared(location: &Location) -> Error {
     Error::new(
         ErrorKind::Denied,
         format!(
-            "the call may not supply a value at {}, where the tool's schema declares no text: leave it out, or write the \
-             reference of a secret that is bound to it",
+            "the call may not supply this value at {}, where the tool's schema declares no text: leave it out",
             clipped(location)
         ),
     )

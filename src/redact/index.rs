@@ -23,6 +23,8 @@ pub(super) struct Index {
     pairs: Zeroizing<Vec<u64>>,
     /// The needles and forms that begin with each pair, sorted.
     entries: Zeroizing<Vec<Entry>>,
+    /// Whether a value has a line break.
+    pub(super) is_multiline: bool,
     /// The values that are objects or arrays in JSON, by their numbers among the values.
     #[cfg(feature = "mcp-text")]
     structures: Vec<(usize, Arc<Needle>)>,
@@ -80,6 +82,9 @@ impl Index {
             needles,
             pairs,
             entries,
+            is_multiline: values
+                .iter()
+                .any(|needle| needle.value().contains(['\n', '\r'])),
             #[cfg(feature = "mcp-text")]
             structures: structures(values),
         }

@@ -1,6 +1,6 @@
 //! Redaction of output that comes in chunks.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -74,12 +74,12 @@ impl RedactStream {
     /// holds.
     #[must_use = "what is returned is not returned again"]
     pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
-        let mut output = Vec::with_capacity(chunk.len());
+        let mut output = Zeroizing::new(Vec::with_capacity(chunk.len()));
         for piece in chunk.chunks(PIECE) {
             self.hold(piece);
             self.release(&mut output, false);
         }
-        output
+        mem::take(&mut output)
     }
 
     /// Returns what is held back if that is too little to reveal anything of a value; otherwise returns nothing. It is
@@ -148,9 +148,9 @@ impl RedactStream {
     /// Ends the output, and returns what was held back.
     #[must_use = "what is returned is the end of the output"]
     pub fn finish(mut self) -> Vec<u8> {
-        let mut output = Vec::new();
+        let mut output = Zeroizing::new(Vec::with_capacity(self.held.len() - self.done));
         self.release(&mut output, true);
-        output
+        mem::take(&mut output)
     }
 
     fn hold(&mut self, piece: &[u8]) {
@@ -167,7 +167,8 @@ impl RedactStream {
         wiping::append(&mut self.held, piece);
     }
 
-    fn release(&mut self, output: &mut Vec<u8>, last: bool) {
+    /// The output may end in the beginning of a value after all, and a copy of it is not to be left behind.
+    fn release(&mut self, output: &mut Zeroizing<Vec<u8>>, last: bool) {
         let view = View {
             index: &self.index,
             text: &self.held,
@@ -176,12 +177,12 @@ impl RedactStream {
         while let Some(found) = self.scan.next(view) {
             // After a pause some of the match may have been returned.
             let before = self.done.min(found.start)..found.start;
-            output.extend_from_slice(&self.held[before]);
-            output.extend_from_slice(self.index.reference(found.needle).as_bytes());
+            wiping::append(output, &self.held[before]);
+            wiping::append(output, self.index.reference(found.needle).as_bytes());
             self.done = found.end;
         }
         let decided = self.scan.position().max(self.done);
-        output.extend_from_slice(&self.held[self.done..decided]);
+        wiping::append(output, &self.held[self.done..decided]);
         self.done = decided;
     }
 }

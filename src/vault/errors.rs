@@ -71,13 +71,12 @@ pub(super) fn storage_error(error: StorageError) -> Error {
             "the store failed; nothing changed: check the path, its folder, and the disk",
         )
         .with_source(source),
-        StorageError::Uncertain(source) => Error::stopped(
-            true,
+        StorageError::Uncertain(source) => Error::uncertain(
             "the store failed during a write, which was kept entirely or not at all: open the vault again to find out",
         )
         .with_source(source),
-        StorageError::Stopped => Error::stopped(
-            false,
+        StorageError::Stopped => Error::new(
+            ErrorKind::Storage,
             "the store stopped after an earlier failure; nothing changed: open the vault again",
         ),
         #[cfg(feature = "file")]

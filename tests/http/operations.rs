@@ -267,7 +267,7 @@ fn a_snapshot_is_read_only() {
         assert_eq!(answer.status, 501, "{method}");
         assert_eq!(
             answer.json(),
-            json!({"detail": "This vault cannot do that; a snapshot, for one, is read-only"})
+            json!({"detail": "This vault cannot do that; if it is a snapshot, it is read-only"})
         );
     }
 }

@@ -185,8 +185,8 @@ fn a_locked_vault_conceals_nothing_and_puts_nothing_in() {
     assert_eq!(call, CallToolRequestParams::new("create_issue"));
 
     // The model, which can unlock nothing, is not told to.
-    let says = "the tool was not called: its credentials are not available at the moment (locked); not another call, but \
-                whoever runs this can help";
+    let says = "the tool was not called: its credentials are not available at the moment (locked); repeating the \
+                call does not help, but whoever runs this program can";
     let result = Filter::refused_call(&error);
     assert_eq!(result.content[0].as_text().unwrap().text, says);
     let message = crate::call("1", "{}");

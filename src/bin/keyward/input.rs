@@ -91,9 +91,13 @@ impl Input {
         }
         #[cfg(unix)]
         let quiet = Quiet::new();
-        let value = typed("Value: ")?.ok_or_else(elsewhere)?;
+        let value = typed("Value: ");
+        // Even if the first line is none: the others must not reach the shell.
         #[cfg(unix)]
-        if quiet.is_some_and(|quiet| quiet.drop_the_rest()) {
+        let has_more = quiet.is_some_and(|quiet| quiet.drop_the_rest());
+        let value = value?.ok_or_else(elsewhere)?;
+        #[cfg(unix)]
+        if has_more {
             return Err(Failure::invalid(
                 "more than one line was pasted, and nothing is stored: pass a value of several lines on standard input",
             ));

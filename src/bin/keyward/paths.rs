@@ -76,6 +76,9 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Whether two paths, of files that need not exist, lead to the same file.
 pub(crate) fn are_same(one: &Path, other: &Path) -> bool {
+    if let (Ok(one), Ok(other)) = (fs::canonicalize(one), fs::canonicalize(other)) {
+        return one == other;
+    }
     let folder = |path| fs::canonicalize(folder_of(path)).ok();
     one == other
         || one.file_name() == other.file_name()

@@ -550,14 +550,9 @@ fn what_a_store_says_has_a_kind_of_its_own_and_says_what_to_do() {
                 | StorageError::Failed(_)
                 | StorageError::Uncertain(_)
         );
-        let (uncertain, stopped) = match error {
-            StorageError::Uncertain(_) => (true, true),
-            StorageError::Stopped => (false, true),
-            _ => (false, false),
-        };
+        let uncertain = matches!(error, StorageError::Uncertain(_));
         let error = super::errors::storage_error(error).at_index(0);
         assert_eq!(error.may_have_written(), uncertain, "{error}");
-        assert_eq!(error.needs_reopening(), stopped, "{error}");
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(std::error::Error::source(&error).is_some(), sourced);

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use keyward::{RedactStream, Redactor};
+use keyward::{Bounds, RedactStream, Redactor};
 use zeroize::Zeroizing;
 
 use crate::input;
@@ -59,6 +59,9 @@ impl Text {
 /// A value whose lines look like messages is one that `echo` prints, such as JSON with one object to a line. A message
 /// is not delayed by this unless it ends as a value begins.
 pub(super) fn is_part_of_value(text: Option<&Text>, line: &[u8], redactor: &Redactor) -> bool {
+    if !redactor.has_multiline_values() {
+        return false;
+    }
     let end = &line[line.len().saturating_sub(LONGEST_VALUE)..];
     let (_, undecided) = redacted(redactor.stream(), end);
     if undecided.len() >= line.len().min(TELLING) {
@@ -82,8 +85,8 @@ fn redacted(mut stream: RedactStream, line: &[u8]) -> (Zeroizing<Vec<u8>>, Zeroi
     (certain, Zeroizing::new(stream.finish()))
 }
 
-/// Bytes in the longest value: 65,536 characters.
-const LONGEST_VALUE: usize = 4 * 65_536;
+/// Bytes in the longest value.
+const LONGEST_VALUE: usize = 4 * *Bounds::MAX_VALUE_CHARS.end();
 
 /// As many bytes of a value and their end of a line, or a whole line, are no accident.
 const TELLING: usize = 8;
