@@ -106,9 +106,8 @@ pub enum Origin {
 /// supplying a credential, [replace](InjectionPolicy::replace_supplied) or
 /// [refuse](InjectionPolicy::refuse_supplied) what it supplies. Both policies also cover a property that the tool's
 /// [schema](ToolCall::with_schema) does not declare: nothing can be put in there, so a supplied value fails the
-/// call. So does text for a property that the schema declares with another type, or in a way that keyward does not
-/// follow, such as a reference to another document. Anything but text passes there: the tool has another use for that
-/// argument.
+/// call. So does any value where what the schema declares is not known, as in another document, and text for a property
+/// that it declares with another type. Anything but text passes there: the tool has another use for that argument.
 ///
 /// Locations are exact. A tool that also accepts `authorization` for `Authorization`, or a key in another argument,
 /// has more places to guard.

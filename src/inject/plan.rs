@@ -246,7 +246,7 @@ impl<'s> Plan<'s> {
             Lookup::Value(value)
                 if !(call.origin() == Origin::Model && policy.is_absent(value)) =>
             {
-                decide_supplied(policy, call, declared, value)
+                decide_supplied(policy, call, declared, location, value)
             }
             _ if declared != Declaration::String => Decision::Skip(SkipReason::NotDeclared),
             Lookup::Value(_) => Decision::Fill { replaces: false },
@@ -307,17 +307,23 @@ fn decide_supplied(
     policy: &InjectionPolicy,
     call: &ToolCall<'_>,
     declared: Declaration,
+    location: &Location,
     value: &Value,
 ) -> Decision {
     let supplied = match call.origin() {
         Origin::Model => policy.supplied(),
         Origin::Workflow => Supplied::Keep,
     };
+    let is_known = || {
+        let doubt = |schema| schema::may_declare(schema, location);
+        call.schema().and_then(doubt).is_none()
+    };
     match (supplied, declared) {
         (Supplied::Keep, _) => Decision::Skip(SkipReason::Supplied),
-        // The tool has another use for this argument. Text is not meant for that, and what the schema declares there may
-        // only be unknown.
-        (_, Declaration::NoString) if !value.is_string() => Decision::Skip(SkipReason::NotDeclared),
+        // The tool has another use for this argument, and text is not meant for that.
+        (_, Declaration::NoString) if !value.is_string() && is_known() => {
+            Decision::Skip(SkipReason::NotDeclared)
+        }
         (Supplied::Replace, Declaration::String) => Decision::Fill { replaces: true },
         (Supplied::Refuse, Declaration::String) => Decision::Fail(FailReason::Refused),
         (Supplied::Replace | Supplied::Refuse, _) => Decision::Fail(FailReason::RefusedUndeclared),

@@ -90,7 +90,13 @@ with tempfile.TemporaryDirectory() as folder:
     check("the proxy asks for nothing", "no key for the vault" in shown, shown)
 
     # What is pasted with further lines is no value, and the shell does not get them.
-    for lines in ("-----BEGIN KEY-----\nMC4CAQAw\n-----END KEY-----", "first line\nsecond line without an end", "one\n\r\ntwo"):
+    several = "more than one line was pasted"
+    for lines, says in (
+        (b"-----BEGIN KEY-----\nMC4CAQAw\n-----END KEY-----", several),
+        (b"first line\nsecond line without an end", several),
+        (b"one\n\r\ntwo", several),
+        (b"no UTF-8 \xff\nsecond line\n", "not valid UTF-8"),
+    ):
         script = f"stty -echo; '{KEYWARD}' add pasted; echo ended with $?; stty echo; read -r x; echo the shell reads [$x]"
         child, terminal = pty.fork()
         if child == 0:
@@ -98,11 +104,11 @@ with tempfile.TemporaryDirectory() as folder:
         shown = read(terminal, "Passphrase: ")
         os.write(terminal, f"{another}\n".encode())
         shown += read(terminal, "Value: ")
-        os.write(terminal, lines.encode())
+        os.write(terminal, lines)
         shown += read(terminal, "ended with 5")
         os.write(terminal, b"echo typed later\n")
         shown += read(terminal, None)
-        check("what was pasted is refused", "more than one line was pasted" in shown, shown)
+        check("what was pasted is refused", says in shown, shown)
         check("and does not reach the shell", "the shell reads [echo typed later]" in shown, shown)
         os.waitpid(child, 0)
         os.close(terminal)
