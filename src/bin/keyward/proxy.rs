@@ -190,15 +190,17 @@ mod tests {
     const OBJECTS: &str = "[\n  {\"user\": \"ann\", \"password\": \"h 2\"}\n]\n";
     const LINES: &str = "{\"a\": \"x y\"}\n{\"b\": \"z\"}";
 
+    const VALUES: [(&str, &str); 3] = [
+        ("secret://ini", "[a]\nkey = 1\n"),
+        ("secret://objects", OBJECTS),
+        ("secret://lines", LINES),
+    ];
+
     /// What the client reads of what the server says, and of an answer by the proxy after that.
-    fn read_by_client(said: &[u8]) -> String {
+    fn read_by_client(said: &[u8], values: &[(&str, &str)]) -> String {
         let vault = Vault::builder().in_memory().expect("it needs nothing");
         let mut redactor = Redactor::new();
-        for (reference, value) in [
-            ("secret://ini", "[a]\nkey = 1\n"),
-            ("secret://objects", OBJECTS),
-            ("secret://lines", LINES),
-        ] {
+        for &(reference, value) in values {
             redactor.add(reference, &SecretValue::new(value));
         }
         let filter = Filter::new(vault.user(UserId::LOCAL)).redacting(&redactor);
@@ -228,7 +230,7 @@ mod tests {
                 "secret://inisecret://ini\nANSWER\n",
             ),
         ] {
-            assert_eq!(read_by_client(said.as_bytes()), read, "{said:?}");
+            assert_eq!(read_by_client(said.as_bytes(), &VALUES), read, "{said:?}");
         }
     }
 
@@ -258,8 +260,36 @@ mod tests {
                 "{\"a\": \"x y\"}\n{\"c\": 1}\nANSWER\n",
             ),
         ] {
-            assert_eq!(read_by_client(said.as_bytes()), read, "{said:?}");
+            assert_eq!(read_by_client(said.as_bytes(), &VALUES), read, "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_short_line_of_a_value_is_no_message() {
+        let value = "{}\n{\"b\": \"y 1\"}";
+        for (said, read) in [
+            (format!("{value}\n"), "secret://short\nANSWER\n"),
+            (format!("{value}\n{{}}\n"), "secret://short\n{}\nANSWER\n"),
+            ("{}\n{\"b\": 1}\n".to_owned(), "{}\n{\"b\": 1}\nANSWER\n"),
+        ] {
+            let shown = read_by_client(said.as_bytes(), &[("secret://short", value)]);
+            assert_eq!(shown, read, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_became_known_in_the_middle_of_a_text_is_found() {
+        let mut redactor = Redactor::new();
+        redactor.add("secret://other", &SecretValue::new("[\nother"));
+        let mut text = Text::new(&redactor);
+        assert!(text.push(b"[\n", &redactor).is_empty());
+        redactor.add("secret://objects", &SecretValue::new(OBJECTS));
+        let line = OBJECTS.lines().nth(1).expect("three lines").to_owned() + "\n";
+        assert!(text::is_part_of_value(
+            Some(&text),
+            line.as_bytes(),
+            &redactor
+        ));
     }
 
     /// Whoever waits for a message gets it before the server says anything else.

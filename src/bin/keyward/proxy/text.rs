@@ -73,10 +73,10 @@ pub(super) fn is_part_of_value(text: Option<&Text>, line: &[u8], redactor: &Reda
     let mut stream = text.stream.clone();
     stream.merge(redactor);
     let mut apart = Zeroizing::new(stream.clone().finish());
-    let (alone, undecided) = redacted(redactor.stream(), line);
+    let (alone, _) = redacted(redactor.stream(), line);
     input::append(&mut apart, &alone);
-    let (together, open) = redacted(stream, line);
-    open.len() > undecided.len() || together != apart
+    let (together, _) = redacted(stream, line);
+    together != apart
 }
 
 /// Returns what is certain of a stream after one more line, and what is left of it.
