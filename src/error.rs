@@ -66,8 +66,9 @@ pub enum ErrorKind {
     /// The vault file or the audit log is already open, in this process or another. See
     /// [`VaultBuilder::wait`](crate::VaultBuilder::wait).
     InUse,
-    /// The store failed. Nothing changed, unless [`Error::may_have_written`] says that this is unknown. If a file is missing, or something exists
-    /// where a file was to be made, the source is a [`std::io::Error`] of the kind `NotFound` or `AlreadyExists`.
+    /// The store failed. Nothing changed, unless [`Error::may_have_written`] says that this is unknown. If a file is
+    /// missing, or something exists where a file was to be made, the source is a [`std::io::Error`] of the kind
+    /// `NotFound` or `AlreadyExists`.
     Storage,
     /// This vault cannot do what was asked, whatever the arguments: for example, a vault made without a key cannot
     /// be locked.

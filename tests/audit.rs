@@ -762,6 +762,11 @@ fn a_shared_log_is_free_between_its_lines_and_is_waited_for_else() {
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     let error = AuditLog::open_shared(&path, Duration::ZERO).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
+    let next = folder.path().join("next.jsonl");
+    assert_eq!(
+        shared.switch_to(&next).unwrap_err().kind(),
+        ErrorKind::InUse
+    );
     alone.record(&event()).unwrap();
     drop(alone);
     shared.record(&event()).unwrap();

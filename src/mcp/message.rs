@@ -67,7 +67,8 @@ pub(super) fn refusal_of(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Denied | ErrorKind::Validation => refusal(error),
         kind => refusal(format_args!(
-            "its credentials are not available at the moment ({kind}); repeating the call does not help, but whoever runs this program can"
+            "its credentials are not available at the moment ({kind}); repeating the call does not help, but whoever \
+             runs this program can"
         )),
     }
 }

@@ -275,3 +275,42 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::{
+        memory_scan::{deep, in_child},
+        secret::SecretValue,
+    };
+
+    /// What is held back is returned if the output ends there, and in a clone that may be for nothing.
+    #[test]
+    fn what_is_returned_of_a_value_that_does_not_end_is_in_no_other_place() {
+        let test = "redact::stream::tests::what_is_returned_of_a_value_that_does_not_end_is_in_no_other_place";
+        in_child(test, |memory| {
+            let canary = memory.canary("value", 300);
+            deep(|| {
+                // A line with spaces, and one that is found by itself.
+                let value = canary.within("", " y z\n4QvT9sLm4QvT9sLm\nend");
+                let reference = "r".repeat(1_000);
+                let mut redactor = Redactor::new();
+                let shown = std::str::from_utf8(&value).unwrap();
+                redactor.add(
+                    reference,
+                    &SecretValue::from(Zeroizing::new(shown.to_owned())),
+                );
+                let mut stream = redactor.stream();
+                let held = &value[..value.len() - "end".len()];
+                assert_eq!(stream.push(held), b"");
+                // The output begins between others, so that it has to move when it grows.
+                let others: Vec<_> = (0..64).map(|_| vec![1_u8; held.len()]).collect();
+                let _others: Vec<_> = others.into_iter().step_by(2).collect();
+                let tried = Zeroizing::new(stream.clone().finish());
+                assert!(tried.ends_with(b"rrr\n") && tried.starts_with(&value[..300]));
+                assert!(stream.push(b"end").ends_with(b"rrr"));
+            });
+            memory.assert_clean("after a try");
+        });
+    }
+}

@@ -1,7 +1,8 @@
 //! Whether a schema may declare a location that it is not known to declare as a string.
 //!
 //! Nothing is put in at such a location, but the model may be asked for a value there. So `conceal` tells it apart from
-//! one that the schema does not have.
+//! one that the schema does not have, and `inject` from one that is of another type: only there a policy that keeps
+//! foreign values out lets one through.
 
 use std::iter;
 

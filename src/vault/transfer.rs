@@ -44,8 +44,7 @@ impl Vault {
     ///
     /// `Storage` if something already exists at the path, or the file cannot be written; `Unsupported` for a vault
     /// in memory that was made without a key; `Locked`; `Corrupt` or `RolledBack` if the stored data is not what
-    /// keyward left. No new file is left behind, except by a process that is
-    /// killed: see [`create`](Vault::create).
+    /// keyward left. No new file is left behind, except by a process that is killed: see [`create`](Vault::create).
     ///
     /// # Security
     ///
