@@ -22,10 +22,19 @@ pub(super) const BLOCK: usize = Set::BITS as usize;
 /// How many names tell which places are best.
 const SAMPLE: usize = 64;
 
-/// The places among which a sieve chooses: every other one is enough for few patterns, and such sieves are built often.
-fn candidates<const PLACES: usize>() -> impl Iterator<Item = u8> + Clone {
-    let step = if PLACES < 8 { 2 } else { 1 };
-    (0..).take(VIEWED).step_by(step)
+/// The places among which a sieve chooses: those at which the patterns differ. If there are many, every other one is
+/// enough for few patterns; such sieves are built often.
+fn candidates<const PLACES: usize>(sketches: &[&Sketch]) -> Vec<u8> {
+    let differ = Sketch::differences(sketches);
+    let all = (0..).zip(differ).filter(|(_, differ)| *differ != 0);
+    let mut places: Vec<u8> = all.map(|(place, _)| place).collect();
+    if places.is_empty() {
+        places.push(0);
+    }
+    if PLACES < 8 && places.len() > VIEWED / 2 {
+        places.retain(|place| place % 2 == 0);
+    }
+    places
 }
 
 /// The sieve of any number of patterns. More places would leave fewer patterns, but cost more than that saves.
@@ -83,20 +92,20 @@ impl Bits for Set {
 impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
     pub(super) fn of(sketches: &[&Sketch]) -> Self {
         let blocks = sketches.len().div_ceil(B::COUNT);
-        let candidates = candidates::<PLACES>();
-        let mut all: Vec<Sets<B>> = Vec::with_capacity(candidates.clone().count() * blocks);
-        for place in candidates.clone() {
+        let candidates = candidates::<PLACES>(sketches);
+        let mut all: Vec<Sets<B>> = Vec::with_capacity(candidates.len() * blocks);
+        for &place in &candidates {
             let blocks = sketches.chunks(B::COUNT);
             all.extend(blocks.map(|sketches| sets(sketches, place)));
         }
 
         let names = sample(sketches);
         let words = (names.len() * blocks * B::COUNT).div_ceil(64);
-        let mut left = vec![0; candidates.clone().count() * words];
+        let mut left = vec![0; candidates.len() * words];
         let of_places = all.chunks_exact(blocks).zip(left.chunks_exact_mut(words));
-        for (place, (sets, left)) in candidates.clone().zip(of_places) {
+        for (place, (sets, left)) in candidates.iter().zip(of_places) {
             let of_name = |name: &[u8; VIEWED]| {
-                let class = class(name[usize::from(place)]);
+                let class = class(name[usize::from(*place)]);
                 sets.iter().map(move |sets| sets[class])
             };
             pack(names.iter().flat_map(of_name), left);
@@ -108,7 +117,7 @@ impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
             unreachable!("a small sieve is made of a few patterns");
         };
         Sieve {
-            places: chosen.map(|candidate| candidates.clone().nth(candidate).unwrap_or_default()),
+            places: chosen.map(|candidate| candidates[candidate]),
             blocks,
         }
     }
@@ -254,5 +263,17 @@ mod tests {
         assert_eq!(left(&sieve, "service042_list"), [42]);
         assert_eq!(left(&sieve, "some_action137"), [137]);
         assert_eq!(left(&sieve, "something_else"), [0; 0]);
+    }
+
+    #[test]
+    fn the_only_place_at_which_patterns_differ_is_found() {
+        for place in 0..24 {
+            let text = |digit: u8| format!("{:a<place$}{digit}{:b<20}*", "", "");
+            let patterns = [1, 2, 3].map(|digit| ToolPattern::new(&text(digit)).unwrap());
+            let sketches = patterns.each_ref().map(Sketch::of);
+            let sieve = SmallSieve::of(&sketches.each_ref());
+            assert_eq!(left(&sieve, &text(2)), [1], "{place}");
+            assert_eq!(left(&sieve, &text(4)), [0; 0], "{place}");
+        }
     }
 }

@@ -79,6 +79,17 @@ impl Sketch {
         (of(&self.masks) != 0).then(|| of(&self.ends))
     }
 
+    /// For each place of a [`View`], 0 if all of these patterns require the same there.
+    pub(super) fn differences(sketches: &[&Sketch]) -> [u8; VIEWED] {
+        let mut differ = [0; ENDS];
+        for pair in sketches.windows(2) {
+            for (i, differ) in differ.iter_mut().enumerate() {
+                *differ |= pair[0].ends[i] ^ pair[1].ends[i] | pair[0].masks[i] ^ pair[1].masks[i];
+            }
+        }
+        bytes_of(&differ)
+    }
+
     /// What a name must begin and end with, as in [`View`]; 0 where the pattern requires nothing.
     pub(super) fn bytes(&self) -> [u8; VIEWED] {
         bytes_of(&self.ends)
