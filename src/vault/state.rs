@@ -8,7 +8,8 @@
 //! `about_to_lock`, on which long operations end.
 //!
 //! Locks are always taken in this order: `rotating` or a source's `reloading`, then `locking`, then users' `writer` (of
-//! several users in the order of their ids), then `ledger`, then those of the store.
+//! several users in the order of their ids), then `ledger`, then those of the store. Nothing else is locked while the
+//! table of users is.
 
 use std::{
     collections::HashMap,

@@ -1,9 +1,9 @@
 //! The vault under a scheduler that tries orders of its threads: at every lock, and at every read and write of what is
 //! published without one (`vault/sync.rs`).
 //!
-//! It is the vault itself that runs, with the store in memory; the maps and the objects that are published are those of
-//! arc-swap and papaya, each of whose calls is one step here. So this finds steps of keyward that are in a wrong order,
-//! not a memory ordering that is too weak: that those two crates promise.
+//! It is the vault itself that runs, with the store in memory; the objects that are published are those of arc-swap, each
+//! of whose calls is one step here. So this finds steps of keyward that are in a wrong order, not a memory ordering that
+//! is too weak: that arc-swap and the standard library promise.
 //!
 //! `assurance/long models` builds and runs them; `KEYWARD_SCHEDULES` is the number of orders of each kind.
 
@@ -122,8 +122,14 @@ fn nothing_is_left_when_locking_has_returned() {
         let writer = thread::spawn(move || locked(write(&to, "a", 1)).is_some());
         let from = user.clone();
         let reader = thread::spawn(move || locked(read(&from, "a")).is_some());
-        let other = vault.user(UserId::new(Uuid::from_u128(1)));
-        let first = thread::spawn(move || drop(locked(other.create(numbered("b", 0)))));
+        // There is room for four users, then for more.
+        let id = |number| UserId::new(Uuid::from_u128(number));
+        let _ = [1, 2, 3].map(|number| vault.user(id(number)));
+        let to = vault.clone();
+        let first = thread::spawn(move || {
+            let fifth = to.user(id(4));
+            locked(fifth.create(numbered("b", 0)));
+        });
         vault.lock().unwrap();
         assert_eq!(keys.strong_count(), 0);
         assert!(user.user.snapshot.load().is_none());
@@ -131,7 +137,9 @@ fn nothing_is_left_when_locking_has_returned() {
         let written = writer.join().unwrap();
         reader.join().unwrap();
         first.join().unwrap();
-        assert!(user.user.snapshot.load().is_none(), "published after it");
+        for user in [user.clone(), vault.user(id(4))] {
+            assert!(user.user.snapshot.load().is_none(), "published after it");
+        }
         vault.unlock(key()).unwrap();
         assert_eq!(read(&user, "a").unwrap(), u64::from(written));
         vault.verify().unwrap();
