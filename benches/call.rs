@@ -39,6 +39,8 @@ const VALUE: &str = "lin_api_4f1XbQ7tK9sZ2mWc8vRh3NpYd6LgJ0aE";
 const CONTEXT: usize = 141;
 /// How many secrets each of many users has.
 const SECRETS: usize = 10;
+/// About how many bytes a user with as many secrets takes.
+const USER: usize = 13 << 10;
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -146,14 +148,17 @@ fn nanos(start: Instant, count: usize) -> f64 {
 
 // --- Many users. ---
 
-/// Finds the user and the bindings of the tool, but opens nothing: none of the user's defaults matches.
+/// Finds the user and the bindings of the tool, but opens nothing: none of the user's defaults matches. Beside it, what
+/// is waited for one line of as much memory, and three times the time of one user and one such wait.
 fn users(most: usize) {
     println!(
         "\n## Users with {SECRETS} secrets each, in one vault in memory\n\n\
-         | users | find and resolve, ns | of one user | first use after an unlock, µs |\n| --- | --- | --- | --- |"
+         | users | find and resolve, ns | of one user | one miss, ns | 3 × one user + one miss | first use after an unlock, µs |\n\
+         | --- | --- | --- | --- | --- | --- |"
     );
     let mut alone = None;
     for users in [1, 1_000, most] {
+        let miss = miss(users * USER);
         let key = || KeySource::raw([7; 32]);
         let vault = Vault::builder().in_memory_with_key(key()).unwrap();
         for user in 0..users {
@@ -166,10 +171,28 @@ fn users(most: usize) {
             find(&vault, user);
         }
         let first = nanos(start, users) / 1e3;
-        let took = in_any_order(&vault, users);
+        let took = in_any_order(users, |user| find(&vault, user));
         let alone = *alone.get_or_insert(took);
-        println!("| {users} | {took:.0} | {:.2} | {first:.1} |", took / alone);
+        println!(
+            "| {users} | {took:.0} | {:.2} | {miss:.0} | {:.0} | {first:.1} |",
+            took / alone,
+            3.0 * alone + miss
+        );
     }
+}
+
+/// How many nanoseconds it takes until a line of so much memory arrives, of which most is not in the cache. Not more than
+/// a gigabyte, which is enough for that.
+fn miss(bytes: usize) -> f64 {
+    #[repr(align(64))]
+    struct Line(usize);
+
+    let lines = bytes.min(1 << 30) / size_of::<Line>();
+    let far = far(lines);
+    let lines: Vec<Line> = (0..lines).map(|at| Line((at + far) % lines)).collect();
+    let mut at = 0;
+    // Each line tells where the next one is.
+    in_any_order(1, |_| at = lines[black_box(at)].0)
 }
 
 fn id(user: usize) -> UserId {
@@ -204,20 +227,32 @@ fn find_in(user: &UserVault) {
 }
 
 /// The nanoseconds for one user after another, which lie far apart: the median of some parts.
-fn in_any_order(vault: &Vault, users: usize) -> f64 {
+fn in_any_order(users: usize, mut work: impl FnMut(usize)) -> f64 {
     const PART: usize = 1_000;
-    let far = users * 618 / 1_000 + 1;
+    let far = far(users);
     let mut user = 0;
     let mut parts = [0; 100].map(|_| {
         let start = Instant::now();
         for _ in 0..PART {
-            find(vault, user);
+            work(user);
             user = (user + far) % users;
         }
         nanos(start, PART)
     });
     parts.sort_by(f64::total_cmp);
     parts[parts.len() / 2]
+}
+
+/// Steps of this length lead to all of so many places, one far from the other.
+fn far(places: usize) -> usize {
+    let common = |mut a: usize, mut b: usize| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let mut steps = places * 618 / 1_000 + 1..;
+    steps.find(|&step| common(step, places) == 1).unwrap()
 }
 
 // --- Readers and a writer. ---

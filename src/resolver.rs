@@ -183,6 +183,7 @@ use changes::Changes;
 use index::Index;
 
 pub use best::{Match, Resolved};
+pub(crate) use inline::InlineResolver;
 
 mod answer;
 mod best;
@@ -192,6 +193,7 @@ mod changes;
 mod crowd;
 mod grams;
 mod index;
+mod inline;
 mod inner;
 mod ladder;
 mod list;

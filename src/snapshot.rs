@@ -9,7 +9,7 @@ use crate::{
     entry::{Binding, Entry},
     error::{Error, ErrorKind},
     quota::Usage,
-    resolver::Resolver,
+    resolver::InlineResolver,
     sealed::{SealedRoot, UserTag},
     secret::{SecretId, UserId},
     storage::UserRows,
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     entries: Entries,
-    resolver: Resolver,
+    resolver: InlineResolver,
     /// Used by references and writes, which many users never have. So it is built when first needed, and kept up to
     /// date from then on.
     by_name: OnceLock<Names>,
@@ -54,18 +54,13 @@ impl Snapshot {
     }
 
     fn new(root: UserRoot, sealed_root: Option<SealedRoot>, entries: Vec<Entry>) -> Snapshot {
-        let mut resolver = Resolver::builder();
-        for entry in &entries {
-            if let Some((pattern, location, id)) = entry.resolver_entry() {
-                resolver.add(pattern, location, id);
-            }
-        }
+        let bindings: Vec<_> = entries.iter().filter_map(Entry::resolver_entry).collect();
         Snapshot {
             entries: entries
                 .into_iter()
                 .map(|entry| (entry.id(), entry))
                 .collect(),
-            resolver: resolver.build(),
+            resolver: InlineResolver::of(&bindings),
             by_name: OnceLock::new(),
             default_bindings: OnceLock::new(),
             root,
@@ -158,7 +153,7 @@ impl Snapshot {
             .contains(binding)
     }
 
-    pub(crate) fn resolver(&self) -> &Resolver {
+    pub(crate) fn resolver(&self) -> &InlineResolver {
         &self.resolver
     }
 

@@ -16,7 +16,7 @@ use crate::pattern::{self, spots::Spots};
 pub(super) const MANY: usize = 8;
 
 /// Patterns that are found together.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Buckets {
     /// The patterns, one bucket after another.
     pub(super) members: Box<[Member]>,

@@ -18,7 +18,7 @@ const MOST: usize = 4;
 const WIDE: usize = 128;
 
 /// The sets of some patterns, in their order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Crowd {
     /// Blocks of 64 patterns.
     Narrow(Blocks<1>),
@@ -27,7 +27,7 @@ pub(super) enum Crowd {
 }
 
 /// Blocks whose sets have `WORDS` words.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Blocks<const WORDS: usize> {
     blocks: Box<[Block<WORDS>]>,
     patterns: usize,

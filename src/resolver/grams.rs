@@ -45,7 +45,7 @@ pub(super) fn parts_of(literals: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 /// Leads from runs to the numbers of buckets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Grams {
     /// A bit set with 64 or more bits for each part. It rules out most places in a name.
     filter: Box<[u64]>,

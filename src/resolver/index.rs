@@ -19,6 +19,7 @@ const USUAL: usize = 64;
 /// The most words that a key has: 1,024 characters of four bytes.
 const MOST_WORDS: usize = 512;
 
+#[derive(Clone)]
 pub(super) struct Index {
     /// Sorted by location, then by precedence.
     pub(super) rows: Box<[Row]>,
@@ -46,6 +47,7 @@ pub(super) struct Index {
 }
 
 /// A binding.
+#[derive(Clone)]
 pub(super) struct Row {
     pub(super) pattern: ToolPattern,
     pub(super) location: u32,

@@ -11,7 +11,7 @@ use super::{
     list::List,
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Inner {
     pub(super) buckets: Buckets,
     /// Patterns by their runs, if there are any.

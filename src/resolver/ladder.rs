@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The lengths of the keys of one kind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ladder {
     /// The rungs by their hashes. Those that share a slot are noted together: then the slot may let through too
     /// much, never too little.

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Some patterns, those with more literal characters first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct List {
     pub(super) patterns: Box<[Listed]>,
     /// Tells which of them a name can match.
@@ -16,7 +16,7 @@ pub(super) struct List {
 }
 
 /// The sieve of a list.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 enum Sifted {
     /// There are no patterns.
     #[default]
@@ -26,7 +26,7 @@ enum Sifted {
 }
 
 /// A pattern with its sketch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Listed {
     pub(super) sketch: Sketch,
     /// All rows with this pattern.

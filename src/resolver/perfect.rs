@@ -15,7 +15,7 @@ const BUCKET: usize = 4;
 const TRIES: u16 = 1 << 15;
 
 /// Leads from the hash of a key to its slot. The hash of a text that is not a key leads to some slot, too.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Perfect {
     /// One for each bucket. Their number is a power of two, so that a bucket is found without another multiplication.
     multipliers: Box<[u16]>,

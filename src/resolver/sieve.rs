@@ -48,7 +48,7 @@ pub(super) const FEW: usize = <u8 as Bits>::COUNT;
 
 /// For some places, and each class of bytes there, the patterns that allow it. `B` has a bit for each pattern of a
 /// block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sieve<B: Bits, const PLACES: usize> {
     /// Places in a [`View`].
     places: [u8; PLACES],
@@ -66,7 +66,8 @@ pub(super) trait Bits: Copy + Default + BitOr<Output = Self> + Into<Set> {
 
     /// The blocks of a sieve.
     type Blocks<const PLACES: usize>: TryFrom<Vec<Block<Self, PLACES>>>
-        + Borrow<[Block<Self, PLACES>]>;
+        + Borrow<[Block<Self, PLACES>]>
+        + Clone;
 
     fn of_one(bit: usize) -> Self;
 }

@@ -10,7 +10,7 @@ use super::perfect::Perfect;
 const FEW: usize = size_of::<u128>();
 
 /// Where the nodes of keys are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Slots {
     /// A tag in each byte, in the order of the keys' hashes.
     Few { tags: u128, len: usize },

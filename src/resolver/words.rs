@@ -12,7 +12,7 @@ pub(super) const WORD: usize = 8;
 pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Random numbers that nobody who chooses names or patterns can know: one for each word of a text, and four more.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Keys {
     words: Box<[u64]>,
     finish: u64,
