@@ -2,7 +2,7 @@
 //!
 //! Under `cfg(shuttle)`, a test decides at each of these which thread continues: see `tests/schedules.rs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 #[cfg(not(shuttle))]
 pub(super) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 
@@ -28,30 +28,40 @@ pub(super) fn wait_until(is_true: impl Fn() -> bool) {
     }
 }
 
+/// Lets another thread run in between, in a model.
+#[derive(Debug, Default)]
+struct Turn(#[cfg(shuttle)] shuttle::sync::atomic::AtomicBool);
+
+impl Turn {
+    #[cfg_attr(not(shuttle), expect(clippy::unused_self, reason = "for models alone"))]
+    fn take(&self) {
+        #[cfg(shuttle)]
+        self.0.load(std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
 /// An optional immutable object that is read without a lock.
 #[derive(Debug)]
 pub(super) struct Published<T> {
     current: ArcSwapOption<T>,
-    #[cfg(shuttle)]
-    turn: shuttle::sync::atomic::AtomicBool,
+    turn: Turn,
 }
 
 impl<T> Published<T> {
     pub(super) fn new(object: Option<T>) -> Published<T> {
         Published {
             current: ArcSwapOption::new(object.map(Arc::new)),
-            #[cfg(shuttle)]
-            turn: false.into(),
+            turn: Turn::default(),
         }
     }
 
     pub(super) fn load(&self) -> Guard<Option<Arc<T>>> {
-        self.turn();
+        self.turn.take();
         self.current.load()
     }
 
     pub(super) fn load_full(&self) -> Option<Arc<T>> {
-        self.turn();
+        self.turn.take();
         self.current.load_full()
     }
 
@@ -61,14 +71,42 @@ impl<T> Published<T> {
 
     /// Returns the previous object. When this returns, its strong count includes everyone who still reads it.
     pub(super) fn swap(&self, object: Option<Arc<T>>) -> Option<Arc<T>> {
-        self.turn();
+        self.turn.take();
         self.current.swap(object)
     }
+}
 
-    /// Lets another thread run in between.
-    #[cfg_attr(not(shuttle), expect(clippy::unused_self, reason = "for tests alone"))]
-    fn turn(&self) {
-        #[cfg(shuttle)]
-        self.turn.load(std::sync::atomic::Ordering::SeqCst);
+impl<T> Default for Published<T> {
+    fn default() -> Published<T> {
+        Published::new(None)
+    }
+}
+
+/// A place that is empty until something is put there, and is read without a lock.
+#[derive(Debug)]
+pub(super) struct Once<T> {
+    content: OnceLock<T>,
+    turn: Turn,
+}
+
+impl<T> Once<T> {
+    pub(super) fn get(&self) -> Option<&T> {
+        self.turn.take();
+        self.content.get()
+    }
+
+    /// Puts something there if it is empty, and returns what is there then.
+    pub(super) fn get_or_init(&self, content: impl FnOnce() -> T) -> &T {
+        self.turn.take();
+        self.content.get_or_init(content)
+    }
+}
+
+impl<T> Default for Once<T> {
+    fn default() -> Once<T> {
+        Once {
+            content: OnceLock::new(),
+            turn: Turn::default(),
+        }
     }
 }

@@ -147,6 +147,24 @@ fn nothing_is_left_when_locking_has_returned() {
 }
 
 #[test]
+fn a_new_user_is_who_was_asked_for() {
+    in_all_orders(|| {
+        let vault = vault();
+        // Several of them often belong in the same slot.
+        let threads = [1, 2, 3, 3].map(|number| {
+            let (vault, id) = (vault.clone(), UserId::new(Uuid::from_u128(number)));
+            thread::spawn(move || {
+                let user = vault.user(id);
+                assert_eq!(user.id(), id);
+                user
+            })
+        });
+        let [.., third, again] = threads.map(|thread| thread.join().unwrap());
+        assert!(Arc::ptr_eq(&third.user, &again.user));
+    });
+}
+
+#[test]
 fn quotas_are_exact() {
     in_all_orders(|| {
         let quota = Quota::unlimited().vault_secrets(2).user_secrets(1);
