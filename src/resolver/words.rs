@@ -11,14 +11,15 @@ pub(super) const WORD: usize = 8;
 /// An odd number whose bits follow no pattern: 2⁶⁴ divided by the golden ratio.
 pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Random numbers that nobody who chooses names or patterns can know: one for each word of a text, and four more.
+/// Random numbers that nobody who chooses names or patterns can know: one for each word of a text, and six more.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     words: Box<[u64]>,
     finish: u64,
     step: u64,
-    /// For what comes before the last sixteen bytes of a name.
-    before: [u64; 2],
+    /// For the first sixteen bytes of a name, and for what comes between these and the last sixteen.
+    first: [u64; 2],
+    middle: [u64; 2],
 }
 
 impl Keys {
@@ -36,37 +37,39 @@ impl Keys {
         Keys {
             finish: next() | 1,
             step: next() | 1,
-            before: [next(), next()],
+            first: [next(), next()],
+            middle: [next(), next()],
             words: (0..longest.div_ceil(WORD).max(1)).map(|_| next()).collect(),
         }
     }
 
-    /// The hash of a whole name, sixteen bytes a step. The last step takes the last sixteen bytes, some of which may
-    /// have been in the step before, and does not wait for it.
+    /// The hash of a whole name: a product for each sixteen bytes, and one for the last sixteen, some of which may be
+    /// in another one as well. Names of 16 to 48 bytes, which most are, take the same steps, none of which waits for
+    /// another: where a name ends cannot be foreseen.
     ///
     /// The length stays out of the products. Combined with the bytes there, it makes up for a difference between them,
     /// as for `10000000` and `100000000`, whose hashes were then the same whatever the random numbers.
     #[inline]
     pub(super) fn hash(&self, name: &[u8]) -> u64 {
+        const PAIR: usize = 2 * WORD;
         let length = (name.len() as u64).wrapping_mul(SPREAD);
-        let (Some(first), Some(last)) = (name.first_chunk::<WORD>(), name.last_chunk::<WORD>())
+        let ends = [self.finish, self.step];
+        let (Some(first), Some(last)) = (name.first_chunk::<PAIR>(), name.last_chunk::<PAIR>())
         else {
-            return fold(short(name) ^ self.finish, self.step) ^ length;
+            let words = match (name.first_chunk(), name.last_chunk()) {
+                (Some(first), Some(last)) => [first, last].map(|word| u64::from_le_bytes(*word)),
+                _ => [short(name), 0],
+            };
+            return mixed(words, ends) ^ length;
         };
-        let mut before = 0;
-        let mut rest = name;
-        while let Some((pair, after)) = rest.split_first_chunk::<{ 2 * WORD }>()
-            && !after.is_empty()
-        {
-            let [a, b] = halves(pair);
-            before = fold(a ^ self.before[0], b ^ self.before[1] ^ before);
-            rest = after;
+        let second = name[PAIR..].first_chunk::<PAIR>().unwrap_or(last);
+        let mut middle = mixed(halves(second), self.middle);
+        if name.len() > 3 * PAIR {
+            for pair in name[2 * PAIR..name.len() - 1].as_chunks().0 {
+                middle = mixed(halves(pair), [self.middle[0], self.middle[1] ^ middle]);
+            }
         }
-        let [a, b] = match name.last_chunk::<{ 2 * WORD }>() {
-            Some(pair) => halves(pair),
-            None => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
-        };
-        before ^ length ^ fold(a ^ self.finish, b ^ self.step)
+        mixed(halves(first), self.first) ^ mixed(halves(last), ends) ^ middle ^ length
     }
 
     /// The hash of a text of `len` bytes whose words have this sum.
@@ -185,6 +188,12 @@ pub(super) fn term(word: u64, key: u64) -> u64 {
     (word.wrapping_add(key) & 0xffff_ffff) * high
 }
 
+/// The product of two words, each with a random number mixed in.
+#[inline]
+fn mixed(words: [u64; 2], keys: [u64; 2]) -> u64 {
+    fold(words[0] ^ keys[0], words[1] ^ keys[1])
+}
+
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
@@ -295,8 +304,8 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     if let (Some((first_a, rest_a)), Some((first_b, rest_b))) =
         (a.split_first_chunk::<PAIR>(), b.split_first_chunk::<PAIR>())
     {
-        let mut different = differing(Some(first_a), Some(first_b))
-            | differing(a.last_chunk::<PAIR>(), b.last_chunk::<PAIR>());
+        let (last_a, last_b) = (a.last_chunk::<PAIR>(), b.last_chunk::<PAIR>());
+        let mut different = differing(Some(first_a), Some(first_b)) | differing(last_a, last_b);
         if rest_a.len() > PAIR {
             for (a, b) in rest_a.as_chunks().0.iter().zip(rest_b.as_chunks().0) {
                 different |= differing(Some(a), Some(b));
@@ -385,12 +394,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_byte_of_a_name_changes_its_hash() {
+        for len in 1..100 {
+            let name = "a".repeat(len);
+            for at in 0..len {
+                let mut other = name.clone();
+                other.replace_range(at..=at, "b");
+                assert!(may_differ(&name, &other), "{at} of {len}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_two_names_have_the_same_hash_whatever_the_keys(
             head in "[01]{1,10}",
             run in prop_oneof![Just("0"), Just("1")],
-            count in 4..9_usize,
+            count in 4..70_usize,
         ) {
             let name = |count: usize| format!("{head}{}", run.repeat(count));
             prop_assert!(may_differ(&name(count), &name(count + 1)));
