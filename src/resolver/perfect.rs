@@ -94,7 +94,7 @@ pub(super) fn scaled(hash: u64, end: usize) -> usize {
     expect(clippy::cast_possible_truncation, reason = "32 bits are left")
 )]
 #[inline]
-fn upper_half(wide: u64) -> usize {
+pub(super) fn upper_half(wide: u64) -> usize {
     (wide >> 32) as usize
 }
 
