@@ -6,7 +6,11 @@
 
 use std::ops::Range;
 
-use super::{narrow, perfect::Perfect, words::Keys};
+use super::{
+    narrow,
+    perfect::Perfect,
+    words::{Keys, WORD},
+};
 use crate::pattern::is_wildcard;
 
 /// Bytes in a part, and between two places where a name is looked at.
@@ -21,12 +25,17 @@ const RUN: usize = LEN + ROW - 1;
 /// Up to this many runs around a part are looked at one by one.
 const FEW: usize = 8;
 
-/// The least number of words in a filter. A part that most names hold should not pass by chance.
-const LEAST: usize = 64;
+/// Up to this many parts have a filter of bytes.
+const SMALL: usize = PLACES / 64;
 
-/// The most words in a filter that is asked beforehand whether a name is worth a closer look. With more parts, most
-/// names hold some of them.
-const MOST: usize = 512;
+/// How many places such a filter has.
+const PLACES: usize = 1 << PLACE_BITS;
+
+const PLACE_BITS: u32 = 12;
+
+/// Up to this many parts are asked beforehand whether a name is worth a closer look. With more, most names hold some
+/// of them.
+const ASKED: usize = 512;
 
 /// The bytes that patterns are found by.
 pub(super) type Run = [u8; RUN];
@@ -47,8 +56,7 @@ pub(super) fn parts_of(literals: &[u8]) -> impl Iterator<Item = u32> {
 /// Leads from runs to the numbers of buckets.
 #[derive(Debug, Clone)]
 pub(super) struct Grams {
-    /// A bit set with 64 or more bits for each part. It rules out most places in a name.
-    filter: Box<[u64]>,
+    filter: Filter,
     slots: Perfect,
     /// The parts by their slots, each with the index at which its runs begin; they end where those of the next
     /// begin.
@@ -57,6 +65,90 @@ pub(super) struct Grams {
     runs: Box<[u64]>,
     /// The buckets of the runs.
     buckets: Box<[u32]>,
+}
+
+/// Rules out most places in a name: a set with 64 places or more for each part, those where no part is being 0.
+#[derive(Debug, Clone)]
+enum Filter {
+    /// For few parts, a byte for each place, as a bit takes twice as long to get at.
+    Small(Box<[u8; PLACES]>),
+    /// A bit for each place.
+    Large(Box<[u64]>),
+}
+
+impl Filter {
+    /// Makes a filter of this many parts, which may be given more than once, by their spreads.
+    fn of(parts: usize, spreads: impl Iterator<Item = u64>) -> Filter {
+        if parts <= SMALL {
+            let mut bytes = Box::new([0; _]);
+            for spread in spreads {
+                bytes[place(spread)] = 1;
+            }
+            return Filter::Small(bytes);
+        }
+        let mut words = vec![0; parts.next_power_of_two()];
+        for spread in spreads {
+            let (word, bit) = bit(spread, words.len());
+            words[word] |= 1 << bit;
+        }
+        Filter::Large(words.into())
+    }
+
+    #[inline]
+    fn has(&self, spread: u64) -> bool {
+        match self {
+            Filter::Small(bytes) => bytes[place(spread)] != 0,
+            Filter::Large(words) => in_bits(words, spread),
+        }
+    }
+}
+
+/// Returns whether `has` is not 0 for one of the parts of a name that are looked at.
+#[inline]
+fn holds_any(name: &str, has: impl Fn(u32) -> u8) -> bool {
+    /// So many words of two parts are looked at at least, the last one again and again where there are fewer: most names
+    /// have no more, and a loop of just as many steps as each has would end where the processor does not expect it.
+    const USUAL: usize = 4;
+    let bytes = name.as_bytes().as_chunks::<LEN>().0.as_flattened();
+    let Some(last) = bytes.last_chunk::<WORD>() else {
+        return true;
+    };
+    let mut passed = 0;
+    for place in 0..USUAL {
+        let from = bytes.get(place * WORD..).unwrap_or_default();
+        let word = u64::from_le_bytes(*from.first_chunk().unwrap_or(last));
+        passed |= has(low(word)) | has(low(word >> 32));
+    }
+    let rest = bytes.get(USUAL * WORD..).unwrap_or_default();
+    for part in rest.as_chunks().0 {
+        passed |= has(u32::from_le_bytes(*part));
+    }
+    passed != 0
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+#[inline]
+fn low(word: u64) -> u32 {
+    word as u32
+}
+
+/// The place of a part in a small filter, by its spread.
+#[inline]
+fn place(spread: u64) -> usize {
+    (spread >> (u64::BITS - PLACE_BITS)) as usize
+}
+
+/// The word and the bit of a part in a large filter of so many words, by the upper half of its spread.
+#[inline]
+fn bit(spread: u64, words: usize) -> (usize, u32) {
+    let word = (spread >> 32) as usize & (words - 1);
+    (word, (spread >> 58) as u32)
+}
+
+#[inline]
+fn in_bits(words: &[u64], spread: u64) -> bool {
+    let (word, bit) = bit(spread, words.len());
+    words[word] >> bit & 1 != 0
 }
 
 /// A run under one of its parts.
@@ -83,7 +175,6 @@ impl Grams {
         hashes.dedup();
         let slots = Perfect::of(&hashes)?;
         noted.sort_unstable_by_key(|noted| (slots.slot(hash(noted)), noted.around));
-        let mut filter = vec![0; hashes.len().next_power_of_two().max(LEAST)];
         let mut parts = vec![(0, 0); slots.slots() + 1];
         for noted in &noted {
             let (part, count) = &mut parts[slots.slot(hash(noted))];
@@ -92,16 +183,15 @@ impl Grams {
             }
             *part = noted.part;
             *count += 1;
-            let (word, bit) = filter_bit(keys.part_spread(noted.part), filter.len());
-            filter[word] |= 1 << bit;
         }
         let mut start = 0;
         for (_, count) in &mut parts {
             start += std::mem::replace(count, start);
         }
         narrow(noted.len());
+        let spreads = noted.iter().map(|noted| keys.part_spread(noted.part));
         Some(Grams {
-            filter: filter.into(),
+            filter: Filter::of(hashes.len(), spreads),
             slots,
             parts: parts.into(),
             runs: noted.iter().map(|noted| noted.around).collect(),
@@ -112,29 +202,13 @@ impl Grams {
     /// Returns whether this name can hold a run. `false` for most names that hold none, if there are not many runs.
     #[inline]
     pub(super) fn can_be_in(&self, name: &str, keys: &Keys) -> bool {
-        /// So many parts are looked at at least, the last one again and again where there are fewer: most names have
-        /// no more, and a loop of just as many steps as each has would end where the processor does not expect it.
-        const USUAL: usize = 8;
-        if self.filter.len() > MOST {
-            return true;
+        match &self.filter {
+            Filter::Small(bytes) => holds_any(name, |part| bytes[place(keys.part_spread(part))]),
+            Filter::Large(words) if words.len() <= ASKED => {
+                holds_any(name, |part| in_bits(words, keys.part_spread(part)).into())
+            }
+            Filter::Large(_) => true,
         }
-        let (parts, _) = name.as_bytes().as_chunks::<LEN>();
-        let Some((last, _)) = parts.split_last() else {
-            return false;
-        };
-        let has_bit = |part: &[u8; LEN]| {
-            let spread = keys.part_spread(u32::from_le_bytes(*part));
-            let (word, bit) = filter_bit(spread, self.filter.len());
-            self.filter[word] >> bit & 1
-        };
-        let mut passed = 0;
-        for place in 0..USUAL {
-            passed |= has_bit(parts.get(place).unwrap_or(last));
-        }
-        for part in parts.iter().skip(USUAL) {
-            passed |= has_bit(part);
-        }
-        passed != 0
     }
 
     /// Calls `found` with the bucket of each run in `name`, once for each time that the run occurs.
@@ -148,8 +222,7 @@ impl Grams {
             let mut passed = 0u64;
             for (place, part) in (0..).zip(parts) {
                 let spread = keys.part_spread(u32::from_le_bytes(*part));
-                let (word, bit) = filter_bit(spread, self.filter.len());
-                passed |= (self.filter[word] >> bit & 1) << place;
+                passed |= u64::from(self.filter.has(spread)) << place;
             }
             while passed != 0 {
                 let place = passed.trailing_zeros() as usize;
@@ -195,13 +268,6 @@ impl Grams {
     }
 }
 
-/// The word and the bit of a part in a filter of `words` words, by the upper half of its spread.
-#[inline]
-fn filter_bit(spread: u64, words: usize) -> (usize, u32) {
-    let word = (spread >> 32) as usize & (words - 1);
-    (word, (spread >> 58) as u32)
-}
-
 /// A run, and in the highest byte the place in the run of the part that it is noted under.
 #[inline]
 fn around(run: Run, place: usize) -> u64 {
@@ -220,6 +286,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::resolver::words::SPREAD;
+
+    #[test]
+    fn a_name_without_a_run_seldom_passes() {
+        for (count, is_small) in [(10_u32, true), (100, false)] {
+            let run = |number: u32| format!("{number:03}.run").into_bytes().try_into().unwrap();
+            let runs: Vec<(Run, u32)> = (0..count).map(|number| (run(number), number)).collect();
+            let keys = Keys::new(0);
+            let grams = Grams::of(&runs, &keys).expect("few runs have few parts to keep apart");
+            assert_eq!(matches!(grams.filter, Filter::Small(_)), is_small);
+            let can_hold = |number: &u64| {
+                let [first, second] = [SPREAD, !SPREAD].map(|by| number.wrapping_mul(by));
+                grams.can_be_in(&format!("{first:016x}{second:016x}"), &keys)
+            };
+            let passed = (1..=1000).filter(can_hold).count();
+            assert!(passed < 300, "{count}: {passed}");
+        }
+    }
 
     proptest! {
         #[test]
