@@ -12,12 +12,12 @@
 //! * **Keys.** An exact pattern is a key; so is the text before the `*` of `prefix*`, and the text after the `*` of
 //!   `*suffix`. Each key has a *node*. A perfect hash (`perfect.rs`) leads from the hash of a text to the only node
 //!   whose key the text can be, without probing. One byte of each key's hash, its *tag*, is kept apart from the node
-//!   (`slots.rs`), and rules out most texts that are not keys. Up to sixteen keys all have different tags, which
-//!   tell by themselves which node it is. What is found at a key is worked out beforehand (`answer.rs`): at a
-//!   beginning, also what is found at the shorter ones; at an exact name, also what the wildcard patterns add. So
-//!   most lookups of a bound name end at the first node, whatever wildcard patterns there are. Where an exact name
-//!   has winners at several locations, its node leads to its *endings*: one list of all winners and of where their
-//!   ids are.
+//!   (`slots.rs`), and rules out most texts that are not keys. Up to sixteen keys all have different tags, which tell
+//!   by themselves which node it is, and up to 255 lie in *pairs*, in one table that is wide enough. What is found at
+//!   a key is worked out beforehand (`answer.rs`): at a beginning, also what is found at the shorter ones; at an
+//!   exact name, also what the wildcard patterns add. So most lookups of a bound name end at the first node, whatever
+//!   wildcard patterns there are. Where an exact name has winners at several locations, its node leads to its
+//!   *endings*: one list of all winners and of where their ids are.
 //! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name
 //!   is taken in words of eight bytes (`words.rs`). The hash of what comes before a word leads to a *rung*: eight
 //!   *lanes* of eight bits, one for each of the next eight lengths, each with a check of the bytes that a key of
@@ -52,23 +52,25 @@
 //! * **A lookup always ends in a comparison of bytes**: a hash that collides with another one costs a comparison,
 //!   and never gives a secret to the wrong tool.
 //! * **Changes** (`changes.rs`): a resolver of more than a few bindings can be another one's index, with a small
-//!   index of what was added and a list of what was removed.
+//!   index of what was added and a list of what was removed. An index of a few lies where its owner is (`inline.rs`),
+//!   and is made anew for each change.
 //!
 //! # Memory
 //!
 //! * A key takes a node of 64 bytes, one cache line: its text, if that is up to 40 bytes, and the id of the secret
 //!   and the number of the row, if these are all there is to find; otherwise an index in a list. A longer text is
-//!   compared in the pattern itself. There are 17 nodes for 16 keys. With more than sixteen keys, each takes up
-//!   to a byte of the perfect hash and one for its tag as well. An exact name that several rows win takes 32 bytes
-//!   more, and up to twelve for each of them.
+//!   compared in the pattern itself. With 17 to 255 keys, the pairs of each take 32 to 64 bytes. With more, there are
+//!   17 nodes for 16 keys, and each key takes up to a byte of the perfect hash and one for its tag as well. An exact
+//!   name that several rows win takes 32 bytes more, and up to twelve for each of them.
 //! * A row takes 24 bytes: the pattern, shared with its owner, the location, and where the id is, which is kept
 //!   once.
 //! * The ladder of beginnings, or of ends, takes 18 bytes for each of them. A pattern in a list takes some 100, and
 //!   the sieve of a list 2 KiB for each 64 patterns. In the index itself there is room for a sieve of up to eight, 136
 //!   bytes, whether or not it has one.
-//! * A pattern in a bucket takes 32, and its text once more, beside the others of its bucket: its owner's copy would be
-//!   two more places in memory to wait for. From eight patterns on, a bucket has sets of 1 KiB for each 64 of them, or
-//!   of 4 KiB for each 256. A run takes 120 to 150, less where it shares parts: it is noted four times.
+//! * A pattern in a bucket takes 32, and its text once more, beside the others of its bucket: its owner's copy would
+//!   be two more places in memory to wait for. From eight patterns on, a bucket has sets of 1 KiB for each 64 of
+//!   them, or of 4 KiB for each 256. A run takes 120 to 150, less where it shares parts: it is noted four times. Up
+//!   to some twenty runs have a filter of 4 KiB in common.
 //!
 //! # Worst case
 //!
@@ -133,10 +135,16 @@
 //! * **No sieve for lists of up to eight**, but all sketches: 1.1 times as long for 100 bindings of mix 1 and for ten
 //!   of mix 2.
 //! * **Keys moved on by a distance**, in place of the multipliers of the perfect hash: an addition after the look at
-//!   the table instead of two multiplications. Up to 1,000 bindings it took 0.98 of the time; but distances that are short
-//!   enough for two bytes seldom serve for ten thousand keys and more.
-//! * **A filter of single bits in place of the tags**, which can be asked while the multiplier is on its way: 0.95 of the
-//!   time for a million bindings of mix 2, but 1.04 for exact names up to 10,000, as the bits take more shifts.
+//!   the table instead of two multiplications. Up to 1,000 bindings it took 0.98 of the time; but distances that are
+//!   short enough for two bytes seldom serve for ten thousand keys and more.
+//! * **A perfect hash for up to 255 keys too**: 1.05 times as long for 100 bindings, since it is two tables to wait
+//!   for.
+//! * **A hash in a loop of sixteen bytes a step**: 1.06 times as long for 100 bindings of mix 1, where a name ends at
+//!   one of several steps, and 0.97 for ten, whose names the processor gets to know.
+//! * **A filter of bits for a few runs**, in place of one byte for each place: 1.03 times as long for 100 bindings of
+//!   mix 2.
+//! * **A filter of single bits in place of the tags**, which can be asked while the multiplier is on its way: 0.95 of
+//!   the time for a million bindings of mix 2, but 1.04 for exact names up to 10,000, as the bits take more shifts.
 //! * **Signs of a bucket's keys beside its multiplier** in the perfect hash, some bits for all of them instead of a
 //!   byte for each node: 0.97 of the time for 100 and 1,000 bindings, but 1.04 for exact names among 10,000, as the
 //!   table is larger.
