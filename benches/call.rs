@@ -158,7 +158,7 @@ fn users(most: usize) {
     );
     let mut alone = None;
     for users in [1, 1_000, most] {
-        let miss = miss(users * USER);
+        let miss = miss(users.saturating_mul(USER));
         let key = || KeySource::raw([7; 32]);
         let vault = Vault::builder().in_memory_with_key(key()).unwrap();
         for user in 0..users {

@@ -10,14 +10,14 @@
 //!   two rows with the same location the one with the smaller number wins, and the winners in the order of their
 //!   numbers are in the order of their locations. A lookup compares neither patterns, nor locations, nor ids.
 //! * **Keys.** An exact pattern is a key; so is the text before the `*` of `prefix*`, and the text after the `*` of
-//!   `*suffix`. Each key has a *node*. A perfect hash (`perfect.rs`) leads from the hash of a text to the only node
-//!   whose key the text can be, without probing. One byte of each key's hash, its *tag*, is kept apart from the node
-//!   (`slots.rs`), and rules out most texts that are not keys. Up to sixteen keys all have different tags, which tell
-//!   by themselves which node it is, and up to 255 lie in *pairs*, in one table that is wide enough. What is found at
-//!   a key is worked out beforehand (`answer.rs`): at a beginning, also what is found at the shorter ones; at an
-//!   exact name, also what the wildcard patterns add. So most lookups of a bound name end at the first node, whatever
-//!   wildcard patterns there are. Where an exact name has winners at several locations, its node leads to its
-//!   *endings*: one list of all winners and of where their ids are.
+//!   `*suffix`. Each key has a *node*. The hash of a text leads to the only node whose key the text can be, without
+//!   probing (`slots.rs`). Up to sixteen keys are told apart by one byte of their hashes, their *tags*; up to 255 lie
+//!   in *pairs*, in one table that is wide enough; with more there is a perfect hash (`perfect.rs`). Tags are kept
+//!   apart from the nodes, and rule out most texts that are not keys. What is found at a key is worked out beforehand
+//!   (`answer.rs`): at a beginning, also what is found at the shorter ones; at an exact name, also what the wildcard
+//!   patterns add. So most lookups of a bound name end at the first node, whatever wildcard patterns there are. Where
+//!   an exact name has winners at several locations, its node leads to its *endings*: one list of all winners and of
+//!   where their ids are.
 //! * **The longest beginning** of a name that is a key is found without trying all lengths (`ladder.rs`). The name
 //!   is taken in words of eight bytes (`words.rs`). The hash of what comes before a word leads to a *rung*: eight
 //!   *lanes* of eight bits, one for each of the next eight lengths, each with a check of the bytes that a key of
@@ -70,7 +70,7 @@
 //! * A pattern in a bucket takes 32, and its text once more, beside the others of its bucket: its owner's copy would
 //!   be two more places in memory to wait for. From eight patterns on, a bucket has sets of 1 KiB for each 64 of
 //!   them, or of 4 KiB for each 256. A run takes 120 to 150, less where it shares parts: it is noted four times. Up
-//!   to some twenty runs have a filter of 4 KiB in common.
+//!   to sixteen runs have a filter of 4 KiB in common.
 //!
 //! # Worst case
 //!
@@ -137,7 +137,7 @@
 //! * **Keys moved on by a distance**, in place of the multipliers of the perfect hash: an addition after the look at
 //!   the table instead of two multiplications. Up to 1,000 bindings it took 0.98 of the time; but distances that are
 //!   short enough for two bytes seldom serve for ten thousand keys and more.
-//! * **A perfect hash for up to 255 keys too**: 1.05 times as long for 100 bindings, since it is two tables to wait
+//! * **A perfect hash for up to 255 keys too**: 1.04 times as long for 100 bindings, since it is two tables to wait
 //!   for.
 //! * **A hash in a loop of sixteen bytes a step**: 1.06 times as long for 100 bindings of mix 1, where a name ends at
 //!   one of several steps, and 0.97 for ten, whose names the processor gets to know.

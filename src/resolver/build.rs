@@ -35,9 +35,9 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
     let mut plan = Plan::of(&rows, &shapes, limits);
     let longest = plan.longest(&rows);
     let mut draws = 0;
-    // The hashes are random. Those of sixteen keys cannot be kept apart two times in five; those of more keys seldom
-    // fail, unless these are hundreds of thousands of beginnings or ends that were chosen for it. No two exact names have
-    // the same hash whatever is drawn.
+    // The hashes are random. Those of up to 255 keys often cannot be kept apart in the simple ways, so these are only
+    // tried at first; those of more keys seldom fail, unless these are hundreds of thousands of beginnings or ends that
+    // were chosen for it. No two exact names have the same hash whatever is drawn.
     let (draft, (inner, buckets)) = loop {
         if draws == limits.draws {
             let all = Limits {
@@ -47,9 +47,10 @@ pub(super) fn compile_within(bindings: &[Binding], limits: Limits) -> Index {
             };
             plan = Plan::of(&rows, &shapes, all);
         }
+        let perfect = draws >= limits.draws / 2;
         draws += 1;
         let keys = Keys::new(longest);
-        if let Some(draft) = Draft::of(&rows, &plan, keys)
+        if let Some(draft) = Draft::of(&rows, &plan, keys, perfect)
             && let Some(inner) = draft.inner(&plan)
         {
             break (draft, inner);
@@ -179,14 +180,14 @@ struct Entry {
 }
 
 impl<'p> Draft<'p> {
-    fn of(rows: &'p [Row], plan: &Plan<'_>, keys: Keys) -> Option<Draft<'p>> {
+    fn of(rows: &'p [Row], plan: &Plan<'_>, keys: Keys, perfect: bool) -> Option<Draft<'p>> {
         let mut entries = entries(rows, plan, &keys);
         entries.sort_unstable_by_key(|entry| (entry.hash, entry.row));
         let hashes: Vec<u64> = entries
             .chunk_by(|a, b| a.hash == b.hash)
             .map(|same| same[0].hash)
             .collect();
-        let slots = Slots::of(&hashes)?;
+        let slots = Slots::of(&hashes, perfect)?;
         let count = slots.len();
         let mut draft = Draft {
             rows,

@@ -67,10 +67,11 @@ pub(super) struct Grams {
     buckets: Box<[u32]>,
 }
 
-/// Rules out most places in a name: a set with 64 places or more for each part, those where no part is being 0.
+/// Rules out most parts of a name: a set with room for 64 times as many parts as it holds. Each part of a run sets a
+/// place that some of its hash tells; a part of a name whose place is not set is in no run.
 #[derive(Debug, Clone)]
 enum Filter {
-    /// For few parts, a byte for each place, as a bit takes twice as long to get at.
+    /// For few parts, a byte for each place, which is sooner got at than a bit.
     Small(Box<[u8; PLACES]>),
     /// A bit for each place.
     Large(Box<[u64]>),
@@ -82,7 +83,7 @@ impl Filter {
         if parts <= SMALL {
             let mut bytes = Box::new([0; _]);
             for spread in spreads {
-                bytes[place(spread)] = 1;
+                bytes[byte(spread)] = 1;
             }
             return Filter::Small(bytes);
         }
@@ -97,7 +98,7 @@ impl Filter {
     #[inline]
     fn has(&self, spread: u64) -> bool {
         match self {
-            Filter::Small(bytes) => bytes[place(spread)] != 0,
+            Filter::Small(bytes) => bytes[byte(spread)] != 0,
             Filter::Large(words) => in_bits(words, spread),
         }
     }
@@ -114,8 +115,8 @@ fn holds_any(name: &str, has: impl Fn(u32) -> u8) -> bool {
         return true;
     };
     let mut passed = 0;
-    for place in 0..USUAL {
-        let from = bytes.get(place * WORD..).unwrap_or_default();
+    for number in 0..USUAL {
+        let from = bytes.get(number * WORD..).unwrap_or_default();
         let word = u64::from_le_bytes(*from.first_chunk().unwrap_or(last));
         passed |= has(low(word)) | has(low(word >> 32));
     }
@@ -132,9 +133,9 @@ fn low(word: u64) -> u32 {
     word as u32
 }
 
-/// The place of a part in a small filter, by its spread.
+/// The byte of a part in a small filter, by its spread.
 #[inline]
-fn place(spread: u64) -> usize {
+fn byte(spread: u64) -> usize {
     (spread >> (u64::BITS - PLACE_BITS)) as usize
 }
 
@@ -203,7 +204,7 @@ impl Grams {
     #[inline]
     pub(super) fn can_be_in(&self, name: &str, keys: &Keys) -> bool {
         match &self.filter {
-            Filter::Small(bytes) => holds_any(name, |part| bytes[place(keys.part_spread(part))]),
+            Filter::Small(bytes) => holds_any(name, |part| bytes[byte(keys.part_spread(part))]),
             Filter::Large(words) if words.len() <= ASKED => {
                 holds_any(name, |part| in_bits(words, keys.part_spread(part)).into())
             }
@@ -288,14 +289,43 @@ mod tests {
     use super::*;
     use crate::resolver::words::SPREAD;
 
+    fn grams(runs: &[(Run, u32)]) -> (Grams, Keys) {
+        let drawn = (0..9).find_map(|_| {
+            let keys = Keys::new(0);
+            Grams::of(runs, &keys).map(|grams| (grams, keys))
+        });
+        drawn.expect("few runs, and many keys")
+    }
+
+    /// So many runs, and whether their filter is a small one.
+    const COUNTS: [(u32, bool); 2] = [(10, true), (100, false)];
+
+    fn numbered(count: u32) -> Vec<(Run, u32)> {
+        let run = |number: u32| format!("{number:03}.run").into_bytes().try_into().unwrap();
+        (0..count).map(|number| (run(number), number)).collect()
+    }
+
+    #[test]
+    fn every_place_in_a_name_is_looked_at() {
+        for (count, is_small) in COUNTS {
+            let (grams, keys) = grams(&numbered(count));
+            assert_eq!(matches!(grams.filter, Filter::Small(_)), is_small);
+            for (before, after) in
+                (0..80).flat_map(|before| (0..9).map(move |after| (before, after)))
+            {
+                let name = format!("{:-<before$}007.run{:-<after$}", "", "");
+                assert!(grams.can_be_in(&name, &keys), "{name}");
+                let mut found = Vec::new();
+                grams.for_each_in(&name, &keys, |bucket| found.push(bucket));
+                assert_eq!(found, [7], "{name}");
+            }
+        }
+    }
+
     #[test]
     fn a_name_without_a_run_seldom_passes() {
-        for (count, is_small) in [(10_u32, true), (100, false)] {
-            let run = |number: u32| format!("{number:03}.run").into_bytes().try_into().unwrap();
-            let runs: Vec<(Run, u32)> = (0..count).map(|number| (run(number), number)).collect();
-            let keys = Keys::new(0);
-            let grams = Grams::of(&runs, &keys).expect("few runs have few parts to keep apart");
-            assert_eq!(matches!(grams.filter, Filter::Small(_)), is_small);
+        for (count, _) in COUNTS {
+            let (grams, keys) = grams(&numbered(count));
             let can_hold = |number: &u64| {
                 let [first, second] = [SPREAD, !SPREAD].map(|by| number.wrapping_mul(by));
                 grams.can_be_in(&format!("{first:016x}{second:016x}"), &keys)
@@ -314,11 +344,7 @@ mod tests {
         ) {
             let runs: Vec<(Run, u32)> = (0..).zip(runs).map(|(number, run)| (run.as_bytes().try_into().unwrap(), number)).collect();
             let name = format!("{before}{}{after}", std::str::from_utf8(&runs[0].0).unwrap());
-            let grams = (0..9).find_map(|_| {
-                let keys = Keys::new(0);
-                Grams::of(&runs, &keys).map(|grams| (grams, keys))
-            });
-            let (grams, keys) = grams.expect("few runs, and many keys");
+            let (grams, keys) = grams(&runs);
             let mut found = Vec::new();
             grams.for_each_in(&name, &keys, |bucket| found.push(bucket));
             let in_name = name.as_bytes().array_windows().filter_map(|seen: &Run| runs.iter().find(|(run, _)| run == seen));

@@ -12,7 +12,7 @@ const FEW: usize = size_of::<u128>();
 
 /// Up to this many keys lie in pairs, by some bits of their hashes: a single table, where a perfect hash has two. With
 /// more keys, it would have to be too large. Other hashes have to be drawn in up to half of the cases.
-const SOME: usize = u8::MAX as usize;
+const PAIRED: usize = u8::MAX as usize;
 
 /// Where the nodes of keys are.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub(super) enum Slots {
     /// A tag in each byte, in the order of the keys' hashes.
     Few { tags: u128, len: usize },
     /// Eight pairs or more for each key; their number is a power of two.
-    Some { pairs: Box<[Pair]>, len: usize },
+    Pairs { pairs: Box<[Pair]>, len: usize },
     /// A tag for each slot.
     Many { perfect: Perfect, tags: Box<[u8]> },
 }
@@ -35,13 +35,13 @@ pub(super) struct Pair {
 
 impl Slots {
     /// Finds slots for keys with these hashes, which are sorted and different. `None` if there are none: then other
-    /// hashes have to be chosen.
-    pub(super) fn of(hashes: &[u64]) -> Option<Slots> {
-        if hashes.len() <= FEW {
+    /// hashes have to be chosen. With `perfect`, there mostly are some.
+    pub(super) fn of(hashes: &[u64], perfect: bool) -> Option<Slots> {
+        if hashes.len() <= FEW && !perfect {
             return Slots::of_few(hashes);
         }
-        if hashes.len() <= SOME {
-            return Slots::of_some(hashes);
+        if hashes.len() <= PAIRED && !perfect {
+            return Slots::of_pairs(hashes);
         }
         let perfect = Perfect::of(hashes)?;
         let mut tags = vec![0; perfect.slots()];
@@ -68,7 +68,7 @@ impl Slots {
         })
     }
 
-    fn of_some(hashes: &[u64]) -> Option<Slots> {
+    fn of_pairs(hashes: &[u64]) -> Option<Slots> {
         let empty = Pair {
             tags: [0; 2],
             slots: [u8::MAX; 2],
@@ -89,7 +89,7 @@ impl Slots {
                 return None;
             }
         }
-        Some(Slots::Some {
+        Some(Slots::Pairs {
             pairs: pairs.into(),
             len: hashes.len(),
         })
@@ -98,7 +98,7 @@ impl Slots {
     /// The number of slots, some of which may belong to no key.
     pub(super) fn len(&self) -> usize {
         match self {
-            Slots::Few { len, .. } | Slots::Some { len, .. } => *len,
+            Slots::Few { len, .. } | Slots::Pairs { len, .. } => *len,
             Slots::Many { tags, .. } => tags.len(),
         }
     }
@@ -109,7 +109,7 @@ impl Slots {
     pub(super) fn find(&self, hash: u64) -> Option<usize> {
         match self {
             Slots::Few { tags, .. } => byte_in(*tags, tag(hash)),
-            Slots::Some { pairs, .. } => {
+            Slots::Pairs { pairs, .. } => {
                 let pair = &pairs[pair_of(hash, pairs.len())];
                 let at = pair.tags.iter().position(|other| *other == tag(hash))?;
                 Some(pair.slots[at].into())
@@ -156,11 +156,11 @@ mod tests {
         #[test]
         fn each_key_has_a_slot_of_its_own(hashes in prop_oneof![
             btree_set(any::<u64>(), 0..=FEW),
-            btree_set(any::<u64>(), FEW + 1..=SOME),
-            btree_set(any::<u64>(), SOME + 1..500),
-        ]) {
+            btree_set(any::<u64>(), FEW + 1..=PAIRED),
+            btree_set(any::<u64>(), PAIRED + 1..500),
+        ], perfect: bool) {
             let hashes: Vec<u64> = hashes.into_iter().collect();
-            let Some(slots) = Slots::of(&hashes) else {
+            let Some(slots) = Slots::of(&hashes, perfect) else {
                 return Err(TestCaseError::reject("other hashes have to be chosen"));
             };
             let mut found: Vec<usize> = hashes.iter().filter_map(|hash| slots.find(*hash)).collect();
@@ -174,7 +174,7 @@ mod tests {
         #[test]
         fn what_has_no_keys_tag_has_no_slot(tags in btree_set(any::<u8>(), 0..=FEW)) {
             let hashes: Vec<u64> = tags.iter().copied().map(u64::from).collect();
-            let slots = Slots::of(&hashes).expect("the tags are different");
+            let slots = Slots::of(&hashes, false).expect("the tags are different");
             for byte in 0..=u8::MAX {
                 let slot = hashes.iter().position(|hash| *hash == u64::from(byte));
                 let found = slots.find(1 << 63 | u64::from(byte)).filter(|slot| *slot < slots.len());
@@ -189,7 +189,7 @@ mod tests {
             others in btree_set(any::<u64>(), 50),
         ) {
             let hashes: Vec<u64> = hashes.into_iter().collect();
-            let Some(slots) = Slots::of(&hashes) else {
+            let Some(slots) = Slots::of(&hashes, false) else {
                 return Err(TestCaseError::reject("other hashes have to be chosen"));
             };
             for other in others {
@@ -211,7 +211,7 @@ mod tests {
     /// Names that are alike, in numbers for which all tags have to differ, or just no longer have to.
     #[test]
     fn hashes_are_seldom_drawn_often() {
-        for count in [FEW, FEW + 1, 64, 128, SOME, SOME + 1] {
+        for count in [FEW, FEW + 1, 64, 128, PAIRED, PAIRED + 1] {
             let names = (0..count).map(|i| format!("service{i}__list"));
             let names: Vec<String> = names.collect();
             let serves = |_: &u32| {
@@ -219,16 +219,16 @@ mod tests {
                 let hash = |name: &String| keys.of_key(name.as_bytes(), Kind::Exact);
                 let mut hashes: Vec<u64> = names.iter().map(hash).collect();
                 hashes.sort_unstable();
-                Slots::of(&hashes).is_some()
+                Slots::of(&hashes, false).is_some()
             };
-            // Half of them or more are expected.
+            // Half of them are expected, or more.
             assert!((0..100).filter(serves).count() > 25, "{count}");
         }
     }
 
     #[test]
     fn few_keys_with_one_tag_are_refused() {
-        assert!(Slots::of(&[1 << 8, 2 << 8]).is_none());
+        assert!(Slots::of(&[1 << 8, 2 << 8], false).is_none());
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             let mut hashes = others.clone();
             hashes.extend(added.iter().map(|other| 1 << 32 | other));
             hashes.sort_unstable();
-            assert_eq!(Slots::of(&hashes).is_none(), is_refused, "{added:?}");
+            assert_eq!(Slots::of(&hashes, false).is_none(), is_refused, "{added:?}");
         }
     }
 }

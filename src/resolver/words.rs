@@ -359,7 +359,7 @@ mod tests {
         }
 
         #[test]
-        fn the_same_is_the_same((a, b) in (0usize..40).prop_flat_map(|len| {
+        fn the_same_is_the_same((a, b) in (0usize..100).prop_flat_map(|len| {
             let text = || prop::collection::vec(prop::sample::select(vec![0, 1]), len);
             (text(), text(), any::<bool>(), any::<prop::sample::Index>()).prop_map(|(a, b, alike, at)| {
                 let mut other = a.clone();

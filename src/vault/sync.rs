@@ -84,12 +84,12 @@ impl<T> Default for Published<T> {
 
 /// A place that is empty until something is put there, and is read without a lock.
 #[derive(Debug)]
-pub(super) struct Once<T> {
+pub(super) struct SetOnce<T> {
     content: OnceLock<T>,
     turn: Turn,
 }
 
-impl<T> Once<T> {
+impl<T> SetOnce<T> {
     pub(super) fn get(&self) -> Option<&T> {
         self.turn.take();
         self.content.get()
@@ -102,9 +102,9 @@ impl<T> Once<T> {
     }
 }
 
-impl<T> Default for Once<T> {
-    fn default() -> Once<T> {
-        Once {
+impl<T> Default for SetOnce<T> {
+    fn default() -> SetOnce<T> {
+        SetOnce {
             content: OnceLock::new(),
             turn: Turn::default(),
         }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     state::{State, hold},
-    sync::{Mutex, Once, Published},
+    sync::{Mutex, Published, SetOnce},
 };
 use crate::{secret::UserId, snapshot::Snapshot};
 
@@ -50,11 +50,11 @@ pub(super) struct Users {
     hasher: RandomState,
 }
 
-/// How many shards there are. While one grows, it is only its own users that are not added, and that a lock waits for.
-/// In models there is one, so that few users meet.
+/// How many shards there are. They grow at about the same time, but not at once, and take a 64th as long for it: so
+/// long nobody else is added to the one that does, and locking the vault waits. In models there is one shard.
 const SHARDS: usize = if cfg!(shuttle) { 1 } else { 64 };
 
-/// Some of the users: those whose hashes begin with the same bits.
+/// The users whose hashes have some bits in common.
 #[derive(Default)]
 #[repr(align(64))]
 struct Shard {
@@ -71,7 +71,7 @@ struct Table(Box<[Slot]>);
 /// A slot, empty until a user is added. Two of them fill a cache line.
 #[derive(Default)]
 #[repr(align(32))]
-struct Slot(Once<(UserId, Arc<UserState>)>);
+struct Slot(SetOnce<(UserId, Arc<UserState>)>);
 
 #[cfg(all(target_pointer_width = "64", not(shuttle)))]
 const _: () = assert!(size_of::<Slot>() == 32);
@@ -91,7 +91,7 @@ impl Default for Users {
 impl Users {
     /// Returns what is known of a user; creates an entry if there is none.
     pub(super) fn get(&self, vault: &Arc<State>, user: UserId) -> Arc<UserState> {
-        let hash = self.hasher.hash_one(user);
+        let hash = self.hash(user);
         let shard = &self.shards[bits(hash >> 32) % SHARDS];
         let table = shard.table.load();
         match table.as_deref().map(|table| table.find(hash, user)) {
@@ -110,8 +110,8 @@ impl Users {
         }
         let has_room = |table: &mut Arc<Table>| (*count + 1) * 2 <= table.0.len();
         let table = table.take_if(has_room).unwrap_or_else(|| {
-            let of_user = |user: &UserId| self.hasher.hash_one(user);
-            let grown = Arc::new(Table::grown(table.as_deref(), of_user));
+            let grown = Table::grown(table.as_deref(), |user| self.hash(user));
+            let grown = Arc::new(grown);
             shard.table.store(Some(Arc::clone(&grown)));
             grown
         });
@@ -119,6 +119,15 @@ impl Users {
         table.put(hash, user, Arc::clone(&state));
         *count += 1;
         state
+    }
+
+    /// In models all users belong in the same slot, so that few of them meet, and orders can be repeated.
+    fn hash(&self, user: UserId) -> u64 {
+        if cfg!(shuttle) {
+            0
+        } else {
+            self.hasher.hash_one(user)
+        }
     }
 
     /// Calls `work` for every user who was asked for, one after the other, with the user's lock held.
@@ -141,11 +150,11 @@ impl Users {
 
 impl Table {
     /// Returns a table of the same users with twice as many slots.
-    fn grown(table: Option<&Table>, hash: impl Fn(&UserId) -> u64) -> Table {
+    fn grown(table: Option<&Table>, hash: impl Fn(UserId) -> u64) -> Table {
         let slots = table.map_or(SLOTS, |table| table.0.len() * 2);
         let grown = Table((0..slots).map(|_| Slot::default()).collect());
         for (user, state) in table.iter().flat_map(|table| table.users()) {
-            grown.put(hash(user), *user, Arc::clone(state));
+            grown.put(hash(*user), *user, Arc::clone(state));
         }
         grown
     }

@@ -5,7 +5,7 @@
 //! of whose calls is one step here. So this finds steps of keyward that are in a wrong order, not a memory ordering that
 //! is too weak: that arc-swap and the standard library promise.
 //!
-//! `assurance/long models` builds and runs them; `KEYWARD_SCHEDULES` is the number of orders of each kind.
+//! `assurance/long models` builds and runs them, and so does `.ci/run`; `KEYWARD_SCHEDULES` is the number of orders of each kind.
 
 use std::{
     env,
@@ -150,7 +150,6 @@ fn nothing_is_left_when_locking_has_returned() {
 fn a_new_user_is_who_was_asked_for() {
     in_all_orders(|| {
         let vault = vault();
-        // Several of them often belong in the same slot.
         let threads = [1, 2, 3, 3].map(|number| {
             let (vault, id) = (vault.clone(), UserId::new(Uuid::from_u128(number)));
             thread::spawn(move || {
