@@ -366,18 +366,20 @@ impl Filter {
 
     /// Remembers the schemas in a list of tools. Returns the tools' names, as far as they have some.
     fn remember_listed(&self, text: &str, message: Range<usize>) -> Vec<Option<String>> {
-        self.expect_listed();
+        let mut schemas = Vec::new();
         let tools = listed_tools(text, message).into_iter();
-        tools
+        let names = tools
             .map(|tool| {
                 let tool = json::members(text, tool)?;
                 let name = json::string(text, json::find(&tool, "name")?)?.into_owned();
                 let schema = json::find(&tool, "inputSchema").and_then(|at| json::parse(text, at));
                 // If there is none, or it cannot be read, nothing is declared, even if an earlier list declared more.
-                self.remember(name.clone(), schema.unwrap_or_else(nothing));
+                schemas.push((name.clone(), schema.unwrap_or_else(nothing)));
                 Some(name)
             })
-            .collect()
+            .collect();
+        self.remember(schemas);
+        names
     }
 
     /// Returns the changes to the schemas in a list of the tools with these names: where they are, and what to put there.
@@ -417,16 +419,13 @@ impl Filter {
         Some(schema.map_or_else(|| Arc::new(nothing()), Arc::clone))
     }
 
-    /// From now on there is a list, even if it is empty.
-    pub(super) fn expect_listed(&self) {
-        hold(&self.schemas).get_or_insert_default();
-    }
-
-    pub(super) fn remember(&self, tool: String, schema: wiping::Json) {
+    /// Remembers the schemas in a list of tools, even if it is empty. A call that is on its way meanwhile is decided by
+    /// what was known before the list or by all of it.
+    pub(super) fn remember(&self, listed: Vec<(String, wiping::Json)>) {
+        let listed = listed.into_iter();
+        let listed = listed.map(|(tool, schema)| (tool, Arc::new(schema)));
         let mut schemas = hold(&self.schemas);
-        schemas
-            .get_or_insert_default()
-            .insert(tool, Arc::new(schema));
+        schemas.get_or_insert_default().extend(listed);
     }
 
     pub(super) fn tool_call<'a>(

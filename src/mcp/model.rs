@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ListToolsResult};
+use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ListToolsResult, Tool};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -66,21 +66,23 @@ impl Filter {
     ///
     /// `Locked`. The tools before the one that failed are then already concealed and redacted.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
-        self.expect_listed();
         let redactor = self.redactor();
-        let mut reports = Vec::with_capacity(listed.tools.len());
-        for tool in &mut listed.tools {
+        let mut schemas = Vec::with_capacity(listed.tools.len());
+        let conceal = |tool: &mut Tool| {
             let schema = wiping::Json(Value::Object((*tool.input_schema).clone()));
             let mut shown = Value::clone(&schema);
             redactor.redact_json(&mut shown);
             let name = self.matched_name(&tool.name);
-            reports.push(self.user().conceal(&name, &mut shown)?);
+            let report = self.user().conceal(&name, &mut shown)?;
             if let Value::Object(shown) = shown {
                 tool.input_schema = Arc::new(shown);
             }
-            self.remember(tool.name.to_string(), schema);
-        }
-        Ok(reports)
+            schemas.push((tool.name.to_string(), schema));
+            Ok(report)
+        };
+        let reports = listed.tools.iter_mut().map(conceal).collect();
+        self.remember(schemas);
+        reports
     }
 
     /// Puts the right secrets into a call's arguments, as [`UserVault::inject`](crate::UserVault::inject) does. From

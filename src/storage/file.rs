@@ -76,8 +76,8 @@ impl FileStorage {
     /// Opens the store at `path`. If it is open elsewhere, in another process or this one, waits for at most
     /// `wait`.
     pub(crate) fn open(path: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
-        let file = open(path, File::options().read(true).write(true))?;
-        lock(&file, wait, File::try_lock)?;
+        let options = File::options().read(true).write(true).clone();
+        let file = open_locked(path, &options, wait, File::try_lock)?;
         header::check(&file)?;
         Ok(FileStorage(Engine::open(Region::new(
             file,
@@ -92,8 +92,8 @@ impl FileStorage {
         wait: Duration,
         known: Option<&SealedRoot>,
     ) -> Result<Option<MemoryStorage>, StorageError> {
-        let file = open(path, File::options().read(true))?;
-        lock(&file, wait, File::try_lock_shared)?;
+        let options = File::options().read(true).clone();
+        let file = open_locked(path, &options, wait, File::try_lock_shared)?;
         header::check(&file)?;
         let region = Overlay::new(Region::new(file, header::LENGTH)).map_err(failed)?;
         let engine = Engine::open(region)?;
@@ -229,6 +229,44 @@ fn check_regular(metadata: &Metadata) -> Result<(), StorageError> {
     }
 }
 
+/// Opens and locks the file at `path`. If another file has come there meanwhile, such as a backup, it is that one:
+/// what is written to a file without a path is lost.
+fn open_locked(
+    path: &Path,
+    options: &OpenOptions,
+    wait: Duration,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<File, StorageError> {
+    /// How often another file may come. More often it does not for long.
+    const TRIES: usize = 16;
+    let start = Instant::now();
+    for _ in 0..TRIES {
+        let file = open(path, options)?;
+        lock(&file, wait.saturating_sub(start.elapsed()), &try_lock)?;
+        if is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+    Err(StorageError::InUse)
+}
+
+/// Whether this file is still the one at the path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let at_path = path.metadata().map(id);
+    let own = file.metadata().map(id);
+    own.is_ok_and(|own| at_path.is_ok_and(|other| own == other))
+}
+
+/// The standard library has no number by which files could be told apart.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
 /// How often to try for a lock that someone else holds. Operating systems can wait for a lock, but not for a
 /// limited time.
 const LOCK_POLL: Duration = Duration::from_millis(10);
@@ -237,7 +275,7 @@ const LOCK_POLL: Duration = Duration::from_millis(10);
 fn lock(
     file: &File,
     wait: Duration,
-    try_lock: fn(&File) -> Result<(), TryLockError>,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
 ) -> Result<(), StorageError> {
     let start = Instant::now();
     loop {

@@ -161,10 +161,11 @@ impl State {
         }
         let take_over = || {
             let mut ledger = hold(&self.ledger);
+            // Before anybody can come upon a row of the new content that is bad.
+            source.is_in_doubt.store(false, Ordering::SeqCst);
             source.storage.replace(content);
             *ledger = Ledger { root, members };
             drop(ledger);
-            source.is_in_doubt.store(false, Ordering::SeqCst);
             self.drop_outdated(users)
         };
         if key.is_some() || !new.has_ids_of(&old) {

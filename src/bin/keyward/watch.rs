@@ -45,6 +45,9 @@ pub(crate) struct Watch {
 struct Look {
     modified: SystemTime,
     length: u64,
+    /// Whether the file had been left alone for long enough before the look. Of a file that is written to while it is
+    /// read, nothing can be told later.
+    is_settled: bool,
 }
 
 impl Watch {
@@ -74,9 +77,11 @@ impl Watch {
             return;
         }
         let look = fs::metadata(&self.path).and_then(|file| {
+            let modified = file.modified()?;
             Ok(Look {
-                modified: file.modified()?,
+                modified,
                 length: file.len(),
+                is_settled: modified.elapsed().is_ok_and(|age| age > Self::SETTLED),
             })
         });
         let look = look.ok();
@@ -85,9 +90,7 @@ impl Watch {
         }
         match self.reload() {
             Ok(_) => {
-                let settled =
-                    |look: &Look| look.modified.elapsed().is_ok_and(|age| age > Self::SETTLED);
-                self.seen = look.filter(settled);
+                self.seen = look.filter(|look| look.is_settled);
                 self.in_use = false;
             }
             // It is being written to: until that is done, the earlier state holds.

@@ -203,6 +203,33 @@ fn the_store_is_in_use_until_it_is_dropped() {
 /// Set when this test program runs as another process.
 const CHILD: &str = "KEYWARD_TEST_OPENS";
 
+/// Also while it waits for whoever has the file open.
+#[cfg(unix)]
+#[test]
+fn what_is_opened_is_the_file_that_is_there_once_it_is_locked() {
+    let folder = Folder::new();
+    let (path, backup) = (folder.path(), folder.0.path().join("backup"));
+    let open = |meanwhile: &dyn Fn()| {
+        fs::write(&path, "old").unwrap();
+        open_locked(&path, File::options().read(true), SOON, |file| {
+            meanwhile();
+            file.try_lock()
+        })
+    };
+    fs::write(&backup, "new").unwrap();
+    let restore = || drop(fs::rename(&backup, &path));
+    assert_eq!(io::read_to_string(open(&restore).unwrap()).unwrap(), "new");
+
+    let remove = || fs::remove_file(&path).unwrap();
+    assert!(matches!(open(&remove), Err(StorageError::Missing)));
+
+    let replace_always = || {
+        fs::write(&backup, "another").unwrap();
+        restore();
+    };
+    assert!(matches!(open(&replace_always), Err(StorageError::InUse)));
+}
+
 #[test]
 fn another_process_finds_the_store_in_use() {
     if let Some(path) = std::env::var_os(CHILD) {
