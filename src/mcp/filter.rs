@@ -374,7 +374,7 @@ impl Filter {
                 let name = json::string(text, json::find(&tool, "name")?)?.into_owned();
                 let schema = json::find(&tool, "inputSchema").and_then(|at| json::parse(text, at));
                 // If there is none, or it cannot be read, nothing is declared, even if an earlier list declared more.
-                schemas.push((name.clone(), schema.unwrap_or_else(nothing)));
+                schemas.push((name.clone(), Arc::new(schema.unwrap_or_else(nothing))));
                 Some(name)
             })
             .collect();
@@ -421,9 +421,7 @@ impl Filter {
 
     /// Remembers the schemas in a list of tools, even if it is empty. A call that is on its way meanwhile is decided by
     /// what was known before the list or by all of it.
-    pub(super) fn remember(&self, listed: Vec<(String, wiping::Json)>) {
-        let listed = listed.into_iter();
-        let listed = listed.map(|(tool, schema)| (tool, Arc::new(schema)));
+    pub(super) fn remember(&self, listed: Vec<(String, Arc<wiping::Json>)>) {
         let mut schemas = hold(&self.schemas);
         schemas.get_or_insert_default().extend(listed);
     }

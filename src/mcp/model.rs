@@ -77,7 +77,7 @@ impl Filter {
             if let Value::Object(shown) = shown {
                 tool.input_schema = Arc::new(shown);
             }
-            schemas.push((tool.name.to_string(), schema));
+            schemas.push((tool.name.to_string(), Arc::new(schema)));
             Ok(report)
         };
         let reports = listed.tools.iter_mut().map(conceal).collect();

@@ -50,6 +50,12 @@ const NO_LIST: Limits = Limits {
     ..Limits::USUAL
 };
 
+/// Limits as if there were very many bindings, whose keys are not kept apart in the simple ways.
+const PERFECT: Limits = Limits {
+    draws: 1,
+    ..NO_LIST
+};
+
 /// Limits as if there were many bindings.
 const ENDS_LISTED: Limits = Limits {
     few: 0,
@@ -74,11 +80,12 @@ fn resolver_within<'b>(
 }
 
 /// The order in which bindings are added, whether one is added again, and how they are found must not matter.
-fn in_several_ways(bindings: &[Binding]) -> [Resolver; 4] {
+fn in_several_ways(bindings: &[Binding]) -> [Resolver; 5] {
     let middle = bindings.len() / 2;
     [
         resolver(bindings),
         resolver_within(bindings.iter().rev(), NO_LIST),
+        resolver_within(bindings, PERFECT),
         resolver_within(bindings[middle..].iter().chain(bindings), ENDS_LISTED),
         resolver_within(bindings, NO_KEYS),
     ]

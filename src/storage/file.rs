@@ -76,8 +76,8 @@ impl FileStorage {
     /// Opens the store at `path`. If it is open elsewhere, in another process or this one, waits for at most
     /// `wait`.
     pub(crate) fn open(path: &Path, wait: Duration) -> Result<FileStorage, StorageError> {
-        let options = File::options().read(true).write(true).clone();
-        let file = open_locked(path, &options, wait, File::try_lock)?;
+        let options = &mut File::options();
+        let file = open_locked(path, options.read(true).write(true), wait, File::try_lock)?;
         header::check(&file)?;
         Ok(FileStorage(Engine::open(Region::new(
             file,
@@ -92,8 +92,8 @@ impl FileStorage {
         wait: Duration,
         known: Option<&SealedRoot>,
     ) -> Result<Option<MemoryStorage>, StorageError> {
-        let options = File::options().read(true).clone();
-        let file = open_locked(path, &options, wait, File::try_lock_shared)?;
+        let options = &mut File::options();
+        let file = open_locked(path, options.read(true), wait, File::try_lock_shared)?;
         header::check(&file)?;
         let region = Overlay::new(Region::new(file, header::LENGTH)).map_err(failed)?;
         let engine = Engine::open(region)?;

@@ -5,7 +5,8 @@
 //! of whose calls is one step here. So this finds steps of keyward that are in a wrong order, not a memory ordering that
 //! is too weak: that arc-swap and the standard library promise.
 //!
-//! `assurance/long models` builds and runs them, and so does `.ci/run`; `KEYWARD_SCHEDULES` is the number of orders of each kind.
+//! `assurance/long models` builds and runs them, and so does `.ci/run`; `KEYWARD_SCHEDULES` is the number of orders of
+//! each kind.
 
 use std::{
     env,
