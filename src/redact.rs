@@ -38,6 +38,7 @@ mod needle;
 mod scan;
 mod spelling;
 mod stream;
+mod structure;
 
 use std::{
     borrow::{Borrow, Cow},
@@ -305,6 +306,9 @@ impl Redactor {
     /// appended, so that no member is lost; keys without a value keep their names. A redacted number becomes a
     /// string. What is replaced is wiped.
     ///
+    /// A value that is an object or an array in JSON, such as the key of a service account, is found as one as well,
+    /// however it was spelled, if it has 8 bytes or more without the spaces between its tokens. It becomes a string.
+    ///
     /// The text of a number is the one that `serde_json` writes: a value of more than 19 digits that was parsed as a
     /// number is rounded, and not found.
     ///
@@ -338,14 +342,18 @@ impl Redactor {
         json::names(self, keys)
     }
 
-    /// The value that is an object or an array in JSON and that this text begins with, letter by letter: its length,
-    /// and its reference.
+    /// The end of the object or array at this place in a text, and the reference to put in its place, if it is a value.
     #[cfg(feature = "mcp-text")]
-    pub(crate) fn structure_at(&self, text: &str) -> Option<(usize, &str)> {
+    pub(crate) fn structure_at(&self, text: &str, start: usize) -> Option<(usize, &str)> {
         let index = self.index.get_or_init(|| self.new_index());
-        let number = index.structure_at(text)?;
-        let needle = &self.values[number];
-        Some((needle.value().trim_ascii().len(), needle.reference()))
+        let (needle, end) = index.structure_at(text, start)?;
+        Some((end, index.reference(needle)))
+    }
+
+    /// Whether a value may lie across several tokens of JSON.
+    #[cfg(feature = "mcp-text")]
+    pub(crate) fn spans_tokens(&self) -> bool {
+        !self.is_empty() && self.index().spans_tokens
     }
 
     /// Returns whether a value has a line break: then a line of an output may be a line of that value.

@@ -26,7 +26,8 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault, wiping};
 ///   `inputSchema`, as by [`UserVault::conceal`];
 /// * in a `tools/call`, the secrets are put in, as by [`UserVault::inject`], with the tool's schema as the server
 ///   last listed it. A tool that the server did not list gets no default, nor does one whose schema cannot be read;
-///   before there is any list, defaults go in wherever they match. A denied call does not reach the server: the
+///   before there is any list, defaults go in wherever they match. A call whose `arguments` are neither an object nor
+///   null is denied, as nothing can be checked there. A denied call does not reach the server: the
 ///   client gets a result with `isError`, without a value. Its text is the same whether or not the secret that a
 ///   reference names exists. The audit records the message's `id` as the [id of the call](ToolCall::with_id);
 /// * a `tools/call` in which an object has a duplicate name is denied as well, because the server might read another
@@ -34,9 +35,11 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault, wiping};
 ///   objects in the arguments. In the message and its `params`, names that differ only in case count as duplicates,
 ///   because some servers ignore case;
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
-///   far is redacted: in each string, key and number, and anywhere in what is not JSON. What the client needs to
-///   recognize the message is left as it is: the keys of the protocol, the version `2.0`, an `id` or `method` that is
-///   not an object or array, and `progressToken` and `requestId` in its `params`.
+///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Where a value lies across several
+///   of them, or is an object or an array itself, the smallest object, array or string with all of it is replaced. What
+///   the client needs to recognize the message is left as it is: the keys of the protocol, the version `2.0`, an `id` or
+///   `method` that is not an object or array, and `progressToken` and `requestId` in its `params`; unless a value lies
+///   across one of these and what is around it.
 ///
 /// Everything else is passed on as it is. A message in which nothing has to change is passed on byte for byte, and
 /// in any other only what has to change differs, apart from bytes that are not UTF-8: they become U+FFFD.
@@ -188,6 +191,12 @@ impl Filter {
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
         let mut text = json::decode(message);
+        let across = redaction::across(&text, &redactor);
+        let is_across = across.is_some();
+        if let Some(across) = across {
+            json::wipe(&mut text);
+            text = Cow::Owned(across);
+        }
         let at = json::trimmed(&text);
         let members = |at: Range<usize>| (at.clone(), json::members(&text, at));
         let parts = match json::elements(&text, at.clone()) {
@@ -205,9 +214,17 @@ impl Filter {
             };
             changed.replace(at, new);
         }
-        let new = changed.up_to(text.len());
-        json::wipe(&mut text);
-        new.map_or(Cow::Borrowed(message), |new| Cow::Owned(new.into_bytes()))
+        match changed.up_to(text.len()) {
+            Some(new) => {
+                json::wipe(&mut text);
+                Cow::Owned(new.into_bytes())
+            }
+            None if is_across => Cow::Owned(text.into_owned().into_bytes()),
+            None => {
+                json::wipe(&mut text);
+                Cow::Borrowed(message)
+            }
+        }
     }
 
     /// Returns `None` if every message of the batch is passed on as it is.
@@ -302,9 +319,7 @@ impl Filter {
             return Ok(None);
         };
         let at = json::find(&members, "arguments");
-        let Some(mut args) = arguments(text, at.clone())? else {
-            return Ok(None);
-        };
+        let mut args = arguments(text, at.clone())?;
         let schema = self.schema(&name);
         let id = id.map(|id| json::string(id, 0..id.len()).unwrap_or(Cow::Borrowed(id)));
         let call = self.tool_call(&name, schema.as_deref(), id);

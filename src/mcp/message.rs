@@ -20,24 +20,21 @@ pub(super) fn may_be_call(text: &str, message: &[json::Member<'_>]) -> bool {
     })
 }
 
-/// Returns the arguments at this place, an object, which is empty if there are none; `None` if they are no object, so
-/// that nothing can be put in. An error is why the call is refused.
-pub(super) fn arguments(
-    text: &str,
-    at: Option<Range<usize>>,
-) -> Result<Option<wiping::Json>, String> {
+/// Returns the arguments at this place, an object, which is empty if there are none. An error is why the call is
+/// refused: what is no object could not be checked, but some servers read an object in it.
+pub(super) fn arguments(text: &str, at: Option<Range<usize>>) -> Result<wiping::Json, String> {
     let none = || wiping::Json(Value::Object(Map::new()));
     let Some(at) = at else {
-        return Ok(Some(none()));
+        return Ok(none());
     };
     let Some(args) = json::parse(text, at.clone()) else {
         return Err(refusal(unreadable(&text[at])));
     };
     match *args {
         _ if json::has_keys_twice(text, at, &args) => Err(refusal(AMBIGUOUS)),
-        Value::Null => Ok(Some(none())),
-        Value::Object(_) => Ok(Some(args)),
-        _ => Ok(None),
+        Value::Null => Ok(none()),
+        Value::Object(_) => Ok(args),
+        _ => Err(refusal(NO_OBJECT)),
     }
 }
 
@@ -45,6 +42,8 @@ pub(super) fn arguments(
 /// (RFC 8259, section 4), so the server might read another one than was checked here.
 pub(super) const AMBIGUOUS: &str =
     "an object in the call has a duplicate name, or one in the wrong case: give each name once";
+
+const NO_OBJECT: &str = "the arguments are no JSON object: write them as one";
 
 /// Tells the model what it can do about a refusal: the text of an error holds no value, and is the same whether a
 /// secret exists or not.

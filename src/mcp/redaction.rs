@@ -16,6 +16,91 @@ const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"]
 const META: &str = "_meta";
 const ABOUT: [&str; 2] = ["progressToken", "requestId"];
 
+/// Returns what a line becomes when what lies across several elements of a batch, or several tokens, is redacted; `None` if
+/// nothing does.
+pub(super) fn across(line: &str, redactor: &Redactor) -> Option<String> {
+    if !redactor.spans_tokens() {
+        return None;
+    }
+    let at = json::trimmed(line);
+    if json::is_json(&line[at.clone()]) {
+        return across_tokens(line, redactor);
+    }
+    let messages = json::elements(line, at)?.into_iter();
+    let members = messages.filter_map(|at| json::members(line, at)).flatten();
+    let kept: Vec<_> = members.flat_map(|member| kept(line, &member)).collect();
+    let (new, _) = as_it_is(line, 0..line.len(), kept.into_iter(), redactor)?;
+    Some((*new).clone())
+}
+
+/// The parts of a member that a message needs to arrive.
+fn kept(text: &str, member: &Member<'_>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let name = is_of_the_protocol(member).then(|| member.name.clone());
+    let value = stays(text, member).then(|| member.value.clone());
+    name.into_iter().chain(value)
+}
+
+/// Redacts JSON in which a value lies across several tokens, such as a list of keys, or is a string with its quotes: the
+/// smallest object, array or string in which all of it is becomes a string with its reference.
+fn across_tokens(text: &str, redactor: &Redactor) -> Option<String> {
+    let mut matches = Vec::new();
+    redactor.each_match(text.as_bytes(), |start, end, reference| {
+        matches.push((start..end, reference.to_owned()));
+    });
+    if matches.is_empty() {
+        return None;
+    }
+    let mut matches = matches.into_iter().peekable();
+    // The matches that are in no token, and begin in what is open.
+    let mut pending: Vec<(Range<usize>, String)> = Vec::new();
+    let mut whole: Vec<(Range<usize>, String)> = Vec::new();
+    let mut open = Vec::new();
+    let mut next = 0;
+    while next < text.len() {
+        let start = next;
+        let first = text.as_bytes()[start];
+        next = match first {
+            b'"' => json_text::string_end(text, start).unwrap_or(text.len()),
+            _ if json_text::is_structure(first) => start + 1,
+            _ => json_text::scalar_end(text, start),
+        };
+        if matches!(first, b'{' | b'[') {
+            open.push(start);
+        }
+        while let Some((found, reference)) = matches.next_if(|(found, _)| found.start < next) {
+            let is_key = || json_text::byte(text, json_text::skip_space(text, next)) == Some(b':');
+            let is_inside = match first {
+                b'"' => found.start > start && found.end < next,
+                _ if json_text::is_structure(first) => false,
+                _ => found.end <= next,
+            };
+            if first == b'"' && found == (start..next) && !is_key() {
+                whole.push((found, reference));
+            } else if !is_inside {
+                pending.push((found, reference));
+            }
+        }
+        if matches!(first, b'}' | b']')
+            && let Some(start) = open.pop()
+        {
+            let inside = pending.iter().rposition(|(found, _)| found.start < start);
+            let mut inside = pending.split_off(inside.map_or(0, |last| last + 1));
+            // At most the last one goes on behind this object or array.
+            let further = inside.pop_if(|(found, _)| found.end > next);
+            if let Some((_, reference)) = inside.into_iter().next() {
+                whole.truncate(whole.partition_point(|(part, _)| part.start < start));
+                whole.push((start..next, reference));
+            }
+            pending.extend(further);
+        }
+    }
+    let mut changed = Changed::from(text, 0);
+    for (at, reference) in whole {
+        changed.replace(at, Some(json::quoted(&reference)));
+    }
+    changed.up_to(text.len())
+}
+
 /// Returns what the message at this place becomes; `None` if there is nothing to redact.
 pub(super) fn message(
     text: &str,
@@ -27,11 +112,7 @@ pub(super) fn message(
         return None;
     }
     if !json::is_json(&text[at.clone()]) {
-        let kept = members.iter().flat_map(|member| {
-            let name = is_of_the_protocol(member).then(|| member.name.clone());
-            let value = stays(text, member).then(|| member.value.clone());
-            name.into_iter().chain(value)
-        });
+        let kept = members.iter().flat_map(|member| kept(text, member));
         return everywhere(text, at.clone(), kept, redactor);
     }
     structure(text, at.clone(), redactor).or_else(|| content(text, at, members, redactor))
@@ -103,7 +184,25 @@ fn everywhere(
     kept: impl Iterator<Item = Range<usize>>,
     redactor: &Redactor,
 ) -> Option<String> {
-    let mut new = String::with_capacity(at.len());
+    let kept: Vec<_> = kept.collect();
+    match as_it_is(text, at.clone(), kept.iter().cloned(), redactor) {
+        Some((new, done)) => {
+            let redacted = redact_tokens(&new, 0..new.len(), &done, redactor);
+            Some(redacted.map_or_else(|| (*new).clone(), |redacted| redacted.text))
+        }
+        None => redact_tokens(text, at, &kept, redactor).map(|redacted| redacted.text),
+    }
+}
+
+/// Redacts text as it is spelled, except for what is `kept`. Returns also what in it was looked at, in order: what was
+/// kept, and the references.
+fn as_it_is(
+    text: &str,
+    at: Range<usize>,
+    kept: impl Iterator<Item = Range<usize>>,
+    redactor: &Redactor,
+) -> Option<(Zeroizing<String>, Vec<Range<usize>>)> {
+    let mut new = Zeroizing::new(String::with_capacity(at.len()));
     let mut done = Vec::new();
     let mut is_new = false;
     let mut next = at.start;
@@ -122,19 +221,14 @@ fn everywhere(
         json::push_wiping(&mut new, &text[kept.clone()]);
         next = kept.end;
     }
-    let new = Zeroizing::new(new);
-    let redacted = redact_tokens(&new, 0..new.len(), &done, redactor);
-    match redacted {
-        Some(redacted) => Some(redacted.text),
-        None => is_new.then(|| (*new).clone()),
-    }
+    is_new.then_some((new, done))
 }
 
 /// What stands for the object or array at this place if that is a value, as a service account's key is: a string with
 /// the value's reference.
 fn structure(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
-    let (length, reference) = redactor.structure_at(&text[at.clone()])?;
-    (length == at.len()).then(|| json::quoted(reference))
+    let (end, reference) = redactor.structure_at(&text[..at.end], at.start)?;
+    (end == at.end).then(|| json::quoted(reference))
 }
 
 fn is_of_the_protocol(member: &Member<'_>) -> bool {
@@ -245,9 +339,9 @@ fn redact_tokens(
             start + 1..end.map_or(at.end, |end| end - 1)
         } else if json_text::is_structure(first) {
             let found = matches!(first, b'{' | b'[')
-                .then(|| redactor.structure_at(&text[start..at.end]))
+                .then(|| redactor.structure_at(&text[..at.end], start))
                 .flatten();
-            next += found.map_or(1, |(length, _)| length);
+            next = found.map_or(start + 1, |(end, _)| end);
             if let Some((_, reference)) = found {
                 changed.replace(start..next, Some(json::quoted(reference)));
             }

@@ -272,6 +272,22 @@ fn pieces() -> impl Strategy<Value = &'static str> {
 }
 
 /// How many values and members there are in one.
+/// Values in which nothing is escaped: an escape is found as what it says, and not as it is spelled.
+fn plain_values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-c ,:\\[{]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 20, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-c:]{0,9}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
 fn size(value: &Value) -> usize {
     match value {
         Value::Array(elements) => elements.iter().map(size).sum::<usize>() + 1,
@@ -350,6 +366,29 @@ proptest! {
         prop_assert_eq!(redacted, rest);
     }
 
+    /// Whatever part of the line a value is: it is not there any more, and JSON is JSON.
+    #[test]
+    fn no_part_of_a_message_is_left(parts in prop::collection::vec(plain_values(), 1..4), form in 0..3, from in any::<prop::sample::Index>(), length in 8_usize..40) {
+        let message = match form {
+            0 => json!(parts),
+            1 => json!([{"jsonrpc": "2.0", "id": 1, "result": parts[0]}, {"method": "x", "params": parts}]),
+            _ => json!({"jsonrpc": "2.0", "id": 1, "error": {"data": parts}}),
+        };
+        let message = message.to_string();
+        let places: Vec<usize> = message.char_indices().map(|(at, _)| at).collect();
+        let start = *from.get(&places);
+        let value: String = message[start..].chars().take(length).collect();
+        if value.len() < 8 || "secret://v".contains(&value) {
+            return Ok(());
+        }
+        let mut redactor = Redactor::new();
+        redactor.add("secret://v", &SecretValue::new(&*value));
+        let filter = Filter::new(user()).redacting(&redactor);
+        let shown = to_client(&filter, &message);
+        prop_assert!(!shown.contains(&value), "{shown}");
+        prop_assert!(serde_json::from_str::<Value>(&shown).is_ok(), "{shown}");
+    }
+
     #[test]
     fn no_text_is_too_strange(message in "[\\[\\]{}:,\" \\\\ua1-]{0,40}") {
         let filter = filter();
@@ -371,17 +410,32 @@ fn brackets_that_begin_like_a_value() {
         format!(r#"{{"jsonrpc":"2.0","id":1,"result":{open}{inner}{close}}}"#)
     };
     let message = result("[[8, 9]]");
+    let expected = r#"{"jsonrpc":"2.0","id":1,"result":"secret://brackets"}"#;
+    assert!(to_client(&filter, &message) == expected);
+
+    let mut redactor = Redactor::new();
+    let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(100), "]".repeat(100));
+    redactor.add("secret://json", &SecretValue::new(deep("8, 9")));
+    redactor.add("secret://other", &SecretValue::new(deep("7,9")));
+    let filter = Filter::new(user()).redacting(&redactor);
+    // Spelled differently, so that it is compared at each bracket.
+    let message = result(&deep("8,9"));
     assert!(to_client(&filter, &message) == result(r#""secret://json""#));
 }
 
-/// What is no JSON by itself is no object that could be replaced, and hides none that is.
+/// Of two that begin together, the longer one counts, if it is there.
 #[test]
 fn a_value_that_goes_on_behind_an_object_hides_no_other() {
     let mut redactor = Redactor::new();
     redactor.add("secret://list", &SecretValue::new(r#"{"a": 123}, "b""#));
     redactor.add("secret://object", &SecretValue::new(r#"{"a": 123}"#));
     let filter = Filter::new(user()).redacting(&redactor);
-    let message = r#"{"jsonrpc":"2.0","id":1,"result":[{"a": 123}, "b"]}"#;
-    let expected = r#"{"jsonrpc":"2.0","id":1,"result":["secret://object", "b"]}"#;
-    assert_eq!(to_client(&filter, message), expected);
+    let result = |of: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":[{of}]}}"#);
+    for (of, expected) in [
+        (r#"1, [{"a": 123}, "b"]"#, r#"1, "secret://list""#),
+        (r#"{"a": 123},"b""#, r#""secret://object","b""#),
+        (r#"{"a":123}, "b""#, r#""secret://object", "b""#),
+    ] {
+        assert_eq!(to_client(&filter, &result(of)), result(expected));
+    }
 }

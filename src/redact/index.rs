@@ -2,11 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     needle::{Form, Lead, Needle},
     spelling::{Sextet, short_escape},
+    structure::Structure,
 };
 
 /// The bytes that may begin an escape or a line break after the first unit of a form. The first one stands for all
@@ -25,9 +27,11 @@ pub(super) struct Index {
     entries: Zeroizing<Vec<Entry>>,
     /// Whether a value has a line break.
     pub(super) is_multiline: bool,
-    /// The values that are objects or arrays in JSON, by their numbers among the values.
+    /// The needles that are objects or arrays in JSON.
+    structures: Vec<(usize, Structure)>,
+    /// Whether a needle has a character that stands between the tokens of JSON, or around a string.
     #[cfg(feature = "mcp-text")]
-    structures: Vec<(usize, Arc<Needle>)>,
+    pub(super) spans_tokens: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Zeroize)]
@@ -78,25 +82,41 @@ impl Index {
         }
         entries.sort_unstable();
         entries.dedup();
+        let numbered = needles.iter().enumerate();
+        let structures = numbered
+            .filter(|(_, needle)| !needle.is_short())
+            .filter_map(|(number, needle)| Some((number, Structure::of(needle.value())?)))
+            .collect();
         Index {
+            structures,
+            #[cfg(feature = "mcp-text")]
+            spans_tokens: needles
+                .iter()
+                .any(|needle| needle.value().contains(['{', '}', '[', ']', ',', ':', '"'])),
             needles,
             pairs,
             entries,
             is_multiline: values
                 .iter()
                 .any(|needle| needle.value().contains(['\n', '\r'])),
-            #[cfg(feature = "mcp-text")]
-            structures: structures(values),
         }
     }
 
-    /// The number of the value that is an object or an array in JSON and that this text begins with. No two of these
-    /// begin at one place, since both end where the first bracket is closed.
+    /// The needle that is this object or array.
+    pub(super) fn structure(&self, value: &Value) -> Option<usize> {
+        let mut structures = self.structures.iter();
+        let (needle, _) = structures.find(|(_, structure)| structure.is(value))?;
+        Some(*needle)
+    }
+
+    /// The needle that is the object or array at this place in a text, and where it ends. No two are the same.
     #[cfg(feature = "mcp-text")]
-    pub(super) fn structure_at(&self, text: &str) -> Option<usize> {
-        let begins =
-            |(_, needle): &&(usize, Arc<Needle>)| text.starts_with(needle.value().trim_ascii());
-        Some(self.structures.iter().find(begins)?.0)
+    pub(super) fn structure_at(&self, text: &str, start: usize) -> Option<(usize, usize)> {
+        let end = |(needle, structure): &(usize, Structure)| {
+            let end = structure.end_at(text, start)?;
+            Some((*needle, end))
+        };
+        self.structures.iter().find_map(end)
     }
 
     pub(super) fn needles(&self) -> &[Arc<Needle>] {
@@ -167,21 +187,6 @@ fn with_parts(values: &[Arc<Needle>]) -> Vec<Arc<Needle>> {
         }
     }
     needles
-}
-
-/// Whether a value is JSON is asked here, once: a text can begin like it at every one of its brackets.
-#[cfg(feature = "mcp-text")]
-fn structures(values: &[Arc<Needle>]) -> Vec<(usize, Arc<Needle>)> {
-    let is_structure = |needle: &Needle| {
-        let value = needle.value().trim_ascii();
-        value.starts_with(['{', '['])
-            && serde_json::from_str::<serde::de::IgnoredAny>(value).is_ok()
-    };
-    let numbered = values.iter().enumerate();
-    numbered
-        .filter(|(_, needle)| is_structure(needle))
-        .map(|(number, needle)| (number, Arc::clone(needle)))
-        .collect()
 }
 
 fn place(first: u8, second: u8) -> (usize, u64) {

@@ -1,16 +1,23 @@
 //! Redaction of JSON values in place.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, mem};
 
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Redactor;
+use crate::wiping;
 
 pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
     // Not by recursion, since a tool may answer with a value that is nested arbitrarily deep.
+    let index = redactor.index();
     let mut pending = vec![value];
     while let Some(value) = pending.pop() {
+        if let Some(needle) = index.structure(value) {
+            let reference = Value::from(index.reference(needle));
+            drop(wiping::Json(mem::replace(value, reference)));
+            continue;
+        }
         match value {
             Value::Null | Value::Bool(_) => {}
             Value::Number(number) => {
@@ -41,7 +48,7 @@ fn redact_keys(redactor: &Redactor, members: &mut Map<String, Value>) {
     if names.is_empty() {
         return;
     }
-    for ((mut key, member), name) in std::mem::take(members).into_iter().zip(names) {
+    for ((mut key, member), name) in mem::take(members).into_iter().zip(names) {
         if let Some(name) = name {
             key.zeroize();
             key = name;

@@ -204,6 +204,14 @@ fn arguments_that_are_not_read_are_refused_in_words_that_say_why() {
             "{malformed}"
         );
     }
+    // A server may read the object that is in it.
+    for no_object in [r#""{\"title\":\"x\"}""#, r#"[{"title":"x"}]"#, "7", "true"] {
+        assert_eq!(
+            refused(no_object),
+            "the tool was not called: the arguments are no JSON object: write them as one",
+            "{no_object}"
+        );
+    }
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
         let deep = format!(r#"{{"x":{}1{}}}"#, open.repeat(128), close.repeat(128));
         assert_eq!(
@@ -519,13 +527,105 @@ fn a_value_that_is_an_object_is_found_where_it_stands_as_one() {
             format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"_meta":{ACCOUNT}}}}}"#),
             r#"{"jsonrpc":"2.0","method":"x","params":{"_meta":"secret://account"}}"#.to_owned(),
         ),
-        // Another form of it is taken apart as any object is.
+        // Whoever passes JSON on may spell it in another way.
         (
-            r#"{"private_key":"MIIEvQIBADANBg","type":"service_account"}"#.to_owned(),
-            r#"{"private_key":"MIIEvQIBADANBg","type":"secret://type"}"#.to_owned(),
+            text("{ \"private_key\" : \"MIIEvQIBADANBg\", \"type\": \"service\\u005faccount\" }"),
+            text(r#""secret://account""#),
+        ),
+        // Another object is taken apart as any object is.
+        (
+            r#"{"private_key":"MIIEvQIBADANBg","type":"service_account","x":1}"#.to_owned(),
+            r#"{"private_key":"MIIEvQIBADANBg","type":"secret://type","x":1}"#.to_owned(),
         ),
     ] {
         assert_eq!(to_client(&filter, &message), expected, "{message}");
+    }
+}
+
+/// What a value lies in as it is spelled, whatever JSON makes of it: each value, a line of a server, and what is shown.
+#[test]
+fn a_value_that_lies_across_tokens_is_found() {
+    let result = |of: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{of}}}"#);
+    let whole = || result(r#""secret://v""#);
+    let quoted = || r#""secret://v""#.to_owned();
+    let array = r#"[{"user": "ann", "password": "h 2 pw"}]"#;
+    let list = "abcd1234,efgh5678";
+    let lines = "{\"key\":\"aaaaaaaaaaaa\"}\n{\"key\":\"bbbbbbbbbbbb\"}";
+    let objects = r#"{"a":"b c"},{"d":"e f"}"#;
+    for (value, line, expected) in [
+        // A line that is an array is taken for a batch.
+        (array, array.to_owned(), quoted()),
+        (array, format!(" {array} "), format!(" {} ", quoted())),
+        (array, result(array), whole()),
+        (list, format!("[{{}},{list}]"), "[{},secret://v]".to_owned()),
+        (list, format!("[{list}]"), "[secret://v]".to_owned()),
+        (
+            list,
+            format!(r#"[{{"id":1,"result":[{list}]}}]"#),
+            r#"[{"id":1,"result":[secret://v]}]"#.to_owned(),
+        ),
+        (objects, format!("[{objects}]"), quoted()),
+        (
+            objects,
+            format!(r#"[{{"id":1,"result":[{objects}]}},{{"id":2}}]"#),
+            r#"[{"id":1,"result":"secret://v"},{"id":2}]"#.to_owned(),
+        ),
+        (
+            r#"["abcd1234","efgh5678"]"#,
+            r#"["abcd1234","efgh5678"]"#.to_owned(),
+            quoted(),
+        ),
+        // The smallest array or object in which all of it is.
+        (
+            "12345678,87654321",
+            result("[[12345678,87654321],1]"),
+            result(r#"["secret://v",1]"#),
+        ),
+        (
+            "678],[87",
+            result("[1,[[12345678],[87654321]]]"),
+            result(r#"[1,"secret://v"]"#),
+        ),
+        (
+            r#""user":"pass word""#,
+            result(r#"{"a":{"user":"pass word"},"b":"pass word"}"#),
+            result(r#"{"a":"secret://v","b":"pass word"}"#),
+        ),
+        (
+            r#"word","b":"#,
+            result(r#"[{"a":"pass word","b":[1]}]"#),
+            result(r#"["secret://v"]"#),
+        ),
+        // With its quotes it is a string.
+        (
+            r#""abcdefghijkl""#,
+            result(r#"["abcdefghijkl",1]"#),
+            result(r#"["secret://v",1]"#),
+        ),
+        (
+            r#""abcdefghijkl""#,
+            result(r#"[{"abcdefghijkl":1},1]"#),
+            result(r#"["secret://v",1]"#),
+        ),
+        // A line of it is an object.
+        (lines, result(r#"{"key":"aaaaaaaaaaaa"}"#), whole()),
+        (
+            lines,
+            result(r#"[{ "key": "bbbbbbbbbbbb" }]"#),
+            result(r#"["secret://v"]"#),
+        ),
+        // As it is only in this text, and not in what it says.
+        (
+            r"a\u0062,:cd",
+            result(r#""a\u0062,:cd""#),
+            result(r#""a\u0062,:cd""#),
+        ),
+        (r"a\u0062,:cd", result(r#""a\\u0062,:cd""#), whole()),
+    ] {
+        let mut redactor = Redactor::new();
+        redactor.add("secret://v", &SecretValue::new(value));
+        let filter = filter().redacting(&redactor);
+        assert_eq!(to_client(&filter, &line), expected, "{value} in {line}");
     }
 }
 
@@ -590,7 +690,6 @@ fn a_message_without_a_value_is_carried_on_to_the_byte() {
         "\"",
         "{\"unknown\": [1.0e+2, 12345678901234567890123, \"\\ud800\"] , \"a\":1,\"a\":2 }\n",
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"other","arguments":{"x":1.10}}}"#,
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"create_issue","arguments":"text"}}"#,
         r#"[{"jsonrpc":"2.0","id":1,"method":"ping"} , {"jsonrpc":"2.0","id":2,"result":{}}]"#,
         r#"{"jsonrpc": "2.0", "id" : "\u0061", "method":{}, "params":[1e400] }"#,
         r#"{"a":-Infinity,"b":NaN,"c":['lin_api'],"d" :{"e" f}}"#,

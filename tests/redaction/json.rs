@@ -33,6 +33,25 @@ fn strings_and_keys_at_any_depth() {
     );
 }
 
+/// Also where the keys were sorted, and the spaces are gone.
+#[test]
+fn a_value_that_is_an_object_is_found_as_one() {
+    let account = r#"{"type": "service_account", "key": "-----BEGIN\nMIIE\u002B"}"#;
+    let mut redactor = redactor(account);
+    redactor.add("secret://type", &SecretValue::new("service_account"));
+    let account: Value = serde_json::from_str(account).unwrap();
+    let mut other = account.clone();
+    other["type"] = json!("authorized_user");
+    assert_eq!(
+        redacted(
+            &redactor,
+            json!({"a": [account, other], "service_account": account})
+        ),
+        json!({"a": ["secret://it", other], "secret://type": "secret://it"}),
+    );
+    assert_eq!(redacted(&redactor, account), json!("secret://it"));
+}
+
 #[test]
 fn keys_that_become_equal_are_all_kept() {
     let redactor = redactor("lin_api_Zq8wT3vN");
