@@ -41,10 +41,13 @@ pub(super) enum Source {
 impl KeySource {
     /// Creates a source from a passphrase in UTF-8; an empty one is refused where the source is used. It is
     /// stretched with Argon2id under the vault's [`KdfParams`], which takes a noticeable fraction of a second. In a
-    /// debug build it takes several seconds, since cargo does not optimize dependencies there, unless the program's
-    /// `Cargo.toml` says so:
+    /// debug build it takes several seconds, and every other call some 20 times as long as it should, since cargo does
+    /// not optimize dependencies there, unless the program's `Cargo.toml` says so: first for all, then for this.
     ///
     /// ```toml
+    /// [profile.dev.package."*"]
+    /// opt-level = 1
+    ///
     /// [profile.dev.package]
     /// argon2 = { opt-level = 3 }
     /// blake2 = { opt-level = 3 }
