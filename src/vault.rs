@@ -97,7 +97,7 @@ impl Vault {
         Vault::builder().in_memory()
     }
 
-    /// Creates a vault in a new file, with the usual [settings](VaultBuilder#settings). The file is encrypted;
+    /// Creates a vault in a new file, with the usual [settings](VaultBuilder#what-is-set). The file is encrypted;
     /// `key` opens it.
     ///
     /// ```
@@ -130,7 +130,7 @@ impl Vault {
         Vault::builder().create(path, key)
     }
 
-    /// Opens the vault in a file, with the usual [settings](VaultBuilder#settings): they are not stored in the
+    /// Opens the vault in a file, with the usual [settings](VaultBuilder#what-is-set): they are not stored in the
     /// file.
     ///
     /// While a vault is open, nobody else can open it or take a [snapshot](Vault::snapshot) of it. It stays open

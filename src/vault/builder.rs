@@ -26,7 +26,7 @@ use {
 
 /// Builds a [`Vault`] whose settings differ from the usual ones.
 ///
-/// # Settings
+/// # What is set
 ///
 /// Quota, bounds, injection policy, masks, the KDF parameters of new passphrases and the audit are settings of the
 /// open vault, not of its file: they must be given again each time it is opened. With the usual settings, a value
