@@ -89,7 +89,8 @@
 //! * No `Debug`, `Display`, error or serialized form of any type shows a value or a key.
 //!   [`SecretValue::expose_secret`] is the only way to the text of a value.
 //! * A vault is one encrypted file ([`Vault::create`], [`Vault::open`]), or lives in memory with the same behavior
-//!   ([`Vault::in_memory`]).
+//!   ([`Vault::in_memory`]), apart from what needs a key, such as locking and backup: for that there is
+//!   [`VaultBuilder::in_memory_with_key`].
 //! * Memory that held a value or a key is wiped when it is dropped, as far as safe Rust allows: `SECURITY.md`
 //!   lists what this does not cover.
 //! * [`Redactor`] removes injected values from tool output, in the encodings that it lists, whole or in chunks.
