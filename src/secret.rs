@@ -212,7 +212,8 @@ pub struct SecretInfo {
     /// When the secret was last written, to the microsecond. Never goes backwards.
     pub updated_at: DateTime<Utc>,
     /// How many times the secret was written, counting from 1. Not part of the JSON: it is 0 in what was read from
-    /// JSON.
+    /// JSON, which therefore does not equal what it was written from, and no secret has the revision that
+    /// [`if_revision`](crate::SecretPatch::if_revision) demands with it.
     #[serde(skip)]
     pub revision: u64,
 }
