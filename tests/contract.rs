@@ -11,7 +11,12 @@ fn schema(name: &str) -> Validator {
     let contract: Value = serde_json::from_str(include_str!("data/secrets.openapi.json")).unwrap();
     let mut schema = json!({"$ref": format!("#/components/schemas/{name}")});
     schema["components"] = contract["components"].clone();
-    jsonschema::draft202012::new(&schema).unwrap()
+    let options = jsonschema::draft202012::options();
+    // Formats are annotations unless asked for.
+    options
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap()
 }
 
 /// Every combination of values that the optional fields of a request can have.
@@ -70,6 +75,11 @@ fn every_new_secret_of_the_contract_becomes_a_secret_info_of_the_contract() {
         let info = user.create(secret.unwrap()).unwrap();
         let json = serde_json::to_value(&info).unwrap();
         assert!(info_schema.is_valid(&json), "{json}");
+        for (name, wrong) in [("user_id", "alice"), ("created_at", "2026-02-30T12:00:00Z")] {
+            let mut json = json.clone();
+            json[name] = json!(wrong);
+            assert!(!info_schema.is_valid(&json), "{json}");
+        }
         assert_eq!(
             json.as_object().unwrap().len(),
             9,
