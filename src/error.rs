@@ -445,7 +445,7 @@ impl fmt::Display for QuotaExceeded {
         let plural = if self.limit == 1 { "" } else { "s" };
         write!(
             f,
-            "{scope} may store {limit} {unit}{plural} and has {used}; this needs {requested} more: {remedy}, or raise the quota",
+            "{scope} may store {limit} {unit}{plural} and has {used}; this needs {requested} more: {remedy}, or have the quota raised",
             limit = self.limit,
             used = self.used,
             requested = self.requested,
