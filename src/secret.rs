@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, FieldError};
 
-/// The owner of secrets: a tenant's UUID.
+/// The owner of secrets: a tenant's UUID. It is parsed from text, or made from a `Uuid` of the crate `uuid`, version 1.
 ///
 /// ```
 /// use keyward::UserId;
