@@ -16,6 +16,8 @@
 
 mod aead;
 mod derive;
+#[cfg(feature = "file")]
+mod key_file;
 mod keys;
 mod page;
 mod record;

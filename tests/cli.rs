@@ -17,6 +17,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use keyward::{KeySource, UserId, Vault};
+
 #[test]
 fn the_life_of_a_vault() {
     check("life");
@@ -25,6 +27,27 @@ fn the_life_of_a_vault() {
 #[test]
 fn keys_and_copies() {
     check("keys");
+}
+
+/// The library opens what the program made.
+#[test]
+fn a_vault_and_its_key_file_are_for_programs_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let [vault, key] = ["vault.keyward", "key"].map(|name| folder.path().join(name));
+    let made = Command::new(env!("CARGO_BIN_EXE_keyward"))
+        .args(["init".as_ref(), "--vault".as_ref(), vault.as_os_str()])
+        .args(["--key-file".as_ref(), key.as_os_str()])
+        .output();
+    assert!(made.unwrap().status.success());
+    let opened = Vault::open(&vault, KeySource::key_file(&key).unwrap());
+    assert!(
+        opened
+            .unwrap()
+            .user(UserId::LOCAL)
+            .secrets()
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]

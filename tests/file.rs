@@ -312,3 +312,29 @@ fn a_pipe_is_no_vault_and_is_not_waited_for() {
     let error = vault.import(&path, raw()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
+
+#[test]
+fn what_is_no_key_file_is_told_apart_and_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let error = KeySource::key_file(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    let source = error.source().unwrap().downcast_ref::<io::Error>();
+    assert_eq!(source.unwrap().kind(), io::ErrorKind::NotFound);
+
+    fs::write(&path, "6b".repeat(31)).unwrap();
+    let error = KeySource::key_file(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Validation);
+    assert!(!format!("{error} {error:?}").contains("6b6b"), "{error:?}");
+
+    let vault = dir.path().join("v");
+    drop(
+        builder()
+            .create(&vault, KeySource::raw([0x6b; 32]))
+            .unwrap(),
+    );
+    for text in [&[0x6b; 32][..], "6b".repeat(32).as_bytes()] {
+        fs::write(&path, text).unwrap();
+        Vault::open(&vault, KeySource::key_file(&path).unwrap()).unwrap();
+    }
+}

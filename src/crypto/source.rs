@@ -1,10 +1,16 @@
 //! What a program opens a vault with.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
+#[cfg(feature = "file")]
+use std::{fs::File, path::Path};
 
 use zeroize::Zeroizing;
 
 use super::derive::KdfParams;
+#[cfg(feature = "file")]
+use super::key_file;
+#[cfg(feature = "file")]
+use crate::error::{Error, ErrorKind, FieldError};
 use crate::secret::SecretValue;
 
 /// What opens a vault: a passphrase, a raw key, or the program's own provider.
@@ -65,6 +71,42 @@ impl KeySource {
     /// `Zeroizing` buffer, or a reference to a buffer that you wipe yourself.
     pub fn raw(key: impl AsRef<[u8]>) -> KeySource {
         KeySource(Source::Raw(Zeroizing::new(key.as_ref().to_vec())))
+    }
+
+    /// Reads the key in a key file, as `keyward init --key-file` makes one: 64 hexadecimal digits and a line end. The
+    /// 32 bytes of a key by themselves are a key file, too. This is how a program opens a vault of the command line.
+    ///
+    /// ```
+    /// use keyward::{KeySource, Vault};
+    ///
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let (path, key_file) = (dir.path().join("vault.keyward"), dir.path().join("key"));
+    /// # std::fs::write(&key_file, format!("{}\n", "4b".repeat(32))).unwrap();
+    /// # drop(Vault::create(&path, KeySource::raw([0x4b; 32]))?);
+    /// let vault = Vault::open(&path, KeySource::key_file(&key_file)?)?;
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Storage`] if the file cannot be read, with the [`io::Error`](std::io::Error) as its source;
+    /// [`ErrorKind::Validation`] if it is no key file.
+    ///
+    /// # Security
+    ///
+    /// What was read is wiped, and no error repeats any of it. Who else may read the file is not checked: whoever can
+    /// read it and the vault can read the secrets.
+    #[cfg(feature = "file")]
+    pub fn key_file(path: impl AsRef<Path>) -> Result<KeySource, Error> {
+        let read = File::open(path).and_then(key_file::read).map_err(|error| {
+            let message = "the key file could not be read: check the path, and who may read it";
+            Error::new(ErrorKind::Storage, message).with_source(error)
+        })?;
+        let key = read.ok_or_else(|| {
+            let msg = "a key file must have 32 bytes, or 64 hexadecimal digits";
+            Error::validation(vec![FieldError::value_error("key_file", msg)])
+        })?;
+        Ok(KeySource(Source::Raw(key)))
     }
 
     /// Creates a source from the program's own provider: an operating system's keyring, a KMS, an HSM.

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     args::{GlobalArgs, NewKey},
     failure::Failure,
     input::Input,
-    paths,
+    key_file, paths,
 };
 
 /// The variable with the vault's passphrase.
@@ -241,11 +241,8 @@ impl Key {
     }
 
     fn read(file: &fs::File, path: &Path) -> Result<Key, Failure> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST));
-        file.take(MOST as u64)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::file(path, &error))?;
-        parse(bytes).map(Key::Raw).ok_or_else(|| {
+        let key = key_file::read(file).map_err(|error| Failure::file(path, &error))?;
+        key.map(Key::Raw).ok_or_else(|| {
             Failure::no_key(format!(
                 "{}: a key file must have 32 bytes, or 64 hexadecimal digits",
                 path.display()
@@ -362,31 +359,7 @@ fn is_at(_: &fs::File, path: &Path) -> bool {
 /// How many names are tried for an unfinished file.
 const NAMES: u32 = 1000;
 
-/// More bytes than a key file has. No more are read: a device may have no end.
-const MOST: usize = 1024;
-
 const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// Parses 32 raw bytes, or 64 hexadecimal digits with an optional line end.
-fn parse(bytes: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
-    if bytes.len() == 32 {
-        return Some(bytes);
-    }
-    let digits = bytes.trim_ascii();
-    if digits.len() != 64 {
-        return None;
-    }
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    let mut key = Zeroizing::new(Vec::with_capacity(32));
-    for pair in digits.chunks_exact(2) {
-        key.push(digit(pair[0])? << 4 | digit(pair[1])?);
-    }
-    Some(key)
-}
 
 fn none_given() -> Failure {
     let keyring = if cfg!(feature = "keyring") {

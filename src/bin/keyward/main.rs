@@ -14,6 +14,9 @@ mod env_file;
 mod failure;
 mod input;
 mod key;
+// The library's: see there.
+#[path = "../../crypto/key_file.rs"]
+mod key_file;
 mod keys;
 mod listing;
 mod misuse;
