@@ -273,6 +273,12 @@ impl StdError for Error {
     }
 }
 
+/// The first step of the place of whatever is in a request's body.
+const BODY: &str = "body";
+
+/// What Pydantic puts before the message of a check that is a program's own.
+const VALUE_ERROR: &str = "Value error, ";
+
 /// One invalid field of a request, in the form of the REST contract's `ValidationError`.
 ///
 /// Serializes as `{"loc": […], "msg": …, "type": …}`. The message never repeats the input.
@@ -290,7 +296,7 @@ impl FieldError {
         error_type: &'static str,
         msg: impl Into<Cow<'static, str>>,
     ) -> FieldError {
-        let mut loc = vec![LocSegment::from("body")];
+        let mut loc = vec![LocSegment::from(BODY)];
         loc.extend(path);
         FieldError {
             loc,
@@ -324,7 +330,12 @@ impl FieldError {
 
     /// Creates an error of type `value_error`: the field has the right type and length but is still invalid.
     pub(crate) fn value_error(name: &'static str, msg: impl fmt::Display) -> FieldError {
-        FieldError::field(name, "value_error", format!("Value error, {msg}"))
+        FieldError::field(name, "value_error", format!("{VALUE_ERROR}{msg}"))
+    }
+
+    /// The message without the words that the contract puts before one of Keyward's own.
+    pub(crate) fn reason(&self) -> &str {
+        self.msg.strip_prefix(VALUE_ERROR).unwrap_or(&self.msg)
     }
 
     /// Returns where in the request the field is: `body`, then the field's name, preceded in a batch by the index of
@@ -334,7 +345,7 @@ impl FieldError {
         &self.loc
     }
 
-    /// Returns what is wrong, for a person.
+    /// Returns what is wrong, for a person, in the contract's words. `Display` leaves some of them out.
     pub fn msg(&self) -> &str {
         &self.msg
     }
@@ -349,14 +360,27 @@ impl FieldError {
 }
 
 impl fmt::Display for FieldError {
+    /// Writes where the field is and what is wrong, without what belongs to the contract's form alone: the leading
+    /// `body`, and `Value error, `.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, segment) in self.loc.iter().enumerate() {
-            if i > 0 {
-                f.write_str(".")?;
+        let reason = self.reason();
+        let place = match &self.loc[..] {
+            [LocSegment::Name(part), place @ ..] if part == BODY => place,
+            all => all,
+        };
+        match place {
+            [] => f.write_str(reason),
+            [LocSegment::Index(at)] if self.error_type == "json_invalid" => {
+                write!(f, "{reason} at character {at}")
             }
-            write!(f, "{segment}")?;
+            [first, others @ ..] => {
+                write!(f, "{first}")?;
+                for segment in others {
+                    write!(f, ".{segment}")?;
+                }
+                write!(f, ": {reason}")
+            }
         }
-        write!(f, ": {}", self.msg)
     }
 }
 

@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Location {
     /// Deserializes the text that [`Location::new`] takes.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Location, D::Error> {
         let parsed = Location::parse(&String::deserialize(deserializer)?);
-        parsed.map_err(|error| de::Error::custom(error.msg()))
+        parsed.map_err(|error| de::Error::custom(error.reason()))
     }
 }
 

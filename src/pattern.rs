@@ -315,7 +315,7 @@ impl<'de> Deserialize<'de> for ToolPattern {
     /// Deserializes the text that [`ToolPattern::new`] takes.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ToolPattern, D::Error> {
         let parsed = ToolPattern::parse(&String::deserialize(deserializer)?);
-        parsed.map_err(|error| de::Error::custom(error.msg()))
+        parsed.map_err(|error| de::Error::custom(error.reason()))
     }
 }
 

@@ -307,7 +307,7 @@ fn assert_wrong_types(case: &Case, error: &serde_json::Error) {
     for expected in types {
         let field = expected.split(' ').next().unwrap();
         assert!(
-            error.to_string().contains(&format!("body.{field}: ")),
+            error.to_string().contains(&format!("{field}: ")),
             "{}: {error}",
             case.name
         );
@@ -480,4 +480,34 @@ fn a_vault_may_allow_longer_values_and_demand_an_explicit_default() {
                 .is_err()
         );
     }
+}
+
+/// Only the JSON form is the contract's.
+#[test]
+fn what_an_error_says_to_a_person_is_about_no_body() {
+    let said = |error: &Error| error.to_string();
+    let id = "zz".parse::<UserId>().unwrap_err();
+    assert_eq!(said(&id), "Input should be a valid UUID");
+    assert_eq!(id.field_errors()[0].loc(), ["body".into()]);
+
+    let secret = || NewSecret::new("", "abcd").format("Bearer");
+    let error = new_user().create(secret()).unwrap_err();
+    assert_eq!(
+        said(&error),
+        "secret_name: String should have at least 1 character; \
+         format: a format must contain `{}` exactly once, where the value goes"
+    );
+    assert!(error.field_errors()[1].msg().starts_with("Value error, "));
+    let error = new_user()
+        .batch(|batch| batch.create(secret()))
+        .unwrap_err();
+    assert!(said(&error).starts_with("0.secret_name: "), "{error}");
+
+    let error = NewSecret::from_json(&mut b"{} {}".to_vec()).unwrap_err();
+    assert_eq!(said(&error), "JSON decode error at character 3");
+    let error = serde_json::from_str::<keyward::Location>("\"/~\"").unwrap_err();
+    assert!(
+        error.to_string().starts_with("in a JSON Pointer, "),
+        "{error}"
+    );
 }

@@ -7,7 +7,9 @@ use clap::{
     parser::ValueSource,
 };
 use clap_complete::Shell;
-use keyward::{AuditHead, Error, FieldError, UserId};
+use keyward::{AuditHead, Error, UserId};
+
+use crate::failure;
 
 /// Secrets for an agent's tools, each bound to a tool and an argument.
 ///
@@ -497,8 +499,8 @@ pub(crate) enum Supplied {
 /// Reads an argument, of which an error says only what is wrong.
 fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: Error| {
-        let messages: Vec<&str> = error.field_errors().iter().map(FieldError::msg).collect();
-        messages.join("; ")
+        let reasons: Vec<&str> = error.field_errors().iter().map(failure::reason).collect();
+        reasons.join("; ")
     })
 }
 
