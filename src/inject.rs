@@ -25,6 +25,7 @@ mod references;
 mod report;
 mod text;
 
+pub(crate) use self::{forms::members, text::read as read_text};
 use self::{
     place::Undo,
     plan::{Decision, Denial, DenialReason, Plan},

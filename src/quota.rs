@@ -115,6 +115,26 @@ impl Quota {
         self
     }
 
+    /// Returns the limit of each user, or that of the whole vault; `None` if there is none.
+    ///
+    /// ```
+    /// use keyward::{Quota, QuotaResource, QuotaScope};
+    ///
+    /// let quota = Quota::default();
+    /// assert_eq!(quota.limit(QuotaScope::User, QuotaResource::Secrets), Some(1_000));
+    /// assert_eq!(quota.limit(QuotaScope::Vault, QuotaResource::Secrets), None);
+    /// ```
+    pub fn limit(&self, scope: QuotaScope, resource: QuotaResource) -> Option<u64> {
+        let limits = match scope {
+            QuotaScope::User => self.user,
+            QuotaScope::Vault => self.vault,
+        };
+        match resource {
+            QuotaResource::Secrets => limits.secrets,
+            QuotaResource::Bytes => limits.bytes,
+        }
+    }
+
     /// Checks that one user's usage may become `after`.
     pub(crate) fn check_user(&self, before: Usage, after: Usage) -> Result<(), Error> {
         check(self.user, QuotaScope::User, before, after)
@@ -212,6 +232,25 @@ mod tests {
         let quota = Quota::default();
         assert!(quota.check_user(nothing, everything).is_err());
         assert!(quota.check_vault(nothing, everything).is_ok());
+    }
+
+    #[test]
+    fn each_limit_is_told_as_it_was_set() {
+        let quota = Quota::unlimited()
+            .user_secrets(1)
+            .user_bytes(2)
+            .vault_secrets(3)
+            .vault_bytes(4);
+        let limits = [QuotaScope::User, QuotaScope::Vault].map(|scope| {
+            [QuotaResource::Secrets, QuotaResource::Bytes]
+                .map(|resource| quota.limit(scope, resource))
+        });
+        assert_eq!(limits, [[Some(1), Some(2)], [Some(3), Some(4)]]);
+        let unlimited = Quota::unlimited();
+        assert_eq!(
+            unlimited.limit(QuotaScope::User, QuotaResource::Bytes),
+            None
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     bounds::Bounds,
     crypto::KeySource,
     error::Error,
-    quota::Usage,
+    quota::{Quota, Usage},
     secret::UserId,
 };
 
@@ -288,6 +288,21 @@ impl Vault {
     /// Returns what this vault accepts in a request.
     pub fn bounds(&self) -> &Bounds {
         &self.state.settings.bounds
+    }
+
+    /// Returns how much may be stored in this vault.
+    ///
+    /// ```
+    /// use keyward::{QuotaResource, QuotaScope, UserId, Vault};
+    ///
+    /// let vault = Vault::in_memory()?;
+    /// let used = vault.user(UserId::LOCAL).usage()?.secrets;
+    /// let limit = vault.quota().limit(QuotaScope::User, QuotaResource::Secrets);
+    /// assert_eq!(limit.map(|limit| limit - used), Some(1_000)); // room for so many more
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    pub fn quota(&self) -> &Quota {
+        &self.state.settings.quota
     }
 
     /// Deletes everything a user has. Does nothing for a user who has nothing.

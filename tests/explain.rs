@@ -1,7 +1,10 @@
 //! What an explanation says about every candidate and every reference.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use keyward::{NewSecret, Outcome, Rank, SkipReason, ToolCall, UserId, UserVault, Vault, Verdict};
+use keyward::{
+    ErrorKind, KeySource, NewSecret, Outcome, Rank, SkipReason, ToolCall, UserId, UserVault, Vault,
+    Verdict,
+};
 use serde_json::{Map, json};
 
 fn user() -> UserVault {
@@ -170,4 +173,45 @@ fn references_below_long_names_are_not_all_listed() {
         assert_eq!(explanation.references.len(), listed, "{bytes}");
         assert!(explanation.failure.is_some());
     }
+}
+
+#[test]
+fn arguments_in_other_forms_are_explained_alike() {
+    let user = user();
+    default_for(&user, "tool_x");
+    let call = ToolCall::new("tool_x");
+    for (text, value) in [
+        (r#"{"a": "secret://b"}"#, json!({"a": "secret://b"})),
+        (r#"{"k": null, "n": 1.50}"#, json!({"k": null, "n": 1.50})),
+        ("null", json!(null)),
+        (" ", json!(null)),
+    ] {
+        let none = Map::new();
+        let members = value.as_object().unwrap_or(&none);
+        let explanation = user.explain(&call, members).unwrap();
+        assert_eq!(user.explain_value(&call, &value).unwrap(), explanation);
+        assert_eq!(user.explain_str(&call, text).unwrap(), explanation);
+    }
+}
+
+#[test]
+fn what_cannot_be_injected_into_at_all_is_not_explained() {
+    let key = || KeySource::raw([7; 32]);
+    let vault = Vault::builder().in_memory_with_key(key()).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    let call = ToolCall::new("tool_x");
+    let texts = ["[]", "{", r#"{"a": 1, "a": 2}"#, r#"{"a": "\ud800"}"#];
+    let deep = [r#"{"a":"#, &"[".repeat(129), &"]".repeat(129), "}"].concat();
+    for text in texts.into_iter().chain([&*deep]) {
+        let explained = user.explain_str(&call, text).unwrap_err();
+        let injected = user.inject_str(&call, &mut text.to_owned()).unwrap_err();
+        assert_eq!(explained.field_errors(), injected.field_errors(), "{text}");
+        assert_eq!(explained.kind(), ErrorKind::Validation);
+    }
+    let error = user.explain_value(&call, &json!([])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Validation);
+    // As everywhere, this comes first.
+    vault.lock().unwrap();
+    let error = user.explain_str(&call, "[]").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
 }

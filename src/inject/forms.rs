@@ -1,6 +1,6 @@
 //! The other forms in which runtimes carry the arguments of a call: a JSON value, and JSON text.
 
-use std::mem;
+use std::{borrow::Cow, mem};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
@@ -71,6 +71,15 @@ impl Injection {
         if let Some(text) = &self.text {
             args.push_str(text);
         }
+    }
+}
+
+/// Returns the members of arguments that are an object, or null if there are none.
+pub(crate) fn members(args: &Value) -> Result<Cow<'_, Map<String, Value>>, Error> {
+    match args {
+        Value::Object(members) => Ok(Cow::Borrowed(members)),
+        Value::Null => Ok(Cow::default()),
+        _ => Err(not_an_object()),
     }
 }
 

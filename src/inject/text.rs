@@ -29,7 +29,7 @@ use crate::{
 /// Reads arguments. Empty or blank text is null: some runtimes write that for a call without arguments.
 ///
 /// The text may hold values that were put in before, and were not wiped.
-pub(super) fn read(text: &str) -> Result<wiping::Json, Error> {
+pub(crate) fn read(text: &str) -> Result<wiping::Json, Error> {
     let mut value = wiping::Json::default();
     if json_text::trim(text).is_empty() {
         return Ok(value);

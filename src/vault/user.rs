@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     explain::{self, Explanation},
     format::Format,
-    inject::{Failure, Injection, Injector},
+    inject::{self, Failure, Injection, Injector},
     preflight::{self, Report, ToolSpec},
     quota::Usage,
     redact::Redactor,
@@ -364,13 +364,52 @@ impl UserVault {
         call: &ToolCall<'_>,
         args: &Map<String, Value>,
     ) -> Result<Explanation, Error> {
+        self.read(|_, snapshot| Ok(self.explained(snapshot, call, args)))
+    }
+
+    /// Does what [`explain`](UserVault::explain) does for arguments as [`inject_value`](UserVault::inject_value) takes
+    /// them.
+    ///
+    /// ```
+    /// use keyward::{NewSecret, Outcome, ToolCall, UserId, Vault};
+    /// use serde_json::json;
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("agno__linear__*", "api_key").default_for_tool())?;
+    /// let args = json!({"title": "Login fails"});
+    /// let explanation = user.explain_value(&ToolCall::new("agno__linear__create_issue"), &args)?;
+    /// assert_eq!(explanation.locations[0].outcome, Outcome::Filled);
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`explain`](UserVault::explain); also `Validation` for arguments that are neither an object nor null.
+    pub fn explain_value(&self, call: &ToolCall<'_>, args: &Value) -> Result<Explanation, Error> {
+        self.read(|_, snapshot| Ok(self.explained(snapshot, call, &*inject::members(args)?)))
+    }
+
+    /// Does what [`explain`](UserVault::explain) does for arguments as [`inject_str`](UserVault::inject_str) takes
+    /// them.
+    ///
+    /// ```
+    /// use keyward::{ToolCall, UserId, Vault, Verdict};
+    ///
+    /// let user = Vault::in_memory()?.user(UserId::LOCAL);
+    /// let explanation = user.explain_str(&ToolCall::new("mail_send"), r#"{"body": "secret://linear"}"#)?;
+    /// assert_eq!(explanation.references[0].verdict, Verdict::UnknownSecret);
+    /// assert!(explanation.failure.is_some());
+    /// # Ok::<(), keyward::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`explain`](UserVault::explain); also `Validation` for text that [`inject_str`](UserVault::inject_str)
+    /// does not read: there is nothing then that could be explained.
+    pub fn explain_str(&self, call: &ToolCall<'_>, args: &str) -> Result<Explanation, Error> {
         self.read(|_, snapshot| {
-            Ok(explain::explain(
-                snapshot,
-                &self.user.vault.settings.policy,
-                call,
-                args,
-            ))
+            let args = inject::read_text(args)?;
+            Ok(self.explained(snapshot, call, &*inject::members(&args)?))
         })
     }
 
@@ -451,6 +490,16 @@ impl UserVault {
     /// ```
     pub fn unload(&self) {
         self.user.unload();
+    }
+
+    fn explained(
+        &self,
+        snapshot: &Snapshot,
+        call: &ToolCall<'_>,
+        args: &Map<String, Value>,
+    ) -> Explanation {
+        let policy = &self.user.vault.settings.policy;
+        explain::explain(snapshot, policy, call, args)
     }
 
     fn fill(
