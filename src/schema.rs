@@ -312,13 +312,14 @@ impl<'a> Document<'a> {
         self.dialect != Dialect::Modern
     }
 
-    /// Pays for one more subschema. Returns whether it may be looked at.
+    /// Pays for one more subschema. Returns whether it may be looked at. Once the units ran out, not even its keywords
+    /// are counted, as many more subschemas can be met on the way back from there.
     pub(crate) fn spend(&self, node: &Map<String, Value>, depth: usize) -> bool {
         if depth > DEPTH {
             self.is_cut.set(true);
             return false;
         }
-        self.charge(node_units(node))
+        !self.is_spent() && self.charge(node_units(node))
     }
 
     /// Whether something was not looked at, as it was too deep or too much.

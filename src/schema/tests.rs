@@ -403,6 +403,23 @@ fn a_question_costs_no_more_than_its_fuel() {
     assert!(units < FUEL + 1_000, "{units}");
 }
 
+/// Below the schema in which the fuel runs out there can be many more, and each is met again on the way back.
+#[test]
+fn once_the_fuel_is_spent_keywords_are_not_even_counted() {
+    let large: Map<String, Value> = (0..40).map(|i| (format!("k{i}"), json!(0))).collect();
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        let mut branches = vec![json!({"$ref": "#/$defs/x"})];
+        branches.extend(vec![Value::Object(large.clone()); 200]);
+        let schema = json!({
+            "properties": {"token": {"type": "string"}},
+            "$ref": "#/$defs/x",
+            "$defs": {"x": {keyword: branches}},
+        });
+        let (units, _) = ask(&schema);
+        assert!(units < FUEL + 100, "{keyword}: {units}");
+    }
+}
+
 #[test]
 fn what_is_gone_through_again_and_again_is_counted_each_time() {
     let kinds = |count: usize, last: &'static str| {
