@@ -25,9 +25,6 @@ pub(super) fn remove(
     budget: &Budget,
 ) -> Result<Vec<Location>, LeftReason> {
     let Path { schema, levels } = path;
-    for (depth, level) in levels.iter().enumerate() {
-        strip_samples(schema, level, &tokens[depth..]);
-    }
     let demanded = (1..levels.len())
         .rev()
         .find(|&depth| !can_be_made(schema, &levels[depth], &tokens[..=depth], with))
@@ -40,6 +37,9 @@ pub(super) fn remove(
         kept -= 1;
         remove_property(schema, &levels[kept - 1], &tokens[kept - 1]);
         removed.push(Location::from_tokens(tokens[..kept].to_vec()));
+    }
+    for (depth, level) in levels[..kept].iter().enumerate() {
+        strip_samples(schema, level, &tokens[depth..kept]);
     }
 
     for (level, name) in levels.iter().zip(tokens).take(demanded) {
@@ -148,26 +148,46 @@ fn remove_property(schema: &mut Value, level: &Level, name: &str) {
                 node.retain(|name, _| name != keyword);
             }
         }
-        strip_samples_of(node, &[name.into()]);
     }
 }
 
-/// Removes what is at `tokens` from the sample objects in `default` and `examples`.
+/// Removes what is at `tokens` from the sample objects of this place: those in its entries, and in all subschemas of
+/// them for the same place, whether or not these must hold. Samples assert nothing.
+///
+/// A sample behind a `$ref` that is not replaced stays, as other places may share it.
 fn strip_samples(schema: &mut Value, level: &Level, tokens: &[Box<str>]) {
-    for pointer in level.nodes.iter().chain(&level.entries) {
-        if let Some(node) = object_mut(schema, pointer) {
-            strip_samples_of(node, tokens);
+    for pointer in &level.entries {
+        if let Some(entry) = schema.pointer_mut(pointer) {
+            strip_samples_of(entry, tokens);
         }
     }
 }
 
-fn strip_samples_of(node: &mut Map<String, Value>, tokens: &[Box<str>]) {
-    if let Some(sample) = node.get_mut("default") {
-        strip_sample(sample, tokens);
-    }
-    if let Some(Value::Array(samples)) = node.get_mut("examples") {
-        for sample in samples {
-            strip_sample(sample, tokens);
+/// Recurses as deep as the schema is nested.
+fn strip_samples_of(schema: &mut Value, tokens: &[Box<str>]) {
+    let Value::Object(node) = schema else {
+        return;
+    };
+    for (keyword, value) in node {
+        match (&**keyword, value) {
+            ("default" | "example", sample) => strip_sample(sample, tokens),
+            ("examples", Value::Array(samples)) => {
+                for sample in samples {
+                    strip_sample(sample, tokens);
+                }
+            }
+            ("allOf" | "anyOf" | "oneOf", Value::Array(schemas)) => {
+                for schema in schemas {
+                    strip_samples_of(schema, tokens);
+                }
+            }
+            ("dependentSchemas" | "dependencies", Value::Object(schemas)) => {
+                for (_, schema) in schemas {
+                    strip_samples_of(schema, tokens);
+                }
+            }
+            ("not" | "if" | "then" | "else", schema) => strip_samples_of(schema, tokens),
+            _ => {}
         }
     }
 }

@@ -109,6 +109,7 @@ fn stays_beside(keyword: &str) -> bool {
         "title"
             | "description"
             | "default"
+            | "example"
             | "examples"
             | "deprecated"
             | "readOnly"
