@@ -33,7 +33,7 @@
 //! then does at most
 //!
 //! * L questions of `FUEL` units each: what does the schema declare at a location? (For any other location there are
-//!   this and two more, whether it may declare it all the same, and no other work.)
+//!   this and three more, whether it may declare it all the same or asks for it by name, and no other work.)
 //! * 500,000 + 32·(L+1)·n units in all other work: looking at subschemas, following references, comparing and
 //!   copying. One attempt to hide one location gets at most 50,000 + 16·n of these; an ordinary one takes about 8·n.
 //!
@@ -65,7 +65,7 @@ use serde_json::Value;
 use self::nodes::MAX_LEVELS;
 use crate::{
     location::Location,
-    schema::{Budget, Declaration, declares, declares_within, may_declare, measure},
+    schema::{Budget, Declaration, declares, declares_within, may_declare, measure, requires},
 };
 
 /// What was hidden from a tool's input schema, what was not, and why.
@@ -146,8 +146,12 @@ impl Concealment {
         &self.left
     }
 
-    /// Returns whether the model sees none of the locations of defaults: each is hidden, or the schema does not name
-    /// it. (What a schema takes under any name, by `additionalProperties` or `patternProperties`, it does not name.)
+    /// Returns whether the model is asked for none of the locations of defaults: each is hidden, or the schema neither
+    /// declares nor requires it. (What a schema takes under any name, by `additionalProperties` or `patternProperties`,
+    /// it does not declare.)
+    ///
+    /// A description can name anything, and a sample in a definition that several places share may stay as it is:
+    /// neither asks for anything.
     pub fn is_complete(&self) -> bool {
         self.left
             .iter()
@@ -192,12 +196,13 @@ impl fmt::Display for LeftLocation {
 #[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LeftReason {
-    /// The schema does not declare it: there is nothing to hide, and nothing is put in.
+    /// The schema neither declares nor requires it: there is nothing to hide, and nothing is put in.
     NotDeclared,
     /// The schema declares it with a type that no string has: nothing is put in.
     NotAString,
     /// The schema declares it for some arguments only, as by `then`, or may do so in a part that is not followed: in
-    /// another document, without an end, or too large. Nothing is put in, but the model may be asked for a value.
+    /// another document, without an end, or too large. Or it does not declare it, and requires it all the same, by
+    /// `required` or the like. Nothing is put in, but the model may be asked for a value.
     MayBeDeclared(&'static str),
     /// The schema accepts only some strings there, so the tool might refuse the secret.
     ConstrainedValue(&'static str),
@@ -244,7 +249,7 @@ impl fmt::Display for LeftReason {
             LeftReason::NotDeclared => "the schema does not declare it",
             LeftReason::NotAString => "the schema declares it with a type that excludes strings",
             LeftReason::MayBeDeclared(_) => {
-                "the schema declares it for some arguments only, or in a part that is not followed"
+                "the schema only requires it, or declares it for some arguments only or in a part that is not followed"
             }
             LeftReason::ConstrainedValue(_) => "the schema accepts only some strings there",
             LeftReason::ConditionalSchema(_) => {
@@ -324,7 +329,8 @@ fn declared_as_strings<'l>(
             LeftReason::InsideAnother
         } else {
             let reason = match declares(schema, location) {
-                Declaration::NotDeclared => LeftReason::NotDeclared,
+                Declaration::NotDeclared => requires(schema, location)
+                    .map_or(LeftReason::NotDeclared, LeftReason::MayBeDeclared),
                 Declaration::NoString => LeftReason::NotAString,
                 Declaration::String => {
                     strings.insert(location);

@@ -20,6 +20,8 @@
 //!   empty; anything else in it is ignored.
 //! * `if`, `then`, `else` and `dependentSchemas` say what holds for some arguments, and declare nothing. `conceal`
 //!   reports what they name, and what an unknown part may name, as something that [may be declared](may_declare).
+//! * `required` and `dependentRequired` (Validation §6.5) declare nothing either. What is only [required](requires)
+//!   `conceal` reports in the same way, as the model is asked for it.
 //! * A type allows a string if `type` (Validation §6.1.1), where present, names `string`, and `enum` and `const`,
 //!   where present, have a string among their values. `const` is no keyword before draft 6. Further limits on the
 //!   value, such as `pattern`, are for the tool to check.
@@ -52,7 +54,7 @@ use serde_json::{Map, Value};
 
 use self::work::node_units;
 pub(crate) use self::{
-    doubt::may_declare,
+    doubt::{may_declare, requires},
     reference::{fragment_pointer, pointer_tokens, resolve},
     types::Types,
     work::{Budget, measure, pointer_units},

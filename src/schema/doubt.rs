@@ -1,8 +1,8 @@
-//! Whether a schema may declare a location that it is not known to declare as a string.
+//! Whether a schema may declare a location that it is not known to declare as a string, or requires it undeclared.
 //!
 //! Nothing is put in at such a location, but the model may be asked for a value there. So `conceal` tells it apart from
-//! one that the schema does not have, and `inject` from one that is of another type: only there a policy that keeps
-//! foreign values out lets one through.
+//! one that the schema does not have, and `inject` one that may be declared from one that is of another type: only
+//! there a policy that keeps foreign values out lets one through.
 
 use std::iter;
 
@@ -21,6 +21,13 @@ pub(crate) fn may_declare(schema: &Value, location: &Location) -> Option<&'stati
         return None;
     }
     Document::new(schema, Types::ALL).doubt(schema, tokens, 0, "properties")
+}
+
+/// Returns the keyword by which `schema` asks for `location` by its name, though it may not declare it: one that lists
+/// required properties, wherever it holds for at least some arguments.
+pub(crate) fn requires(schema: &Value, location: &Location) -> Option<&'static str> {
+    let (name, parents) = location.tokens().split_last()?;
+    Document::new(schema, Types::ALL).requirement(schema, parents, name, 0, "properties")
 }
 
 impl Document<'_> {
@@ -64,22 +71,91 @@ impl Document<'_> {
             if let Some((keyword, _)) = for_some {
                 return Some(keyword);
             }
-            let element = array_index(token).and_then(|index| element(node, index));
-            let property = entry(node, "properties", token).map(|inner| ("properties", inner));
-            let mut inner = property
-                .into_iter()
-                .chain(element.map(|inner| ("items", inner)));
-            let found = inner
+            let found = members(node, token)
                 .find_map(|(keyword, inner)| self.doubt(inner, rest, depth + 1, or_ref(keyword)));
             if found.is_some() {
                 return found;
             }
         }
-        ["allOf", "anyOf", "oneOf"].into_iter().find_map(|keyword| {
-            let mut branches = branches(node, keyword).iter();
-            branches.find_map(|branch| self.doubt(branch, tokens, depth + 1, or_ref(keyword)))
+        applicators(node)
+            .find_map(|(keyword, inner)| self.doubt(inner, tokens, depth + 1, or_ref(keyword)))
+    }
+
+    /// `name` is that of a property of the object at `parents`; `keyword` is as for [`doubt`](Document::doubt).
+    fn requirement(
+        &self,
+        schema: &Value,
+        parents: &[Box<str>],
+        name: &str,
+        depth: usize,
+        keyword: &'static str,
+    ) -> Option<&'static str> {
+        let Value::Object(node) = schema else {
+            return None;
+        };
+        if !self.spend(node, depth) {
+            return Some(keyword);
+        }
+        let or_ref = |inner| if keyword == "$ref" { keyword } else { inner };
+        if let Some(reference) = node.get("$ref") {
+            let found = match self.resolve(reference) {
+                Some(target) => self.requirement(target, parents, name, depth + 1, "$ref"),
+                None => self.is_spent().then_some("$ref"),
+            };
+            if found.is_some() || self.ref_hides_siblings() {
+                return found;
+            }
+        }
+        let found = match parents.split_first() {
+            None => listed_under(node, name),
+            Some((token, rest)) => members(node, token).find_map(|(keyword, inner)| {
+                self.requirement(inner, rest, name, depth + 1, or_ref(keyword))
+            }),
+        };
+        found.or_else(|| {
+            applicators(node)
+                .chain(conditional(node))
+                .find_map(|(keyword, inner)| {
+                    self.requirement(inner, parents, name, depth + 1, or_ref(keyword))
+                })
         })
     }
+}
+
+/// The keyword under which the node lists the property `name` as required.
+fn listed_under(node: &Map<String, Value>, name: &str) -> Option<&'static str> {
+    let lists = |names: &Value| {
+        let names = names.as_array();
+        names.is_some_and(|names| names.iter().any(|other| other == name))
+    };
+    if node.get("required").is_some_and(lists) {
+        return Some("required");
+    }
+    ["dependentRequired", "dependencies"]
+        .into_iter()
+        .find(|keyword| {
+            let dependencies = node.get(*keyword).and_then(Value::as_object);
+            dependencies.is_some_and(|dependencies| dependencies.values().any(lists))
+        })
+}
+
+/// The subschemas for the member or element `token`, with their keywords.
+fn members<'a>(
+    node: &'a Map<String, Value>,
+    token: &str,
+) -> impl Iterator<Item = (&'static str, &'a Value)> {
+    let element = array_index(token).and_then(|index| element(node, index));
+    let property = entry(node, "properties", token).map(|inner| ("properties", inner));
+    property
+        .into_iter()
+        .chain(element.map(|inner| ("items", inner)))
+}
+
+/// The subschemas of which all, some or one must hold, with their keywords.
+fn applicators(node: &Map<String, Value>) -> impl Iterator<Item = (&'static str, &Value)> {
+    ["allOf", "anyOf", "oneOf"]
+        .into_iter()
+        .flat_map(|keyword| iter::repeat(keyword).zip(branches(node, keyword)))
 }
 
 /// The subschemas that hold for some arguments only, with their keywords.
