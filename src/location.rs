@@ -34,6 +34,10 @@ use crate::{
 ///
 /// Locations are ordered parents first: a shallower location comes before a deeper one.
 ///
+/// The limit of 1,024 characters is for the text that is given. The canonical form can be longer: it begins with `/`,
+/// and each `~` and `/` in a name takes two characters. So the canonical form of a location near the limit, which is
+/// also what it serializes as, may be too long to be parsed again.
+///
 /// [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
 #[derive(Clone)]
 pub struct Location(Arc<Parts>);
@@ -100,6 +104,17 @@ impl Location {
     /// Returns the canonical form: a JSON Pointer, even if the location was given as a name.
     pub fn as_pointer(&self) -> &str {
         &self.0.pointer
+    }
+
+    /// A text that [`Location::new`] takes for this place: the canonical form, or else the name. `None` if there is no
+    /// such text, as the names of a location that was found in a schema can be anything.
+    pub(crate) fn text(&self) -> Option<&str> {
+        let name = match self.tokens() {
+            [name] if !name.starts_with('/') => Some(&**name),
+            _ => None,
+        };
+        let mut texts = [Some(self.as_pointer()), name].into_iter().flatten();
+        texts.find(|text| Location::parse(text).is_ok())
     }
 
     /// The canonical form, escaped for a line of output: names can come from a server or a model and hold anything.

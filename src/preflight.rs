@@ -11,7 +11,7 @@ use crate::{
     explain::{self, Rank},
     inject::plan::{Decision, Plan},
     location::Location,
-    pattern::has_wildcards,
+    pattern::{ToolPattern, has_wildcards},
     resolver::Match,
     schema::{Budget, can_be_filled},
     secret::SecretId,
@@ -209,7 +209,9 @@ impl<'a> Check<'a> {
                     tool,
                     location,
                 });
-            } else if !has_wildcards(&tool) {
+            } else if ToolPattern::parse(&tool).is_ok_and(|pattern| pattern.is_exact())
+                && location.text().is_some()
+            {
                 let needs = NeedsSecret { tool, location };
                 self.findings.push(Finding::NeedsSecret(needs));
             }

@@ -283,6 +283,39 @@ fn an_answer_fills_the_need() {
     assert!(report.is_clean(), "{report}");
 }
 
+#[test]
+fn nobody_is_asked_for_what_cannot_be_bound() {
+    let long = |chars: usize| format!("{}_api_key", "x".repeat(chars - 8));
+    for (name, path, asked) in [
+        ("t", vec!["-", "api_key"], false),
+        ("t", vec!["-api_key"], true),
+        // As a pointer it has one character more.
+        ("t", vec![&*long(1_024)], true),
+        ("t", vec![&*long(1_025)], false),
+        ("t", vec![&*format!("/{}", long(1_021))], true),
+        ("t", vec![&*format!("/{}", long(1_022))], false),
+        ("t", vec!["x", &long(1_021)], true),
+        ("t", vec!["x", &long(1_022)], false),
+        ("", vec!["api_key"], false),
+        (&*"t".repeat(1_024), vec!["api_key"], true),
+        (&*"t".repeat(1_025), vec!["api_key"], false),
+        ("t?", vec!["api_key"], false),
+    ] {
+        let schema = path.iter().rev().fold(
+            json!({"type": "string"}),
+            |inner, at| json!({"type": "object", "properties": {*at: inner}, "required": [at]}),
+        );
+        let (user, tools) = (user(&[], None), [(name.to_owned(), Some(schema))]);
+        let needs: Vec<_> = check(&user, &tools).needs().cloned().collect();
+        let about = (name.len(), path.concat().len());
+        assert_eq!(needs.len(), usize::from(asked), "{about:?}");
+        for needs in needs {
+            user.create(needs.answer("s", "value-of-it")).unwrap();
+            assert!(check(&user, &tools).is_clean(), "{about:?}");
+        }
+    }
+}
+
 /// A report is true even if a schema has more credentials than are looked for, and says that it may not be all.
 #[test]
 fn too_many_credentials_are_not_looked_at() {

@@ -84,7 +84,7 @@ impl NeedsSecret {
     /// The only field of the form is a checkbox, `done`.
     pub fn elicit_done(&self, name: &str) -> ElicitRequestParams {
         let mut message = format!("{}. Do not type it here. ", self.what());
-        let words = [name, &self.tool, self.location.as_pointer()].map(shell_word);
+        let words = [name, &self.tool, self.location_text()].map(shell_word);
         let _ = if let [Some(name), Some(tool), Some(location)] = words {
             write!(
                 message,

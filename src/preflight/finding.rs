@@ -21,7 +21,9 @@ use crate::{
 #[serde(tag = "code", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finding {
-    /// A tool requires an argument that looks like a credential, and the user has no secret for it.
+    /// A tool requires an argument that looks like a credential, and the user has no secret for it. This is left out
+    /// where none could be bound: where the tool's name is no exact [`ToolPattern`], or the place no [`Location`] that
+    /// can be written as text.
     NeedsSecret(NeedsSecret),
     /// A tool requires an argument that looks like a credential, and the secret that is bound there is no default,
     /// so the model has to know that it may ask for it.
@@ -156,8 +158,14 @@ impl NeedsSecret {
     /// several tools, set another [pattern](NewSecret::tool_pattern).
     pub fn answer(&self, name: impl Into<String>, value: impl Into<SecretValue>) -> NewSecret {
         NewSecret::new(name, value)
-            .bind(&*self.tool, self.location.as_pointer())
+            .bind(&*self.tool, self.location_text())
             .default_for_tool()
+    }
+
+    /// The location as a text that can be parsed.
+    pub(crate) fn location_text(&self) -> &str {
+        let location = &self.location;
+        location.text().unwrap_or_else(|| location.as_pointer())
     }
 }
 
