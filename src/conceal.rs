@@ -65,7 +65,7 @@ use serde_json::Value;
 use self::nodes::MAX_LEVELS;
 use crate::{
     location::Location,
-    schema::{Budget, Declaration, declares, declares_within, may_declare, measure, requires},
+    schema::{Budget, Declaration, Document, Types, declares, may_declare, measure, requires},
 };
 
 /// What was hidden from a tool's input schema, what was not, and why.
@@ -487,7 +487,12 @@ fn hide(
     let removed = edit::remove(&mut path, location.tokens(), with, budget)?;
     let mut concealed = path.schema;
     references::mend(schema, &mut concealed, budget)?;
-    if declares_within(&concealed, location, budget) != Declaration::NotDeclared {
+    let document = Document::within(&concealed, Types::NONE, budget);
+    let declaration = document.declaration(location);
+    if document.is_spent() {
+        return Err(LeftReason::TooComplex);
+    }
+    if declaration != Declaration::NotDeclared {
         return Err(LeftReason::SharedSchema);
     }
     Ok((concealed, removed))

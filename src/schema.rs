@@ -155,7 +155,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn declaration(&self, location: &Location) -> Declaration {
+    pub(crate) fn declaration(&self, location: &Location) -> Declaration {
         let found = self.find(self.root, location.tokens(), Types::STRING, 0);
         if found.is_allowed() {
             Declaration::String

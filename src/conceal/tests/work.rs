@@ -264,6 +264,23 @@ fn what_applies_is_not_followed_deeper_than_anyone_nests() {
     }
 }
 
+/// What is left of a schema is asked one more question, which may take more than looking at each target once.
+#[test]
+fn what_cannot_be_looked_at_afterwards_is_not_hidden() {
+    for (count, expected) in [(10, None), (60, Some(LeftReason::TooComplex))] {
+        let references = vec![json!({"$ref": "#/$defs/x"}); count];
+        let schema = json!({
+            "type": "object",
+            "properties": {"token": {"type": "string"}, "q": {"type": "string"}},
+            "anyOf": [{}, {"allOf": references}],
+            "$defs": {"x": {"anyOf": vec![json!({"title": "x"}); 400]}},
+        });
+        let token = Location::new("token").unwrap();
+        assert_eq!(declares(&schema, &token), Declaration::String);
+        assert_eq!(attempt(&schema, "token").1, expected, "{count}");
+    }
+}
+
 #[test]
 fn a_condition_that_is_too_deep_to_look_at_stands_in_the_way() {
     let conditional = Some(LeftReason::ConditionalSchema("not"));
