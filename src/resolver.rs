@@ -258,7 +258,9 @@ mod words;
 ///
 /// In the worst case a lookup takes O(n · log n + T · (m · n/64 + n · log n) + k · log k) steps, where n is the
 /// length of the name, T the number of patterns with wildcards other than `prefix*` and `*suffix`, plus up to
-/// 256 others, m the length of the longest of them, and k the number of bindings that match.
+/// 256 others, m the length of the longest of them, and k the number of bindings that match. (Where none of sixteen
+/// random draws of the hashes keeps the keys apart, which takes hundreds of thousands of patterns that were chosen for
+/// it, T is the number of all patterns with wildcards.)
 #[derive(Clone)]
 pub struct Resolver {
     index: Arc<Index>,
