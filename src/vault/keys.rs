@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     sealed::RowTag,
     secret::SecretId,
+    snapshot::Snapshot,
     storage::Transaction,
 };
 
@@ -170,6 +171,18 @@ impl Vault {
     }
 }
 
+/// A user who is being rotated. However that ends, it drops what was read for it.
+struct Rotated<'a> {
+    user: &'a UserState,
+}
+
+impl Drop for Rotated<'_> {
+    fn drop(&mut self) {
+        let _writer = hold(&self.user.writer);
+        self.user.vault.in_rotation.store(None);
+    }
+}
+
 impl State {
     pub(super) fn key_slots(&self) -> Result<Vec<KeySlotInfo>, Error> {
         self.keys()?;
@@ -239,7 +252,7 @@ impl State {
     ) -> Result<u64, Error> {
         for root in self.user_roots()? {
             let user = users.get(self, root.user);
-            let was_loaded = user.snapshot.load().is_some();
+            let _rotated = Rotated { user: &user };
             loop {
                 let outdated = self.outdated(&user)?;
                 if outdated.is_empty() {
@@ -255,28 +268,39 @@ impl State {
             }
             // For a user without records, the root is left to be sealed.
             self.reseal(&user, &[])?;
-            if !was_loaded {
-                // There may be more users than there is memory for.
-                user.unload();
-            }
         }
         Ok(done)
+    }
+
+    /// Returns the user's secrets. A user who is not loaded stays so, since there may be more users than there is
+    /// memory for, and is not read again for each batch. The caller holds the user's lock.
+    fn peek_to_rotate(&self, user: &UserState, keys: &KeyRing) -> Result<Arc<Snapshot>, Error> {
+        let kept = self.in_rotation.load_full();
+        if let Some(kept) = kept.filter(|kept| kept.root.user == user.user) {
+            return Ok(kept);
+        }
+        let snapshot = self.peek(user, keys)?;
+        if user.snapshot.load().is_none() {
+            self.in_rotation.store(Some(Arc::clone(&snapshot)));
+        }
+        Ok(snapshot)
     }
 
     /// Returns the user's records that are sealed with an older data key, ordered by their names in the store: the
     /// records of one batch then lie on few pages, each written once and not once per record. What is written
     /// meanwhile is sealed with the current key, so they only become fewer.
     fn outdated(&self, user: &UserState) -> Result<Vec<(RowTag, SecretId)>, Error> {
-        self.read(user, |keys, secrets| {
-            let mut outdated: Vec<_> = secrets
-                .entries()
-                .values()
-                .filter(|entry| entry.row().key_id != keys.current_id())
-                .map(|entry| (keys.row_tag(user.user, entry.id()), entry.id()))
-                .collect();
-            outdated.sort_unstable();
-            Ok(outdated)
-        })
+        let _writer = hold(&user.writer);
+        let keys = self.keys()?;
+        let secrets = self.peek_to_rotate(user, &keys)?;
+        let mut outdated: Vec<_> = secrets
+            .entries()
+            .values()
+            .filter(|entry| entry.row().key_id != keys.current_id())
+            .map(|entry| (keys.row_tag(user.user, entry.id()), entry.id()))
+            .collect();
+        outdated.sort_unstable();
+        Ok(outdated)
     }
 
     /// Seals again the user's root and those of the given records that are still sealed with an older data key,
@@ -284,7 +308,7 @@ impl State {
     fn reseal(&self, user: &UserState, records: &[(RowTag, SecretId)]) -> Result<usize, Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
-        let base = self.load(user, &keys)?;
+        let base = self.peek_to_rotate(user, &keys)?;
         let Some(old_root) = &base.sealed_root else {
             return Ok(0);
         };

@@ -53,6 +53,9 @@ pub(super) struct State {
     about_to_lock: AtomicUsize,
     /// Held while the data key is rotated.
     pub(super) rotating: Mutex<()>,
+    /// The secrets of a user who is not loaded and is being rotated. They change under the user's lock, as the user's
+    /// own snapshot does.
+    pub(super) in_rotation: Published<Snapshot>,
     /// Where a snapshot comes from.
     #[cfg(feature = "file")]
     pub(super) source: Option<SnapshotSource>,
@@ -143,6 +146,7 @@ impl State {
             locking: Mutex::new(()),
             about_to_lock: AtomicUsize::new(0),
             rotating: Mutex::new(()),
+            in_rotation: Published::new(None),
             #[cfg(feature = "file")]
             source: None,
         }
@@ -196,21 +200,25 @@ impl State {
         if let Some(snapshot) = user.snapshot.load_full() {
             return Ok(snapshot);
         }
-        let loaded = self.load_rows(user, keys);
+        let snapshot = self.peek(user, keys);
         #[cfg(feature = "file")]
-        if let (Err(_), Some(source)) = (&loaded, &self.source) {
+        if let (Err(_), Some(source)) = (&snapshot, &self.source) {
             source.doubt();
         }
-        loaded
-    }
-
-    fn load_rows(&self, user: &UserState, keys: &KeyRing) -> Result<Arc<Snapshot>, Error> {
-        let snapshot = Arc::new(match self.stored(user, keys)? {
-            Some((tag, stored)) => Snapshot::load(keys, tag, stored)?,
-            None => Snapshot::empty(user.user),
-        });
+        let snapshot = snapshot?;
         user.snapshot.store(Some(Arc::clone(&snapshot)));
         Ok(snapshot)
+    }
+
+    /// Does what `load` does, and leaves a user who is not loaded so. The caller holds the user's lock.
+    pub(super) fn peek(&self, user: &UserState, keys: &KeyRing) -> Result<Arc<Snapshot>, Error> {
+        if let Some(snapshot) = user.snapshot.load_full() {
+            return Ok(snapshot);
+        }
+        Ok(Arc::new(match self.stored(user, keys)? {
+            Some((tag, stored)) => Snapshot::load(keys, tag, stored)?,
+            None => Snapshot::empty(user.user),
+        }))
     }
 
     /// Returns what is stored of the user, sealed, if the root is the one that this process knows.
@@ -310,6 +318,8 @@ impl State {
             return Ok(false);
         };
         users.for_each(|user| user.snapshot.store(None));
+        // The rotation, too, has a user's lock and asks for the keys when it puts something here.
+        self.in_rotation.store(None);
         wait_until_unused(&keys);
         Ok(true)
     }

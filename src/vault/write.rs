@@ -102,8 +102,9 @@ impl State {
         Ok(usage)
     }
 
-    /// Stores writes of different users together with the vault's root, and publishes them. The caller holds the
-    /// users' locks. If the store fails, nothing of the writes is published.
+    /// Stores writes of different users together with the vault's root, and publishes those of users who are loaded:
+    /// the others' are read when they are first used. The caller holds the users' locks. If the store fails, nothing
+    /// of the writes is published.
     pub(super) fn commit(
         &self,
         keys: &KeyRing,
@@ -147,6 +148,7 @@ impl State {
             if matches!(error, StorageError::RootChanged) {
                 for (user, ..) in published {
                     user.snapshot.store(None);
+                    self.replace_in_rotation(user, None);
                 }
             }
             return Err(storage_error(error));
@@ -157,9 +159,21 @@ impl State {
                 Some(member) => ledger.members.insert(tag, member),
                 None => ledger.members.remove(&tag),
             };
-            user.snapshot.store(Some(Arc::new(next)));
+            let next = Arc::new(next);
+            self.replace_in_rotation(user, Some(&next));
+            if user.snapshot.load().is_some() {
+                user.snapshot.store(Some(next));
+            }
         }
         Ok(())
+    }
+
+    /// Replaces what a rotation has read of a user for itself, if it has.
+    fn replace_in_rotation(&self, user: &UserState, next: Option<&Arc<Snapshot>>) {
+        let kept = self.in_rotation.load_full();
+        if kept.is_some_and(|kept| kept.root.user == user.user) {
+            self.in_rotation.store(next.cloned());
+        }
     }
 }
 

@@ -96,19 +96,80 @@ fn a_rotation_that_goes_on_tells_of_both() {
 #[test]
 fn a_rotation_leaves_in_memory_whom_it_found_there() {
     let vault = vault();
-    let [loaded, unloaded] =
-        [UserId::LOCAL, UserId::new(uuid::Uuid::from_u128(1))].map(|user| vault.user(user));
-    unloaded.create(secret("a")).unwrap();
-    unloaded.unload();
-    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    let [loaded, unloaded] = loaded_and_unloaded(&vault);
     let is_loaded = |user: &UserVault| user.user.snapshot.load().is_some();
-    assert!(is_loaded(&loaded) && !is_loaded(&unloaded));
+    let as_found = || is_loaded(&loaded) && !is_loaded(&unloaded);
+    let rotate = || vault.rotate_data_key(raw(1), |_| assert!(as_found()));
+    rotate().unwrap();
+    assert!(as_found());
+    assert!(vault.state.in_rotation.load().is_none());
 
     unloaded.load().unwrap();
     assert!(is_loaded(&unloaded));
-    assert_eq!(unloaded.secrets().unwrap().len(), 1);
+    assert_eq!(unloaded.secrets().unwrap().len(), 20);
     vault.lock().unwrap();
     assert_eq!(unloaded.load().unwrap_err().kind(), ErrorKind::Locked);
+}
+
+/// One user with two secrets and one with twenty, for whom a rotation takes several steps.
+fn loaded_and_unloaded(vault: &Vault) -> [UserVault; 2] {
+    let users = [UserId::LOCAL, UserId::new(uuid::Uuid::from_u128(1))].map(|user| vault.user(user));
+    users[1]
+        .batch(|batch| (0..20).for_each(|i| batch.create(secret(&i.to_string()))))
+        .unwrap();
+    users[1].unload();
+    users
+}
+
+#[test]
+fn who_is_not_loaded_is_written_and_unloaded_in_the_midst_of_a_rotation() {
+    let vault = vault();
+    let [_, user] = loaded_and_unloaded(&vault);
+    let mut left: Vec<_> = (0..20).map(|i| i.to_string()).collect();
+    let mut kept = Vec::new();
+    vault
+        .rotate_data_key(raw(1), |_| {
+            user.delete(&*left.pop().unwrap()).unwrap();
+            user.unload();
+            if let Some(snapshot) = vault.state.in_rotation.load_full() {
+                kept.push(snapshot.entries().size());
+            }
+        })
+        .unwrap();
+    assert!(kept.contains(&18), "{kept:?}");
+    let names = user.secrets().unwrap().into_iter();
+    assert!(names.map(|info| info.secret_name).eq(left));
+    vault.verify().unwrap();
+
+    // The user is gone in the midst.
+    vault
+        .rotate_data_key(raw(1), |_| vault.delete_user(user.id()).unwrap())
+        .unwrap();
+    assert!(user.secrets().unwrap().is_empty());
+    vault.verify().unwrap();
+}
+
+#[test]
+fn a_rotation_keeps_nothing_of_a_user_when_the_vault_is_locked_or_it_panics() {
+    let vault = vault();
+    let [_, user] = loaded_and_unloaded(&vault);
+    let is_kept = || vault.state.in_rotation.load().is_some();
+    let lock = |_| {
+        if is_kept() {
+            vault.lock().unwrap();
+            assert!(!is_kept());
+        }
+    };
+    let error = vault.rotate_data_key(raw(1), lock).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    vault.unlock(raw(1)).unwrap();
+
+    let panic = |_| assert!(!is_kept(), "enough");
+    let rotate = || vault.rotate_data_key(raw(1), panic);
+    catch_unwind(AssertUnwindSafe(rotate)).unwrap_err();
+    assert!(!is_kept());
+    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    assert_eq!(user.secrets().unwrap().len(), 20);
 }
 
 /// Such a user has a root, which is sealed with a data key as well.

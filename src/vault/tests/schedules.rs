@@ -227,6 +227,88 @@ fn calls_and_writes_go_on_while_the_data_key_is_rotated() {
 }
 
 #[test]
+fn a_user_who_was_loaded_stays_so_while_the_data_key_is_rotated() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        user.unload();
+        let rotating = vault.clone();
+        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
+        user.load().unwrap();
+        assert!(user.user.snapshot.load().is_some());
+        rotation.join().unwrap();
+        assert!(user.user.snapshot.load().is_some());
+        assert!(vault.state.in_rotation.load().is_none());
+    });
+}
+
+#[test]
+fn a_user_who_was_unloaded_stays_so_while_the_data_key_is_rotated() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        let rotating = vault.clone();
+        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
+        user.unload();
+        assert!(user.user.snapshot.load().is_none());
+        rotation.join().unwrap();
+        assert!(user.user.snapshot.load().is_none());
+        assert!(vault.state.in_rotation.load().is_none());
+    });
+}
+
+#[test]
+fn who_is_unloaded_and_loaded_while_the_data_key_is_rotated_has_what_was_written() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        user.create(numbered("b", 0)).unwrap();
+        user.unload();
+        let rotating = vault.clone();
+        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
+        let other = user.clone();
+        let unloading = thread::spawn(move || {
+            other.unload();
+            other.load().unwrap();
+        });
+        user.delete("a").unwrap();
+        assert!(user.secret("a").is_err());
+        write(&user, "b", 1).unwrap();
+        assert_eq!(read(&user, "b").unwrap(), 1);
+        rotation.join().unwrap();
+        unloading.join().unwrap();
+        assert_eq!(user.secrets().unwrap().len(), 1);
+        assert_eq!(vault.usage().unwrap(), user.usage().unwrap());
+        assert!(vault.state.in_rotation.load().is_none());
+        vault.verify().unwrap();
+    });
+}
+
+#[test]
+fn a_rotation_keeps_nothing_of_a_user_when_locking_has_returned() {
+    in_all_orders(|| {
+        let vault = vault();
+        let user = vault.user(UserId::LOCAL);
+        user.create(numbered("a", 0)).unwrap();
+        user.unload();
+        let rotating = vault.clone();
+        let rotation = thread::spawn(move || {
+            locked(rotating.rotate_data_key(key(), |_| {}));
+        });
+        vault.lock().unwrap();
+        assert!(vault.state.in_rotation.load().is_none());
+        rotation.join().unwrap();
+        assert!(vault.state.in_rotation.load().is_none());
+        vault.unlock(key()).unwrap();
+        assert_eq!(read(&user, "a").unwrap(), 0);
+        vault.verify().unwrap();
+    });
+}
+
+#[test]
 fn who_had_a_key_that_was_changed_does_not_unlock() {
     in_all_orders(|| {
         let vault = vault();

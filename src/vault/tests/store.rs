@@ -24,6 +24,8 @@ struct TestStorage {
     inner: Arc<MemoryStorage>,
     /// How many writes still succeed.
     left: Arc<AtomicI64>,
+    /// How often a user was read.
+    reads: Arc<AtomicI64>,
     /// Whether nothing works any more, as after a failed commit of a file.
     stopped: Arc<AtomicBool>,
     /// What happens once, when the keys have been read.
@@ -37,6 +39,7 @@ impl Default for TestStorage {
         TestStorage {
             inner: Arc::default(),
             left: Arc::new(AtomicI64::new(i64::MAX)),
+            reads: Arc::default(),
             stopped: Arc::default(),
             then: Arc::default(),
         }
@@ -65,6 +68,7 @@ impl Storage for TestStorage {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(StorageError::Stopped);
         }
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.inner.user(user)
     }
 
@@ -557,4 +561,20 @@ fn what_a_store_says_has_a_kind_of_its_own_and_says_what_to_do() {
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(std::error::Error::source(&error).is_some(), sourced);
     }
+}
+
+/// Each step of a rotation would take as long as a first use.
+#[test]
+fn a_rotation_reads_a_user_who_is_not_loaded_once() {
+    let storage = TestStorage::default();
+    let key = || KeySource::raw([7; 32]);
+    let vault = storage.vault_with_key(&key());
+    let user = vault.user(UserId::LOCAL);
+    user.batch(|batch| (0..40).for_each(|i| batch.create(secret(&i.to_string()))))
+        .unwrap();
+    user.unload();
+    let before = storage.reads.load(Ordering::Relaxed);
+    vault.rotate_data_key(key(), |_| {}).unwrap();
+    assert_eq!(storage.reads.load(Ordering::Relaxed) - before, 1);
+    vault.verify().unwrap();
 }
