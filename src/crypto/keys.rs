@@ -248,7 +248,7 @@ impl KeyRing {
     }
 
     /// Returns whether data keys with the same id are the same keys. Otherwise one of the rings belongs to a copy of
-    /// the vault whose data key was rotated independently.
+    /// the vault whose data key was rotated independently. Of rings without an id in common nothing can be said.
     #[cfg(feature = "file")]
     pub(crate) fn continues(&self, other: &KeyRing) -> bool {
         use subtle::ConstantTimeEq as _;

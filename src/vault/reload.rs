@@ -30,10 +30,10 @@ impl Vault {
     /// # Errors
     ///
     /// `RolledBack` if the file is older than what was read before, or if it is a copy of the vault and the data keys
-    /// of both were rotated independently (a copy that merely has more writes is not recognized); `WrongKey` if the
-    /// master key was changed, for which there is [`reload_with`](Vault::reload_with), or the file holds another vault;
-    /// `Unsupported` for a vault that is not a snapshot; `Locked`; and those of [`open`](Vault::open). The snapshot is
-    /// then as it was.
+    /// of both were rotated independently, but equally often (a copy that was rotated more or less often, or merely has
+    /// more writes, is not recognized); `WrongKey` if the master key was changed, for which there is
+    /// [`reload_with`](Vault::reload_with), or the file holds another vault; `Unsupported` for a vault that is not a
+    /// snapshot; `Locked`; and those of [`open`](Vault::open). The snapshot is then as it was.
     ///
     /// # Security
     ///
