@@ -48,6 +48,8 @@ impl Vault {
     /// key as well, and every [`UserVault`](crate::UserVault) of the snapshot stays in use. If the file has not
     /// changed, the key is not looked at; if it has, a passphrase is stretched, which takes time: try `reload` first.
     /// [`lock`](Vault::lock) does not wait for the key: this then fails with `Locked`, or with what the key fails with.
+    /// The vault's keys are not opened then, but the master key, which the key opens, can be in memory until this
+    /// returns.
     ///
     /// ```
     /// use keyward::{ErrorKind, KeySource, Vault};
@@ -138,14 +140,17 @@ impl State {
         };
         let slots = slots(&content)?;
         // Takes long for a passphrase, and others may want to lock the vault meanwhile.
-        let opened = key.map(|key| slots.open_with_master(key)).transpose()?;
+        let master = key.map(|key| slots.master(key)).transpose()?;
         let _locking = hold(&self.locking);
+        // Only now are the keys opened: a locked vault has none in memory.
         let old = self.keys()?;
-        let new = match opened {
-            Some(new) if new.is_of_vault_of(&old) => new,
-            Some(_) => return Err(another_vault()),
+        let new = match master {
+            Some(master) => slots.open_ring_with_master(&master)?,
             None => slots.reopen(&old)?,
         };
+        if !new.is_of_vault_of(&old) {
+            return Err(another_vault());
+        }
         let root = stored_root(&content, &new)?;
         {
             let ledger = hold(&self.ledger);

@@ -57,8 +57,19 @@ impl KeySlots {
     /// Does what `open` does, and keeps the master key.
     #[cfg(feature = "file")]
     pub(super) fn open_with_master(&self, source: &KeySource) -> Result<KeyRing, Error> {
-        let (_, master) = self.find(source)?;
-        Ok(KeyRing::open(self.vault, &master, &self.ring)?.with_master(&master))
+        self.open_ring_with_master(&self.master(source)?)
+    }
+
+    /// Returns the master key, with the first slot that the source fits. This alone takes long.
+    #[cfg(feature = "file")]
+    pub(super) fn master(&self, source: &KeySource) -> Result<MasterKey, Error> {
+        self.find(source).map(|(_, master)| master)
+    }
+
+    /// Opens the keys with the master key, which is kept with them.
+    #[cfg(feature = "file")]
+    pub(super) fn open_ring_with_master(&self, master: &MasterKey) -> Result<KeyRing, Error> {
+        Ok(KeyRing::open(self.vault, master, &self.ring)?.with_master(master))
     }
 
     /// Opens the keys with the master key that was kept with earlier ones.
