@@ -11,6 +11,8 @@ use super::{
     users::{UserState, Users},
     write::Write,
 };
+#[cfg(feature = "file")]
+use crate::storage::StorageError;
 use crate::{
     audit::{AuditAction, AuditEvent},
     crypto::{KeyRing, KeySlotInfo, KeySource, UserRoot, VaultRoot},
@@ -384,6 +386,11 @@ impl State {
     ) -> Result<T, Error> {
         let _locking = hold(&self.locking);
         let keys = self.keys()?;
+        #[cfg(feature = "file")]
+        if self.source.is_some() {
+            // Before a provider wraps a key: it may keep something for each.
+            return Err(storage_error(StorageError::ReadOnly));
+        }
         let slots = self.known_slots(&keys)?;
         let mut slots = slots.ok_or_else(|| no_key_slots("it has no key slots"))?;
         let changed = change(&mut slots, &keys)?;

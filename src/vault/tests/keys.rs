@@ -7,6 +7,8 @@ use std::{
 };
 
 use super::{slots::KeySlots, *};
+#[cfg(feature = "file")]
+use crate::KeyProvider;
 use crate::{crypto::KeyRing, error::ErrorKind};
 
 fn raw(byte: u8) -> KeySource {
@@ -214,4 +216,47 @@ fn locking_ends_a_check_that_a_rotation_waits_for() {
     assert!(vault.is_locked());
     vault.unlock(raw(1)).unwrap();
     vault.verify().unwrap();
+}
+
+/// A provider such as a keyring keeps something for each key that it wraps.
+#[cfg(feature = "file")]
+#[test]
+fn no_provider_wraps_a_key_for_a_snapshot() {
+    use std::sync::atomic::AtomicU32;
+
+    type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl KeyProvider for Counting {
+        fn wrap(&self, key: &[u8; 32], _: &[u8]) -> Result<Vec<u8>, Failed> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(key.to_vec())
+        }
+
+        fn unwrap(&self, wrapped: &[u8], _: &[u8], key: &mut [u8; 32]) -> Result<(), Failed> {
+            *key = wrapped.try_into()?;
+            Ok(())
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let counting = Arc::new(Counting::default());
+    let source = || KeySource::provider(Arc::clone(&counting));
+    drop(Vault::create(&path, source()).unwrap());
+    // A process that another test starts has the file for a moment.
+    let waiting = Vault::builder().wait(std::time::Duration::MAX);
+    let snapshot = waiting.snapshot(&path, source()).unwrap();
+    let errors = [
+        snapshot.add_key(source(), source()).unwrap_err(),
+        snapshot.change_key(source(), source()).unwrap_err(),
+        snapshot.rotate_master_key([source()]).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+    let wrapped = counting.0.load(Ordering::Relaxed);
+    assert_eq!(wrapped, 1, "only that of the vault itself");
 }
