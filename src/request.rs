@@ -193,7 +193,7 @@ impl NewSecret {
 /// let user = Vault::in_memory()?.user(UserId::LOCAL);
 /// let info = user.create(NewSecret::new("github-token", "ghp_hV5cX2mQ"))?;
 /// let rotated = SecretPatch::new().value("ghp_Yr7Kd0bW").if_revision(info.revision);
-/// assert_eq!(user.update("github-token", rotated)?.revision, 2);
+/// assert_eq!(user.update(&info, rotated)?.revision, 2);
 /// # Ok::<(), keyward::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -282,6 +282,9 @@ impl SecretPatch {
 
     /// Requires the secret to be at this revision: otherwise the update fails with
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) and changes nothing.
+    ///
+    /// Update the secret by its id: under a name, there may be another one in the meantime, whose revisions began at 1
+    /// again.
     #[must_use]
     pub fn if_revision(mut self, revision: u64) -> SecretPatch {
         self.if_revision = Some(revision);

@@ -151,12 +151,13 @@ impl Vault {
     /// lost: call this again to continue it. It then starts over with another new data key, since whoever could
     /// open the vault in the meantime may know the first one. `done` keeps growing across the two rounds. During
     /// the first round, `total` counts each secret twice; after it, `total` is the number done so far plus each
-    /// secret once.
+    /// secret once. `progress` must not call this: a rotation waits for the other one.
     ///
     /// # Errors
     ///
-    /// `WrongKey` if `current` opens no slot, `Unsupported` for a vault without key slots, `Locked` (also if the
-    /// vault is locked meanwhile), `Storage`, or `Corrupt`.
+    /// `WrongKey` if `current` opens no slot, also if it was changed or removed meanwhile: call this again with a key
+    /// that opens the vault now. `Unsupported` for a vault without key slots, `Locked` (also if the vault is locked
+    /// meanwhile), `Storage`, or `Corrupt`.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"
