@@ -287,9 +287,10 @@ impl State {
             .collect();
         let _writers: Vec<_> = imported.iter().map(|(_, to)| hold(&to.writer)).collect();
         let keys = self.keys()?;
+        // Who is not loaded stays so: the users of a file may be many, and not for this vault.
         let bases = imported
             .iter()
-            .map(|(_, to)| self.load(to, &keys))
+            .map(|(_, to)| self.peek(to, &keys))
             .collect::<Result<Vec<_>, _>>()?;
         let mut ledger = hold(&self.ledger);
         let mut vault_root = ledger.root.clone();

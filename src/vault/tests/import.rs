@@ -11,7 +11,7 @@ use super::{
     write::Write,
     *,
 };
-use crate::{SecretInfo, crypto::VaultRoot, error::ErrorKind, metadata::Metadata};
+use crate::{Quota, SecretInfo, crypto::VaultRoot, error::ErrorKind, metadata::Metadata};
 
 fn raw() -> KeySource {
     KeySource::raw([1; 32])
@@ -63,6 +63,38 @@ fn import_into_new(forged: &Vault) -> Result<Vault, Error> {
     to.verify().unwrap();
     assert_eq!(to.anchor().unwrap() == anchor, imported.is_err());
     imported.map(|_| to)
+}
+
+#[test]
+fn an_import_leaves_users_loaded_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export");
+    let ids: [UserId; 3] = [1, 2, 3].map(|id| UserId::new(Uuid::from_u128(id)));
+    let from = Vault::in_memory().unwrap();
+    for id in ids {
+        from.user(id).create(secret("a")).unwrap();
+    }
+    from.export(&path, raw()).unwrap();
+
+    let loaded = |vault: &Vault| ids.map(|id| vault.user(id).user.snapshot.load().is_some());
+    let waiting = || Vault::builder().wait(Duration::MAX);
+    let quota = Quota::unlimited().vault_secrets(3);
+    let full = waiting().quota(quota).in_memory().unwrap();
+    full.user(ids[0]).create(secret("b")).unwrap();
+    let error = full.import(&path, raw()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
+    assert_eq!(loaded(&full), [true, false, false]);
+
+    let to = waiting().in_memory().unwrap();
+    for id in &ids[..2] {
+        to.user(*id).create(secret("b")).unwrap();
+    }
+    to.user(ids[1]).unload();
+    to.import(&path, raw()).unwrap();
+    assert_eq!(loaded(&to), [true, false, false]);
+    let secrets = ids.map(|id| to.user(id).secrets().unwrap().len());
+    assert_eq!(secrets, [2, 2, 1]);
+    to.verify().unwrap();
 }
 
 type Forge = fn(&mut Metadata);
