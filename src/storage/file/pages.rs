@@ -19,8 +19,9 @@
 //! | an inner page: byte 0 is 2, the number of keys *n* is at 2 (`u16`) | from 8 + 16 (*n* + 1) on, *n* + 1 of them |
 //! | a leaf with definitions: byte 0 is 1, the number *n* is at 2 (`u16`), then *n* ends of names (`u32`), *n* ends of definitions | in each definition, if byte 9 is not 0: at 10, the root of the table. Byte 0 must be 3: keyward does not use tables of other kinds |
 //!
-//! Other leaves have none, as long as there are no savepoints, which keyward does not use either. Where the
-//! references to a leaf are shows whether it has definitions.
+//! Other leaves have none, as long as there are no savepoints, which keyward does not use either. A leaf has
+//! definitions if the header refers to it. The few tables that there are fit into one leaf, so an inner page may not
+//! stand in its place: redb could have read the leaves below it before, as rows, and have kept them.
 
 use std::{
     collections::HashSet,
@@ -56,8 +57,7 @@ pub(super) struct Pages(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     regions: Regions,
-    /// The offsets of the pages that lead to definitions or have them, except those that redb wrote since it was
-    /// opened.
+    /// The offsets of the leaves with definitions, except those that redb wrote since it was opened.
     definitions: HashSet<u64>,
     written: Written,
     /// Redb compares pages with their checksums before it trusts them, until it writes a header that says so.
@@ -233,12 +233,11 @@ impl Known {
     }
 
     fn inner(&mut self, offset: u64, page: &[u8], length: u64) -> Option<()> {
-        let leads_to_definitions = self.definitions.contains(&offset);
+        if self.definitions.contains(&offset) {
+            return None;
+        }
         for child in children(page)? {
-            let (at, _) = self.regions.find(child, length)?;
-            if leads_to_definitions {
-                self.definitions.insert(at);
-            }
+            self.regions.find(child, length)?;
         }
         Some(())
     }
@@ -512,5 +511,22 @@ mod tests {
         header[9] = 0;
         pages.written(0, &header);
         read(&mut inner).unwrap_err();
+    }
+    #[test]
+    fn no_inner_page_leads_to_definitions() {
+        let whole = database();
+        let length = whole.len() as u64;
+        let pages = Pages::default();
+        pages.check(0, &mut whole.clone(), length).unwrap();
+        let mut inner = [0; 4096];
+        inner[0] = INNER;
+        let regions = Regions::of(&whole).unwrap();
+        for root in roots(&whole).unwrap() {
+            let (at, _) = regions.find(root, length).unwrap();
+            let leaf = &whole[usize::try_from(at).unwrap()..][..4096];
+            pages.check(at, &mut leaf.to_vec(), length).unwrap();
+            pages.check(at, &mut inner.clone(), length).unwrap_err();
+            pages.check(at + PAGE, &mut inner.clone(), length).unwrap();
+        }
     }
 }
