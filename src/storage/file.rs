@@ -40,6 +40,7 @@ mod pages;
 mod rows;
 mod unfinished;
 mod unused;
+mod used;
 
 #[cfg(fuzzing)]
 pub(crate) use self::rows::decode_row;

@@ -108,7 +108,7 @@ impl StorageBackend for Fence {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let backend = self.open()?;
         backend.read(offset, out)?;
-        self.pages.check(offset, out, backend.len()?)
+        self.pages.check(offset, out, backend)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -4,12 +4,13 @@
 //! number of 64 bits whose upper five bits are the order. Redb allocates and fills the memory for a page before it
 //! reads its bytes, so a file of a few pages could make it use 4 GiB. Here every page that is read is searched for
 //! references; if one refers to a page that is larger than the whole file, or than any that keyward uses, the page
-//! with the reference is made unreadable.
+//! with the reference is made unreadable. And before redb follows a root in the header, everything below it is walked
+//! once: redb reads each page as often as there are references to it, and here there may be only one.
 //!
 //! A crash leaves such references, too: redb compacts with one-phase commits, whose pages may be half written. It
 //! opens the file by comparing what the last commit wrote with its checksums, and uses the commit before if they
-//! do not match. Until then, a page with such a reference reads as zeros, which match no checksum, instead of as
-//! an error.
+//! do not match. Until then, a page with such a reference, or a slot of the header, reads as zeros, which match no
+//! checksum, instead of as an error.
 //!
 //! References are in three places of redb's file format 3:
 //!
@@ -31,6 +32,8 @@ use std::{
 
 use redb::StorageBackend;
 
+use super::used::Used;
+
 pub(super) const PAGE: u64 = 4096;
 /// The maximum number of pages in a region: a reference has 20 bits for the index of one.
 const REGION: u32 = 1 << 20;
@@ -39,13 +42,14 @@ const REGION: u32 = 1 << 20;
 const MAX_PAGE_SIZE: u64 = 16 * 1024 * 1024;
 pub(super) const HEADER: usize = 320;
 const SLOTS: [usize; 2] = [64, 192];
-/// Flags in byte 9 of the header: which slot, and how it was written.
+/// Where the header has flags: which slot, and how it was written.
+const FLAGS: usize = 9;
 const PRIMARY: u8 = 1;
 const UNCLEAN: u8 = 2;
 const TWO_PHASES: u8 = 4;
 /// From after a slot's version to the end of its checksum.
 const SLOT: std::ops::Range<usize> = 1..128;
-const LEAF: u8 = 1;
+pub(super) const LEAF: u8 = 1;
 pub(super) const INNER: u8 = 2;
 /// A table with one value for each key.
 const TABLE: u8 = 3;
@@ -59,29 +63,39 @@ struct Known {
     regions: Regions,
     /// The offsets of the leaves with definitions, except those that redb wrote since it was opened.
     definitions: HashSet<u64>,
-    written: Written,
+    /// The pages that redb wrote to since it opened the file: what is read there is its own.
+    written: PageSet,
     /// Redb compares pages with their checksums before it trusts them, until it writes a header that says so.
     compared: bool,
 }
 
 impl Pages {
-    /// Searches what was read at `offset` of a database of `length` bytes.
-    pub(super) fn check(&self, offset: u64, page: &mut [u8], length: u64) -> io::Result<()> {
+    /// Searches what was read at `offset` of a database.
+    pub(super) fn check(
+        &self,
+        offset: u64,
+        page: &mut [u8],
+        backend: &dyn StorageBackend,
+    ) -> io::Result<()> {
         let mut known = self.known();
+        if offset == 0 {
+            // The first bytes are also read separately, to see whether this is a database at all.
+            return if page.len() < HEADER {
+                Ok(())
+            } else {
+                known.header(page, backend)
+            };
+        }
         if known.written.contains(offset) {
             return Ok(());
         }
-        let found = if offset == 0 {
-            // The first bytes are also read separately, to see whether this is a database at all.
-            page.len() < HEADER || known.header(page, length).is_some()
-        } else {
-            match page.first() {
-                Some(&INNER) => known.inner(offset, page, length).is_some(),
-                Some(&LEAF) if known.definitions.contains(&offset) => {
-                    definitions(page, length).is_some()
-                }
-                _ => true,
+        let length = backend.len()?;
+        let found = match page.first() {
+            Some(&INNER) => known.inner(offset, page, length).is_some(),
+            Some(&LEAF) if known.definitions.contains(&offset) => {
+                definitions(page, length).is_some()
             }
+            _ => true,
         };
         if found {
             Ok(())
@@ -89,10 +103,7 @@ impl Pages {
             page.fill(0);
             Ok(())
         } else {
-            Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a page of the database refers to a page that cannot exist",
-            ))
+            Err(cannot_exist())
         }
     }
 
@@ -103,7 +114,7 @@ impl Pages {
         let mut known = self.known();
         known.definitions.remove(&offset);
         known.written.insert(offset);
-        if offset == 0 && page.get(9).is_none_or(|flags| flags & UNCLEAN == 0) {
+        if offset == 0 && page.get(FLAGS).is_none_or(|flags| flags & UNCLEAN == 0) {
             known.compared = false;
         }
     }
@@ -113,14 +124,14 @@ impl Pages {
     }
 }
 
-/// The offsets that redb wrote to since it opened the file: what is read there is its own. One bit for each page up
-/// to the last of them, so at most 32 KiB for each GiB of the file.
+/// Some pages, by their offsets. One bit for each page up to the last of them, so at most 32 KiB for each GiB of the
+/// file.
 #[derive(Debug, Default)]
-struct Written(Vec<u64>);
+pub(super) struct PageSet(Vec<u64>);
 
-impl Written {
-    fn insert(&mut self, offset: u64) {
-        if let Some((word, bit)) = Written::place(offset) {
+impl PageSet {
+    pub(super) fn insert(&mut self, offset: u64) {
+        if let Some((word, bit)) = PageSet::place(offset) {
             if self.0.len() <= word {
                 self.0.resize(word + 1, 0);
             }
@@ -128,13 +139,13 @@ impl Written {
         }
     }
 
-    fn contains(&self, offset: u64) -> bool {
-        Written::place(offset)
+    pub(super) fn contains(&self, offset: u64) -> bool {
+        PageSet::place(offset)
             .and_then(|(word, bit)| Some(self.0.get(word)? & bit != 0))
             .unwrap_or(false)
     }
 
-    /// Returns `None` for the header, which is always searched.
+    /// Returns `None` for the header.
     fn place(offset: u64) -> Option<(usize, u64)> {
         let page = (offset / PAGE).checked_sub(1)?;
         Some((usize::try_from(page / 64).ok()?, 1 << (page % 64)))
@@ -156,7 +167,7 @@ impl Regions {
         Regions::of(&header).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    fn of(header: &[u8]) -> Option<Regions> {
+    pub(super) fn of(header: &[u8]) -> Option<Regions> {
         let (before, data) = (u32_at(header, 16)?, u32_at(header, 20)?);
         (before.max(data) <= REGION).then(|| Regions {
             before: before.into(),
@@ -203,33 +214,39 @@ impl Regions {
 }
 
 impl Known {
-    fn header(&mut self, page: &mut [u8], length: u64) -> Option<()> {
+    fn header(&mut self, page: &mut [u8], backend: &dyn StorageBackend) -> io::Result<()> {
         self.compared = false;
-        self.regions = Regions::of(page)?;
-        let flags = *page.get(9)?;
-        let primary = usize::from(flags & PRIMARY);
-        let compared = flags & (UNCLEAN | TWO_PHASES) == UNCLEAN;
+        self.regions = Regions::of(page).ok_or_else(cannot_exist)?;
+        let primary = usize::from(page[FLAGS] & PRIMARY);
+        let compared = page[FLAGS] & (UNCLEAN | TWO_PHASES) == UNCLEAN;
         for (i, slot) in SLOTS.into_iter().enumerate() {
             // Redb turns to the other slot only if the last commit had one phase. Until then that slot may be
             // outdated or half written.
-            if i != primary && flags & TWO_PHASES != 0 {
+            if i != primary && page[FLAGS] & TWO_PHASES != 0 {
                 continue;
             }
-            match self.slot(page, slot, length) {
-                None if compared => page[slot..][SLOT].fill(0),
-                found => found?,
+            match self.slot(page, slot, backend) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::InvalidData && (compared || i != primary) =>
+                {
+                    page[slot..][SLOT].fill(0);
+                }
+                walked => walked?,
             }
         }
         self.compared = compared;
-        Some(())
+        Ok(())
     }
 
-    fn slot(&mut self, page: &[u8], slot: usize, length: u64) -> Option<()> {
-        for root in slot_roots(page, slot)? {
-            let (at, _) = self.regions.find(root, length)?;
+    fn slot(&mut self, page: &[u8], slot: usize, backend: &dyn StorageBackend) -> io::Result<()> {
+        let roots = slot_roots(page, slot).ok_or_else(cannot_exist)?;
+        Used::find(backend, self.regions, &roots)?;
+        let length = backend.len()?;
+        for root in roots {
+            let (at, _) = self.regions.find(root, length).ok_or_else(cannot_exist)?;
             self.definitions.insert(at);
         }
-        Some(())
+        Ok(())
     }
 
     fn inner(&mut self, offset: u64, page: &[u8], length: u64) -> Option<()> {
@@ -245,7 +262,7 @@ impl Known {
 
 /// Returns the roots of the last transaction, to which a header leads.
 pub(super) fn roots(header: &[u8]) -> Option<Vec<u64>> {
-    let primary = usize::from(*header.get(9)? & PRIMARY);
+    let primary = usize::from(*header.get(FLAGS)? & PRIMARY);
     slot_roots(header, SLOTS[primary])
 }
 
@@ -290,6 +307,13 @@ pub(super) fn definitions(page: &[u8], length: u64) -> Option<Vec<u64>> {
         }
     }
     Some(roots)
+}
+
+fn cannot_exist() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "a page of the database refers to a page that cannot exist",
+    )
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -463,9 +487,13 @@ mod tests {
     #[test]
     fn the_roots_that_redb_may_follow_are_checked() {
         let whole = database();
-        let check =
-            |bytes: &[u8]| Pages::default().check(0, &mut bytes.to_vec(), bytes.len() as u64);
-        check(&whole).unwrap();
+        // Returns the header as redb gets it.
+        let check = |bytes: &[u8]| {
+            let mut header = bytes[..HEADER].to_vec();
+            let checked = Pages::default().check(0, &mut header, &Measured::holding(bytes));
+            checked.map(|()| header)
+        };
+        assert_eq!(check(&whole).unwrap(), whole[..HEADER]);
         assert_eq!(whole[9] & TWO_PHASES, TWO_PHASES);
         for (i, slot) in SLOTS.into_iter().enumerate() {
             for root in [8, 40] {
@@ -474,7 +502,10 @@ mod tests {
                 let primary = i == usize::from(whole[9] & PRIMARY);
                 assert_eq!(check(&bytes).is_err(), primary, "slot {i}");
                 bytes[9] &= !TWO_PHASES;
-                check(&bytes).unwrap_err();
+                match check(&bytes) {
+                    Ok(header) => assert_eq!(header[slot..][SLOT], [0; 127], "slot {i}"),
+                    Err(_) => assert!(primary, "slot {i}"),
+                }
             }
         }
         let mut bytes = whole.clone();
@@ -490,9 +521,9 @@ mod tests {
         let [torn, whole] = SLOTS;
         header[torn + 1] = 1;
         header[torn + 8 + 7] = 20 << 3;
-        let read = |page: &mut [u8]| {
-            pages.check(if page.len() == HEADER { 0 } else { 8192 }, page, 1 << 20)
-        };
+        let disk = Measured::holding(&database());
+        let read =
+            |page: &mut [u8]| pages.check(if page.len() == HEADER { 0 } else { 8192 }, page, &disk);
         let mut found = header.clone();
         read(&mut found).unwrap();
         assert_eq!(found[torn + 1..whole], [0; 127]);
@@ -513,20 +544,45 @@ mod tests {
         read(&mut inner).unwrap_err();
     }
     #[test]
+    fn a_slot_that_leads_twice_to_a_page_is_refused() {
+        let mut bytes = database();
+        let mut inner = 0;
+        for page in bytes.chunks_mut(4096).skip(1) {
+            if page[0] == INNER {
+                let children = 8 + 16 * (usize::from(page[2]) + 1);
+                page.copy_within(children..children + 8, children + 8);
+                inner += 1;
+            }
+        }
+        assert!(inner > 0);
+        let check = |bytes: &[u8]| {
+            let mut header = bytes[..HEADER].to_vec();
+            let checked = Pages::default().check(0, &mut header, &Measured::holding(bytes));
+            checked.map(|()| header)
+        };
+        let error = check(&bytes).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        // Redb would turn to the other slot.
+        bytes[9] = bytes[9] & PRIMARY | UNCLEAN;
+        let slot = SLOTS[usize::from(bytes[9] & PRIMARY)];
+        assert_eq!(check(&bytes).unwrap()[slot..][SLOT], [0; 127]);
+    }
+
+    #[test]
     fn no_inner_page_leads_to_definitions() {
         let whole = database();
         let length = whole.len() as u64;
-        let pages = Pages::default();
-        pages.check(0, &mut whole.clone(), length).unwrap();
+        let (pages, disk) = (Pages::default(), Measured::holding(&whole));
+        pages.check(0, &mut whole.clone(), &disk).unwrap();
         let mut inner = [0; 4096];
         inner[0] = INNER;
         let regions = Regions::of(&whole).unwrap();
         for root in roots(&whole).unwrap() {
             let (at, _) = regions.find(root, length).unwrap();
             let leaf = &whole[usize::try_from(at).unwrap()..][..4096];
-            pages.check(at, &mut leaf.to_vec(), length).unwrap();
-            pages.check(at, &mut inner.clone(), length).unwrap_err();
-            pages.check(at + PAGE, &mut inner.clone(), length).unwrap();
+            pages.check(at, &mut leaf.to_vec(), &disk).unwrap();
+            pages.check(at, &mut inner.clone(), &disk).unwrap_err();
+            pages.check(at + PAGE, &mut inner.clone(), &disk).unwrap();
         }
     }
 }
