@@ -132,6 +132,7 @@ pub mod docs;
 mod entry;
 mod error;
 mod explain;
+mod folder;
 mod format;
 #[cfg(feature = "http")]
 pub mod http;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{FileStorage, StorageError, failed};
+use crate::folder;
 
 /// How many names are tried for the unfinished file if earlier ones are taken.
 const MAX_NAMES: u32 = 1000;
@@ -16,7 +17,6 @@ const MAX_NAMES: u32 = 1000;
 #[derive(Debug)]
 pub(super) struct Unfinished {
     path: PathBuf,
-    folder: PathBuf,
     /// Never opened by this name: the name is removed when the file has its own.
     temporary: PathBuf,
     /// Whether the temporary name has become the final one. Another unfinished file may have it by now.
@@ -34,19 +34,18 @@ impl Unfinished {
         if FileStorage::is_taken(path) {
             return Err(StorageError::Exists);
         }
-        let folder = match path.parent() {
+        let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
         for i in 0..MAX_NAMES {
             // Its length does not depend on the file's own name, which may be as long as names can be.
-            let temporary = folder.join(format!(".keyward-{}-{i}.unfinished", std::process::id()));
+            let temporary = parent.join(format!(".keyward-{}-{i}.unfinished", std::process::id()));
             match new_file(&temporary) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => {
                     return Ok(Unfinished {
                         path: path.to_owned(),
-                        folder: folder.to_owned(),
                         temporary,
                         is_renamed: false,
                         file: file.map_err(failed)?,
@@ -75,7 +74,7 @@ impl Unfinished {
             }
             Err(_) => self.rename()?,
         }
-        sync_folder(&self.folder).map_err(|error| {
+        folder::sync(&self.path).map_err(|error| {
             // It may be gone after a crash, so it should not be there now.
             let _ = fs::remove_file(&self.path);
             failed(error)
@@ -116,15 +115,6 @@ fn new_file(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-/// Makes the names in a folder durable. Windows has no such call, and does it by itself.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -194,5 +184,20 @@ mod tests {
         let path = folder.path().join("vault");
         Unfinished::new(&path).unwrap().publish().unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    /// As a user who may write to the folder but not read it; for root there is no such folder.
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_may_not_be_read_gets_its_file() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode));
+        mode(0o300).unwrap();
+        let path = folder.path().join("vault");
+        let published = Unfinished::new(&path).unwrap().publish();
+        mode(0o700).unwrap();
+        published.unwrap();
+        assert_eq!(names(folder.path()), ["vault"]);
     }
 }
