@@ -14,7 +14,10 @@ use super::{
     AuditEvent, AuditSink,
     chain::{self, AuditCheck, AuditFaultKind, AuditHead},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    folder,
+};
 
 /// A sink that appends events to a file, as lines of JSON that form a chain: [`verify`](AuditLog::verify) finds any
 /// line before the last one that was changed, removed or inserted.
@@ -224,6 +227,9 @@ impl Writer {
             repaired: check.torn,
         };
         writer.repair().map_err(failed)?;
+        if length == 0 {
+            folder::sync(path).map_err(failed)?;
+        }
         if shared.is_some() {
             writer.file.unlock().map_err(failed)?;
         }
@@ -275,6 +281,9 @@ impl Writer {
         self.repair()?;
         let (line, head) = chain::line(&self.head, event)?;
         self.torn = true;
+        if cfg!(windows) {
+            self.file.seek(SeekFrom::End(0))?;
+        }
         self.file.write_all(&line)?;
         self.torn = false;
         self.head = head;
@@ -302,7 +311,13 @@ impl fmt::Debug for AuditLog {
 
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
+    options.read(true).create(true);
+    // What is torn is cut off, which on Windows takes the right to write anywhere: a file opened to append has not.
+    if cfg!(windows) {
+        options.write(true).truncate(false);
+    } else {
+        options.append(true);
+    }
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
