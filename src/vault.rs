@@ -125,6 +125,9 @@ impl Vault {
     /// Then the vault is there as a whole or not at all. But a file `.keyward-….unfinished` can stay beside it: a part of
     /// the new one, or a second name of it, under which it lives on even if the vault's own name is removed. It is as
     /// encrypted as the vault; remove it once no process is creating a vault, or copying one, in that folder.
+    ///
+    /// There is one exception. On a file system without hard links, such as FAT, the vault's name is first taken by an
+    /// empty file. If only that is left, it opens as `Corrupt`, and nothing can be created at the path: remove it.
     #[cfg(feature = "file")]
     pub fn create(path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         Vault::builder().create(path, key)
