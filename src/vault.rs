@@ -271,8 +271,8 @@ impl Vault {
         self.state.users()
     }
 
-    /// Returns what all users together have stored. Waits for a write that is under way, of any user, and for an import;
-    /// if something else waits for a compaction, for that as well.
+    /// Returns what all users together have stored. Waits for a write that is under way, of any user, and for an
+    /// import; if something else waits for a compaction, for that as well.
     ///
     /// # Errors
     ///
@@ -334,9 +334,9 @@ impl Vault {
     /// stay usable, and so do their redactors.
     ///
     /// It waits for an import, and for calls that use a [`KeySource`], such as [`unlock`](Vault::unlock) and
-    /// [`add_key`](Vault::add_key): with a provider, for as long as that takes to answer. If a write or the first use of
-    /// a user waits for a [compaction](Vault::compact), this waits for it as well. Until then calls go on. The file stays
-    /// open, to this process alone, until the vault and all that was made from it is dropped.
+    /// [`add_key`](Vault::add_key): with a provider, for as long as that takes to answer. If a write or the first use
+    /// of a user waits for a [compaction](Vault::compact), this waits for it as well. Until then calls go on. The file
+    /// stays open, to this process alone, until the vault and all that was made from it is dropped.
     ///
     /// Locking a locked vault does nothing.
     ///

@@ -9,8 +9,6 @@ use zeroize::Zeroizing;
 use super::derive::KdfParams;
 #[cfg(feature = "file")]
 use super::key_file;
-#[cfg(feature = "file")]
-use crate::error::{Error, ErrorKind, FieldError};
 use crate::secret::SecretValue;
 
 /// What opens a vault: a passphrase, a raw key, or the program's own provider.
@@ -89,15 +87,17 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Storage`] if the file cannot be read, with the [`io::Error`](std::io::Error) as its source;
-    /// [`ErrorKind::Validation`] if it is no key file.
+    /// `Storage` if the file cannot be read, with the [`io::Error`](std::io::Error) as its source; `Validation` if it is no
+    /// key file.
     ///
     /// # Security
     ///
     /// What was read is wiped, and no error repeats any of it. Who else may read the file is not checked: whoever can
     /// read it and the vault can read the secrets.
     #[cfg(feature = "file")]
-    pub fn key_file(path: impl AsRef<Path>) -> Result<KeySource, Error> {
+    pub fn key_file(path: impl AsRef<Path>) -> Result<KeySource, crate::Error> {
+        use crate::error::{Error, ErrorKind, FieldError};
+
         let read = File::open(path).and_then(key_file::read).map_err(|error| {
             let message = "the key file could not be read: check the path, and who may read it";
             Error::new(ErrorKind::Storage, message).with_source(error)

@@ -16,8 +16,8 @@ const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"]
 const META: &str = "_meta";
 const ABOUT: [&str; 2] = ["progressToken", "requestId"];
 
-/// Returns what a line becomes when what lies across several elements of a batch, or several tokens, is redacted; `None` if
-/// nothing does.
+/// Returns what a line becomes when what lies across several elements of a batch, several tokens, or a message and the
+/// space around it, is redacted; `None` if nothing does.
 pub(super) fn across(line: &str, redactor: &Redactor) -> Option<String> {
     if !redactor.spans_tokens() {
         return None;
@@ -26,8 +26,11 @@ pub(super) fn across(line: &str, redactor: &Redactor) -> Option<String> {
     if json::is_json(&line[at.clone()]) {
         return across_tokens(line, redactor);
     }
-    let messages = json::elements(line, at)?.into_iter();
-    let members = messages.filter_map(|at| json::members(line, at)).flatten();
+    let messages = json::elements(line, at.clone()).unwrap_or_else(|| vec![at]);
+    let members = messages
+        .into_iter()
+        .filter_map(|at| json::members(line, at));
+    let members = members.flatten();
     let kept: Vec<_> = members.flat_map(|member| kept(line, &member)).collect();
     let (new, _) = as_it_is(line, 0..line.len(), kept.into_iter(), redactor)?;
     Some((*new).clone())
@@ -43,14 +46,10 @@ fn kept(text: &str, member: &Member<'_>) -> impl Iterator<Item = Range<usize>> +
 /// Redacts JSON in which a value lies across several tokens, such as a list of keys, or is a string with its quotes: the
 /// smallest object, array or string in which all of it is becomes a string with its reference.
 fn across_tokens(text: &str, redactor: &Redactor) -> Option<String> {
-    let mut matches = Vec::new();
-    redactor.each_match(text.as_bytes(), |start, end, reference| {
-        matches.push((start..end, reference.to_owned()));
-    });
-    if matches.is_empty() {
-        return None;
-    }
-    let mut matches = matches.into_iter().peekable();
+    let mut matches = matches(text, 0..text.len(), redactor)
+        .into_iter()
+        .peekable();
+    matches.peek()?;
     // The matches that are in no token, and begin in what is open.
     let mut pending: Vec<(Range<usize>, String)> = Vec::new();
     let mut whole: Vec<(Range<usize>, String)> = Vec::new();
@@ -93,6 +92,10 @@ fn across_tokens(text: &str, redactor: &Redactor) -> Option<String> {
             }
             pending.extend(further);
         }
+    }
+    if let Some((_, reference)) = pending.into_iter().next() {
+        // It begins or ends in the space around it all.
+        return Some(json::quoted(&reference));
     }
     let mut changed = Changed::from(text, 0);
     for (at, reference) in whole {
@@ -194,34 +197,46 @@ fn everywhere(
     }
 }
 
-/// Redacts text as it is spelled, except for what is `kept`. Returns also what in it was looked at, in order: what was
-/// kept, and the references.
+/// Redacts text as it is spelled, except for what is `kept`, unless a value lies across that and what is around it. Returns
+/// also what in it was looked at, in order: what was kept, and the references.
 fn as_it_is(
     text: &str,
     at: Range<usize>,
     kept: impl Iterator<Item = Range<usize>>,
     redactor: &Redactor,
 ) -> Option<(Zeroizing<String>, Vec<Range<usize>>)> {
+    let mut matches = matches(text, at.clone(), redactor).into_iter().peekable();
     let mut new = Zeroizing::new(String::with_capacity(at.len()));
     let mut done = Vec::new();
     let mut is_new = false;
-    let mut next = at.start;
+    let mut copied = at.start;
     for kept in kept.chain(iter::once(at.end..at.end)) {
-        let part = &text[next..kept.start];
-        let mut copied = 0;
-        redactor.each_match(part.as_bytes(), |start, end, reference| {
-            json::push_wiping(&mut new, &part[copied..start]);
-            done.push(new.len()..new.len() + reference.len());
-            json::push_wiping(&mut new, reference);
-            copied = end;
-            is_new = true;
-        });
-        json::push_wiping(&mut new, &part[copied..]);
-        done.push(new.len()..new.len() + kept.len());
-        json::push_wiping(&mut new, &text[kept.clone()]);
-        next = kept.end;
+        while let Some((found, reference)) = matches.next_if(|(found, _)| found.start < kept.end) {
+            if found.start < kept.start || kept.end < found.end {
+                json::push_wiping(&mut new, &text[copied..found.start]);
+                done.push(new.len()..new.len() + reference.len());
+                json::push_wiping(&mut new, &reference);
+                copied = found.end;
+                is_new = true;
+            }
+        }
+        if copied <= kept.start {
+            json::push_wiping(&mut new, &text[copied..kept.start]);
+            done.push(new.len()..new.len() + kept.len());
+            copied = kept.start;
+        }
     }
+    json::push_wiping(&mut new, &text[copied..at.end]);
     is_new.then_some((new, done))
+}
+
+/// Where values are in the text at this place, as it is spelled, and their references.
+fn matches(text: &str, at: Range<usize>, redactor: &Redactor) -> Vec<(Range<usize>, String)> {
+    let mut matches = Vec::new();
+    redactor.each_match(text[at.clone()].as_bytes(), |start, end, reference| {
+        matches.push((at.start + start..at.start + end, reference.to_owned()));
+    });
+    matches
 }
 
 /// What stands for the object or array at this place if that is a value, as a service account's key is: a string with

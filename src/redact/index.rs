@@ -29,7 +29,7 @@ pub(super) struct Index {
     pub(super) is_multiline: bool,
     /// The needles that are objects or arrays in JSON.
     structures: Vec<(usize, Structure)>,
-    /// Whether a needle has a character that stands between the tokens of JSON, or around a string.
+    /// Whether a needle may lie across several tokens of JSON.
     #[cfg(feature = "mcp-text")]
     pub(super) spans_tokens: bool,
 }
@@ -90,9 +90,7 @@ impl Index {
         Index {
             structures,
             #[cfg(feature = "mcp-text")]
-            spans_tokens: needles
-                .iter()
-                .any(|needle| needle.value().contains(['{', '}', '[', ']', ',', ':', '"'])),
+            spans_tokens: values.iter().any(|value| value.spans_tokens()),
             needles,
             pairs,
             entries,

@@ -173,6 +173,15 @@ impl Needle {
         }
     }
 
+    /// Whether it may lie across several tokens of JSON: it has a character that stands between them, or around a
+    /// string, or it is short but for the whitespace around it.
+    #[cfg(feature = "mcp-text")]
+    pub(super) fn spans_tokens(&self) -> bool {
+        let without_space = self.value.trim_ascii().len();
+        self.value.contains(['{', '}', '[', ']', ',', ':', '"'])
+            || (without_space < SHORT && without_space < self.value.len())
+    }
+
     pub(super) fn is_short(&self) -> bool {
         self.is_short
     }

@@ -607,6 +607,25 @@ fn a_value_that_lies_across_tokens_is_found() {
             result(r#"[{"abcdefghijkl":1},1]"#),
             result(r#"["secret://v",1]"#),
         ),
+        // A message that is not JSON arrives, unless the value lies across what it is recognized by.
+        (
+            r#""id":"x" // y"#,
+            r#"{"jsonrpc":"2.0","id":"x" // y}"#.to_owned(),
+            r#"{"jsonrpc":"2.0",secret://v}"#.to_owned(),
+        ),
+        (
+            r#"abcdefgh","x"#,
+            r#"[{"id":"abcdefgh","x":abcdefgh},{"id":"abcdefgh","result":NaN}]"#.to_owned(),
+            r#"[{"id":"secret://v":abcdefgh},{"id":"abcdefgh","result":NaN}]"#.to_owned(),
+        ),
+        (
+            "abcdefgh",
+            r#"{"id":"abcdefgh","result":[NaN,abcdefgh]}"#.to_owned(),
+            r#"{"id":"abcdefgh","result":[NaN,secret://v]}"#.to_owned(),
+        ),
+        // The space around a line is a part of it.
+        (" \n \n \n\":\"", " \n \n \n\":\"".to_owned(), quoted()),
+        ("\t\t\t\t1234", result("[\n\t\t\t\t12345678]"), whole()),
         // A line of it is an object.
         (lines, result(r#"{"key":"aaaaaaaaaaaa"}"#), whole()),
         (
