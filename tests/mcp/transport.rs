@@ -493,6 +493,23 @@ fn nothing_is_lost_when_receiving_is_cancelled() {
     assert!(received(&mut transport).is_none());
 }
 
+/// What arrives here was read and is written again, with its members in another order.
+#[test]
+fn a_value_that_is_an_object_is_found_although_it_is_spelled_anew() {
+    let account = r#"{"type": "service_account", "private_key": "-----BEGIN\nMIIEvQIBADANBg\n"}"#;
+    let mut redactor = Redactor::new();
+    redactor.add("secret://account", &SecretValue::new(account));
+    let inner = Inner::default();
+    let mut transport = inner.filtered(filter().redacting(&redactor));
+    let account: Value = serde_json::from_str(account).unwrap();
+    inner.to_receive(
+        json!({"id": 1, "result": {"content": [], "structuredContent": {"given": account}}}),
+    );
+    let answer = received(&mut transport).unwrap();
+    let given = &answer["result"]["structuredContent"]["given"];
+    assert_eq!(*given, "secret://account");
+}
+
 /// Opens as many arrays as no reader of JSON text accepts.
 fn deep() -> Value {
     let mut deep = json!(KEY);
