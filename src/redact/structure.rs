@@ -233,6 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{redact::Redactor, secret::SecretValue};
 
     /// Any JSON, some of it nested.
     fn any_json() -> impl Strategy<Value = Value> {
@@ -357,9 +358,45 @@ mod tests {
             (r#"{"a":[1,"b"],"c" null}"#, false),
             (r#"{"a":[1,"b"],"c":nul}"#, false),
             (r#"{"a":[1,"\ud800"],"c":null}"#, false),
+            // More of the same.
+            (r#"{"a":[1,"b"],"c":null,"d":1}"#, false),
+            (r#"{"a":[1,"b",2],"c":null}"#, false),
+            (r#"{"a":[1],"c":null}"#, false),
         ];
         for (text, expected) in cases {
             assert_eq!(structure.end_at(text, 0).is_some(), expected, "{text}");
         }
+        let list = Structure::of("[1, 2, 3, 4]").unwrap();
+        let ends = ["[1,2,3,4]", "[1,2,3,4,5]", "[1,2,3]"].map(|text| list.end_at(text, 0));
+        assert_eq!(ends, [Some(9), None, None]);
+    }
+
+    #[test]
+    fn more_or_less_of_the_same_is_another_value() {
+        let structure = Structure::of(r#"{"a": [1, "b"], "c": null}"#).unwrap();
+        let cases = [
+            (r#"{"c":null,"a":[1,"b"]}"#, true),
+            (r#"{"a":[1,"b"],"c":null,"d":1}"#, false),
+            (r#"{"a":[1,"b",2],"c":null}"#, false),
+            (r#"{"a":[1],"c":null}"#, false),
+            (r#"{"a":[1,"b"]}"#, false),
+        ];
+        for (value, expected) in cases {
+            let value: Value = serde_json::from_str(value).unwrap();
+            assert_eq!(structure.is(&value), expected, "{value}");
+        }
+    }
+
+    /// What a format makes of a short value is no less likely to be ordinary text than the value.
+    #[test]
+    fn a_short_value_in_its_format_is_no_structure() {
+        let mut redactor = Redactor::new();
+        let value = SecretValue::new("4711");
+        let formatted = SecretValue::new(r#"{"pin": "4711"}"#);
+        redactor.insert("secret://pin".into(), &value);
+        redactor.insert_formatted("secret://pin".into(), &formatted, &value);
+        let mut output = serde_json::json!({"pin": "4711"});
+        redactor.redact_json(&mut output);
+        assert_eq!(output, serde_json::json!({"pin": "secret://pin"}));
     }
 }
