@@ -1,18 +1,24 @@
-//! The names in a folder.
+//! The folder that a file is in, and the names in it.
+//!
+//! The program compiles this file as well, for the files that it makes itself.
 
 use std::{fs::File, io, path::Path};
 
-/// Makes the name of a new file durable. Windows does so by itself; a folder that may be written but not read cannot be
+/// Returns the folder that a file is in, or will be.
+pub(crate) fn of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes the name of a new file or folder durable. Windows does so by itself; a folder that may be written but not read cannot be
 /// opened for it, and some file systems refuse it: then it is as durable as the file system makes it.
 pub(crate) fn sync(file: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    unless_impossible(File::open(folder).and_then(|folder| folder.sync_all()))
+    unless_impossible(File::open(of(file)).and_then(|folder| folder.sync_all()))
 }
 
 fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {

@@ -271,7 +271,6 @@ fn pieces() -> impl Strategy<Value = &'static str> {
     ]
 }
 
-/// How many values and members there are in one.
 /// Values in which nothing is escaped: an escape is found as what it says, and not as it is spelled.
 fn plain_values() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -288,6 +287,7 @@ fn plain_values() -> impl Strategy<Value = Value> {
     })
 }
 
+/// How many values and members there are in one.
 fn size(value: &Value) -> usize {
     match value {
         Value::Array(elements) => elements.iter().map(size).sum::<usize>() + 1,

@@ -21,8 +21,8 @@ enum Node {
     Object(Vec<(Zeroizing<String>, Node)>),
     Array(Vec<Node>),
     String(Zeroizing<String>),
-    /// A number, a boolean, or null.
-    Scalar(Value),
+    /// A number, a boolean, or null, as it is spelled: what it is parsed to could not be wiped.
+    Scalar(Zeroizing<String>),
 }
 
 impl Structure {
@@ -108,8 +108,9 @@ impl Node {
             }
             _ => {
                 let end = json_text::scalar_end(text, start);
-                let scalar = serde_json::from_str(&text[start..end]).ok()?;
-                Some((Node::Scalar(scalar), end))
+                let spelled = &text[start..end];
+                scalar(spelled)?;
+                Some((Node::Scalar(Zeroizing::new(spelled.to_owned())), end))
             }
         }
     }
@@ -126,7 +127,7 @@ impl Node {
                 elements.len() == others.len() && pairs.all(|(node, value)| node.is(value))
             }
             (Node::String(content), Value::String(other)) => **content == *other,
-            (Node::Scalar(scalar), other) => scalar == other,
+            (Node::Scalar(spelled), other) => scalar(spelled).as_ref() == Some(other),
             _ => false,
         }
     }
@@ -172,14 +173,19 @@ impl Node {
                 let end = string_end(text, start)?;
                 is_content(&text[at..end - 1], content).then_some(end)
             }
-            (Node::Scalar(scalar), _) => {
+            (Node::Scalar(spelled), _) => {
                 let end = json_text::scalar_end(text, start);
-                let other: Value = serde_json::from_str(&text[start..end]).ok()?;
-                (other == *scalar).then_some(end)
+                let other = scalar(&text[start..end])?;
+                (scalar(spelled)? == other).then_some(end)
             }
             _ => None,
         }
     }
+}
+
+/// The number, boolean or null that is spelled so; `None` if there is none that can be represented.
+fn scalar(spelled: &str) -> Option<Value> {
+    serde_json::from_str(spelled).ok()
 }
 
 /// What is next in an object or an array.

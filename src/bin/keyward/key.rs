@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     args::{GlobalArgs, NewKey},
     failure::Failure,
+    folder,
     input::Input,
     key_file, paths,
 };
@@ -311,7 +312,7 @@ fn new_file(path: &Path, text: &str) -> io::Result<fs::File> {
         };
         let removed = fs::remove_file(&unfinished);
         let file = named?;
-        if let Err(error) = removed.and_then(|()| paths::sync_folder(path)) {
+        if let Err(error) = removed.and_then(|()| folder::sync(path)) {
             let _ = fs::remove_file(path);
             return Err(error);
         }

@@ -12,6 +12,9 @@ mod check;
 mod copies;
 mod env_file;
 mod failure;
+// The library's: see there.
+#[path = "../../folder.rs"]
+mod folder;
 mod input;
 mod key;
 // The library's: see there.

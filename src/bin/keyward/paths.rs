@@ -2,13 +2,13 @@
 
 use std::{fs, io, path::Path};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, folder};
 
 /// Creates the folder of a file, accessible to this user alone, and its parents.
 pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
-    let folder = folder_of(path);
+    let folder = folder::of(path);
     // The working directory exists, even where it cannot be looked at.
-    if folder.is_dir() || folder == Path::new(HERE) {
+    if folder.is_dir() || folder == Path::new(".") {
         return Ok(());
     }
     create_folder(folder)?;
@@ -22,7 +22,7 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
         Err(_) if folder.is_dir() => {}
         created => created.map_err(failed)?,
     }
-    sync_folder(folder).map_err(failed)
+    folder::sync(folder).map_err(failed)
 }
 
 /// Refuses a path for a new file where something is already: before a key is asked for or created.
@@ -51,27 +51,11 @@ pub(crate) fn is_link_to_nothing(path: &Path) -> bool {
 
 /// Refuses the path of a new file in a folder that does not exist.
 pub(crate) fn folder_must_exist(path: &Path) -> Result<(), Failure> {
-    let folder = folder_of(path);
+    let folder = folder::of(path);
     if folder.is_dir() {
         return Ok(());
     }
     Err(Failure::file(folder, &io::ErrorKind::NotADirectory.into()))
-}
-
-/// Makes the name of a new file or folder durable. Windows does so by itself, and some file systems cannot.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    if cfg!(not(unix)) {
-        return Ok(());
-    }
-    let synced = fs::File::open(folder_of(path)).and_then(|folder| folder.sync_all());
-    match synced.as_ref().map_err(io::Error::kind) {
-        Err(
-            io::ErrorKind::PermissionDenied
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::Unsupported,
-        ) => Ok(()),
-        _ => synced,
-    }
 }
 
 /// Whether two paths, of files that need not exist, lead to the same file.
@@ -79,18 +63,8 @@ pub(crate) fn are_same(one: &Path, other: &Path) -> bool {
     if let (Ok(one), Ok(other)) = (fs::canonicalize(one), fs::canonicalize(other)) {
         return one == other;
     }
-    let folder = |path| fs::canonicalize(folder_of(path)).ok();
+    let folder = |path| fs::canonicalize(folder::of(path)).ok();
     one == other
         || one.file_name() == other.file_name()
             && folder(one).is_some_and(|one| Some(one) == folder(other))
 }
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new(HERE),
-    }
-}
-
-/// The working directory.
-const HERE: &str = ".";

@@ -543,6 +543,7 @@ mod tests {
         pages.written(0, &header);
         read(&mut inner).unwrap_err();
     }
+
     #[test]
     fn a_slot_that_leads_twice_to_a_page_is_refused() {
         let mut bytes = database();

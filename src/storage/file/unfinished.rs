@@ -34,10 +34,7 @@ impl Unfinished {
         if FileStorage::is_taken(path) {
             return Err(StorageError::Exists);
         }
-        let parent = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let parent = folder::of(path);
         for i in 0..MAX_NAMES {
             // Its length does not depend on the file's own name, which may be as long as names can be.
             let temporary = parent.join(format!(".keyward-{}-{i}.unfinished", std::process::id()));
@@ -185,6 +182,7 @@ mod tests {
         Unfinished::new(&path).unwrap().publish().unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
+
     /// As a user who may write to the folder but not read it; for root there is no such folder.
     #[cfg(unix)]
     #[test]

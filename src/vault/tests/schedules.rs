@@ -54,6 +54,22 @@ fn numbered(name: &str, number: u64) -> NewSecret {
         .default_for_tool()
 }
 
+/// A vault with a user who has secrets with these names.
+fn vault_with(names: &[&str]) -> (Vault, UserVault) {
+    let vault = vault();
+    let user = vault.user(UserId::LOCAL);
+    for name in names {
+        user.create(numbered(name, 0)).unwrap();
+    }
+    (vault, user)
+}
+
+/// A thread that rotates the data key, unless the vault is locked meanwhile.
+fn rotation(vault: &Vault) -> thread::JoinHandle<Option<()>> {
+    let vault = vault.clone();
+    thread::spawn(move || locked(vault.rotate_data_key(key(), |_| {})))
+}
+
 fn read(user: &UserVault, name: &str) -> Result<u64, Error> {
     let mut args = Map::new();
     let _ = user.inject(&ToolCall::new("t"), &mut args)?;
@@ -79,10 +95,7 @@ fn locked<T>(result: Result<T, Error>) -> Option<T> {
 #[test]
 fn a_write_that_returned_is_seen() {
     in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
-        user.create(numbered("b", 0)).unwrap();
+        let (vault, user) = vault_with(&["a", "b"]);
         // Nobody has loaded the user.
         vault.lock().unwrap();
         vault.unlock(key()).unwrap();
@@ -114,9 +127,7 @@ fn a_write_that_returned_is_seen() {
 #[test]
 fn nothing_is_left_when_locking_has_returned() {
     in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
+        let (vault, user) = vault_with(&["a"]);
         let keys: Weak<KeyRing> = Arc::downgrade(&vault.state.keys().unwrap());
         user.user.snapshot.store(None);
         let to = user.clone();
@@ -197,11 +208,8 @@ fn quotas_are_exact() {
 #[test]
 fn calls_and_writes_go_on_while_the_data_key_is_rotated() {
     in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
-        let rotating = vault.clone();
-        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
+        let (vault, user) = vault_with(&["a"]);
+        let rotation = rotation(&vault);
         let to = user.clone();
         let writer = thread::spawn(move || {
             write(&to, "a", 1).unwrap();
@@ -213,7 +221,8 @@ fn calls_and_writes_go_on_while_the_data_key_is_rotated() {
             assert!(read(&from, "a").unwrap() <= 1);
             seen.store(true, Ordering::SeqCst);
         });
-        for thread in [rotation, writer, reader] {
+        assert!(rotation.join().unwrap().is_some());
+        for thread in [writer, reader] {
             thread.join().unwrap();
         }
         assert!(done.load(Ordering::SeqCst));
@@ -227,48 +236,34 @@ fn calls_and_writes_go_on_while_the_data_key_is_rotated() {
 }
 
 #[test]
-fn a_user_who_was_loaded_stays_so_while_the_data_key_is_rotated() {
-    in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
-        user.unload();
-        let rotating = vault.clone();
-        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
-        user.load().unwrap();
-        assert!(user.user.snapshot.load().is_some());
-        rotation.join().unwrap();
-        assert!(user.user.snapshot.load().is_some());
-        assert!(vault.state.in_rotation.load().is_none());
-    });
-}
-
-#[test]
-fn a_user_who_was_unloaded_stays_so_while_the_data_key_is_rotated() {
-    in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
-        let rotating = vault.clone();
-        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
-        user.unload();
-        assert!(user.user.snapshot.load().is_none());
-        rotation.join().unwrap();
-        assert!(user.user.snapshot.load().is_none());
-        assert!(vault.state.in_rotation.load().is_none());
-    });
+fn a_user_stays_loaded_or_not_while_the_data_key_is_rotated() {
+    for becomes_loaded in [true, false] {
+        in_all_orders(move || {
+            let (vault, user) = vault_with(&["a"]);
+            if becomes_loaded {
+                user.unload();
+            }
+            let rotation = rotation(&vault);
+            if becomes_loaded {
+                user.load().unwrap();
+            } else {
+                user.unload();
+            }
+            let is_loaded = || user.user.snapshot.load().is_some();
+            assert_eq!(is_loaded(), becomes_loaded);
+            assert!(rotation.join().unwrap().is_some());
+            assert_eq!(is_loaded(), becomes_loaded);
+            assert!(vault.state.in_rotation.load().is_none());
+        });
+    }
 }
 
 #[test]
 fn who_is_unloaded_and_loaded_while_the_data_key_is_rotated_has_what_was_written() {
     in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
-        user.create(numbered("b", 0)).unwrap();
+        let (vault, user) = vault_with(&["a", "b"]);
         user.unload();
-        let rotating = vault.clone();
-        let rotation = thread::spawn(move || rotating.rotate_data_key(key(), |_| {}).unwrap());
+        let rotation = rotation(&vault);
         let other = user.clone();
         let unloading = thread::spawn(move || {
             other.unload();
@@ -278,7 +273,7 @@ fn who_is_unloaded_and_loaded_while_the_data_key_is_rotated_has_what_was_written
         assert!(user.secret("a").is_err());
         write(&user, "b", 1).unwrap();
         assert_eq!(read(&user, "b").unwrap(), 1);
-        rotation.join().unwrap();
+        assert!(rotation.join().unwrap().is_some());
         unloading.join().unwrap();
         assert_eq!(user.secrets().unwrap().len(), 1);
         assert_eq!(vault.usage().unwrap(), user.usage().unwrap());
@@ -290,14 +285,9 @@ fn who_is_unloaded_and_loaded_while_the_data_key_is_rotated_has_what_was_written
 #[test]
 fn a_rotation_keeps_nothing_of_a_user_when_locking_has_returned() {
     in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
+        let (vault, user) = vault_with(&["a"]);
         user.unload();
-        let rotating = vault.clone();
-        let rotation = thread::spawn(move || {
-            locked(rotating.rotate_data_key(key(), |_| {}));
-        });
+        let rotation = rotation(&vault);
         vault.lock().unwrap();
         assert!(vault.state.in_rotation.load().is_none());
         rotation.join().unwrap();
@@ -330,14 +320,8 @@ fn who_had_a_key_that_was_changed_does_not_unlock() {
 #[test]
 fn locking_waits_for_no_check_however_the_keys_are_replaced() {
     in_all_orders(|| {
-        let vault = vault();
-        let user = vault.user(UserId::LOCAL);
-        user.create(numbered("a", 0)).unwrap();
-        user.create(numbered("b", 0)).unwrap();
-        let rotating = vault.clone();
-        let rotation = thread::spawn(move || {
-            locked(rotating.rotate_data_key(key(), |_| {}));
-        });
+        let (vault, _) = vault_with(&["a", "b"]);
+        let rotation = rotation(&vault);
         let checking = vault.clone();
         let check = thread::spawn(move || {
             locked(checking.verify());
