@@ -8,6 +8,8 @@
 //!
 //! * The client closes its end, or dies: the server's standard input is closed, which tells it to end. What it still
 //!   says is passed on. If it is still there half a minute later, it is told to end, and then killed.
+//! * The server closes its output while the client is there: it is about to end by itself. If it is still there two
+//!   seconds later, it is told to end, and then killed.
 //! * Somebody tells the proxy to end (SIGTERM, SIGINT, SIGHUP): the server is told to end, and killed two seconds
 //!   later.
 //! * The server ends, or dies: the proxy ends with its exit code.

@@ -15,7 +15,11 @@ use crate::{failure::Failure, program, relay};
 /// How long a server may take to end once it was told to.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
+/// How often to look whether a server that has closed its output has ended.
+const POLL: Duration = Duration::from_millis(2);
+
 /// What can end a session.
+#[derive(PartialEq, Eq)]
 pub(crate) enum Event {
     /// Nothing more comes from the client.
     ClientClosed,
@@ -110,7 +114,7 @@ impl Server {
     }
 
     /// Waits for the session to end, from whichever side. A server that was not told to end may go on for `linger`
-    /// without a client.
+    /// without a client, whether or not it has closed its output.
     pub(crate) fn end(
         mut self,
         events: &mpsc::Receiver<Event>,
@@ -119,47 +123,53 @@ impl Server {
         let mut by = None;
         let mut deadline: Option<Instant> = None;
         let mut told = false;
-        let in_time = loop {
+        let mut closed = false;
+        loop {
             let event = match deadline {
                 None => events
                     .recv()
                     .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 Some(deadline) => {
-                    events.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    // No event tells that the server has ended.
+                    events.recv_timeout(if closed { left.min(POLL) } else { left })
                 }
             };
+            let mut tell = false;
             match event {
-                Ok(Event::ClientClosed) => {
-                    deadline.get_or_insert_with(|| Instant::now() + linger);
+                Ok(Event::ClientClosed) if !told => deadline = Some(Instant::now() + linger),
+                Ok(Event::ClientClosed) | Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Ok(Event::ClientGone) => tell = true,
+                Ok(Event::Signal(signal)) => {
+                    by = Some(signal);
+                    tell = true;
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) if told => break false,
-                Ok(Event::ClientGone | Event::Signal(_)) | Err(mpsc::RecvTimeoutError::Timeout) => {
-                    if let Ok(Event::Signal(signal)) = event {
-                        by = Some(signal);
-                    }
-                    if !told {
-                        self.terminate();
-                        deadline = Some(Instant::now() + GRACE);
-                    }
-                    told = true;
+                Ok(Event::ServerClosed) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    closed = true;
+                    deadline.get_or_insert_with(|| Instant::now() + GRACE);
                 }
-                Ok(Event::ServerClosed) | Err(mpsc::RecvTimeoutError::Disconnected) => break true,
             }
-        };
-        // A server that has closed its output is about to end by itself.
-        let deadline = Instant::now() + if in_time { GRACE } else { Duration::ZERO };
-        loop {
-            if let Some(status) = self.child.try_wait()? {
+            if event == Err(mpsc::RecvTimeoutError::Disconnected) {
+                thread::sleep(POLL);
+            }
+            if closed && let Some(status) = self.child.try_wait()? {
                 // A launcher may have left the server itself behind.
                 self.terminate();
                 return Ok(Ended::with(status, by, events));
             }
-            if Instant::now() >= deadline {
-                self.kill();
-                let status = self.child.wait()?;
-                return Ok(Ended::with(status, by, events));
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                if told {
+                    self.kill();
+                    let status = self.child.wait()?;
+                    return Ok(Ended::with(status, by, events));
+                }
+                tell = true;
             }
-            thread::sleep(Duration::from_millis(2));
+            if tell && !told {
+                self.terminate();
+                deadline = Some(Instant::now() + GRACE);
+                told = true;
+            }
         }
     }
 }
