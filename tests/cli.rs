@@ -11,10 +11,15 @@ use std::{
     env,
     fmt::Write as _,
     fs,
-    io::{self, BufRead as _, BufReader, Write as _},
-    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt as _, net::UnixStream, process::ExitStatusExt as _},
+    },
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use keyward::{KeySource, UserId, Vault};
@@ -249,6 +254,43 @@ fn a_line_that_somebody_waits_for_is_passed_on_whole() {
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert_eq!(rest, ["secret://linear"]);
     assert!(run.wait().unwrap().success());
+}
+
+/// As where a command sets its standard input to that, if this is a terminal or a socket for both directions.
+#[test]
+fn output_to_what_does_not_let_a_writer_wait_is_passed_on_whole() {
+    const LENGTH: usize = 2_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let [vault, key] = ["vault.keyward", "key"].map(|name| dir.path().join(name));
+    let keyward = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command.args(args).current_dir(dir.path());
+        command
+            .env("KEYWARD_VAULT", &vault)
+            .env("KEYWARD_KEY_FILE", &key);
+        command
+    };
+    assert!(keyward(&["init"]).output().unwrap().status.success());
+    for command in ["run", "mcp"] {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let script = format!("head -c {LENGTH} /dev/zero; exit 7");
+        let mut run = keyward(&[command, "--", "sh", "-c", &script])
+            .stdin(if command == "run" {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
+            .stdout(OwnedFd::from(theirs))
+            .spawn()
+            .unwrap();
+        // Until it cannot write more.
+        thread::sleep(Duration::from_millis(500));
+        let mut printed = Vec::new();
+        ours.read_to_end(&mut printed).unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(7), "{command}");
+        assert_eq!(printed.len(), LENGTH, "{command}");
+    }
 }
 
 /// Neither what it was started with, nor what is in its memory.

@@ -44,9 +44,55 @@ impl Output {
     }
 }
 
+/// A writer that waits where what it writes to takes no more for now and says so instead of waiting. A command that
+/// this program runs can bring that about: its standard input may be the same open file as this standard output.
+pub(crate) struct Patient<W>(pub(crate) W);
+
+#[cfg(unix)]
+impl<W: Write + std::os::fd::AsFd> Patient<W> {
+    fn retry<T>(&mut self, write: impl Fn(&mut W) -> io::Result<T>) -> io::Result<T> {
+        use rustix::{
+            event::{PollFd, PollFlags, poll},
+            io::retry_on_intr,
+        };
+
+        loop {
+            match write(&mut self.0) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut to = [PollFd::new(&self.0, PollFlags::OUT)];
+                    retry_on_intr(|| poll(&mut to, None))?;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+impl<W: Write + std::os::fd::AsFd> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.retry(|to| to.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.retry(W::flush)
+    }
+}
+
+#[cfg(not(unix))]
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Writes to standard output. If its reader has gone away, that is no error: what was to be done is done anyway.
 pub(crate) fn write(text: &[u8]) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text) {
+    match Patient(io::stdout().lock()).write_all(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }

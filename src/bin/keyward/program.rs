@@ -15,6 +15,7 @@ use crate::{
     failure::Failure,
     key::VARIABLES,
     opener::Opener,
+    output::Patient,
     relay,
 };
 
@@ -43,10 +44,14 @@ pub(crate) fn run(mut opener: Opener, run: &Run) -> Result<ExitCode, Failure> {
     let outputs = [
         child.stdout.take().map(|from| {
             let redactor = Arc::clone(&redactor);
-            thread::spawn(move || relay::copy(from, io::stdout(), || Arc::clone(&redactor)))
+            thread::spawn(move || {
+                relay::copy(from, Patient(io::stdout()), || Arc::clone(&redactor))
+            })
         }),
         child.stderr.take().map(|from| {
-            thread::spawn(move || relay::copy(from, io::stderr(), || Arc::clone(&redactor)))
+            thread::spawn(move || {
+                relay::copy(from, Patient(io::stderr()), || Arc::clone(&redactor))
+            })
         }),
     ];
     let status = child.wait()?;

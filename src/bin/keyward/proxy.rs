@@ -38,6 +38,7 @@ use crate::{
     args::Mcp,
     failure::Failure,
     opener::Opener,
+    output::Patient,
     program::{self, Prepared},
     server::{self, Event, GRACE, Server},
     watch::Watch,
@@ -61,7 +62,7 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
         filter = filter.server(server);
     }
     let filter = Arc::new(filter);
-    let client = Arc::new(ToClient::new(io::stdout()));
+    let client = Arc::new(ToClient::new(Patient(io::stdout())));
 
     let mut server = Server::start(&mut command)?;
     drop(command);

@@ -10,7 +10,7 @@ use std::{
 
 use keyward::Redactor;
 
-use crate::{failure::Failure, program, relay};
+use crate::{failure::Failure, output::Patient, program, relay};
 
 /// How long a server may take to end once it was told to.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ impl Server {
         let (are_passed_on, passed_on) = mpsc::channel();
         if let Some(errors) = self.child.stderr.take() {
             thread::spawn(move || {
-                let _ = relay::copy(errors, io::stderr(), redactor);
+                let _ = relay::copy(errors, Patient(io::stderr()), redactor);
                 drop(are_passed_on);
             });
         }
