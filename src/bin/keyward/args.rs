@@ -318,6 +318,26 @@ pub(crate) struct Update {
     pub(crate) if_revision: Option<u64>,
 }
 
+impl Update {
+    pub(crate) fn changes_nothing(&self) -> bool {
+        let Binding {
+            tool,
+            arg,
+            default,
+            format,
+        } = &self.binding;
+        let texts = [&self.name, tool, arg, format];
+        let flags = [
+            self.value,
+            *default,
+            self.no_tool,
+            self.no_arg,
+            self.no_default,
+        ];
+        texts.iter().all(|text| text.is_none()) && !flags.contains(&true)
+    }
+}
+
 #[derive(Args)]
 pub(crate) struct Explain {
     /// The tool's whole name.

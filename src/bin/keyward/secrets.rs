@@ -105,6 +105,11 @@ pub(crate) fn show(mut opener: Opener, output: Output, secret: String) -> Result
 }
 
 pub(crate) fn update(mut opener: Opener, output: Output, update: Update) -> Result<(), Failure> {
+    if update.changes_nothing() {
+        return Err(Failure::usage(
+            "nothing is to be changed: give --value for a new value, or another option that says what changes",
+        ));
+    }
     if !update.value || input::value_is_typed() {
         let mut others = as_json(update.name.as_deref(), None, &update.binding);
         SecretPatch::from_json(&mut others)?;
