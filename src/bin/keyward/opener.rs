@@ -96,7 +96,8 @@ impl Opener {
                 self.path.display()
             )));
         }
-        if !self.path.exists() {
+        let exists = self.path.try_exists();
+        if !exists.map_err(|error| Failure::file(&self.path, &error))? {
             return Err(Failure::no_vault(format!(
                 "{}: there is no vault: create one with `keyward init`, or name another with --vault or KEYWARD_VAULT",
                 self.path.display()
