@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use keyward::ErrorKind;
 use serde_json::json;
 
 use crate::{
@@ -79,7 +80,22 @@ pub(crate) fn import(
         Key::Passphrase(opener.input.passphrase()?)
     };
     let vault = opener.open_with(&current)?;
-    let added = vault.import_with_progress(file, key.source()?, output.bar("importing"))?;
+    let added = vault
+        .import_with_progress(file, key.source()?, output.bar("importing"))
+        .map_err(|error| {
+            // The vault itself is open already.
+            let is_of_file = paths::is_vacant(file)
+                || matches!(
+                    error.kind(),
+                    ErrorKind::WrongKey | ErrorKind::InUse | ErrorKind::UnsupportedVersion
+                );
+            let failure = Failure::from(error);
+            if is_of_file {
+                failure.of_file(file)
+            } else {
+                failure
+            }
+        })?;
     output.done(
         &json!({"secrets": added.secrets, "bytes": added.bytes}),
         format!("added {}", counted(added.secrets, "secret")),
