@@ -18,6 +18,7 @@ pub(crate) struct Misunderstood {
     pub(crate) json: bool,
     /// Whether it is for a command that exits with the exit code of the program that it runs.
     pub(crate) exits_as_its_command: bool,
+    has_dashes: bool,
 }
 
 impl Misunderstood {
@@ -36,6 +37,7 @@ impl Misunderstood {
                 || has(&["run", "mcp"]),
                 |command| matches!(command, "run" | "mcp"),
             ),
+            has_dashes: std::env::args_os().any(|word| word == "--"),
         }
     }
 
@@ -53,7 +55,16 @@ impl Misunderstood {
         let text = self.error.render().to_string();
         let lines = text.lines().take_while(|line| !line.is_empty());
         let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-        Failure::usage(line.strip_prefix("error: ").unwrap_or(&line))
+        let line = line.strip_prefix("error: ").unwrap_or(&line);
+        if self.exits_as_its_command
+            && self.error.kind() == ErrorKind::UnknownArgument
+            && !self.has_dashes
+        {
+            return Failure::usage(format!(
+                "{line}: give the command and its arguments after `--`"
+            ));
+        }
+        Failure::usage(line)
     }
 }
 
