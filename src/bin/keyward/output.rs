@@ -33,13 +33,13 @@ impl Output {
         write(text.as_bytes())
     }
 
-    /// Says that something was done: a line for people, or the details for programs.
+    /// Says that something was done: a line for people, which may have names and paths, or the details for programs.
     pub(crate) fn done(
         self,
         value: &impl Serialize,
         text: impl Into<String>,
     ) -> Result<(), Failure> {
-        let answered = self.answer(value, || format!("{}\n", text.into()));
+        let answered = self.answer(value, || printable(&text.into()) + "\n");
         answered.map_err(Failure::after_success)
     }
 }
