@@ -213,18 +213,22 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Whether a character has no width, and is not a part of any word: marks of direction, other separators of lines.
+/// Whether a character has no width, and is not a part of any word: marks of direction, separators of lines, tags.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'
             | '\u{61c}'
+            | '\u{180e}'
             | '\u{200b}'
             | '\u{200e}'
             | '\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
             | '\u{feff}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}'
     )
 }
 
