@@ -107,12 +107,47 @@ pub(super) async fn delete(user: UserVault, target: Target) -> Result<Response, 
     blocking(move || user.delete(id)).await
 }
 
-/// Runs blocking work. Reads are done here as well: a user's first use waits for the store.
-async fn blocking<T: Serialize + Send + 'static>(
+/// Runs blocking work. Reads are done here as well: a user's first use waits for the store. So is the writing of the
+/// answer: a page can have megabytes of it.
+async fn blocking<T: Serialize>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<Response, Refusal> {
+    let work = move || Ok(answer::json(StatusCode::OK, &work()?));
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(answer::json(StatusCode::OK, &done?)),
+        Ok(done) => done.map_err(Refusal::Failed),
         Err(_) => Err(Refusal::Interrupted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc,
+        thread::{self, ThreadId},
+    };
+
+    use serde::Serializer;
+
+    use super::*;
+
+    /// Tells which thread writes it.
+    struct Written(mpsc::Sender<ThreadId>);
+
+    impl Serialize for Written {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.send(thread::current().id()).unwrap();
+            serializer.serialize_unit()
+        }
+    }
+
+    #[test]
+    fn an_answer_is_written_where_blocking_is_allowed() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (sender, threads) = mpsc::channel();
+        let answer = runtime.block_on(blocking(|| Ok(Written(sender)))).unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_ne!(threads.recv().unwrap(), thread::current().id());
     }
 }
