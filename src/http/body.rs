@@ -119,6 +119,8 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Re
         }
         wiping::append(&mut text, &data);
     }
+    // Not every body that was read to its end knows that nothing is left of it.
+    *body = Body::empty();
     Ok(text)
 }
 

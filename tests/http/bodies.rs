@@ -245,6 +245,17 @@ fn a_body_may_come_in_pieces() {
     }
 }
 
+/// A client that was told to go on, and has sent all of it.
+#[test]
+fn a_body_that_was_waited_for_leaves_the_connection_open() {
+    let client = Client::new();
+    let body = Body::from_stream(Pieces(pieces(VALID, 7)));
+    let waiting = json(request("POST", SECRETS)).header("expect", "100-continue");
+    let answer = client.call(waiting.body(body).unwrap());
+    assert_eq!(answer.status, 200);
+    assert!(!answer.headers.contains_key("connection"));
+}
+
 #[test]
 fn a_body_that_breaks_off_writes_nothing() {
     let client = Client::new();
