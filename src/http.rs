@@ -53,7 +53,8 @@
 //! sent twice, is empty, or is not visible ASCII names nobody. Only the path and the method of a request are looked
 //! at before the user is known: anyone gets 405 for a method that is not served, 307 for a missing or extra trailing
 //! slash, 404 for a path that is not served, and the document at `/openapi.json`. For everything else, a request that
-//! names no user gets 401, whatever the rest of it is.
+//! names no user gets 401, whatever the rest of it is; while the vault is locked, one that does gets 423 in the same
+//! way.
 //!
 //! A program that knows its users already, by a session's cookie or by mutual TLS, says so in a layer around the
 //! router: the [`AuthenticatedUser`] that it puts into the request's extensions is the user, and the authenticator is
@@ -145,7 +146,10 @@ use axum::{
 };
 use uuid::Uuid;
 
-use crate::vault::{UserVault, Vault};
+use crate::{
+    secret::UserId,
+    vault::{UserVault, Vault},
+};
 
 mod answer;
 mod auth;
@@ -284,9 +288,16 @@ impl<A: Authenticator> Service<A> {
         }
     }
 
+    /// Nothing else of a request is looked at while the vault is locked.
     async fn user(&self, parts: &Parts) -> Result<UserVault, Refusal> {
+        let user = self.vault.user(self.user_id(parts).await?);
+        user.bounds_if_unlocked()?;
+        Ok(user)
+    }
+
+    async fn user_id(&self, parts: &Parts) -> Result<UserId, Refusal> {
         if let Some(AuthenticatedUser(user)) = parts.extensions.get() {
-            return Ok(self.vault.user(*user));
+            return Ok(*user);
         }
         let user = auth::user(&self.authenticator, &parts.headers).await;
         if user.is_err() && self.vault.is_audited() && auth::has_credential(&parts.headers) {
@@ -295,6 +306,6 @@ impl<A: Authenticator> Service<A> {
             let told = tokio::task::spawn_blocking(move || vault.tell_credential_refused());
             told.await.map_err(|_| Refusal::Interrupted)?;
         }
-        Ok(self.vault.user(user?))
+        user
     }
 }

@@ -532,7 +532,7 @@ impl UserVault {
     }
 
     /// The bounds that requests are checked against. A locked vault says so before it looks at a request.
-    fn bounds_if_unlocked(&self) -> Result<&Bounds, Error> {
+    pub(crate) fn bounds_if_unlocked(&self) -> Result<&Bounds, Error> {
         self.user.vault.keys()?;
         Ok(self.bounds())
     }

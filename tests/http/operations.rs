@@ -241,9 +241,18 @@ fn a_locked_vault_says_so() {
         ("GET", &path, ""),
         ("PATCH", &path, r#"{"secret_value": "abcd"}"#),
         ("DELETE", &path, ""),
+        // Whatever else is wrong with the request.
+        ("POST", SECRETS, ""),
+        ("POST", SECRETS, "{"),
+        ("POST", SECRETS, &" ".repeat(100_000)),
+        ("GET", "/api/v1/secrets/?limit=0", ""),
+        ("GET", "/api/v1/secrets/x", ""),
+        ("PATCH", &path, "[]"),
+        ("PATCH", "/api/v1/secrets/x", r#"{"secret_value": 1}"#),
+        ("DELETE", "/api/v1/secrets/x", ""),
     ] {
-        let answer = client.send(method, path, body);
-        assert_eq!(answer.status, 423, "{method}");
+        let answer = client.send(method, path, body.to_owned());
+        assert_eq!(answer.status, 423, "{method} {path} {}", body.trim());
         assert_eq!(answer.json(), json!({"detail": "The vault is locked"}));
         assert_eq!(answer.error.unwrap().http_status(), 423);
     }
