@@ -480,6 +480,10 @@ mod tests {
         assert_eq!(regions.find(0, length), Some((4 * PAGE, PAGE)));
         let found = regions.find(order_one | second | 2, length);
         assert_eq!(found, Some(((15 + 4) * PAGE, 2 * PAGE)));
+        // However long the file is, no page is longer than 16 MiB.
+        let largest = regions.find(12 << 59, 1 << 40);
+        assert_eq!(largest, Some((4 * PAGE, MAX_PAGE_SIZE)));
+        assert_eq!(regions.find(13 << 59, 1 << 40), None);
         let rounded = |pages: u64| regions.round_up(pages * PAGE) / PAGE;
         assert_eq!([5, 12, 13, 16, 17].map(rounded), [5, 12, 16, 16, 17]);
     }
@@ -542,6 +546,52 @@ mod tests {
         header[9] = 0;
         pages.written(0, &header);
         read(&mut inner).unwrap_err();
+    }
+
+    /// Redb follows the roots in savepoints, which are not walked, and those in a table of many values for each key.
+    #[test]
+    fn tables_of_other_kinds_and_savepoints_are_refused() {
+        type Make = fn(&redb::WriteTransaction);
+        const ONE: redb::TableDefinition<'_, u32, u32> = redb::TableDefinition::new("one");
+        const MANY: redb::MultimapTableDefinition<'_, u32, u32> =
+            redb::MultimapTableDefinition::new("many");
+        let cases: [(Make, bool); 3] = [
+            (|_| {}, true),
+            (
+                |transaction| {
+                    let mut many = transaction.open_multimap_table(MANY).unwrap();
+                    many.insert(1, 1).unwrap();
+                },
+                false,
+            ),
+            (
+                |transaction| {
+                    transaction.persistent_savepoint().unwrap();
+                },
+                false,
+            ),
+        ];
+        for (i, (make, accepted)) in cases.into_iter().enumerate() {
+            let disk = Measured::default();
+            let database = redb::Database::builder();
+            let database = database.create_with_backend(disk.clone()).unwrap();
+            let makes: [Make; 2] = [
+                |transaction| {
+                    let mut one = transaction.open_table(ONE).unwrap();
+                    one.insert(1, 1).unwrap();
+                },
+                make,
+            ];
+            for make in makes {
+                let transaction = database.begin_write().unwrap();
+                make(&transaction);
+                transaction.commit().unwrap();
+            }
+            drop(database);
+            let mut header = disk.bytes()[..HEADER].to_vec();
+            let checked = Pages::default().check(0, &mut header, &disk);
+            assert_eq!(checked.is_ok(), accepted, "case {i}");
+        }
     }
 
     #[test]

@@ -117,6 +117,10 @@ mod tests {
 
     /// A database of 40 pages, the first of which hold these, or of more.
     fn walk(pages: &[Vec<u8>]) -> io::Result<u64> {
+        walk_from(0, pages)
+    }
+
+    fn walk_from(root: u64, pages: &[Vec<u8>]) -> io::Result<u64> {
         let backend = InMemoryBackend::new();
         let length = PAGE * pages.len().max(40) as u64;
         backend.set_len(PAGE + length).unwrap();
@@ -126,7 +130,7 @@ mod tests {
         let mut header = [0; pages::HEADER];
         header[21] = 1;
         let regions = Regions::of(&header).unwrap();
-        Used::find(&backend, regions, &[0]).map(|used| used.number())
+        Used::find(&backend, regions, &[root]).map(|used| used.number())
     }
 
     fn definitions(tables: &[u64]) -> Vec<u8> {
@@ -200,6 +204,9 @@ mod tests {
     #[test]
     fn definitions_and_inner_pages_have_the_size_and_the_depth_that_they_can_have() {
         walk(&[inner(&[1]), definitions(&[2]), leaf()]).unwrap_err();
+        let pages = [definitions(&[2]), leaf(), leaf()];
+        walk(&pages).unwrap();
+        walk_from(larger(1, 0), &pages).unwrap_err();
         walk(&[definitions(&[larger(1, 2)]), leaf(), leaf()]).unwrap();
         walk(&[definitions(&[larger(1, 2)]), leaf(), inner(&[1])]).unwrap_err();
         let above_a_leaf = |depth: u64| {
@@ -210,5 +217,20 @@ mod tests {
         };
         assert_eq!(above_a_leaf(127).unwrap(), 129);
         above_a_leaf(128).unwrap_err();
+    }
+    #[test]
+    fn no_page_is_where_redb_keeps_its_own() {
+        // Regions of one page for redb and eight for data.
+        let mut header = [0; pages::HEADER];
+        (header[16], header[20]) = (1, 8);
+        let regions = Regions::of(&header).unwrap();
+        let walk = |table| {
+            let backend = InMemoryBackend::new();
+            backend.set_len(40 * PAGE).unwrap();
+            backend.write(2 * PAGE, &definitions(&[table])).unwrap();
+            Used::find(&backend, regions, &[0]).map(|used| used.number())
+        };
+        assert_eq!(walk(larger(2, 4)).unwrap(), 1 + 4);
+        walk(larger(3, 8)).unwrap_err();
     }
 }
