@@ -37,6 +37,9 @@ struct Tape {
     bytes: Vec<u8>,
     steps: Vec<Step>,
     fails_from: Option<usize>,
+    /// How many reads and steps there were, and which of them fails, once.
+    calls: usize,
+    fails_once: Option<usize>,
     /// The blocks that take room: those that were written to. The others are holes.
     blocks: BTreeSet<usize>,
     /// How many blocks there is room for.
@@ -46,7 +49,24 @@ struct Tape {
 const BLOCK: usize = 4096;
 
 impl Tape {
+    fn call(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        if self.fails_once == Some(self.calls) {
+            return Err(io::Error::other("the disk has failed once"));
+        }
+        Ok(())
+    }
+
     fn record(&mut self, step: Step) -> io::Result<()> {
+        if let Err(error) = self.call() {
+            // What fails may have been done in part.
+            if let Step::Write(at, data) = step {
+                let half = &data[..data.len() / 2];
+                self.bytes[at..at + half.len()].copy_from_slice(half);
+                self.steps.push(Step::Write(at, half.to_vec()));
+            }
+            return Err(error);
+        }
         if self.fails_from.is_some_and(|at| self.steps.len() >= at) {
             return Err(io::Error::other("the disk has failed"));
         }
@@ -92,6 +112,17 @@ impl Disk {
         tape.fails_from = steps.map(|steps| tape.steps.len() + steps);
     }
 
+    /// Makes the disk fail once, at the given read or step from now on.
+    pub(crate) fn fail_once(&self, at: usize) {
+        let mut tape = self.0.lock().unwrap();
+        tape.fails_once = Some(tape.calls + at);
+    }
+
+    /// How many reads and steps there were.
+    pub(crate) fn calls(&self) -> usize {
+        self.0.lock().unwrap().calls
+    }
+
     /// Leaves room for this many more blocks, and for those that are given up from now on.
     pub(crate) fn leave_room(&self, blocks: usize) {
         let mut tape = self.0.lock().unwrap();
@@ -118,7 +149,8 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let tape = self.0.lock().unwrap();
+        let mut tape = self.0.lock().unwrap();
+        tape.call()?;
         let offset = usize::try_from(offset).unwrap();
         let bytes = tape.bytes.get(offset..offset + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);

@@ -474,6 +474,73 @@ fn a_disk_that_fails_at_any_step_loses_nothing_that_was_acknowledged() {
     }
 }
 
+/// A read or a step that fails once: the vault goes on as if the operation had not begun, or does nothing more.
+#[test]
+fn a_disk_that_fails_once_loses_nothing_that_was_acknowledged() {
+    let calls = {
+        let (made, used) = (Disk::default(), Disk::default());
+        create(&made);
+        run(&used);
+        used.calls() - made.calls()
+    };
+    let stride = if images() > 3 { 1 } else { 7 };
+    let mut chance = Chance(0xD00D);
+    let (mut stopped, mut went_on) = (0, 0);
+    for call in (1..=calls).step_by(stride) {
+        let disk = Disk::default();
+        let vault = create(&disk);
+        disk.fail_once(call);
+        let mut model = Model {
+            keys: BTreeSet::from([1]),
+            ..Model::default()
+        };
+        let mut before = Acknowledged::new(model.clone(), &vault, &disk);
+        let mut after = before.clone();
+        let mut failed = false;
+        for operation in OPERATIONS {
+            let what = format!("{}, call {call}", operation.what);
+            (operation.model)(&mut model);
+            after.model = model.clone();
+            let mut done = (operation.run)(&vault);
+            if let Err(error) = done {
+                assert_eq!(error.kind(), ErrorKind::Storage, "{what}: {error}");
+                assert!(!failed, "{what}: it failed before");
+                failed = true;
+                if let Ok(found) = Model::of(&vault) {
+                    assert_eq!(found, before.model, "{what}");
+                    vault.verify().unwrap();
+                } else {
+                    // The model may have left it locked.
+                    let _ = vault.unlock(raw(1));
+                }
+                done = (operation.run)(&vault);
+                assert!(done.is_err() || !error.may_have_written(), "{what}");
+                went_on += u32::from(done.is_ok());
+            }
+            match done {
+                Ok(()) => before = Acknowledged::new(model.clone(), &vault, &disk),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Storage, "{what}: {error}");
+                    stopped += 1;
+                    break;
+                }
+            }
+            after = before.clone();
+        }
+        // A crash before it is closed, and then without one.
+        let steps = disk.recorded();
+        let mut left = Cut::new(&[], &steps).images(&mut chance, images());
+        drop(vault);
+        left.push(disk.bytes());
+        for image in left {
+            check(image, &before, &after)
+                .unwrap_or_else(|error| panic!("call {call} failed: {error}"));
+        }
+    }
+    println!("{calls} calls: {stopped} stopped, {went_on} went on");
+    assert!(stopped > 0 && went_on > 0);
+}
+
 /// Secrets of all lengths, half of which are deleted again.
 fn fill(vault: &Vault) {
     for user in [1, 2].map(id) {
