@@ -346,3 +346,91 @@ fn failed(source: io::Error) -> Error {
     let message = "the audit log cannot be read or written: check the path and the disk";
     Error::new(ErrorKind::Storage, message).with_source(source)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{env, fs, process::Command};
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::audit::AuditAction;
+
+    /// Set for a run of this test program that may write files of 4 or 8 KiB: the log.
+    const CHILD: &str = "KEYWARD_TEST_TORN";
+
+    fn event(tool: usize) -> AuditEvent {
+        AuditEvent {
+            tool: Some("t".repeat(tool)),
+            ..AuditEvent::new(AuditAction::Injected, DateTime::default())
+        }
+    }
+
+    /// Writes long lines until one of them is torn.
+    fn tear(log: &AuditLog, path: &Path) {
+        while log.record(&event(3000)).is_ok() {}
+        let check = AuditLog::verify(path, Some(&log.head())).unwrap();
+        assert!(check.torn && check.fault.is_none(), "{check:?}");
+    }
+
+    #[test]
+    fn a_line_that_is_torn_is_dropped_by_who_writes_next() {
+        if let Ok(path) = env::var(CHILD) {
+            let path = Path::new(&path);
+            for shared in [false, true] {
+                let open = || {
+                    if shared {
+                        AuditLog::open_shared(path, Duration::ZERO).unwrap()
+                    } else {
+                        AuditLog::open(path).unwrap()
+                    }
+                };
+                let log = open();
+                tear(&log, path);
+                log.record(&event(1)).unwrap();
+                let head = log.head();
+                let check = AuditLog::verify(path, Some(&head)).unwrap();
+                assert_eq!((check.head, check.torn, check.fault), (head, false, None));
+                if shared {
+                    // Another one, which was there before and which comes later.
+                    let other = open();
+                    tear(&log, path);
+                    other.record(&event(1)).unwrap();
+                    tear(&other, path);
+                    let third = open();
+                    assert!(third.was_repaired());
+                    third.record(&event(1)).unwrap();
+                    log.record(&event(2)).unwrap();
+                    let head = log.head();
+                    assert_eq!(head.sequence(), third.head().sequence() + 1);
+                    let check = AuditLog::verify(path, Some(&head)).unwrap();
+                    assert_eq!((check.head, check.torn, check.fault), (head, false, None));
+                }
+                tear(&log, path);
+                let next = path.with_extension("next");
+                let head = log.switch_to(&next).unwrap();
+                let check = AuditLog::verify(path, Some(&head)).unwrap();
+                assert_eq!((check.head, check.torn, check.fault), (head, false, None));
+                drop(log);
+                fs::remove_file(path).unwrap();
+                fs::remove_file(next).unwrap();
+            }
+            println!("all of it");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new("sh")
+            .args([
+                "-c",
+                "trap '' XFSZ && ulimit -f 8 && exec \"$0\" --exact \"$1\" --nocapture",
+            ])
+            .arg(env::current_exe().unwrap())
+            .arg("audit::log::tests::a_line_that_is_torn_is_dropped_by_who_writes_next")
+            .env(CHILD, folder.path().join("log"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        let failed = String::from_utf8_lossy(&child.stderr);
+        assert!(said.contains("all of it"), "{said}{failed}");
+    }
+}
