@@ -392,6 +392,7 @@ fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
     let user = vault.user(UserId::LOCAL);
     user.create(NewSecret::new("a", "value-of-a")).unwrap();
     drop((vault, user));
+    let older = fs::read(&path).unwrap();
     let snapshot = Vault::snapshot(&path, key()).unwrap();
     let user = snapshot.user(UserId::LOCAL);
     let mut old = None;
@@ -419,6 +420,10 @@ fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
     // As long as it is wrong, so is the snapshot.
     assert!(snapshot.reload().unwrap());
     assert_eq!(user.secrets().unwrap_err().kind(), ErrorKind::RolledBack);
+    // Nor does an older file count as right.
+    fs::write(&path, older).unwrap();
+    let error = snapshot.reload().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RolledBack);
     fs::write(&path, right).unwrap();
     assert!(snapshot.reload().unwrap());
     assert_eq!(user.secrets().unwrap()[0].revision, 2);
