@@ -347,13 +347,4 @@ mod tests {
             ["/a", "/b", "/a/b", "/a/b/c"]
         );
     }
-
-    #[test]
-    fn containment_is_by_token_not_by_text() {
-        let location = |text| Location::new(text).unwrap();
-        assert!(location("/a").contains(&location("/a/b")));
-        assert!(!location("/a").contains(&location("/ab/c")));
-        assert!(!location("/a").contains(&location("/a")));
-        assert!(!location("/a/b").contains(&location("/a")));
-    }
 }
