@@ -84,8 +84,9 @@
 //!
 //! # What is promised of values
 //!
-//! * A value is sealed with XChaCha20-Poly1305 as soon as it arrives, and is opened only to be injected or to be
-//!   sealed again. Only [`UserVault::inject`] and its variants return it, in the arguments.
+//! * A value is sealed with XChaCha20-Poly1305 as soon as it arrives, and is opened only to be injected, to be sealed
+//!   again, to be checked by [`Vault::verify`], or for a redactor: that of an injection, or [`UserVault::redactor`],
+//!   which opens them all. Only [`UserVault::inject`] and its variants return it, in the arguments.
 //! * No `Debug`, `Display`, error or serialized form of any type shows a value or a key.
 //!   [`SecretValue::expose_secret`] is the only way to the text of a value.
 //! * A vault is one encrypted file ([`Vault::create`], [`Vault::open`]), or lives in memory with the same behavior
