@@ -38,8 +38,9 @@ pub use self::{
 
 /// The outcome of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
 ///
-/// What it shows and serializes of this holds no values, so it can be logged. The values are in the arguments, which
-/// belong to the caller, and in the redactor, which wipes them when it is dropped.
+/// Its `Debug` form has no values, and neither have the records of what was filled and skipped, which can be serialized
+/// as well: all of this can be logged. The values are in the arguments, which belong to the caller, and in the
+/// redactor, which wipes them when it is dropped.
 ///
 /// ```
 /// use keyward::{NewSecret, Reason, ToolCall, UserId, Vault};
