@@ -638,10 +638,8 @@ fn a_deleted_user_has_nothing() {
 
 #[test]
 fn a_locked_vault_says_so_to_every_call() {
-    let key = [7; 32];
-    let vault = Vault::builder()
-        .in_memory_with_key(KeySource::raw(key))
-        .unwrap();
+    let opens = || KeySource::raw([7; 32]);
+    let vault = Vault::builder().in_memory_with_key(opens()).unwrap();
     let (clone, user) = (vault.clone(), local(&vault));
     user.create(
         NewSecret::new("a", "value-of-a")
@@ -670,14 +668,30 @@ fn a_locked_vault_says_so_to_every_call() {
         user.batch(|batch| batch.create(NewSecret::new("", "")))
             .err(),
         user.usage().err(),
+        user.secrets_after(None, 1).err(),
         user.inject(&call, &mut left).err(),
+        user.inject_value(&call, &mut json!(left)).err(),
+        user.inject_str(&call, &mut json!(left).to_string()).err(),
         user.redactor().err(),
         user.conceal("t", &mut schema).err(),
         user.explain(&call, &left).err(),
+        user.explain_value(&call, &json!(left)).err(),
+        user.explain_str(&call, &json!(left).to_string()).err(),
+        user.check([("t", &schema)]).err(),
+        user.load().err(),
         vault.users().err(),
         vault.usage().err(),
+        vault.anchor().err(),
         vault.verify().err(),
+        vault.compact().err(),
+        vault.keys_locked_in_memory().err(),
         vault.delete_user(UserId::LOCAL).err(),
+        vault.key_slots().err(),
+        vault.add_key(opens(), KeySource::raw([8; 32])).err(),
+        vault.change_key(opens(), KeySource::raw([8; 32])).err(),
+        vault.remove_key(0).err(),
+        vault.rotate_master_key([opens()]).err(),
+        vault.rotate_data_key(opens(), |_| {}).err(),
         clone.user(ALICE.parse().unwrap()).secrets().err(),
     ];
     for (i, error) in errors.into_iter().enumerate() {
@@ -700,7 +714,7 @@ fn a_locked_vault_says_so_to_every_call() {
         assert_kind(vault.unlock(wrong), ErrorKind::WrongKey);
         assert_kind(user.secrets(), ErrorKind::Locked);
     }
-    vault.unlock(KeySource::raw(key)).unwrap();
+    vault.unlock(opens()).unwrap();
     assert_eq!(injected(&user, "t").as_deref(), Some("value-of-a"));
     assert_eq!(clone.usage().unwrap().secrets, 1);
     let id = user.secret("a").unwrap().secret_id;
@@ -711,7 +725,7 @@ fn a_locked_vault_says_so_to_every_call() {
             > id
     );
     assert_kind(vault.unlock(KeySource::raw([8; 32])), ErrorKind::WrongKey);
-    vault.unlock(KeySource::raw(key)).unwrap();
+    vault.unlock(opens()).unwrap();
     vault.verify().unwrap();
 }
 
