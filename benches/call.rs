@@ -181,8 +181,8 @@ fn users(most: usize) {
     }
 }
 
-/// How many nanoseconds it takes until a line of so much memory arrives, of which most is not in the cache. Not more than
-/// a gigabyte, which is enough for that.
+/// How many nanoseconds it takes until a line of so much memory arrives, of which most is not in the cache. Not more
+/// than a gigabyte, which is enough for that.
 fn miss(bytes: usize) -> f64 {
     #[repr(align(64))]
     struct Line(usize);

@@ -35,9 +35,9 @@ impl<'a> ToolCall<'a> {
 
     /// Sets the tool's input schema, a JSON Schema such as MCP's `inputSchema`: the original, not the concealed one.
     /// A default then goes in only where the schema declares the property and its type allows a string. What it accepts
-    /// under any name, by `additionalProperties` or `patternProperties`, or declares for some arguments only, by `then`,
-    /// `else` or `dependentSchemas`, or in another document or under an anchor, it does not declare: to fill such a
-    /// property by default, name it in the schema that is set here. A reference goes in without that.
+    /// under any name, by `additionalProperties` or `patternProperties`, or declares for some arguments only, by
+    /// `then`, `else` or `dependentSchemas`, or in another document or under an anchor, it does not declare: to fill
+    /// such a property by default, name it in the schema that is set here. A reference goes in without that.
     #[must_use]
     pub fn with_schema(mut self, schema: &'a Value) -> ToolCall<'a> {
         self.schema = Some(schema);

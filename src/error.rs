@@ -159,8 +159,8 @@ impl Error {
     }
 
     /// Whether the write that failed may have been kept nevertheless: as a whole, or not at all. The vault has to be
-    /// opened again to find out. A write that fails with any other error has changed nothing. (A rotation of the data key
-    /// is many writes: it keeps those that it has done.)
+    /// opened again to find out. A write that fails with any other error has changed nothing. (A rotation of the data
+    /// key is many writes: it keeps those that it has done.)
     pub fn may_have_written(&self) -> bool {
         matches!(self.0.detail, Detail::Uncertain)
     }

@@ -12,8 +12,8 @@ pub(crate) fn of(file: &Path) -> &Path {
     }
 }
 
-/// Makes the name of a new file or folder durable. Windows does so by itself; a folder that may be written but not read cannot be
-/// opened for it, and some file systems refuse it: then it is as durable as the file system makes it.
+/// Makes the name of a new file or folder durable. Windows does so by itself; a folder that may be written but not read
+/// cannot be opened for it, and some file systems refuse it: then it is as durable as the file system makes it.
 pub(crate) fn sync(file: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());

@@ -29,8 +29,8 @@ use crate::{
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// In an array, a token such as `0` is the index of an element, which must exist; in an object, it is a member's name. A
-/// parent that is absent or null is created as an object, whatever its tokens look like.
+/// In an array, a token such as `0` is the index of an element, which must exist; in an object, it is a member's name.
+/// A parent that is absent or null is created as an object, whatever its tokens look like.
 ///
 /// Locations are ordered parents first: a shallower location comes before a deeper one.
 ///

@@ -25,9 +25,9 @@
 //! takes a value that begins with a long repetition, such as a thousand times the same letter, and a text that
 //! consists of just that: a megabyte of it takes seconds, and minutes if the value is as long as one can be, 64 KB, and
 //! the text is its base64. Or it takes many values that begin with what everybody knows, such as `ghp_`, and a text
-//! that repeats that: for a thousand values that begin with the same 13 bytes, 200 KB of those took seconds as well, for
-//! a hundred values a tenth of that, and for one value it takes milliseconds.
-//! For keys, tokens, PEM and JSON files a walk ends within a few bytes unless it is a match, and the cost is linear.
+//! that repeats that: for a thousand values that begin with the same 13 bytes, 200 KB of those took seconds as well,
+//! for a hundred values a tenth of that, and for one value it takes milliseconds. For keys, tokens, PEM and JSON files
+//! a walk ends within a few bytes unless it is a match, and the cost is linear.
 //!
 //! The text as it came in decides: a reference that was put in is not scanned, and does not count as a neighbor of a
 //! short value.
@@ -107,8 +107,8 @@ use crate::secret::SecretValue;
 ///
 /// A value under 8 bytes, with or without its format, is found only as itself, and only between characters that are
 /// not letters or digits (of any script), `_` or `-`; the beginning and the end of the text serve as well, and so do
-/// bytes that are not UTF-8. Otherwise a PIN of 4 digits would mutilate ordinary text. An empty value is never found. In
-/// JSON text an escape before such a value ends in a letter, as in `\n4711`, so the value is not found there; use
+/// bytes that are not UTF-8. Otherwise a PIN of 4 digits would mutilate ordinary text. An empty value is never found.
+/// In JSON text an escape before such a value ends in a letter, as in `\n4711`, so the value is not found there; use
 /// [`redact_json`](Redactor::redact_json), which looks at the strings themselves.
 ///
 /// Where matches overlap, the one that begins first is replaced; of those that begin together, the longest; and of

@@ -34,10 +34,10 @@
 //! [`LEAST`] units, and more in a larger schema: [`EACH`] for each unit of its size as [`measure`] has it, up to
 //! [`FUEL`]. A subschema costs 1, and 1 more for every four of its keywords and of the members of its lists;
 //! following a `$ref` costs 1, and 1 more for every 8 bytes of it. So one question takes at most a small constant
-//! times `FUEL`, however large the schema is and whatever it refers to: a millisecond or two, plus the time to count the
-//! keywords of the subschema at which the units run out. And a list of many small schemas takes no longer than a few
-//! large ones: some microseconds for each byte of it. `inject` asks one question for each default, and one for each of
-//! its parents that has to be made; two more where a value that is no text is in the place of a default. Nested
+//! times `FUEL`, however large the schema is and whatever it refers to: a millisecond or two, plus the time to count
+//! the keywords of the subschema at which the units run out. And a list of many small schemas takes no longer than a
+//! few large ones: some microseconds for each byte of it. `inject` asks one question for each default, and one for each
+//! of its parents that has to be made; two more where a value that is no text is in the place of a default. Nested
 //! subschemas are followed to a depth of [`DEPTH`] and no other code here recurses, so a question needs little stack
 //! however deep a schema is nested.
 

@@ -10,8 +10,8 @@
 //! Everything that a write changes goes into one [`Transaction`], which is kept as a whole or not at all: rows,
 //! the user's root, and the vault's root. Every write of a vault also updates the vault's root, since one process has
 //! the store to itself. A write names the user's root that it started from, and does nothing if the store has another:
-//! so a store that many processes share could order their writes, too. There is none so far. It would update the vault's
-//! root only from time to time (`vault_root: None` in between), and promise less.
+//! so a store that many processes share could order their writes, too. There is none so far. It would update the
+//! vault's root only from time to time (`vault_root: None` in between), and promise less.
 
 use std::{
     error::Error as StdError,

@@ -79,8 +79,8 @@ use self::{state::State, users::Users};
 ///
 /// A write that fails with [`ErrorKind::Storage`](crate::ErrorKind::Storage) changes nothing that calls see: they go on
 /// with the secrets that were loaded before. If the store failed in the middle of a write, as when the disk is full, it
-/// stops: writes, and first uses of users who were not loaded, then fail with `Storage` until the vault is opened again.
-/// Only then does it show whether the write that failed was kept, which it is as a whole or not at all.
+/// stops: writes, and first uses of users who were not loaded, then fail with `Storage` until the vault is opened
+/// again. Only then does it show whether the write that failed was kept, which it is as a whole or not at all.
 #[derive(Clone)]
 pub struct Vault {
     state: Arc<State>,
@@ -122,9 +122,9 @@ impl Vault {
     ///
     /// # When the process is killed
     ///
-    /// Then the vault is there as a whole or not at all. But a file `.keyward-….unfinished` can stay beside it: a part of
-    /// the new one, or a second name of it, under which it lives on even if the vault's own name is removed. It is as
-    /// encrypted as the vault; remove it once no process is creating a vault, or copying one, in that folder.
+    /// Then the vault is there as a whole or not at all. But a file `.keyward-….unfinished` can stay beside it: a part
+    /// of the new one, or a second name of it, under which it lives on even if the vault's own name is removed. It is
+    /// as encrypted as the vault; remove it once no process is creating a vault, or copying one, in that folder.
     ///
     /// There is one exception. On a file system without hard links, such as FAT, the vault's name is first taken by an
     /// empty file. If only that is left, it opens as `Corrupt`, and nothing can be created at the path: remove it.

@@ -307,8 +307,8 @@ fn rows_of_a_user_who_is_gone_or_never_was_are_found() {
         }
     });
     let all = fs::read(&path).unwrap();
-    // Whose rows they are, their tags tell only to a key: so each user is deleted in turn, and a row put back that then is
-    // there no more; or one is put at a made-up tag before, between or behind those that there are.
+    // Whose rows they are, their tags tell only to a key: so each user is deleted in turn, and a row put back that then
+    // is there no more; or one is put at a made-up tag before, between or behind those that there are.
     for deleted in &users {
         fs::write(&path, &all).unwrap();
         let vault = Vault::open(&path, key()).unwrap();

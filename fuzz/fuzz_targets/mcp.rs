@@ -1,8 +1,8 @@
 //! Property: whatever a server sends, a line that the filter passes on holds no value as it is, and what is JSON stays
 //! JSON; and whatever a client sends, a call that cannot be read is no way around the filter.
 //!
-//! The lines are made of tokens of JSON and of what messages consist of, in any order. The value is a part of the line, or
-//! a line that is a value itself.
+//! The lines are made of tokens of JSON and of what messages consist of, in any order. The value is a part of the line,
+//! or a line that is a value itself.
 
 #![no_main]
 
@@ -111,8 +111,8 @@ fn from_a_server(line: &str, input: &Input) {
         let is_json = serde_json::from_str::<IgnoredAny>(passed).is_ok();
         assert!(is_json, "{line}\nbecame\n{passed}");
     }
-    // A shorter one may be a part of a word, an escape is found as what it says, spaces say nothing, and without its keys
-    // no message arrives.
+    // A shorter one may be a part of a word, an escape is found as what it says, spaces say nothing, and without its
+    // keys no message arrives.
     let is_key = KEYS.iter().any(|key| key.contains(value));
     if value.len() >= 8 && !line.contains('\\') && !value.trim().is_empty() && !is_key {
         assert!(

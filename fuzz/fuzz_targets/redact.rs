@@ -1,7 +1,8 @@
 //! Property: a redactor replaces every value in a text, in whatever form, and nothing else: its result is what the
 //! rules, applied at one place after another, make of the text. However the text is cut into chunks, a stream
-//! returns what the whole text gives, but for two bytes before a reference where it pauses; text, bytes, and the strings, keys and numbers of JSON are treated alike; and
-//! a redactor that was merged from several does what one with all their values does.
+//! returns what the whole text gives, but for two bytes before a reference where it pauses; text, bytes, and the
+//! strings, keys and numbers of JSON are treated alike; and a redactor that was merged from several does what one with
+//! all their values does.
 //!
 //! The texts are made of values in all their forms, whole and cut off, wrapped into lines, escaped once more, and
 //! encoded together with others. The values are made of few characters, of repetitions, and of parts and forms of

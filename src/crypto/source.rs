@@ -87,8 +87,8 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// `Storage` if the file cannot be read, with the [`io::Error`](std::io::Error) as its source; `Validation` if it is no
-    /// key file.
+    /// `Storage` if the file cannot be read, with the [`io::Error`](std::io::Error) as its source; `Validation` if it
+    /// is no key file.
     ///
     /// # Security
     ///

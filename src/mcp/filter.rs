@@ -35,11 +35,11 @@ use crate::{call::ToolCall, redact::Redactor, vault::UserVault, wiping};
 ///   objects in the arguments. In the message and its `params`, names that differ only in case count as duplicates,
 ///   because some servers ignore case;
 /// * in everything that a server sends (answers, errors, notifications and requests), every value that was put in so
-///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Where a value lies across several
-///   of them, or is an object or an array itself, the smallest object, array or string with all of it is replaced. What
-///   the client needs to recognize the message is left as it is: the keys of the protocol, the version `2.0`, an `id` or
-///   `method` that is not an object or array, and `progressToken` and `requestId` in its `params`; unless a value lies
-///   across one of these and what is around it.
+///   far is redacted: in each string, key and number, and anywhere in what is not JSON. Where a value lies across
+///   several of them, or is an object or an array itself, the smallest object, array or string with all of it is
+///   replaced. What the client needs to recognize the message is left as it is: the keys of the protocol, the version
+///   `2.0`, an `id` or `method` that is not an object or array, and `progressToken` and `requestId` in its `params`;
+///   unless a value lies across one of these and what is around it.
 ///
 /// Everything else is passed on as it is. A message in which nothing has to change is passed on byte for byte, and
 /// in any other only what has to change differs, apart from bytes that are not UTF-8: they become U+FFFD.
@@ -73,8 +73,8 @@ pub struct Filter {
     user: UserVault,
     server: Option<String>,
     redactor: Mutex<Arc<Redactor>>,
-    /// Each tool's input schema by name, as the server last listed it: it may repeat a value. `None` before there is any
-    /// list.
+    /// Each tool's input schema by name, as the server last listed it: it may repeat a value. `None` before there is
+    /// any list.
     schemas: Mutex<Option<HashMap<String, Arc<wiping::Json>>>>,
     /// The ids of `tools/list` requests that are not answered yet.
     listings: Mutex<HashSet<String>>,
@@ -397,7 +397,8 @@ impl Filter {
         names
     }
 
-    /// Returns the changes to the schemas in a list of the tools with these names: where they are, and what to put there.
+    /// Returns the changes to the schemas in a list of the tools with these names: where they are, and what to put
+    /// there.
     fn conceal(
         &self,
         text: &str,

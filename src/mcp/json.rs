@@ -192,8 +192,8 @@ fn parse_within(text: &str, at: Range<usize>, depth: usize, to: &mut Value) -> O
                 "null" => Value::Null,
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
-                // Out of range for a `serde_json` number, such as `1e400`. Its value is not zero, but it does not matter
-                // to a schema or a secret.
+                // Out of range for a `serde_json` number, such as `1e400`. Its value is not zero, but it does not
+                // matter to a schema or a secret.
                 number => Value::Number(number_in(number).unwrap_or_else(|| Number::from(0))),
             }
         }
@@ -216,8 +216,8 @@ fn number_in(text: &str) -> Option<Number> {
     serde_json::from_str(text).ok()
 }
 
-/// Writes `new` in place of the value here. Parts that are the same keep their form. Of members with the same key only the
-/// last one is written.
+/// Writes `new` in place of the value here. Parts that are the same keep their form. Of members with the same key only
+/// the last one is written.
 pub(super) fn rewrite(text: &str, at: Range<usize>, new: &Value, out: &mut Buffer) {
     match new {
         Value::Object(map) => {

@@ -43,8 +43,8 @@ fn kept(text: &str, member: &Member<'_>) -> impl Iterator<Item = Range<usize>> +
     name.into_iter().chain(value)
 }
 
-/// Redacts JSON in which a value lies across several tokens, such as a list of keys, or is a string with its quotes: the
-/// smallest object, array or string in which all of it is becomes a string with its reference.
+/// Redacts JSON in which a value lies across several tokens, such as a list of keys, or is a string with its quotes:
+/// the smallest object, array or string in which all of it is becomes a string with its reference.
 fn across_tokens(text: &str, redactor: &Redactor) -> Option<String> {
     let mut matches = matches(text, 0..text.len(), redactor)
         .into_iter()
@@ -197,8 +197,8 @@ fn everywhere(
     }
 }
 
-/// Redacts text as it is spelled, except for what is `kept`, unless a value lies across that and what is around it. Returns
-/// also what in it was looked at, in order: what was kept, and the references.
+/// Redacts text as it is spelled, except for what is `kept`, unless a value lies across that and what is around it.
+/// Returns also what in it was looked at, in order: what was kept, and the references.
 fn as_it_is(
     text: &str,
     at: Range<usize>,

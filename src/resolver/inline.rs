@@ -11,9 +11,9 @@ use super::{
 
 /// A resolver that one owner has: a user's snapshot.
 ///
-/// Where there are many users, hardly anyone's bindings are in the cache, and a place in memory to wait for takes longer
-/// than all that a lookup does there. So the index of a few bindings lies in its owner, and is copied with it. A larger
-/// one is shared by the owners that follow each other.
+/// Where there are many users, hardly anyone's bindings are in the cache, and a place in memory to wait for takes
+/// longer than all that a lookup does there. So the index of a few bindings lies in its owner, and is copied with it. A
+/// larger one is shared by the owners that follow each other.
 #[derive(Debug, Clone)]
 pub(crate) struct InlineResolver(Form);
 

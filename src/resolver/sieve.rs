@@ -72,8 +72,8 @@ pub(super) trait Bits: Copy + Default + BitOr<Output = Self> + Into<Set> {
 }
 
 impl Bits for u8 {
-    /// A single one, which lies where the list is. Hardly anyone's secrets are in the cache if there are many users, and
-    /// each further place in memory takes longer than all that a lookup does there.
+    /// A single one, which lies where the list is. Hardly anyone's secrets are in the cache if there are many users,
+    /// and each further place in memory takes longer than all that a lookup does there.
     type Blocks<const PLACES: usize> = [Block<u8, PLACES>; 1];
 
     fn of_one(bit: usize) -> u8 {

@@ -26,8 +26,8 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// One operation of a write. Its fields are valid by themselves, or it is one of the `Invalid` variants, which only carry
-/// errors.
+/// One operation of a write. Its fields are valid by themselves, or it is one of the `Invalid` variants, which only
+/// carry errors.
 pub(super) enum Operation {
     Create(ValidSecret),
     Update(SecretRef, ValidPatch),

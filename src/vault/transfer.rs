@@ -111,8 +111,8 @@ impl Vault {
     }
 
     /// Adds to this vault all secrets of the vault in a file, which `key` opens: all or none. Each secret keeps
-    /// its user, its id, its times and its revision; its mask is made anew, as this vault makes masks. Returns the usage
-    /// that was added.
+    /// its user, its id, its times and its revision; its mask is made anew, as this vault makes masks. Returns the
+    /// usage that was added.
     ///
     /// ```
     /// use keyward::{KeySource, NewSecret, UserId, Vault};

@@ -55,8 +55,8 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `Validation` with every invalid field, `NameTaken`, `DefaultTaken`, `QuotaExceeded`, `Locked`, `Storage`, or what a
-    /// [first use](UserVault#first-use) fails with. Nothing has changed then.
+    /// `Validation` with every invalid field, `NameTaken`, `DefaultTaken`, `QuotaExceeded`, `Locked`, `Storage`, or
+    /// what a [first use](UserVault#first-use) fails with. Nothing has changed then.
     pub fn create(&self, secret: NewSecret) -> Result<SecretInfo, Error> {
         let secret = secret.into_valid(self.bounds_if_unlocked()?)?;
         self.write_one(Operation::Create(secret))
@@ -85,7 +85,8 @@ impl UserVault {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `Locked`, `Storage`, or what a [first use](UserVault#first-use) fails with. Nothing has changed then.
+    /// `NotFound`, `Locked`, `Storage`, or what a [first use](UserVault#first-use) fails with. Nothing has changed
+    /// then.
     pub fn delete(&self, secret: impl Into<SecretRef>) -> Result<(), Error> {
         self.write(vec![Operation::Delete(secret.into())], false)
             .map(drop)
@@ -436,9 +437,9 @@ impl UserVault {
     ///
     /// Arguments are recognized as credentials or destinations by their names, and by the `format` and `writeOnly`
     /// of their schemas; this can miss one, or mistake another argument for one. Since a schema may come from
-    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool, and at most four levels deep. A
-    /// tool with more gets the finding [`PartlySearched`](crate::Finding::PartlySearched), unless all that it has below is
-    /// the same schema again.
+    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool, and at most four levels deep.
+    /// A tool with more gets the finding [`PartlySearched`](crate::Finding::PartlySearched), unless all that it has
+    /// below is the same schema again.
     ///
     /// # Errors
     ///

@@ -143,8 +143,8 @@ impl State {
             users,
         };
         if let Err(error) = self.storage.commit(transaction) {
-            // Someone else has written, so what is loaded is not what is stored. After any other failure, what is loaded
-            // stays in use: calls must go on even when the disk is full.
+            // Someone else has written, so what is loaded is not what is stored. After any other failure, what is
+            // loaded stays in use: calls must go on even when the disk is full.
             if matches!(error, StorageError::RootChanged) {
                 for (user, ..) in published {
                     user.snapshot.store(None);

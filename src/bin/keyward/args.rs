@@ -82,8 +82,8 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, env = "KEYWARD_KEYRING")]
     pub(crate) keyring: bool,
 
-    /// Passphrases are the first lines of standard input, in the order in which they are needed. The first is the vault's,
-    /// whatever key the environment has, unless another option here names its key.
+    /// Passphrases are the first lines of standard input, in the order in which they are needed. The first is the
+    /// vault's, whatever key the environment has, unless another option here names its key.
     #[arg(long, global = true)]
     pub(crate) passphrase_stdin: bool,
 
@@ -91,8 +91,8 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, env = "KEYWARD_USER", value_name = "UUID", value_parser = parsed::<UserId>)]
     pub(crate) user: Option<UserId>,
 
-    /// A log of what is done, without values, whose lines form a chain. Created if missing; several processes can write to
-    /// it.
+    /// A log of what is done, without values, whose lines form a chain. Created if missing; several processes can write
+    /// to it.
     #[arg(long, global = true, env = "KEYWARD_AUDIT_LOG", value_name = "FILE")]
     pub(crate) audit_log: Option<PathBuf>,
 
@@ -206,9 +206,10 @@ pub(crate) enum Command {
     Run(Run),
     /// Runs as a proxy between an MCP client and the MCP server COMMAND.
     ///
-    /// Arguments that defaults fill are hidden from the list of tools and filled in at each call; what the server says, also on
-    /// standard error, comes back without the values. Everything else is passed through unchanged. A client starts this in
-    /// place of COMMAND. It cannot ask for a passphrase: give the key with `--key-file` or in `KEYWARD_PASSPHRASE`.
+    /// Arguments that defaults fill are hidden from the list of tools and filled in at each call; what the server says,
+    /// also on standard error, comes back without the values. Everything else is passed through unchanged. A client
+    /// starts this in place of COMMAND. It cannot ask for a passphrase: give the key with `--key-file` or in
+    /// `KEYWARD_PASSPHRASE`.
     #[command(after_help = ENDS_AS_ITS_COMMAND)]
     Mcp(Mcp),
     /// Checks the log that `--audit-log` writes.
@@ -313,7 +314,8 @@ pub(crate) struct Update {
     #[arg(long, conflicts_with = "default")]
     pub(crate) no_default: bool,
 
-    /// Updates only if the secret is at this revision, which counts how often it was written; otherwise changes nothing.
+    /// Updates only if the secret is at this revision, which counts how often it was written; otherwise changes
+    /// nothing.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) if_revision: Option<u64>,
 }
@@ -351,7 +353,8 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "FILE")]
     pub(crate) schema: Option<PathBuf>,
 
-    /// Treats the arguments as written by you, not by a model: a reference may then name a secret that is bound to nothing.
+    /// Treats the arguments as written by you, not by a model: a reference may then name a secret that is bound to
+    /// nothing.
     #[arg(long)]
     pub(crate) workflow: bool,
 
@@ -366,8 +369,8 @@ pub(crate) struct Explain {
 )]
 #[command(group(clap::ArgGroup::new("tools").required(true).args(["file", "command"])))]
 pub(crate) struct Check {
-    /// A file with the tools: what an MCP server answers to `tools/list`, or an array of tools, each with its name and its
-    /// input schema; `-` is standard input.
+    /// A file with the tools: what an MCP server answers to `tools/list`, or an array of tools, each with its name and
+    /// its input schema; `-` is standard input.
     pub(crate) file: Option<PathBuf>,
 
     /// The server's name: the tool `create_issue` is matched as `NAME__create_issue`. Secrets for other servers are
@@ -404,8 +407,8 @@ pub(crate) enum Audit {
         /// The log.
         file: PathBuf,
 
-        /// The head that an earlier check printed: the log must contain it. Without this, lines missing at the end are not
-        /// noticed, nor is a rewritten log.
+        /// The head that an earlier check printed: the log must contain it. Without this, lines missing at the end are
+        /// not noticed, nor is a rewritten log.
         #[arg(long, value_name = "HEAD", value_parser = parsed::<AuditHead>)]
         head: Option<AuditHead>,
     },
@@ -497,7 +500,8 @@ pub(crate) struct Mcp {
 #[derive(Args)]
 pub(crate) struct Program {
     /// Gives the command a secret in its environment; can be repeated. If the secret has a tool pattern, it must
-    /// match the command's file name, or NAME with `mcp --server NAME`; if it has an argument, that must be this variable.
+    /// match the command's file name, or NAME with `mcp --server NAME`; if it has an argument, that must be this
+    /// variable.
     #[arg(long, value_name = "VAR=secret://NAME")]
     pub(crate) env: Vec<String>,
 

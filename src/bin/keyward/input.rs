@@ -210,7 +210,8 @@ pub(crate) fn append(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
 /// What is read as a line.
 const LINE: &str = "the line with the passphrase";
 
-/// Reads a line of standard input, and nothing after it, since that may be meant for a command that this program starts.
+/// Reads a line of standard input, and nothing after it, since that may be meant for a command that this program
+/// starts.
 fn read_line() -> Result<Option<SecretValue>, Failure> {
     let mut from = unbuffered_input()?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));

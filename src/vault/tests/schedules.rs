@@ -1,9 +1,9 @@
 //! The vault under a scheduler that tries orders of its threads: at every lock, and at every read and write of what is
 //! published without one (`vault/sync.rs`).
 //!
-//! It is the vault itself that runs, with the store in memory; the objects that are published are those of arc-swap, each
-//! of whose calls is one step here. So this finds steps of keyward that are in a wrong order, not a memory ordering that
-//! is too weak: that arc-swap and the standard library promise.
+//! It is the vault itself that runs, with the store in memory; the objects that are published are those of arc-swap,
+//! each of whose calls is one step here. So this finds steps of keyward that are in a wrong order, not a memory
+//! ordering that is too weak: that arc-swap and the standard library promise.
 //!
 //! `assurance/long models` builds and runs them, and so does `.ci/run`; `KEYWARD_SCHEDULES` is the number of orders of
 //! each kind.
