@@ -93,7 +93,7 @@ impl<'a> From<(&'a str, &'a Value)> for ToolSpec<'a> {
 /// which every finding has its machine-readable name under `code`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-#[must_use = "what was found is no error"]
+#[must_use = "a check that finds something does not fail"]
 pub struct Report {
     /// The number of tools that were checked.
     pub tools: usize,

@@ -297,7 +297,8 @@ impl SecretPatch {
     ///
     /// # Errors
     ///
-    /// As for [`NewSecret::from_json`]. Whether a default loses its binding depends on the secret: the update tells.
+    /// As for [`NewSecret::from_json`]. Whether a default loses its binding depends on the secret, and is checked by
+    /// [`UserVault::update`](crate::UserVault::update).
     ///
     /// # Security
     ///

@@ -314,7 +314,7 @@ impl Vault {
     /// Deletes everything a user has. Does nothing for a user who has nothing.
     ///
     /// This also removes a user whose secrets are damaged, so that the others can be copied and exported again: the
-    /// secrets are not opened. A record that is cut off so that it is none at all is still `Corrupt`.
+    /// secrets are not opened. A row that is too short to be one at all is still `Corrupt`.
     ///
     /// # Errors
     ///

@@ -95,7 +95,7 @@ impl FromStr for AuditHead {
 /// What [`AuditLog::verify`](super::AuditLog::verify) found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "a log with a fault is no error"]
+#[must_use = "a log with a fault does not make `verify` fail"]
 pub struct AuditCheck {
     /// The head after the last line that continues the chain: before the line at fault, or, if the log was rewritten,
     /// at that line.

@@ -171,7 +171,7 @@ impl AuditLog {
 
     /// Checks the lines in a file, up to its end or the first fault. If a remembered head is given, the log must
     /// lead to it: without one, lines could be missing at the end, or all of it could have been rewritten. The log may
-    /// be written to meanwhile; a line that is not complete yet is told as [torn](AuditCheck::torn).
+    /// be written to meanwhile; a line that is not complete yet is reported as [torn](AuditCheck::torn).
     ///
     /// The lines can also come from a pipe, such as that of a program which decompresses them; a named one waits for
     /// whoever writes to it.

@@ -15,7 +15,7 @@ use crate::{
 /// One place that was filled.
 ///
 /// Serializes as an object with `location`, `secret_id`, `secret_name`, `revision`, `pattern`, `reason` and
-/// `replaced`. Two are equal if these are. It keeps in memory what was known of the secret, the mask included, also
+/// `replaced`, and is compared by these. It keeps in memory what was known of the secret, the mask included, also
 /// after the secret was changed or deleted; of the value it keeps nothing else, not even sealed.
 ///
 /// ```
@@ -92,8 +92,8 @@ impl Filled {
 
 /// A secret that matched but was not put in.
 ///
-/// Serializes as an object with `location`, `secret_id`, `secret_name` and `reason`. Two are equal if these are. It
-/// keeps the same in memory as [`Filled`].
+/// Serializes as an object with `location`, `secret_id`, `secret_name` and `reason`, and is compared by these. It keeps
+/// the same in memory as [`Filled`].
 #[derive(Clone)]
 pub struct Skipped {
     place: Place,

@@ -19,7 +19,7 @@ use crate::{
 /// | the client | question |
 /// |---|---|
 /// | can open a page (`elicitation.url` among its capabilities) | [`elicit_at`](NeedsSecret::elicit_at): a page of the program's own takes the value |
-/// | has forms only | [`elicit_done`](NeedsSecret::elicit_done): a form tells what to type into a terminal, and asks whether that is done |
+/// | has forms only | [`elicit_done`](NeedsSecret::elicit_done): a form says what to type into a terminal, and asks whether that is done |
 ///
 /// ```
 /// use keyward::{UserId, Vault};

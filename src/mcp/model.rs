@@ -130,8 +130,8 @@ impl Filter {
     }
 
     /// Returns what the model gets in place of a result when a call was not sent: an error that it can understand,
-    /// without a value. For a reference that is not granted it is the same whether the secret exists or not. Of what
-    /// the model can do nothing about, such as a locked vault, it is only told that.
+    /// without a value. For a reference that is not granted it is the same whether the secret exists or not. Where
+    /// the model can do nothing, as about a locked vault, it says no more than that.
     pub fn refused_call(error: &Error) -> CallToolResult {
         CallToolResult::error(vec![ContentBlock::text(refusal_of(error))])
     }

@@ -107,9 +107,8 @@ impl Filter {
 /// Returns whether `has` is not 0 for one of the parts of a name that are looked at.
 #[inline]
 fn holds_any(name: &str, has: impl Fn(u32) -> u8) -> bool {
-    /// So many words of two parts are looked at at least, the last one again and again where there are fewer: most
-    /// names have no more, and a loop of just as many steps as each has would end where the processor does not expect
-    /// it.
+    /// At least so many words of two parts are looked at; where there are fewer, the last one is repeated. Most names
+    /// have no more, and a loop of just as many steps as a name has would end where the processor does not expect it.
     const USUAL: usize = 4;
     let bytes = name.as_bytes().as_chunks::<LEN>().0.as_flattened();
     let Some(last) = bytes.last_chunk::<WORD>() else {

@@ -1,8 +1,8 @@
 //! Whether a schema may declare a location that it is not known to declare as a string, or requires it undeclared.
 //!
 //! Nothing is put in at such a location, but the model may be asked for a value there. So `conceal` tells it apart from
-//! one that the schema does not have, and `inject` one that may be declared from one that is of another type: only
-//! there a policy that keeps foreign values out lets one through.
+//! one that the schema does not have. And `inject` tells one that may be declared from one that is declared with
+//! another type: only at the latter does a policy that keeps foreign values out let a value through, if it is no text.
 
 use std::iter;
 

@@ -172,7 +172,7 @@ impl UserVault {
     ///
     /// let user = Vault::in_memory()?.user(UserId::LOCAL);
     /// user.create(NewSecret::new("github-token", "ghp_hV5cX2mQ").bind("agno__github__*", "token").default_for_tool())?;
-    /// // The new token becomes the default in the same moment in which the old one is none any more.
+    /// // The new token becomes the default at the moment at which the old one ceases to be it.
     /// user.batch(|batch| {
     ///     batch.update("github-token", SecretPatch::new().name("github-token-old").is_default_for_tool(false));
     ///     batch.create(NewSecret::new("github-token", "ghp_Yr7Kd0bW").bind("agno__github__*", "token").default_for_tool());
