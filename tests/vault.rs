@@ -943,25 +943,27 @@ fn a_user_whose_last_secret_went_is_no_user_of_the_vault() {
     assert!(vault.users().unwrap().is_empty());
 }
 
+/// Metrics and logs are kept by these names, and clients react to these statuses.
 #[test]
-fn every_kind_of_error_has_its_http_status() {
-    for (kind, status) in [
-        (ErrorKind::Validation, 422),
-        (ErrorKind::NotFound, 404),
-        (ErrorKind::NameTaken, 409),
-        (ErrorKind::DefaultTaken, 409),
-        (ErrorKind::Conflict, 409),
-        (ErrorKind::QuotaExceeded, 413),
-        (ErrorKind::Denied, 403),
-        (ErrorKind::Locked, 423),
-        (ErrorKind::WrongKey, 500),
-        (ErrorKind::Corrupt, 500),
-        (ErrorKind::RolledBack, 500),
-        (ErrorKind::UnsupportedVersion, 500),
-        (ErrorKind::InUse, 500),
-        (ErrorKind::Storage, 500),
-        (ErrorKind::Unsupported, 501),
+fn every_kind_of_error_has_its_name_and_its_http_status() {
+    for (kind, name, status) in [
+        (ErrorKind::Validation, "validation", 422),
+        (ErrorKind::NotFound, "not_found", 404),
+        (ErrorKind::NameTaken, "name_taken", 409),
+        (ErrorKind::DefaultTaken, "default_taken", 409),
+        (ErrorKind::Conflict, "conflict", 409),
+        (ErrorKind::QuotaExceeded, "quota_exceeded", 413),
+        (ErrorKind::Denied, "denied", 403),
+        (ErrorKind::Locked, "locked", 423),
+        (ErrorKind::WrongKey, "wrong_key", 500),
+        (ErrorKind::Corrupt, "corrupt", 500),
+        (ErrorKind::RolledBack, "rolled_back", 500),
+        (ErrorKind::UnsupportedVersion, "unsupported_version", 500),
+        (ErrorKind::InUse, "in_use", 500),
+        (ErrorKind::Storage, "storage", 500),
+        (ErrorKind::Unsupported, "unsupported", 501),
     ] {
-        assert_eq!(kind.http_status(), status, "{kind:?}");
+        assert_eq!((kind.as_str(), kind.http_status()), (name, status));
+        assert_eq!(kind.to_string(), name);
     }
 }
