@@ -102,13 +102,14 @@
 //! |---|---|
 //! | making, opening, sharing, copying and locking a vault | [`Vault`], [`VaultBuilder`], [`Anchor`], [`Progress`] |
 //! | what opens a vault | [`KeySource`], [`KeyProvider`], [`KdfParams`], [`KeySlotInfo`], [`KeyKind`] |
+//! | a key in the operating system's keyring (feature `keyring`) | `KeyringProvider` |
 //! | limits | [`Quota`], [`Usage`], [`Bounds`] |
 //! | one user's secrets | [`UserVault`], [`Batch`], [`SecretRef`], [`SecretId`] |
 //! | a tool call | [`ToolCall`], [`Origin`], [`InjectionPolicy`], [`Injection`], [`Filled`], [`Skipped`]; arguments as a value or as text: [`UserVault::inject_value`], [`UserVault::inject_str`] |
 //! | the model's schema | [`UserVault::conceal`], [`Concealment`] |
 //! | a tool's output | [`Redactor`], [`RedactStream`], [`RedactTextStream`] |
 //! | why | [`UserVault::explain`], [`Explanation`] |
-//! | what happened | [`AuditSink`], [`AuditEvent`], [`AuditLog`] |
+//! | what happened | [`AuditSink`], [`AuditEvent`], [`AuditLog`]; with the feature `tracing`, `TracingSink` |
 //! | before the first call | [`UserVault::check`], [`Report`], [`Finding`], [`NeedsSecret`] |
 //! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
 //! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
@@ -118,6 +119,12 @@
 //! | where keyward stands in a runtime | [`docs::runtimes`] |
 //! | the file, byte for byte | [`docs::format`] |
 //! | who is kept from what, and who is not | [`docs::threats`] |
+//!
+//! # Features
+//!
+//! `file`, which is on by default, is the vault in a file; without it, vaults live in memory. The others are off:
+//! `keyring`, `http`, `mcp`, `mcp-client`, `mcp-text` and `tracing`, which are in the table above, and `cli`, the program
+//! `keyward`. No feature changes what the others do.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
