@@ -253,11 +253,15 @@ fn rotation_seals_everything_again_while_calls_and_writes_go_on() {
 }
 
 /// A key service that cannot be reached once its key has been wrapped.
-struct Unreachable;
+struct Unreachable {
+    wraps: bool,
+}
 
 impl KeyProvider for Unreachable {
     fn wrap(&self, key: &[u8; 32], _: &[u8]) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
-        Ok(key.to_vec())
+        self.wraps
+            .then(|| key.to_vec())
+            .ok_or_else(|| "503: try again".into())
     }
 
     fn unwrap(
@@ -273,7 +277,13 @@ impl KeyProvider for Unreachable {
 #[test]
 fn what_a_provider_says_is_kept_whichever_slots_there_are() {
     let vault = vault();
-    let service = Arc::new(Unreachable);
+    let mute = KeySource::provider(Unreachable { wraps: false });
+    let error = vault.add_key(raw(1), mute).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert_eq!(error.source().unwrap().to_string(), "503: try again");
+    assert!(error.to_string().ends_with("use another key"), "{error}");
+
+    let service = Arc::new(Unreachable { wraps: true });
     let provider = || KeySource::provider(Arc::clone(&service));
     vault.add_key(raw(1), provider()).unwrap();
     vault.add_key(raw(1), raw(2)).unwrap();
@@ -281,4 +291,5 @@ fn what_a_provider_says_is_kept_whichever_slots_there_are() {
     let error = vault.unlock(provider()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongKey);
     assert_eq!(error.source().unwrap().to_string(), "503: try again");
+    assert!(error.to_string().ends_with("another key slot"), "{error}");
 }

@@ -192,7 +192,7 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     getrandom::fill(bytes).map_err(|source| {
         Error::new(
             ErrorKind::Storage,
-            "the operating system provided no random bytes; nothing changed",
+            "the operating system provided no random bytes; nothing changed: try again",
         )
         .with_source(source)
     })

@@ -80,7 +80,7 @@ impl KeySlot {
                         .map_err(|source| {
                             Error::new(
                                 ErrorKind::Storage,
-                                "the key provider could not wrap a key; nothing changed",
+                                "the key provider could not wrap a key; nothing changed: check the provider, or use another key",
                             )
                             .with_source(source)
                         })?;
@@ -124,7 +124,7 @@ impl KeySlot {
                     .map_err(|source| {
                         Error::new(
                             ErrorKind::WrongKey,
-                            "the key provider could not open this vault",
+                            "the key provider could not open this vault: check the provider, or use another key slot",
                         )
                         .with_source(source)
                     })?;
