@@ -127,6 +127,13 @@
 //! `keyward`. No feature changes what the others do.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "file"),
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "some lead to what `file` brings"
+    )
+)]
 
 mod audit;
 mod bounds;
