@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::{
     json::{self, Buffer, Changed},
     message::{AMBIGUOUS, arguments, id_key, may_be_call, refusal, refusal_of, tool_error},
-    redaction,
+    redaction::{self, Search},
 };
 use crate::{call::ToolCall, redact::Redactor, vault::UserVault, wiping};
 
@@ -193,10 +193,16 @@ impl Filter {
         let mut text = json::decode(message);
         let across = redaction::across(&text, &redactor);
         let is_across = across.is_some();
-        if let Some(across) = across {
+        let mut done = Vec::new();
+        if let Some((across, references)) = across {
             json::wipe(&mut text);
             text = Cow::Owned(across);
+            done = references;
         }
+        let search = Search {
+            redactor: &redactor,
+            done: &done,
+        };
         let at = json::trimmed(&text);
         let members = |at: Range<usize>| (at.clone(), json::members(&text, at));
         let parts = match json::elements(&text, at.clone()) {
@@ -209,8 +215,8 @@ impl Filter {
         let mut changed = Changed::from(&text, 0);
         for (at, members) in parts {
             let new = match members {
-                Some(members) => self.answer(&text, at.clone(), &members, &redactor),
-                None => redaction::text(&text, at.clone(), &redactor),
+                Some(members) => self.answer(&text, at.clone(), &members, search),
+                None => redaction::text(&text, at.clone(), search),
             };
             changed.replace(at, new);
         }
@@ -350,9 +356,9 @@ impl Filter {
         text: &str,
         at: Range<usize>,
         members: &[json::Member<'_>],
-        redactor: &Redactor,
+        search: Search<'_>,
     ) -> Option<String> {
-        let redacted = redaction::message(text, at.clone(), members, redactor);
+        let redacted = redaction::message(text, at.clone(), members, search);
         if !self.is_listing(text, members) {
             return redacted;
         }

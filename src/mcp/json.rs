@@ -333,6 +333,11 @@ impl Changed<'_> {
         }
     }
 
+    /// The length of the new text so far: it ends with what was put in last.
+    pub(super) fn len(&self) -> usize {
+        self.new.len()
+    }
+
     /// Returns the text up to this place; `None` if nothing was replaced.
     pub(super) fn up_to(mut self, end: usize) -> Option<String> {
         if !self.is_new {

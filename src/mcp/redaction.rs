@@ -16,9 +16,17 @@ const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"]
 const META: &str = "_meta";
 const ABOUT: [&str; 2] = ["progressToken", "requestId"];
 
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Search<'s> {
+    pub(super) redactor: &'s Redactor,
+    /// The parts of the text, in order, that were looked at before, such as references that were put in.
+    pub(super) done: &'s [Range<usize>],
+}
+
 /// Returns what a line becomes when what lies across several elements of a batch, several tokens, or a message and the
-/// space around it, is redacted; `None` if nothing does.
-pub(super) fn across(line: &str, redactor: &Redactor) -> Option<String> {
+/// space around it, is redacted, and which parts of that are done; `None` if nothing does.
+pub(super) fn across(line: &str, redactor: &Redactor) -> Option<(String, Vec<Range<usize>>)> {
     if !redactor.spans_tokens() {
         return None;
     }
@@ -32,8 +40,8 @@ pub(super) fn across(line: &str, redactor: &Redactor) -> Option<String> {
         .filter_map(|at| json::members(line, at));
     let members = members.flatten();
     let kept: Vec<_> = members.flat_map(|member| kept(line, &member)).collect();
-    let (new, _) = as_it_is(line, 0..line.len(), kept.into_iter(), redactor)?;
-    Some((*new).clone())
+    let (new, done) = as_it_is(line, 0..line.len(), kept.into_iter(), redactor)?;
+    Some(((*new).clone(), done))
 }
 
 /// The parts of a member that a message needs to arrive.
@@ -45,7 +53,7 @@ fn kept(text: &str, member: &Member<'_>) -> impl Iterator<Item = Range<usize>> +
 
 /// Redacts JSON in which a value lies across several tokens, such as a list of keys, or is a string with its quotes:
 /// the smallest object, array or string in which all of it is becomes a string with its reference.
-fn across_tokens(text: &str, redactor: &Redactor) -> Option<String> {
+fn across_tokens(text: &str, redactor: &Redactor) -> Option<(String, Vec<Range<usize>>)> {
     let mut matches = matches(text, 0..text.len(), redactor)
         .into_iter()
         .peekable();
@@ -95,13 +103,19 @@ fn across_tokens(text: &str, redactor: &Redactor) -> Option<String> {
     }
     if let Some((_, reference)) = pending.into_iter().next() {
         // It begins or ends in the space around it all.
-        return Some(json::quoted(&reference));
+        let reference = json::quoted(&reference);
+        let done = 0..reference.len();
+        return Some((reference, vec![done]));
     }
     let mut changed = Changed::from(text, 0);
+    let mut done = Vec::new();
     for (at, reference) in whole {
-        changed.replace(at, Some(json::quoted(&reference)));
+        let reference = json::quoted(&reference);
+        changed.replace(at, Some(&reference));
+        done.push(changed.len() - reference.len()..changed.len());
     }
-    changed.up_to(text.len())
+    let new = changed.up_to(text.len())?;
+    Some((new, done))
 }
 
 /// Returns what the message at this place becomes; `None` if there is nothing to redact.
@@ -109,27 +123,27 @@ pub(super) fn message(
     text: &str,
     at: Range<usize>,
     members: &[Member<'_>],
-    redactor: &Redactor,
+    search: Search<'_>,
 ) -> Option<String> {
-    if redactor.is_empty() {
+    if search.redactor.is_empty() {
         return None;
     }
     if !json::is_json(&text[at.clone()]) {
         let kept = members.iter().flat_map(|member| kept(text, member));
-        return everywhere(text, at.clone(), kept, redactor);
+        return everywhere(text, at.clone(), kept, search);
     }
-    structure(text, at.clone(), redactor).or_else(|| content(text, at, members, redactor))
+    structure(text, at.clone(), search.redactor).or_else(|| content(text, at, members, search))
 }
 
 /// Returns what text that is no message becomes; `None` if there is nothing to redact.
-pub(super) fn text(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
-    if redactor.is_empty() {
+pub(super) fn text(text: &str, at: Range<usize>, search: Search<'_>) -> Option<String> {
+    if search.redactor.is_empty() {
         return None;
     }
     if !json::is_json(&text[at.clone()]) {
-        return everywhere(text, at, iter::empty(), redactor);
+        return everywhere(text, at, iter::empty(), search);
     }
-    redact(text, at, redactor)
+    redact(text, at, search)
 }
 
 /// Redacts strings, keys and numbers.
@@ -137,17 +151,17 @@ fn content(
     text: &str,
     at: Range<usize>,
     members: &[Member<'_>],
-    redactor: &Redactor,
+    search: Search<'_>,
 ) -> Option<String> {
     let is_renamed = |member: &Member<'_>| !is_of_the_protocol(member);
     let value = |member: &Member<'_>| {
         let at = member.value.clone();
         match &*member.key {
-            "params" => params(text, at, redactor, Part::Params),
-            _ => (!stays(text, member)).then(|| redact(text, at, redactor))?,
+            "params" => params(text, at, search, Part::Params),
+            _ => (!stays(text, member)).then(|| redact(text, at, search))?,
         }
     };
-    redact_members(text, at, members, redactor, is_renamed, value)
+    redact_members(text, at, members, search.redactor, is_renamed, value)
 }
 
 /// The parts of a message that say which other message it is about.
@@ -159,11 +173,11 @@ enum Part {
 }
 
 /// Redacts the parameters at this place, or the metadata in them, except for what identifies another message.
-fn params(text: &str, at: Range<usize>, redactor: &Redactor, part: Part) -> Option<String> {
+fn params(text: &str, at: Range<usize>, search: Search<'_>, part: Part) -> Option<String> {
     let Some(members) = json::members(text, at.clone()) else {
-        return redact(text, at, redactor);
+        return redact(text, at, search);
     };
-    if let Some(whole) = structure(text, at.clone(), redactor) {
+    if let Some(whole) = structure(text, at.clone(), search.redactor) {
         return Some(whole);
     }
     let is_meta = |member: &Member<'_>| part == Part::Params && *member.key == *META;
@@ -171,12 +185,12 @@ fn params(text: &str, at: Range<usize>, redactor: &Redactor, part: Part) -> Opti
     let value = |member: &Member<'_>| {
         let at = member.value.clone();
         match &*member.key {
-            _ if is_meta(member) => params(text, at, redactor, Part::Meta),
+            _ if is_meta(member) => params(text, at, search, Part::Meta),
             key if ABOUT.contains(&key) && !text[at.clone()].starts_with(['{', '[']) => None,
-            _ => redact(text, at, redactor),
+            _ => redact(text, at, search),
         }
     };
-    redact_members(text, at, &members, redactor, is_renamed, value)
+    redact_members(text, at, &members, search.redactor, is_renamed, value)
 }
 
 /// Redacts text that is not JSON, except for what is `kept`: how it is read is up to its receiver, so a value may be
@@ -185,15 +199,22 @@ fn everywhere(
     text: &str,
     at: Range<usize>,
     kept: impl Iterator<Item = Range<usize>>,
-    redactor: &Redactor,
+    search: Search<'_>,
 ) -> Option<String> {
+    let tokens = |text: &str, at: Range<usize>, done: &[Range<usize>]| {
+        let redacted = redact_tokens(text, at, Search { done, ..search })?;
+        Some(redacted.text)
+    };
+    if !search.done.is_empty() {
+        // All of the line was searched as it is spelled, and what is kept in it is done.
+        return tokens(text, at, search.done);
+    }
     let kept: Vec<_> = kept.collect();
-    match as_it_is(text, at.clone(), kept.iter().cloned(), redactor) {
+    match as_it_is(text, at.clone(), kept.iter().cloned(), search.redactor) {
         Some((new, done)) => {
-            let redacted = redact_tokens(&new, 0..new.len(), &done, redactor);
-            Some(redacted.map_or_else(|| (*new).clone(), |redacted| redacted.text))
+            Some(tokens(&new, 0..new.len(), &done).unwrap_or_else(|| (*new).clone()))
         }
-        None => redact_tokens(text, at, &kept, redactor).map(|redacted| redacted.text),
+        None => tokens(text, at, &kept),
     }
 }
 
@@ -261,10 +282,10 @@ fn stays(text: &str, member: &Member<'_>) -> bool {
 }
 
 /// Redacts every string, key and number of the text at this place; `None` if there is nothing to redact.
-pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String> {
-    let redacted = redact_tokens(text, at.clone(), &[], redactor)?;
+pub(super) fn redact(text: &str, at: Range<usize>, search: Search<'_>) -> Option<String> {
+    let redacted = redact_tokens(text, at.clone(), search)?;
     if redacted.keys {
-        return redact_within(text, at, redactor, DEPTH);
+        return redact_within(text, at, search, DEPTH);
     }
     Some(redacted.text)
 }
@@ -274,17 +295,17 @@ pub(super) fn redact(text: &str, at: Range<usize>, redactor: &Redactor) -> Optio
 fn redact_within(
     text: &str,
     at: Range<usize>,
-    redactor: &Redactor,
+    search: Search<'_>,
     depth: usize,
 ) -> Option<String> {
-    if let Some(whole) = structure(text, at.clone(), redactor) {
+    if let Some(whole) = structure(text, at.clone(), search.redactor) {
         return Some(whole);
     }
     if let Some(depth) = depth.checked_sub(1) {
-        let redact = |at: &Range<usize>| redact_within(text, at.clone(), redactor, depth);
+        let redact = |at: &Range<usize>| redact_within(text, at.clone(), search, depth);
         if let Some(members) = json::members(text, at.clone()) {
             let value = |member: &Member<'_>| redact(&member.value);
-            return redact_members(text, at, &members, redactor, |_| true, value);
+            return redact_members(text, at, &members, search.redactor, |_| true, value);
         }
         if let Some(elements) = json::elements(text, at.clone()) {
             let mut changed = Changed::from(text, at.start);
@@ -295,7 +316,7 @@ fn redact_within(
             return changed.up_to(at.end);
         }
     }
-    redact_tokens(text, at, &[], redactor).map(|redacted| redacted.text)
+    redact_tokens(text, at, search).map(|redacted| redacted.text)
 }
 
 /// Redacts those keys of the object at this place for which `is_renamed` holds, and replaces its values as `value`
@@ -326,13 +347,10 @@ struct Redacted {
     keys: bool,
 }
 
-/// Redacts each string and each number by itself. What is `done` stays, in order: it was looked at before.
-fn redact_tokens(
-    text: &str,
-    at: Range<usize>,
-    mut done: &[Range<usize>],
-    redactor: &Redactor,
-) -> Option<Redacted> {
+/// Redacts each string and each number by itself. What is done stays.
+fn redact_tokens(text: &str, at: Range<usize>, search: Search<'_>) -> Option<Redacted> {
+    let Search { redactor, done } = search;
+    let mut done = &done[done.partition_point(|done| done.end <= at.start)..];
     let mut changed = Changed::from(text, at.start);
     let mut keys = false;
     let mut next = at.start;

@@ -316,7 +316,8 @@ proptest! {
         let id = crate::SecretId::new(uuid::Uuid::nil());
         redactor.add(secret::reference("linear", id), &SecretValue::new(KEY));
         let message = value.to_string();
-        let redacted = redaction::redact(&message, 0..message.len(), &redactor).unwrap_or_else(|| message.clone());
+        let search = redaction::Search { redactor: &redactor, done: &[] };
+        let redacted = redaction::redact(&message, 0..message.len(), search).unwrap_or_else(|| message.clone());
         let mut expected: Value = serde_json::from_str(&message).unwrap();
         redactor.redact_json(&mut expected);
         prop_assert_eq!(serde_json::from_str::<Value>(&redacted).unwrap(), expected);
@@ -437,5 +438,34 @@ fn a_value_that_goes_on_behind_an_object_hides_no_other() {
         (r#"{"a":123}, "b""#, r#""secret://object", "b""#),
     ] {
         assert_eq!(to_client(&filter, &result(of)), result(expected));
+    }
+}
+
+#[test]
+fn a_reference_in_the_place_of_several_tokens_is_not_looked_at_again() {
+    let mut redactor = Redactor::new();
+    for (reference, value) in [
+        ("secret://postgres-keys", r#"k1","k2-4QvT9sLm"#),
+        ("secret://postgres-pair", "a,b:4QvT9sLm"),
+        ("secret://db-user", "postgres"),
+    ] {
+        redactor.add(reference, &SecretValue::new(value));
+    }
+    let filter = Filter::new(user()).redacting(&redactor);
+    for (line, expected) in [
+        (
+            r#"{"id":1,"result":{"postgres":["k1","k2-4QvT9sLm"],"x":["postgres",["k1","k2-4QvT9sLm"]]}}"#,
+            r#"{"id":1,"result":{"secret://db-user":"secret://postgres-keys","x":["secret://db-user","secret://postgres-keys"]}}"#,
+        ),
+        (
+            "postgres has a,b:4QvT9sLm \"a,b:4QvT9sLm postgres\"",
+            "secret://db-user has secret://postgres-pair \"secret://postgres-pair secret://db-user\"",
+        ),
+        (
+            r#"[{"id":1,"x":NaN,"y":"a,b:4QvT9sLm\npostgres"},{"y":"a,b:4QvT9sLm"}]"#,
+            r#"[{"id":1,"x":NaN,"y":"secret://postgres-pair\nsecret://db-user"},{"y":"secret://postgres-pair"}]"#,
+        ),
+    ] {
+        assert_eq!(to_client(&filter, line), expected);
     }
 }
