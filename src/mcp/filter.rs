@@ -205,7 +205,9 @@ impl Filter {
         };
         let at = json::trimmed(&text);
         let members = |at: Range<usize>| (at.clone(), json::members(&text, at));
-        let parts = match json::elements(&text, at.clone()) {
+        // A value can be a list itself. It is no batch.
+        let is_value = redaction::is_structure(&text, at.clone(), &redactor);
+        let parts = match json::elements(&text, at.clone()).filter(|_| !is_value) {
             Some(batch) => batch.into_iter().map(members).collect(),
             None => match members(at) {
                 (_, None) => vec![(0..text.len(), None)],

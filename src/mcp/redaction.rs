@@ -267,6 +267,11 @@ fn structure(text: &str, at: Range<usize>, redactor: &Redactor) -> Option<String
     (end == at.end).then(|| json::quoted(reference))
 }
 
+/// Whether the object or array at this place is a value.
+pub(super) fn is_structure(text: &str, at: Range<usize>, redactor: &Redactor) -> bool {
+    !redactor.is_empty() && structure(text, at, redactor).is_some()
+}
+
 fn is_of_the_protocol(member: &Member<'_>) -> bool {
     KEYS.contains(&&*member.key)
 }

@@ -469,3 +469,23 @@ fn a_reference_in_the_place_of_several_tokens_is_not_looked_at_again() {
         assert_eq!(to_client(&filter, line), expected);
     }
 }
+
+#[test]
+fn a_line_that_is_a_list_of_objects_can_be_a_value() {
+    let mut redactor = Redactor::new();
+    let value = SecretValue::new(r#"[{"user": "ann", "password": "h 2"}]"#);
+    redactor.add("secret://users", &value);
+    let filter = Filter::new(user()).redacting(&redactor);
+    for (line, expected) in [
+        (
+            r#" [{"password":"h 2","user":"ann"}] "#,
+            r#" "secret://users" "#,
+        ),
+        (
+            r#"[{"password":"h 2","user":"ann"},{}]"#,
+            r#"[{"password":"h 2","user":"ann"},{}]"#,
+        ),
+    ] {
+        assert_eq!(to_client(&filter, line), expected);
+    }
+}
