@@ -332,6 +332,14 @@ impl Redactor {
         }
     }
 
+    /// Replaces only those objects and arrays in a JSON value that are values.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn redact_structures(&self, value: &mut serde_json::Value) {
+        if !self.is_empty() {
+            json::redact_structures(&self.index(), value);
+        }
+    }
+
     /// The new names of an object's keys, as in [`redact_json`](Redactor::redact_json): `None` for each key that
     /// keeps its name, and an empty list if no key holds a value.
     #[cfg(feature = "mcp-text")]

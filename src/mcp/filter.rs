@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     json::{self, Buffer, Changed},
@@ -215,15 +215,22 @@ impl Filter {
             },
         };
         let mut changed = Changed::from(&text, 0);
+        let mut is_concealed = false;
         for (at, members) in parts {
             let new = match members {
-                Some(members) => self.answer(&text, at.clone(), &members, search),
+                Some(members) => {
+                    self.answer(&text, at.clone(), &members, search, &mut is_concealed)
+                }
                 None => redaction::text(&text, at.clone(), search),
             };
             changed.replace(at, new);
         }
         match changed.up_to(text.len()) {
-            Some(new) => {
+            Some(mut new) => {
+                if is_concealed && let Some(redacted) = redaction::closed_up(&new, &redactor) {
+                    new.zeroize();
+                    new = redacted;
+                }
                 json::wipe(&mut text);
                 Cow::Owned(new.into_bytes())
             }
@@ -352,13 +359,14 @@ impl Filter {
         Ok(Some(changed.into_bytes()))
     }
 
-    /// Returns what a message of the server becomes; `None` if it stays as it is.
+    /// Returns what a message of the server becomes; `None` if it stays as it is. Tells whether something was hidden in it.
     fn answer(
         &self,
         text: &str,
         at: Range<usize>,
         members: &[json::Member<'_>],
         search: Search<'_>,
+        is_concealed: &mut bool,
     ) -> Option<String> {
         let redacted = redaction::message(text, at.clone(), members, search);
         if !self.is_listing(text, members) {
@@ -373,6 +381,7 @@ impl Filter {
         let mut changed = Changed::from(text, at.start);
         for (at, schema) in self.conceal(text, at.clone(), &names) {
             changed.replace(at, Some(schema.as_text()));
+            *is_concealed = true;
         }
         changed.up_to(at.end).or(redacted)
     }

@@ -74,6 +74,8 @@ impl Filter {
             redactor.redact_json(&mut shown);
             let name = self.matched_name(&tool.name);
             let report = self.user().conceal(&name, &mut shown)?;
+            // What is left of it can be a value.
+            redactor.redact_structures(&mut shown);
             if let Value::Object(shown) = shown {
                 tool.input_schema = Arc::new(shown);
             }

@@ -44,6 +44,27 @@ pub(super) fn across(line: &str, redactor: &Redactor) -> Option<(String, Vec<Ran
     Some(((*new).clone(), done))
 }
 
+/// Returns what a redacted line becomes from which parts were taken out since: what is left beside each other can be a
+/// value; `None` if nothing is.
+pub(super) fn closed_up(line: &str, redactor: &Redactor) -> Option<String> {
+    let across = across(line, redactor).map(|(new, _)| Zeroizing::new(new));
+    let text = across.as_deref().map_or(line, String::as_str);
+    let mut changed = Changed::from(text, 0);
+    let mut next = 0;
+    while next < text.len() {
+        let start = next;
+        next = json_text::string_end(text, start).unwrap_or(start + 1);
+        if matches!(text.as_bytes()[start], b'{' | b'[')
+            && let Some((end, reference)) = redactor.structure_at(text, start)
+        {
+            changed.replace(start..end, Some(json::quoted(reference)));
+            next = end;
+        }
+    }
+    let new = changed.up_to(text.len());
+    new.or_else(|| across.map(|text| (*text).clone()))
+}
+
 /// The parts of a member that a message needs to arrive.
 fn kept(text: &str, member: &Member<'_>) -> impl Iterator<Item = Range<usize>> + use<> {
     let name = is_of_the_protocol(member).then(|| member.name.clone());
@@ -297,12 +318,7 @@ pub(super) fn redact(text: &str, at: Range<usize>, search: Search<'_>) -> Option
 
 /// Does the same, object by object, because two keys can become equal. Deeper parts are redacted without regard to
 /// that.
-fn redact_within(
-    text: &str,
-    at: Range<usize>,
-    search: Search<'_>,
-    depth: usize,
-) -> Option<String> {
+fn redact_within(text: &str, at: Range<usize>, search: Search<'_>, depth: usize) -> Option<String> {
     if let Some(whole) = structure(text, at.clone(), search.redactor) {
         return Some(whole);
     }

@@ -489,3 +489,38 @@ fn a_line_that_is_a_list_of_objects_can_be_a_value() {
         assert_eq!(to_client(&filter, line), expected);
     }
 }
+
+/// Beside what is hidden there can be the rest of a list that is a value.
+#[test]
+fn what_is_left_of_a_schema_can_be_a_value() {
+    let listing = |required: &str| {
+        format!(
+            r#"{{"id":1,"result":{{"tools":[{{"name":"create_issue","inputSchema":{{"properties":{{"api_key":{{}}}},"required":{required}}}}}]}}}}"#
+        )
+    };
+    for (value, required, expected) in [
+        (
+            r#"["key-one", "key-two"]"#,
+            r#"["api_key","key-one","key-two"]"#,
+            r#""secret://keys""#,
+        ),
+        (
+            r#"key-one","key-two"#,
+            r#"["key-one","api_key","key-two"]"#,
+            r#""secret://keys""#,
+        ),
+        (
+            r#"["key-one", "key-two"]"#,
+            r#"["api_key","key-one","key-two","c"]"#,
+            r#"["key-one","key-two","c"]"#,
+        ),
+    ] {
+        let mut redactor = Redactor::new();
+        redactor.add("secret://keys", &SecretValue::new(value));
+        let filter = filter().redacting(&redactor);
+        let _ = filter.client_message(br#"{"id":1,"method":"tools/list"}"#);
+        let shown = to_client(&filter, &listing(required));
+        let hidden = listing(expected).replace(r#""api_key":{}"#, "");
+        assert_eq!(shown, hidden, "{required}");
+    }
+}

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap, mem};
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::Redactor;
+use super::{Redactor, index::Index};
 use crate::wiping;
 
 pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
@@ -13,9 +13,7 @@ pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
     let index = redactor.index();
     let mut pending = vec![value];
     while let Some(value) = pending.pop() {
-        if let Some(needle) = index.structure(value) {
-            let reference = Value::from(index.reference(needle));
-            drop(wiping::Json(mem::replace(value, reference)));
+        if replace_structure(&index, value) {
             continue;
         }
         match value {
@@ -34,6 +32,31 @@ pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
             }
         }
     }
+}
+
+#[cfg(feature = "mcp")]
+pub(super) fn redact_structures(index: &Index, value: &mut Value) {
+    let mut pending = vec![value];
+    while let Some(value) = pending.pop() {
+        if replace_structure(index, value) {
+            continue;
+        }
+        match value {
+            Value::Array(elements) => pending.extend(elements),
+            Value::Object(members) => pending.extend(members.values_mut()),
+            _ => {}
+        }
+    }
+}
+
+/// Replaces an object or an array that is a value, and returns whether it is one.
+fn replace_structure(index: &Index, value: &mut Value) -> bool {
+    let Some(needle) = index.structure(value) else {
+        return false;
+    };
+    let reference = Value::from(index.reference(needle));
+    drop(wiping::Json(mem::replace(value, reference)));
+    true
 }
 
 fn replace(redactor: &Redactor, text: &mut String) {
