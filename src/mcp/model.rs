@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use rmcp::model::{CallToolRequestParams, CallToolResult, ContentBlock, ListToolsResult, Tool};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Filter, message::refusal_of};
 use crate::{
@@ -76,9 +76,11 @@ impl Filter {
             let report = self.user().conceal(&name, &mut shown)?;
             // What is left of it can be a value.
             redactor.redact_structures(&mut shown);
-            if let Value::Object(shown) = shown {
-                tool.input_schema = Arc::new(shown);
-            }
+            // A schema that was a value as a whole is a reference now, and says nothing.
+            tool.input_schema = Arc::new(match shown {
+                Value::Object(shown) => shown,
+                _ => Map::new(),
+            });
             schemas.push((tool.name.to_string(), Arc::new(schema)));
             Ok(report)
         };

@@ -258,3 +258,15 @@ fn the_audit_has_the_id_of_a_call_that_has_one() {
         ]
     );
 }
+
+#[test]
+fn a_schema_that_is_a_value_is_not_shown() {
+    let schema = json!({"type": "object", "key": "4QvT9sLm"});
+    let mut redactor = Redactor::new();
+    redactor.add("secret://schema", &SecretValue::new(schema.to_string()));
+    let filter = filter().redacting(&redactor);
+    let listed = json!({"tools": [{"name": "x", "inputSchema": schema}]});
+    let mut listed: ListToolsResult = from_value(listed).unwrap();
+    filter.conceal_tools(&mut listed).unwrap();
+    assert!(!json!(listed).to_string().contains("4QvT9sLm"));
+}
