@@ -307,7 +307,8 @@ impl Redactor {
     /// string. What is replaced is wiped.
     ///
     /// A value that is an object or an array in JSON, such as the key of a service account, is found as one as well,
-    /// however it was spelled, if it has 8 bytes or more without the spaces between its tokens. It becomes a string.
+    /// however it was spelled, if it has 8 bytes or more without the spaces between its tokens. It becomes a string. So it
+    /// is found in a string, too, that has it as JSON.
     ///
     /// The text of a number is the one that `serde_json` writes: a value of more than 19 digits that was parsed as a
     /// number is rounded, and not found.
@@ -330,6 +331,57 @@ impl Redactor {
         if !self.is_empty() {
             json::redact(self, value);
         }
+    }
+
+    /// Does what [`redact`](Redactor::redact) does for a string of JSON. An object or an array in it that is a value is
+    /// found however it is spelled: programs write JSON into strings.
+    pub(crate) fn redact_string<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let structures = if self.is_empty() {
+            Vec::new()
+        } else {
+            self.index().structures_in(text)
+        };
+        if structures.is_empty() {
+            return self.redact(text);
+        }
+        let index = self.index();
+        let mut output = String::new();
+        let mut done = 0;
+        let mut put = |start, end, reference: &str| {
+            output.push_str(&text[done..start]);
+            output.push_str(reference);
+            done = end;
+        };
+        // Of two that overlap the first one counts, of those that begin together the longer one, and what is left of the
+        // other one goes with it.
+        let mut structures = structures.into_iter().peekable();
+        let mut last: Option<(usize, usize, String)> = None;
+        let mut next = |start: usize, end: usize, reference: &str| match &mut last {
+            Some((_, until, _)) if start < *until => *until = end.max(*until),
+            _ => {
+                let found = Some((start, end, reference.to_owned()));
+                if let Some((start, end, reference)) = std::mem::replace(&mut last, found) {
+                    put(start, end, &reference);
+                }
+            }
+        };
+        self.each_match(text.as_bytes(), |start, end, reference| {
+            let comes_first = |structure: &(usize, usize, usize)| {
+                structure.0 < start || structure.0 == start && structure.1 >= end
+            };
+            while let Some((start, end, needle)) = structures.next_if(comes_first) {
+                next(start, end, index.reference(needle));
+            }
+            next(start, end, reference);
+        });
+        for (start, end, needle) in structures {
+            next(start, end, index.reference(needle));
+        }
+        if let Some((start, end, reference)) = last {
+            put(start, end, &reference);
+        }
+        output.push_str(&text[done..]);
+        Cow::Owned(output)
     }
 
     /// Replaces only those objects and arrays in a JSON value that are values.

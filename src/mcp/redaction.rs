@@ -429,7 +429,7 @@ fn redact_content(
 ) -> Option<String> {
     let redact = |at: Range<usize>| {
         let mut content = json::unescape(&text[at]);
-        let redacted = redactor.redact(&content);
+        let redacted = redactor.redact_string(&content);
         let is_new = matches!(redacted, Cow::Owned(_));
         // What stays the same is needed only beside something else.
         let redacted = (is_new || !done.is_empty()).then(|| redacted.into_owned());

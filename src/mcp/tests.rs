@@ -524,3 +524,35 @@ fn what_is_left_of_a_schema_can_be_a_value() {
         assert_eq!(shown, hidden, "{required}");
     }
 }
+
+/// Tools repeat as text what they return as an object.
+#[test]
+fn an_object_in_a_string_is_found_however_it_is_spelled() {
+    let mut redactor = Redactor::new();
+    let account = "{\n  \"type\": \"account\",\n  \"key\": \"4QvT9sLm\"\n}\n";
+    redactor.add("secret://account", &SecretValue::new(account));
+    redactor.add(
+        "secret://key",
+        &SecretValue::new(r#"key: {"key":"4QvT9sLm"#),
+    );
+    let filter = Filter::new(user()).redacting(&redactor);
+    let object = json!({"key": "4QvT9sLm", "type": "account"});
+    for (text, expected) in [
+        (object.to_string(), "secret://account"),
+        (
+            format!("[1] bad {object}{object}!"),
+            "[1] bad secret://accountsecret://account!",
+        ),
+        (account.to_owned(), "secret://account"),
+        // What overlaps goes with what begins first.
+        (format!("key: {object}!"), "secret://key!"),
+    ] {
+        let message = json!({"id": 1, "result": {"text": text, "object": object}});
+        let expected = json!({"id": 1, "result": {"text": expected, "object": "secret://account"}});
+        let shown: Value = serde_json::from_str(&to_client(&filter, &message.to_string())).unwrap();
+        assert_eq!(shown, expected);
+        let mut shown = message;
+        redactor.redact_json(&mut shown);
+        assert_eq!(shown, expected);
+    }
+}

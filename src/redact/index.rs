@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use memchr::memchr2;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -107,8 +108,25 @@ impl Index {
         Some(*needle)
     }
 
+    /// Where objects and arrays are in a text that are values, in order: each with its start, its end and the needle.
+    pub(super) fn structures_in(&self, text: &str) -> Vec<(usize, usize, usize)> {
+        let mut found = Vec::new();
+        if self.structures.is_empty() {
+            return found;
+        }
+        let mut next = 0;
+        while let Some(at) = memchr2(b'{', b'[', &text.as_bytes()[next..]) {
+            let start = next + at;
+            next = start + 1;
+            if let Some((needle, end)) = self.structure_at(text, start) {
+                found.push((start, end, needle));
+                next = end;
+            }
+        }
+        found
+    }
+
     /// The needle that is the object or array at this place in a text, and where it ends. No two are the same.
-    #[cfg(feature = "mcp-text")]
     pub(super) fn structure_at(&self, text: &str, start: usize) -> Option<(usize, usize)> {
         let end = |(needle, structure): &(usize, Structure)| {
             let end = structure.end_at(text, start)?;

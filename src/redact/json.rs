@@ -60,7 +60,7 @@ fn replace_structure(index: &Index, value: &mut Value) -> bool {
 }
 
 fn replace(redactor: &Redactor, text: &mut String) {
-    if let Cow::Owned(redacted) = redactor.redact(text) {
+    if let Cow::Owned(redacted) = redactor.redact_string(text) {
         text.zeroize();
         *text = redacted;
     }
@@ -86,7 +86,7 @@ pub(super) fn names<'k>(
     redactor: &Redactor,
     keys: impl Iterator<Item = &'k str>,
 ) -> Vec<Option<String>> {
-    let redacted: Vec<Cow<'_, str>> = keys.map(|key| redactor.redact(key)).collect();
+    let redacted: Vec<Cow<'_, str>> = keys.map(|key| redactor.redact_string(key)).collect();
     if redacted.iter().all(|key| matches!(key, Cow::Borrowed(_))) {
         return Vec::new();
     }

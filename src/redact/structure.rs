@@ -44,7 +44,6 @@ impl Structure {
     }
 
     /// The end of the same object or array at this place in a text, however it is spelled.
-    #[cfg(feature = "mcp-text")]
     pub(super) fn end_at(&self, text: &str, start: usize) -> Option<usize> {
         self.0.end_at(text, start)
     }
@@ -133,7 +132,6 @@ impl Node {
     }
 
     /// Ends at the first difference, so it takes as long as text and value agree.
-    #[cfg(feature = "mcp-text")]
     fn end_at(&self, text: &str, start: usize) -> Option<usize> {
         let mut at = start + 1;
         match (self, byte(text, start)?) {
@@ -213,7 +211,6 @@ fn value_of(text: &str, key_end: usize) -> Option<usize> {
 }
 
 /// The member with this key, which is the content of a string.
-#[cfg(feature = "mcp-text")]
 fn find(members: &[(Zeroizing<String>, Node)], key: &str) -> Option<usize> {
     let find = |key: &str| members.binary_search_by(|(other, _)| other.as_str().cmp(key));
     if key.contains('\\') {
@@ -224,7 +221,6 @@ fn find(members: &[(Zeroizing<String>, Node)], key: &str) -> Option<usize> {
 }
 
 /// Whether the content of a string stands for this text.
-#[cfg(feature = "mcp-text")]
 fn is_content(content: &str, text: &str) -> bool {
     if !content.contains('\\') {
         return content == text;
