@@ -347,7 +347,8 @@ fn failed(source: io::Error) -> Error {
     Error::new(ErrorKind::Storage, message).with_source(source)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::{env, fs, process::Command};
 

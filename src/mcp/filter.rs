@@ -359,7 +359,8 @@ impl Filter {
         Ok(Some(changed.into_bytes()))
     }
 
-    /// Returns what a message of the server becomes; `None` if it stays as it is. Tells whether something was hidden in it.
+    /// Returns what a message of the server becomes; `None` if it stays as it is. Tells whether something was hidden
+    /// in it.
     fn answer(
         &self,
         text: &str,
