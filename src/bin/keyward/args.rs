@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-    parser::ValueSource,
+    builder::Resettable, parser::ValueSource,
 };
 use clap_complete::Shell;
 use keyward::{AuditHead, Error, UserId};
@@ -24,9 +24,18 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// What was typed; an error also if it asks for help.
+    /// What was typed; an error also if it asks for help. A variable that is empty counts as one that is not set:
+    /// configurations of containers and clients often set variables to nothing.
     pub(crate) fn parse_typed() -> Result<Cli, clap::Error> {
-        let matches = Cli::command().try_get_matches()?;
+        let command = Cli::command().mut_args(|arg| {
+            let value = arg.get_env().and_then(std::env::var_os);
+            if value.is_some_and(|value| value.is_empty()) {
+                arg.env(Resettable::Reset)
+            } else {
+                arg
+            }
+        });
+        let matches = command.try_get_matches()?;
         let mut cli = Cli::from_arg_matches(&matches)?;
         cli.globals.prefer_typed(&matches);
         Ok(cli)

@@ -35,6 +35,11 @@ impl Input {
         self
     }
 
+    /// Whether standard input is for something else.
+    pub(crate) fn is_taken(&self) -> bool {
+        !self.may_prompt
+    }
+
     /// Reads the next line of standard input, if passphrases come from there.
     pub(crate) fn passphrase_line(&mut self) -> Result<Option<SecretValue>, Failure> {
         if !self.passphrase_lines {

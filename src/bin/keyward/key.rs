@@ -87,7 +87,7 @@ impl FreshKey {
         if wanted.new_keyring {
             return Ok(Key::Keyring.into());
         }
-        let passphrase = Key::new_passphrase(input, || {
+        let passphrase = Key::new_passphrase(input, |_| {
             let keyring = if cfg!(feature = "keyring") {
                 ", --new-keyring"
             } else {
@@ -189,13 +189,13 @@ impl Key {
         }
         match input.prompt("Passphrase: ")? {
             Some(passphrase) => Ok(Key::Passphrase(passphrase)),
-            None => Err(none_given()),
+            None => Err(none_given(input)),
         }
     }
 
     /// Finds another passphrase for a vault that a passphrase opens.
     pub(crate) fn changed_passphrase(input: &mut Input) -> Result<Key, Failure> {
-        Key::new_passphrase(input, || {
+        Key::new_passphrase(input, |_| {
             cannot_be_asked_for(
                 "give --passphrase-stdin, and on standard input the present passphrase and the new one, a line each",
             )
@@ -205,16 +205,16 @@ impl Key {
     /// Asks for a passphrase twice, or takes the next line of standard input if passphrases come from there.
     fn new_passphrase(
         input: &mut Input,
-        without_terminal: impl Fn() -> Failure,
+        without_terminal: impl Fn(&Input) -> Failure,
     ) -> Result<Key, Failure> {
         if let Some(line) = input.passphrase_line()? {
             return Ok(Key::Passphrase(line));
         }
         let Some(first) = input.prompt("New passphrase: ")? else {
-            return Err(without_terminal());
+            return Err(without_terminal(input));
         };
         let Some(second) = input.prompt("Repeat passphrase: ")? else {
-            return Err(without_terminal());
+            return Err(without_terminal(input));
         };
         if first.expose_secret() != second.expose_secret() {
             return Err(Failure::invalid("the two passphrases do not match"));
@@ -362,15 +362,19 @@ const NAMES: u32 = 1000;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-fn none_given() -> Failure {
+fn none_given(input: &Input) -> Failure {
     let keyring = if cfg!(feature = "keyring") {
         ", --keyring"
     } else {
         ""
     };
+    let otherwise = if input.is_taken() {
+        ""
+    } else {
+        ", or --passphrase-stdin; without a terminal, a passphrase cannot be asked for"
+    };
     Failure::no_key(format!(
-        "no key for the vault: give --key-file FILE (or KEYWARD_KEY_FILE){keyring}, or {PASSPHRASE}, or --passphrase-stdin; \
-         without a terminal, a passphrase cannot be asked for"
+        "no key for the vault: give --key-file FILE (or KEYWARD_KEY_FILE){keyring}, or {PASSPHRASE}{otherwise}"
     ))
 }
 

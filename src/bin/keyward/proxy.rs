@@ -12,7 +12,8 @@
 //!   seconds later, it is told to end, and then killed.
 //! * Somebody tells the proxy to end (SIGTERM, SIGINT, SIGHUP): the server is told to end, and killed two seconds
 //!   later.
-//! * The server ends, or dies: the proxy ends with its exit code.
+//! * The server ends, or dies, and so does whatever else holds its output open: the proxy ends with its exit code. A
+//!   launcher may end before the server that it has started.
 //! * The proxy is killed without warning: the server's standard input is closed.
 //!
 //! On Unix the server has its own process group, which is signaled as a whole: many servers are started by a
