@@ -24,8 +24,9 @@ impl Target {
     /// `None` stands for a path that is not UTF-8.
     pub(super) fn from_path(params: Option<&RawPathParams>) -> Target {
         let text = params.and_then(|params| {
-            let mut named = params.iter().filter(|(name, _)| *name == "secret_id");
-            Some(named.next()?.1)
+            // A path that the router is mounted at can have one of the same name, before it.
+            let named = params.iter().filter(|(name, _)| *name == "secret_id");
+            Some(named.last()?.1)
         });
         let id = text.and_then(|text| Uuid::try_parse(text).ok());
         Target(

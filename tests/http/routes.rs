@@ -61,6 +61,18 @@ fn slashes_are_redirected_wherever_the_router_is() {
 }
 
 #[test]
+fn the_id_is_the_last_one_in_the_path() {
+    let nested = |router| Router::new().nest("/of/{secret_id}", router);
+    let client = Client::mounted(Vault::in_memory().unwrap(), nested);
+    let at = format!("/of/{ID}{SECRETS}");
+    assert_eq!(
+        client.get(&format!("{at}x")).errors(),
+        ["path.secret_id uuid_parsing"]
+    );
+    assert_eq!(client.get(&format!("/of/x{SECRETS}{ID}")).status, 404);
+}
+
+#[test]
 fn other_paths_are_none() {
     let client = Client::new();
     for path in [
