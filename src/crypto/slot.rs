@@ -124,7 +124,7 @@ impl KeySlot {
                     .map_err(|source| {
                         Error::new(
                             ErrorKind::WrongKey,
-                            "the key provider could not open this vault: check the provider, or use another key slot",
+                            "the key provider could not open this vault: check the provider, or use another of the vault's keys",
                         )
                         .with_source(source)
                     })?;
@@ -278,7 +278,7 @@ fn raw_key(key: &[u8]) -> Result<Key, Error> {
 fn wrong_key() -> Error {
     Error::new(
         ErrorKind::WrongKey,
-        "this key does not open the vault: check the passphrase, or use another key slot",
+        "this key does not open the vault: check it, or use another of the vault's keys",
     )
 }
 
