@@ -76,7 +76,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind's name in snake case, for programs: a label of a metric, or a field of a log.
+    /// Returns the kind's name in snake case, for programs: a label of a metric, or a field of a log. The names do not
+    /// change.
     ///
     /// ```
     /// use keyward::ErrorKind;

@@ -149,6 +149,8 @@ fn opening_says_what_is_wrong() {
     assert_eq!(made.len(), 2, "nothing half-made is left: {made:?}");
 }
 
+type Made = fn(VaultBuilder, &Path) -> Result<Vault, keyward::Error>;
+
 #[test]
 fn a_vault_is_made_where_none_is_and_no_anchor_demands_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -168,7 +170,16 @@ fn a_vault_is_made_where_none_is_and_no_anchor_demands_one() {
 
     fs::remove_file(&path).unwrap();
     let demanding = builder().anchor(anchor);
-    assert_kind(demanding.open_or_create(&path, raw()), ErrorKind::Storage);
+    let opened = demanding.clone().open_or_create(&path, raw());
+    assert_kind(opened, ErrorKind::Storage);
+    let new: [Made; 3] = [
+        |builder, path| builder.create(path, raw()),
+        |builder, _| builder.in_memory(),
+        |builder, _| builder.in_memory_with_key(raw()),
+    ];
+    for make in new {
+        assert_kind(make(demanding.clone(), &path), ErrorKind::RolledBack);
+    }
     assert!(!path.exists(), "a new vault would pass for the old one");
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 #[cfg(feature = "file")]
 use {
-    crate::storage::FileStorage,
+    crate::{error::ErrorKind, storage::FileStorage},
     std::{path::Path, time::Duration},
 };
 
@@ -145,7 +145,7 @@ impl VaultBuilder {
     /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if the bounds are out of range, and
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the operating system provides no random bytes.
     pub fn in_memory(self) -> Result<Vault, Error> {
-        self.settings.bounds.check()?;
+        self.check_new()?;
         let keys = KeyRing::random(VaultId::random()?)?;
         State::create(self.settings, keys, None, memory).map(created)
     }
@@ -164,7 +164,8 @@ impl VaultBuilder {
         self.create_with(&key, memory)
     }
 
-    /// Demands that an [opened](VaultBuilder::open) vault is in the state of this anchor or a later one.
+    /// Demands that an [opened](VaultBuilder::open) vault is in the state of this anchor or a later one. No new vault
+    /// is, so none is created: that fails with `RolledBack`.
     #[cfg(feature = "file")]
     pub fn anchor(mut self, anchor: Anchor) -> VaultBuilder {
         self.anchor = Some(anchor);
@@ -286,12 +287,24 @@ impl VaultBuilder {
         State::open_snapshot(self.settings, key, self.anchor.as_ref(), path)
     }
 
+    /// Checks what is demanded of a new vault.
+    fn check_new(&self) -> Result<(), Error> {
+        #[cfg(feature = "file")]
+        if self.anchor.is_some() {
+            return Err(Error::new(
+                ErrorKind::RolledBack,
+                "a new vault is not the one of the anchor: open that one, or demand no anchor",
+            ));
+        }
+        self.settings.bounds.check()
+    }
+
     pub(super) fn create_with<S: Storage + 'static>(
         self,
         key: &KeySource,
         store: impl FnOnce(Transaction) -> Result<S, StorageError>,
     ) -> Result<Vault, Error> {
-        self.settings.bounds.check()?;
+        self.check_new()?;
         let vault = VaultId::random()?;
         let master = MasterKey::random()?;
         let keys = KeyRing::random(vault)?;
