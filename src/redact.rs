@@ -95,15 +95,20 @@ use crate::secret::SecretValue;
 ///   in JSON or percent-encoded. If two values were encoded with nothing between them, both are found, although they
 ///   may share a character.
 ///
+/// What can be read as an escape is read as one: a value that has `%41` or `\n` in it as such is found in text that
+/// is percent-encoded or escaped as in JSON only if its `%` or `\` is, too.
+///
 /// Hex and base64 may be wrapped into lines, as tools do by default: between two bytes of hex, or two characters of
 /// base64, there may be one LF or CRLF, which in turn may be escaped as in JSON (`\n`) or percent-encoded (`%0A`).
 /// No line break may come before the padding, as lines are multiples of four characters.
 ///
 /// Tools print what is in a file line by line: indented, numbered, or with other line ends. So a line of a value is
 /// found by itself as well, in all these forms, if it has 16 bytes or more and no whitespace except around it, as the
-/// lines of a private key have. Lines with spaces, such as those of prose or of indented JSON, are found only as
-/// parts of the whole value. A value that has whitespace around it, such as a line break at its end, is also found
-/// without that. What is put in the place of such a part is the reference of its value.
+/// lines of a private key have. The lines may also end in `\n` as two characters, as they do in a variable of an
+/// environment and in the JSON file of a service account: whoever uses the key puts line ends in their place. Lines
+/// with spaces, such as those of prose or of indented JSON, are found only as parts of the whole value. A value that
+/// has whitespace around it, such as a line break at its end, is also found without that. What is put in the place of
+/// such a part is the reference of its value.
 ///
 /// A value under 8 bytes, with or without its format, is found only as itself, and only between characters that are
 /// not letters or digits (of any script), `_` or `-`; the beginning and the end of the text serve as well, and so do
@@ -416,7 +421,7 @@ impl Redactor {
         !self.is_empty() && self.index().spans_tokens
     }
 
-    /// Returns whether a value has a line break: then a line of an output may be a line of that value.
+    /// Returns whether a value has a line break, be it as the two characters `\n`: then a line of an output may be a line of that value.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};

@@ -78,9 +78,10 @@ use self::{state::State, users::Users};
 /// # When a write fails
 ///
 /// A write that fails with [`ErrorKind::Storage`](crate::ErrorKind::Storage) changes nothing that calls see: they go on
-/// with the secrets that were loaded before. If the store failed in the middle of a write, as when the disk is full, it
-/// stops: writes, and first uses of users who were not loaded, then fail with `Storage` until the vault is opened
-/// again. Only then does it show whether the write that failed was kept, which it is as a whole or not at all.
+/// with the secrets that were loaded before. If the store failed in the middle of a write, as when the disk is full, or
+/// could not read its file, it stops: writes, and first uses of users who were not loaded, then fail with `Storage`
+/// until the vault is opened again. Only then does it show whether the write that failed was kept, which it is as a
+/// whole or not at all.
 #[derive(Clone)]
 pub struct Vault {
     state: Arc<State>,

@@ -95,9 +95,7 @@ impl Index {
             needles,
             pairs,
             entries,
-            is_multiline: values
-                .iter()
-                .any(|needle| needle.value().contains(['\n', '\r'])),
+            is_multiline: values.iter().any(|value| value.is_multiline()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! the value itself has to be wiped, whatever the number of its spellings, and a walk that runs out of text can
 //! continue where it stopped when there is more.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -21,6 +21,12 @@ const SHORTEST: usize = 4;
 
 /// Lines of fewer bytes are not found by themselves.
 const SHORT_LINE: usize = 16;
+
+const LINE_ENDS: [char; 2] = ['\n', '\r'];
+
+/// How line ends are written where a line has to be one, such as in a variable of an environment or in JSON. Whoever
+/// uses the key puts line ends in their place.
+const ESCAPED_LINE_ENDS: [&str; 2] = [r"\n", r"\r"];
 
 /// A value to find, or a part of one, and the reference to put in its place.
 pub(super) struct Needle {
@@ -155,13 +161,23 @@ impl Needle {
     pub(super) fn parts(&self) -> impl Iterator<Item = &str> {
         let trimmed = self.value.trim_ascii();
         let whole = (trimmed.len() >= SHORTEST).then_some(trimmed);
-        let lines = self.value.split(['\n', '\r']).map(str::trim_ascii);
+        let lines = self.value.split(LINE_ENDS).flat_map(|line| {
+            let escaped = line.split(ESCAPED_LINE_ENDS[0]);
+            let escaped = escaped.flat_map(|line| line.split(ESCAPED_LINE_ENDS[1]));
+            iter::once(line).chain(escaped)
+        });
+        let lines = lines.map(str::trim_ascii);
         let is_like_a_key = |line: &&str| {
             !self.is_formatted
                 && line.len() >= SHORT_LINE
                 && !line.contains(|c: char| c.is_ascii_whitespace())
         };
         whole.into_iter().chain(lines.filter(is_like_a_key))
+    }
+
+    pub(super) fn is_multiline(&self) -> bool {
+        let value = self.value();
+        value.contains(LINE_ENDS) || ESCAPED_LINE_ENDS.iter().any(|end| value.contains(end))
     }
 
     /// A needle for a part of the value, with the same reference.

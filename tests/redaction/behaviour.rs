@@ -194,6 +194,28 @@ fn the_lines_of_a_key_are_found_by_themselves() {
     }
 }
 
+/// Keys are kept in one line in variables of an environment, and in JSON.
+#[test]
+fn the_lines_of_a_key_are_found_where_it_is_kept_as_one() {
+    for line_end in [r"\n", r"\r\n"] {
+        let key = KEY.replace('\n', line_end);
+        for value in [
+            key.clone(),
+            format!(r#"{{"type":"account","key":"{key}","id":1}}"#),
+            format!("{{\n  \"type\": \"account\",\n  \"key\": \"{key}\"\n}}"),
+        ] {
+            let redactor = redactor(&value);
+            assert_eq!(
+                redactor.redact(KEY),
+                "-----BEGIN KEY-----\nsecret://it\nsecret://it\nq2Y=\n-----END KEY-----\n"
+            );
+            assert_eq!(redactor.redact(&value), "secret://it");
+            assert!(redactor.has_multiline_values());
+        }
+    }
+    assert!(!redactor(r"C:\temp\token").has_multiline_values());
+}
+
 #[test]
 fn lines_of_ordinary_text_are_left_alone() {
     let account = "{\n  \"type\": \"service_account\",\n  \"key\": \"Zq8wT3vNlin_api_Zq8wT3vN\"\n}";
