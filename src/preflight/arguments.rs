@@ -140,7 +140,10 @@ impl<'a> Search<'a> {
             let mut path = object.path.clone();
             path.push(name.into());
             let is_required = object.is_required && member.is_required;
-            let hints = Hints::of(&member.schemas);
+            let hints = self.hints(&member.schemas);
+            if self.document.is_spent() || self.is_cut.take() {
+                return false;
+            }
             let is_credential =
                 !hints.is_fixed && (hints.is_credential || words::is_credential(name));
             let is_destination = !hints.is_fixed
@@ -272,6 +275,7 @@ struct Member<'a> {
 }
 
 /// What schemas say about an argument, apart from its name.
+#[derive(Default, Clone, Copy)]
 struct Hints {
     is_credential: bool,
     is_destination: bool,
@@ -280,27 +284,78 @@ struct Hints {
 }
 
 impl Hints {
-    fn of(schemas: &[&Value]) -> Hints {
-        let nodes: Vec<&Map<String, Value>> = schemas
-            .iter()
-            .filter_map(|schema| schema.as_object())
-            .collect();
-        let has_format = |formats: &[&str]| {
-            nodes.iter().any(|node| {
-                let format = node.get("format").and_then(Value::as_str);
-                format.is_some_and(|format| formats.contains(&format))
-            })
-        };
+    /// What a schema says itself.
+    fn of(node: &Map<String, Value>) -> Hints {
+        let format = node.get("format").and_then(Value::as_str);
         Hints {
-            is_credential: has_format(&["password"])
-                || nodes
-                    .iter()
-                    .any(|node| node.get("writeOnly") == Some(&Value::Bool(true))),
-            is_destination: has_format(&["hostname", "idn-hostname", "ipv4", "ipv6"]),
-            is_fixed: nodes
-                .iter()
-                .any(|node| node.contains_key("enum") || node.contains_key("const")),
+            is_credential: format == Some("password")
+                || node.get("writeOnly") == Some(&Value::Bool(true)),
+            is_destination: matches!(format, Some("hostname" | "idn-hostname" | "ipv4" | "ipv6")),
+            is_fixed: node.contains_key("enum") || node.contains_key("const"),
         }
+    }
+
+    /// Both schemas apply.
+    fn and(self, other: Hints) -> Hints {
+        Hints {
+            is_credential: self.is_credential || other.is_credential,
+            is_destination: self.is_destination || other.is_destination,
+            is_fixed: self.is_fixed || other.is_fixed,
+        }
+    }
+
+    /// One of the two schemas applies.
+    fn or(self, other: Hints) -> Hints {
+        Hints {
+            is_fixed: self.is_fixed && other.is_fixed,
+            ..self.and(other)
+        }
+    }
+}
+
+impl Search<'_> {
+    /// What these schemas say, all of which apply to one argument.
+    fn hints(&self, schemas: &[&Value]) -> Hints {
+        let hints = schemas.iter().map(|schema| self.hints_of(schema, 0));
+        hints.fold(Hints::default(), Hints::and)
+    }
+
+    fn hints_of(&self, schema: &Value, depth: usize) -> Hints {
+        let Some(node) = schema.as_object() else {
+            return Hints::default();
+        };
+        let mut hints = Hints::of(node);
+        let refers = |keyword: &&str| node.contains_key(*keyword);
+        if !["$ref", "allOf", "anyOf", "oneOf"].iter().any(refers) {
+            return hints;
+        }
+        if depth > DEPTH {
+            self.is_cut.set(true);
+            return hints;
+        }
+        if !self.document.spend(node, depth) {
+            return hints;
+        }
+        if let Some(reference) = node.get("$ref") {
+            let target = self.document.resolve(reference);
+            let of_target = target.map(|target| self.hints_of(target, depth + 1));
+            if self.document.ref_hides_siblings() {
+                return of_target.unwrap_or_default();
+            }
+            hints = hints.and(of_target.unwrap_or_default());
+        }
+        for branch in branches(node, "allOf") {
+            hints = hints.and(self.hints_of(branch, depth + 1));
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            let either = branches(node, keyword)
+                .iter()
+                .filter(|branch| self.document.types(branch).contains(Types::STRING))
+                .map(|branch| self.hints_of(branch, depth + 1))
+                .reduce(Hints::or);
+            hints = hints.and(either.unwrap_or_default());
+        }
+        hints
     }
 }
 
