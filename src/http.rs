@@ -154,6 +154,7 @@ use crate::{
 mod answer;
 mod auth;
 mod body;
+mod id;
 mod openapi;
 mod operations;
 mod page;

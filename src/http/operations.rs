@@ -3,11 +3,11 @@
 
 use axum::{extract::RawPathParams, http::StatusCode, response::Response};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::{
     answer::{self, Refusal},
     body::Received,
+    id,
     page::Page,
 };
 use crate::{
@@ -28,11 +28,7 @@ impl Target {
             let named = params.iter().filter(|(name, _)| *name == "secret_id");
             Some(named.last()?.1)
         });
-        let id = text.and_then(|text| Uuid::try_parse(text).ok());
-        Target(
-            id.map(SecretId::new)
-                .ok_or_else(|| invalid_uuid("path", "secret_id")),
-        )
+        Target(id::parse(text, "path", "secret_id"))
     }
 
     /// Returns the secret and what the body asks for, or the errors of both. Malformed JSON hides every other error,
@@ -55,11 +51,6 @@ impl Target {
             }
         }
     }
-}
-
-/// Pydantic's message goes on with the character that it found, and where; this one does not.
-pub(super) fn invalid_uuid(part: &'static str, name: &'static str) -> FieldError {
-    FieldError::outside_body(part, name, "uuid_parsing", "Input should be a valid UUID")
 }
 
 pub(super) async fn create(user: UserVault, body: Received) -> Result<Response, Refusal> {

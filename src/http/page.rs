@@ -3,9 +3,8 @@
 use std::num::IntErrorKind;
 
 use percent_encoding::percent_decode_str;
-use uuid::Uuid;
 
-use super::operations::invalid_uuid;
+use super::id;
 use crate::{
     error::{Error, FieldError},
     secret::SecretId,
@@ -28,7 +27,7 @@ impl Page {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match decode(name).as_str() {
                 "limit" => limit = parse_limit(&decode(value)),
-                "after" => after = parse_id(&decode(value)).map(Some),
+                "after" => after = id::parse(Some(&decode(value)), "query", "after").map(Some),
                 _ => {}
             }
         }
@@ -72,13 +71,6 @@ fn parse_limit(text: &str) -> Result<usize, FieldError> {
             "int_parsing",
             "Input should be a valid integer, unable to parse string as an integer".to_owned(),
         ),
-    }
-}
-
-fn parse_id(text: &str) -> Result<SecretId, FieldError> {
-    match Uuid::try_parse(text) {
-        Ok(id) => Ok(SecretId::new(id)),
-        Err(_) => Err(invalid_uuid("query", "after")),
     }
 }
 
