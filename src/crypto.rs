@@ -16,6 +16,7 @@
 
 mod aead;
 mod derive;
+mod digest;
 #[cfg(feature = "file")]
 mod key_file;
 mod keys;
@@ -32,9 +33,10 @@ mod tests;
 pub(crate) use self::{
     aead::fill_random,
     derive::checksum,
+    digest::MemberDigest,
     keys::{KeyRing, MasterKey, VaultId},
     record::BindingDigest,
-    root::{MemberDigest, SetDigest, UserRoot, VaultRoot},
+    root::{SetDigest, UserRoot, VaultRoot},
     slot::KeySlot,
 };
 pub use self::{

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{
     aead::{self, Context},
+    digest::{Keyed, MemberDigest, keyed_digest},
     keys::{FORMAT_VERSION, KeyRing},
-    page::KeyBytes,
-    root::MemberDigest,
     stack::wiping_stack,
 };
 use crate::{
@@ -232,33 +230,10 @@ fn damaged() -> Error {
     )
 }
 
-pub(super) fn keyed_digest(key: &KeyBytes, context: &Context) -> Zeroizing<[u8; 32]> {
-    wiping_stack(|| Keyed::new(key).digest(&[context.as_bytes()]))
-}
-
 /// The states of the keys that each row takes.
 struct RowStates {
     tags: Keyed,
     digests: Keyed,
-}
-
-/// HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with a key. It is as sensitive as the key,
-/// and never leaves the stack: whoever uses it has the stack wiped.
-struct Keyed(Hmac<Sha256>);
-
-impl Keyed {
-    fn new(key: &KeyBytes) -> Keyed {
-        Keyed(KeyInit::new_from_slice(key).expect("HMAC takes any key"))
-    }
-
-    /// Returns the digest of all parts, one after the other.
-    fn digest(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-        let mut mac = self.0.clone();
-        for part in parts {
-            mac.update(part);
-        }
-        Zeroizing::new(mac.finalize().into_bytes().into())
-    }
 }
 
 fn truncate(digest: &[u8; 32]) -> [u8; 16] {

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::{
     aead,
+    digest::{MemberDigest, keyed_digest},
     keys::{KeyRing, VaultId},
-    record::keyed_digest,
 };
 use crate::{
     bytes::Reader,
@@ -41,7 +41,7 @@ impl PartialEq for SetDigest {
 impl SetDigest {
     pub(crate) fn add(&mut self, member: &MemberDigest) {
         let mut carry = false;
-        for (limb, other) in self.0.iter_mut().zip(member.limbs()) {
+        for (limb, other) in self.0.iter_mut().zip(limbs(&member.0)) {
             let (sum, first) = limb.overflowing_add(other);
             let (sum, second) = sum.overflowing_add(carry.into());
             (*limb, carry) = (sum, first || second);
@@ -50,7 +50,7 @@ impl SetDigest {
 
     pub(crate) fn remove(&mut self, member: &MemberDigest) {
         let mut borrow = false;
-        for (limb, other) in self.0.iter_mut().zip(member.limbs()) {
+        for (limb, other) in self.0.iter_mut().zip(limbs(&member.0)) {
             let (difference, first) = limb.overflowing_sub(other);
             let (difference, second) = difference.overflowing_sub(borrow.into());
             (*limb, borrow) = (difference, first || second);
@@ -73,25 +73,12 @@ impl SetDigest {
     }
 }
 
-/// The keyed digest of one member of a set.
-#[derive(Debug, Clone, Eq)]
-pub(crate) struct MemberDigest(pub(super) [u8; 32]);
-
-/// In constant time.
-impl PartialEq for MemberDigest {
-    fn eq(&self, other: &MemberDigest) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl MemberDigest {
-    fn limbs(&self) -> impl Iterator<Item = u64> + '_ {
-        self.0.chunks_exact(8).map(|limb| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(limb);
-            u64::from_le_bytes(bytes)
-        })
-    }
+fn limbs(digest: &[u8; 32]) -> impl Iterator<Item = u64> + '_ {
+    digest.chunks_exact(8).map(|limb| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(limb);
+        u64::from_le_bytes(bytes)
+    })
 }
 
 /// The keyed digest of the stored `keys`; zero if the vault has no key slots.

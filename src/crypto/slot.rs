@@ -5,8 +5,8 @@ use subtle::ConstantTimeEq;
 use super::{
     aead::{self, Context, Key},
     derive::{KdfParams, derive, stretch},
+    digest::keyed_digest,
     keys::{MasterKey, VaultId},
-    record::keyed_digest,
     source::{KeyKind, KeySource, Source},
 };
 use crate::{

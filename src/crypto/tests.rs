@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::{
     aead::{Context, Key, open, seal},
     derive::{KdfParams, derive, stretch},
+    digest::keyed_digest,
     keys::{KeyRing, VaultId},
-    record::keyed_digest,
     stack::wiping_stack,
 };
 use crate::{
