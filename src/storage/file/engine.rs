@@ -21,7 +21,7 @@ use redb::{
 
 use super::{
     backend::Fence,
-    pages::PAGE,
+    layout::PAGE,
     rows::{decode_root, decode_row, encode_root, encode_row, row_key, row_tag},
     unused,
 };

@@ -11,7 +11,7 @@ use std::io;
 use redb::StorageBackend;
 
 use super::{
-    pages::{self, PAGE, Regions},
+    layout::{self, PAGE, Regions},
     used::Used,
 };
 
@@ -49,10 +49,10 @@ fn take_room(backend: &dyn StorageBackend, length: u64, more: u64) -> io::Result
 /// Overwrites every page that is not in use with zeros. Nothing may be under way, and `allocated` is the number of
 /// pages that redb says are in use: if they are not the ones found, nothing is overwritten.
 pub(super) fn overwrite(backend: &dyn StorageBackend, allocated: u64) -> io::Result<()> {
-    let mut header = vec![0; pages::HEADER];
+    let mut header = vec![0; layout::HEADER];
     backend.read(0, &mut header)?;
     let (regions, roots) = Regions::of(&header)
-        .zip(pages::roots(&header))
+        .zip(layout::roots(&header))
         .ok_or_else(|| invalid("there is no header"))?;
     let used = Used::find(backend, regions, &roots)?;
     if used.number() != allocated {

@@ -10,7 +10,10 @@ use std::io;
 
 use redb::StorageBackend;
 
-use super::pages::{self, INNER, LEAF, PAGE, PageSet, Regions};
+use super::{
+    layout::{self, INNER, LEAF, PAGE, Regions},
+    page_set::PageSet,
+};
 
 /// How many inner pages redb follows to a leaf.
 const MAX_DEPTH: usize = 127;
@@ -44,7 +47,7 @@ impl Used {
             if page[0] != LEAF || size != PAGE {
                 return Err(invalid("the definitions of tables are not in one page"));
             }
-            let tables = pages::definitions(&page, used.length);
+            let tables = layout::definitions(&page, used.length);
             for table in tables.ok_or_else(|| invalid("a definition of a table is damaged"))? {
                 used.follow(backend, table, MAX_DEPTH)?;
             }
@@ -65,7 +68,7 @@ impl Used {
                 if size != PAGE || depth == 0 {
                     return Err(invalid("an inner page is too large, or too far down"));
                 }
-                pages::children(&page).ok_or_else(|| invalid("an inner page is damaged"))?
+                layout::children(&page).ok_or_else(|| invalid("an inner page is damaged"))?
             }
             _ => return Ok(()),
         };
@@ -127,7 +130,7 @@ mod tests {
         for (at, page) in (1..).zip(pages) {
             backend.write(at * PAGE, page).unwrap();
         }
-        let mut header = [0; pages::HEADER];
+        let mut header = [0; layout::HEADER];
         header[21] = 1;
         let regions = Regions::of(&header).unwrap();
         Used::find(&backend, regions, &[root]).map(|used| used.number())
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn no_page_is_where_redb_keeps_its_own() {
         // Regions of one page for redb and eight for data.
-        let mut header = [0; pages::HEADER];
+        let mut header = [0; layout::HEADER];
         (header[16], header[20]) = (1, 8);
         let regions = Regions::of(&header).unwrap();
         let walk = |table| {
