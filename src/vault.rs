@@ -17,6 +17,7 @@ use crate::{
 mod anchor;
 mod batch;
 mod builder;
+mod census;
 mod clock;
 mod errors;
 mod events;
@@ -24,11 +25,16 @@ mod events;
 pub mod fuzzing;
 mod ids;
 mod keys;
+mod lock;
 mod plan;
 mod progress;
+mod read;
 #[cfg(feature = "file")]
 mod reload;
+mod settings;
 mod slots;
+#[cfg(feature = "file")]
+mod snapshot_source;
 mod state;
 mod sync;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 #[cfg(test)]
 use chrono::{DateTime, Utc};
 
-use super::{Vault, clock::Clock, slots::KeySlots, state::State};
+use super::{Vault, clock::Clock, settings::Settings, slots::KeySlots, state::State};
 #[cfg(feature = "file")]
 use super::{anchor::Anchor, errors::storage_error};
 use crate::{
@@ -48,21 +48,6 @@ pub struct VaultBuilder {
     settings: Settings,
     #[cfg(feature = "file")]
     anchor: Option<Anchor>,
-}
-
-/// What a vault is built with, and keeps.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) quota: Quota,
-    pub(super) bounds: Bounds,
-    pub(super) policy: InjectionPolicy,
-    pub(super) mask: bool,
-    pub(super) kdf: KdfParams,
-    pub(super) clock: Clock,
-    pub(super) audit: Audit,
-    /// How long to wait for a file that is open elsewhere.
-    #[cfg(feature = "file")]
-    pub(super) wait: Duration,
 }
 
 impl VaultBuilder {

@@ -1,6 +1,6 @@
 //! The audit events of a vault. They are recorded after the fact, with no lock held.
 
-use super::{builder::Settings, plan::Applied, state::State};
+use super::{plan::Applied, settings::Settings, state::State};
 use crate::{
     audit::{AuditAction, AuditEvent, AuditReason, clipped},
     call::ToolCall,

@@ -7,7 +7,8 @@ use super::{
     errors::{no_key_slots, rolled_back, storage_error},
     progress::Progress,
     slots::KeySlots,
-    state::{State, decode_slots, hold},
+    state::{State, decode_slots},
+    sync::hold,
     users::{UserState, Users},
     write::Write,
 };

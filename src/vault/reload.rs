@@ -1,20 +1,21 @@
 //! Snapshots: a vault as it was when its file was read.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use super::{
     Vault,
     anchor::Anchor,
-    builder::Settings,
+    census::{check_members, stored_root},
     errors::{rolled_back, storage_error},
+    settings::Settings,
     slots::KeySlots,
-    state::{Ledger, State, hold},
-    sync::Mutex,
+    snapshot_source::SnapshotSource,
+    state::{Ledger, State},
+    sync::{Mutex, hold},
     users::Users,
-    verify::{check_members, stored_root},
 };
 use crate::{
     crypto::KeySource,
@@ -78,24 +79,6 @@ impl Vault {
     pub fn reload_with(&self, key: KeySource) -> Result<bool, Error> {
         let reloaded = self.state.reload(&self.users, Some(&key));
         self.state.tell_refused_key(reloaded)
-    }
-}
-
-/// Where a snapshot comes from, and where its content is kept.
-#[derive(Debug)]
-pub(super) struct SnapshotSource {
-    path: PathBuf,
-    storage: FrozenStorage,
-    /// Held while it is read again.
-    reloading: Mutex<()>,
-    /// Whether some user could not be loaded. The next reload then reads the file even if its root is unchanged: the
-    /// root does not show whether the rows are in order again.
-    is_in_doubt: AtomicBool,
-}
-
-impl SnapshotSource {
-    pub(super) fn doubt(&self) {
-        self.is_in_doubt.store(true, Ordering::SeqCst);
     }
 }
 

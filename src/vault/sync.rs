@@ -2,13 +2,18 @@
 //!
 //! Under `cfg(shuttle)`, a test decides at each of these which thread continues: see `tests/schedules.rs`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 #[cfg(not(shuttle))]
 pub(super) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 
 use arc_swap::{ArcSwapOption, Guard};
 #[cfg(shuttle)]
 pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
+
+/// The data that a lock of a vault guards is consistent at every moment, so a panic elsewhere does not spoil it.
+pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Lets other threads work until this is `true`. Most calls end within microseconds; a check or a copy of a large vault
 /// takes long, and is not worth a processor that does nothing but ask.

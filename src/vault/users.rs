@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    state::{State, hold},
-    sync::{Mutex, Published, SetOnce},
+    state::State,
+    sync::{Mutex, Published, SetOnce, hold},
 };
 use crate::{secret::UserId, snapshot::Snapshot};
 

@@ -6,7 +6,8 @@ use super::{
     errors::{storage_error, usage_too_small},
     ids::next_id,
     plan::{Applied, Change, Changes, Operation, Plan, Rules},
-    state::{Ledger, State, hold},
+    state::{Ledger, State},
+    sync::hold,
     users::UserState,
 };
 use crate::{

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     plan::{Change, Changes},
-    state::hold,
+    sync::hold,
     write::Write,
     *,
 };
