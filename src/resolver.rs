@@ -209,6 +209,7 @@ mod list;
 mod naive;
 mod perfect;
 mod plan;
+mod row;
 mod sieve;
 mod sketch;
 mod slots;
@@ -448,7 +449,7 @@ impl ResolverBuilder {
 fn narrow(index: usize) -> u32 {
     u32::try_from(index)
         .ok()
-        .filter(|&index| index < index::IN_IDS)
+        .filter(|&index| index < row::IN_IDS)
         .expect("fewer than 2^31 bindings, and entries in lists")
 }
 

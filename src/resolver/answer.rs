@@ -3,9 +3,10 @@
 use super::{
     best::{Best, keep_best},
     buckets::Own,
-    index::{Answer, Ending, Holds, IN_IDS, Index, NONE, Node, Row, Span},
+    index::{Answer, Holds, Index, Node},
     list::Listed,
     narrow,
+    row::{Ending, IN_IDS, NONE, Row, Span},
     sieve::BLOCK,
     words::Kind,
 };

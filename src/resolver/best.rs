@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt, ops::Deref};
 
-use super::index::{Ending, Index};
+use super::{index::Index, row::Ending};
 use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
 
 /// How many locations a lookup can return without allocating.

@@ -6,8 +6,9 @@ use std::slice;
 use super::{
     best::Best,
     crowd::{Census, Crowd},
-    index::{Ending, Index, NONE, Span},
+    index::Index,
     narrow, narrow_len,
+    row::{Ending, NONE, Span},
     sketch::{pairs_in, pairs_of},
 };
 use crate::pattern::{self, spots::Spots};

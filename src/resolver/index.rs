@@ -5,13 +5,11 @@ use super::{
     buckets::Tried,
     inner::Inner,
     ladder::Ladder,
+    row::{Ending, IN_IDS, NONE, Row, Span},
     slots::Slots,
     words::{End, Keys, Kind, WORD, mask, same},
 };
-use crate::{location::Location, pattern::ToolPattern, secret::SecretId};
-
-/// No node.
-pub(super) const NONE: u32 = u32::MAX;
+use crate::{location::Location, secret::SecretId};
 
 /// The most bytes that keys have, with few exceptions.
 const USUAL: usize = 64;
@@ -46,17 +44,6 @@ pub(super) struct Index {
     pub(super) is_list: bool,
 }
 
-/// A binding.
-#[derive(Clone)]
-pub(super) struct Row {
-    pub(super) pattern: ToolPattern,
-    pub(super) location: u32,
-    /// Where the id is: a node, or with [`IN_IDS`] an index in `ids`.
-    pub(super) id_at: u32,
-}
-
-pub(super) const IN_IDS: u32 = 1 << 31;
-
 /// One key: an exact pattern, or what other patterns begin or end with. A node fills a cache line, and has what most
 /// lookups end in.
 #[repr(align(64))]
@@ -85,14 +72,6 @@ pub(super) enum Holds {
     Answer,
 }
 
-/// A row that wins, and where its id is. So to find several winners, neither their answer nor their rows have to be
-/// looked at.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ending {
-    pub(super) row: u32,
-    pub(super) id_at: u32,
-}
-
 /// The most bytes of a key that is kept in its node.
 pub(super) const INLINE: usize = 40;
 
@@ -108,19 +87,6 @@ pub(super) struct Answer {
     pub(super) bucket: u32,
     /// The node of the shorter head or tail to continue at.
     pub(super) next: u32,
-}
-
-/// A part of a list.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) end: u32,
-}
-
-impl Span {
-    pub(super) fn of<T>(self, list: &[T]) -> &[T] {
-        &list[self.start as usize..self.end as usize]
-    }
 }
 
 impl Node {

@@ -7,8 +7,9 @@ use super::{
     best::Best,
     buckets::{Buckets, Tried},
     grams::Grams,
-    index::{Index, NONE},
+    index::Index,
     list::List,
+    row::NONE,
 };
 
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@
 //! four.
 
 use super::{
-    index::NONE,
     perfect::scaled,
+    row::NONE,
     words::{End, Keys, SPREAD, WORD},
 };
 

@@ -2,7 +2,8 @@
 
 use super::{
     best::{Best, Resolved},
-    index::{Index, Span},
+    index::Index,
+    row::Span,
     sieve::{BLOCK, Bits, FEW, LargeSieve, Set, Sieve, SmallSieve},
     sketch::{Sketch, View, pairs_in},
 };

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     grams::{ROW, Run, literals_of, parts_of},
-    index::Row,
     narrow,
     perfect::scaled,
+    row::Row,
     words::{Kind, SPREAD, head, tail},
 };
 use crate::pattern::ToolPattern;
