@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 
 use super::{Vault, clock::Clock, settings::Settings, slots::KeySlots, state::State};
 #[cfg(feature = "file")]
-use super::{anchor::Anchor, errors::storage_error};
+use super::{
+    anchor::Anchor,
+    errors::{new_for_an_anchor, storage_error},
+};
 use crate::{
     audit::{Audit, AuditAction, AuditSink},
     bounds::Bounds,
@@ -20,7 +23,7 @@ use crate::{
 };
 #[cfg(feature = "file")]
 use {
-    crate::{error::ErrorKind, storage::FileStorage},
+    crate::storage::FileStorage,
     std::{path::Path, time::Duration},
 };
 
@@ -276,10 +279,7 @@ impl VaultBuilder {
     fn check_new(&self) -> Result<(), Error> {
         #[cfg(feature = "file")]
         if self.anchor.is_some() {
-            return Err(Error::new(
-                ErrorKind::RolledBack,
-                "a new vault is not the one of the anchor: open that one, or demand no anchor",
-            ));
+            return Err(new_for_an_anchor());
         }
         self.settings.bounds.check()
     }

@@ -31,6 +31,14 @@ pub(super) fn rolled_back() -> Error {
 }
 
 #[cfg(feature = "file")]
+pub(super) fn new_for_an_anchor() -> Error {
+    Error::new(
+        ErrorKind::RolledBack,
+        "a new vault is not the one of the anchor: open that one, or demand no anchor",
+    )
+}
+
+#[cfg(feature = "file")]
 pub(super) fn not_the_anchors() -> Error {
     Error::new(
         ErrorKind::RolledBack,
