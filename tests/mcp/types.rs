@@ -270,3 +270,18 @@ fn a_schema_that_is_a_value_is_not_shown() {
     filter.conceal_tools(&mut listed).unwrap();
     assert!(!json!(listed).to_string().contains("4QvT9sLm"));
 }
+
+/// Beside an argument that is hidden there can be the rest of a list that is a value.
+#[test]
+fn what_is_left_of_a_schema_can_be_a_value() {
+    let mut redactor = Redactor::new();
+    redactor.add("secret://keys", &SecretValue::new(r#"["key-1","key-2"]"#));
+    let filter = filter().redacting(&redactor);
+    let required = ["api_key", "key-1", "key-2"];
+    let schema = json!({"type": "object", "properties": {"api_key": {}}, "required": required});
+    let listed = json!({"tools": [{"name": "create_issue", "inputSchema": schema}]});
+    let mut listed: ListToolsResult = from_value(listed).unwrap();
+    filter.conceal_tools(&mut listed).unwrap();
+    let shown = &listed.tools[0].input_schema;
+    assert_eq!(shown["required"], "secret://keys");
+}
