@@ -42,6 +42,7 @@ mod structure;
 
 use std::{
     borrow::{Borrow, Cow},
+    cmp::Reverse,
     collections::HashSet,
     fmt,
     hash::{Hash, Hasher},
@@ -312,8 +313,9 @@ impl Redactor {
     /// string. What is replaced is wiped.
     ///
     /// A value that is an object or an array in JSON, such as the key of a service account, is found as one as well,
-    /// however it was spelled, if it has 8 bytes or more without the spaces between its tokens. It becomes a string. So it
-    /// is found in a string, too, that has it as JSON.
+    /// however it was spelled, if it has 8 bytes or more without the spaces between its tokens. It becomes a string.
+    /// It is also found in a string that has it as JSON; in the plain text of [`redact`](Redactor::redact) and of
+    /// streams it is found only as it was spelled.
     ///
     /// The text of a number is the one that `serde_json` writes: a value of more than 19 digits that was parsed as a
     /// number is rounded, and not found.
@@ -350,40 +352,22 @@ impl Redactor {
             return self.redact(text);
         }
         let index = self.index();
+        let of = |(start, end, needle)| (start, end, index.reference(needle).to_owned());
+        let mut found: Vec<(usize, usize, String)> = structures.into_iter().map(of).collect();
+        self.each_match(text.as_bytes(), |start, end, reference| {
+            found.push((start, end, reference.to_owned()));
+        });
+        found.sort_by_key(|(start, end, _)| (*start, Reverse(*end)));
         let mut output = String::new();
         let mut done = 0;
-        let mut put = |start, end, reference: &str| {
-            output.push_str(&text[done..start]);
-            output.push_str(reference);
-            done = end;
-        };
-        // Of two that overlap the first one counts, of those that begin together the longer one, and what is left of the
-        // other one goes with it.
-        let mut structures = structures.into_iter().peekable();
-        let mut last: Option<(usize, usize, String)> = None;
-        let mut next = |start: usize, end: usize, reference: &str| match &mut last {
-            Some((_, until, _)) if start < *until => *until = end.max(*until),
-            _ => {
-                let found = Some((start, end, reference.to_owned()));
-                if let Some((start, end, reference)) = std::mem::replace(&mut last, found) {
-                    put(start, end, &reference);
-                }
+        for (start, end, reference) in found {
+            // Of two that overlap the first one counts, of those that begin together the longer one, and what is left
+            // of the other one goes with it.
+            if start >= done {
+                output.push_str(&text[done..start]);
+                output.push_str(&reference);
             }
-        };
-        self.each_match(text.as_bytes(), |start, end, reference| {
-            let comes_first = |structure: &(usize, usize, usize)| {
-                structure.0 < start || structure.0 == start && structure.1 >= end
-            };
-            while let Some((start, end, needle)) = structures.next_if(comes_first) {
-                next(start, end, index.reference(needle));
-            }
-            next(start, end, reference);
-        });
-        for (start, end, needle) in structures {
-            next(start, end, index.reference(needle));
-        }
-        if let Some((start, end, reference)) = last {
-            put(start, end, &reference);
+            done = done.max(end);
         }
         output.push_str(&text[done..]);
         Cow::Owned(output)
@@ -421,7 +405,8 @@ impl Redactor {
         !self.is_empty() && self.index().spans_tokens
     }
 
-    /// Returns whether a value has a line break, be it as the two characters `\n`: then a line of an output may be a line of that value.
+    /// Returns whether a value has a line break, be it as the two characters `\n`: then a line of an output may be a
+    /// line of that value.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
