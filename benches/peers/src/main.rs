@@ -9,14 +9,15 @@
 //! answers, on small sizes. `-- draw` draws what was written before. `-- keyward` leaves the rivals out and writes
 //! nothing. A number sets the greatest size. `-- count` counts instructions instead of time, with valgrind.
 
-use std::{hint::black_box, time::Instant};
+use std::time::Instant;
 
 use cap::Cap;
 use serde::{Deserialize, Serialize};
 
 use design::{Build, Design, Floor, Keyward, Naive};
-use mix::{Binding, DRAWS, Mix, Names, Workload, workload};
+use mix::{Binding, DRAWS, Mix, Workload, workload};
 use peers::PEERS;
+use timing::Timed;
 
 mod chart;
 mod count;
@@ -25,16 +26,10 @@ mod further;
 mod mix;
 mod peers;
 mod report;
+mod timing;
 
 #[global_allocator]
 static MEMORY: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);
-
-/// How often all names are looked up.
-const ROUNDS: usize = 6;
-
-/// How many names are timed together. The best time of each part counts, since disturbances can only add to it, and
-/// on a machine with other work something disturbs every pass over all names.
-const PART: usize = 1_000;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
@@ -113,6 +108,7 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
         };
         println!("  {:24} skipped: {why}", peer.name);
     }
+    let mut entrants = Vec::new();
     for (name, build) in designs {
         let before = MEMORY.allocated();
         let start = Instant::now();
@@ -137,16 +133,26 @@ fn measure(mix: Mix, size: usize, options: &Options, rows: &mut Vec<Row>) {
             mix: mix.number(),
             bindings: size,
             design: name.into(),
-            ns: time(&mut *design, &load.names),
+            ns: f64::NAN,
             build_ms: best_build(build, &load.bindings, build_ms),
             bytes_per_binding: bytes as f64 / size as f64,
         };
-        println!(
-            "  {name:24} {:12.1} ns {:12.4} ms {:8.1} bytes",
-            row.ns, row.build_ms, row.bytes_per_binding
-        );
-        rows.push(row);
+        entrants.push((row, design));
     }
+    let (mut measured, mut designs): (Vec<Row>, Vec<_>) = entrants.into_iter().unzip();
+    let mut timed: Vec<Timed<'_>> = designs
+        .iter_mut()
+        .map(|design| Timed::new(&mut **design, &load.names))
+        .collect();
+    timing::in_turn(&mut timed, &load.names);
+    for (row, timed) in measured.iter_mut().zip(timed) {
+        row.ns = timed.ns(&load.names);
+        println!(
+            "  {:24} {:12.1} ns {:12.4} ms {:8.1} bytes",
+            row.design, row.ns, row.build_ms, row.bytes_per_binding
+        );
+    }
+    rows.append(&mut measured);
 }
 
 /// The designs that are measured at this size, by name.
@@ -178,39 +184,6 @@ fn assert_right(name: &str, design: &mut dyn Design, load: &Workload, options: &
             break;
         }
     }
-}
-
-/// The nanoseconds for one name.
-pub fn time(design: &mut dyn Design, names: &Names) -> f64 {
-    let zero = black_box(0);
-    let part = names.first(50);
-    let start = Instant::now();
-    black_box(design.pass(&part, zero));
-    let once = start.elapsed().as_secs_f64() / part.len() as f64;
-    // A slow design is timed on fewer names.
-    if once * names.len() as f64 > 2.0 {
-        let part = names.first(((0.5 / once) as usize).clamp(50, names.len()));
-        return best(1, || design.pass(&part, zero)) / part.len() as f64;
-    }
-    let parts = names.parts(PART);
-    let mut least = vec![f64::INFINITY; parts.len()];
-    // All parts are timed once, then again, so that none of them finds its own lines in the nearest cache.
-    for _ in 0..ROUNDS {
-        for (least, part) in least.iter_mut().zip(&parts) {
-            *least = least.min(best(1, || design.pass(part, zero)));
-        }
-    }
-    least.iter().sum::<f64>() / names.len() as f64
-}
-
-pub fn best(rounds: usize, mut f: impl FnMut() -> u64) -> f64 {
-    (0..rounds)
-        .map(|_| {
-            let start = Instant::now();
-            black_box(f());
-            start.elapsed().as_secs_f64() * 1e9
-        })
-        .fold(f64::INFINITY, f64::min)
 }
 
 /// The milliseconds that a build takes. Short builds are repeated many times.
