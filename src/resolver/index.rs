@@ -324,13 +324,13 @@ impl Index {
         };
         let taken = end.words(name);
         let first = taken.at(0);
-        let mut words = [(first, 0); WORDS];
+        let mut sums = [0; WORDS];
         let mut lengths = [0u64; BLOCKS];
         lengths[0] = ladder.first_lengths(first, &self.keys);
         let mut sum = self.keys.term(0, first);
         for at in 1..most.div_ceil(WORD).min(WORDS) {
             let word = taken.at(at);
-            words[at] = (word, sum);
+            sums[at] = sum;
             let Some(ends) = ladder.lengths(word, sum, &self.keys) else {
                 break;
             };
@@ -345,8 +345,8 @@ impl Index {
                 let bit = lengths.ilog2() as usize;
                 lengths ^= 1 << bit;
                 let at = block * 8 + bit / 8;
-                let (word, sum) = words[at];
-                let sum = sum.wrapping_add(self.keys.term(at, word & mask(bit % 8 + 1)));
+                let word = taken.at(at) & mask(bit % 8 + 1);
+                let sum = sums[at].wrapping_add(self.keys.term(at, word));
                 let len = block * 64 + bit + 1;
                 let hash = self.keys.finish(sum, len, kind);
                 if let Some(node) = self.node(hash, kind, end.cut(name, len)) {
