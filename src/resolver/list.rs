@@ -5,13 +5,15 @@ use super::{
     index::Index,
     row::Span,
     sieve::{BLOCK, Bits, FEW, LargeSieve, Set, Sieve, SmallSieve},
-    sketch::{Sketch, View, pairs_in},
+    sketch::{Ends, Sketch, View, pairs_in},
 };
 
 /// Some patterns, those with more literal characters first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct List {
     pub(super) patterns: Box<[Listed]>,
+    /// Their ends.
+    ends: Box<[Ends]>,
     /// Tells which of them a name can match.
     sifted: Sifted,
 }
@@ -26,7 +28,7 @@ enum Sifted {
     Large(LargeSieve),
 }
 
-/// A pattern with its sketch.
+/// A pattern, but for its ends.
 #[derive(Debug, Clone)]
 pub(super) struct Listed {
     pub(super) sketch: Sketch,
@@ -42,20 +44,19 @@ impl List {
     /// Makes a list of patterns, given with their texts, whose winners are not known yet.
     pub(super) fn of(patterns: Vec<(Listed, &str)>) -> List {
         let (mut patterns, texts): (Vec<Listed>, Vec<&str>) = patterns.into_iter().unzip();
-        for (patterns, texts) in patterns.chunks_mut(BLOCK).zip(texts.chunks(BLOCK)) {
-            for i in 0..patterns.len() {
-                patterns[i].implied = implied(i, texts[i], patterns);
-            }
+        let ends: Box<[Ends]> = texts.iter().copied().map(Ends::of).collect();
+        for (number, text) in texts.into_iter().enumerate() {
+            patterns[number].implied = implied(number, text, &patterns, &ends);
         }
-        let sketches: Vec<&Sketch> = patterns.iter().map(|listed| &listed.sketch).collect();
-        let sifted = match sketches.len() {
+        let sifted = match ends.len() {
             0 => Sifted::None,
-            1..=FEW => Sifted::Small(Sieve::of(&sketches)),
-            _ => Sifted::Large(Sieve::of(&sketches)),
+            1..=FEW => Sifted::Small(Sieve::of(&ends)),
+            _ => Sifted::Large(Sieve::of(&ends)),
         };
         List {
-            sifted,
             patterns: patterns.into(),
+            ends,
+            sifted,
         }
     }
 
@@ -106,6 +107,9 @@ impl List {
     ) {
         let view = View::new(name);
         sieve.for_each_left(&view, |number| {
+            if !self.ends[number].fit(&view) {
+                return 0;
+            }
             let listed = &self.patterns[number];
             if listed.sketch.fits(&view)
                 && (listed.sketch.is_sure() || listed.matches(index, name, pairs))
@@ -133,7 +137,7 @@ impl Listed {
         self.implied
     }
 
-    /// Returns whether it matches a name that fits. Most sketches decide alone.
+    /// Returns whether it matches a name that fits its sketch and has its ends. Most often these decide alone.
     #[inline]
     fn matches(&self, index: &Index, name: &str, pairs: &mut Option<u64>) -> bool {
         let fits = !self.sketch.wants_pairs()
@@ -150,16 +154,21 @@ impl Listed {
     }
 }
 
-/// The patterns of a block that match every name that the one at `at`, with this text, matches, as far as sketches
-/// tell: they match its text, in which a wildcard can only stand for their `*`.
-fn implied(at: usize, text: &str, block: &[Listed]) -> Set {
+/// The patterns of the same block that match every name that the one with this number, and this text, matches, as far
+/// as sketches tell: they match its text, in which a wildcard can only stand for their `*`.
+fn implied(number: usize, text: &str, patterns: &[Listed], ends: &[Ends]) -> Set {
     let view = View::new(text);
-    let is_implied =
-        |i: usize, other: &Listed| i != at && other.sketch.is_sure() && other.sketch.fits(&view);
-    let others = block.iter().enumerate();
-    others.fold(0, |implied, (i, other)| {
-        implied | Set::from(is_implied(i, other)) << i
-    })
+    let block = number / BLOCK * BLOCK;
+    let others = patterns
+        .iter()
+        .zip(ends)
+        .enumerate()
+        .skip(block)
+        .take(BLOCK);
+    let implied = others.filter(|(other, (Listed { sketch, .. }, ends))| {
+        *other != number && sketch.is_sure() && ends.fit(&view) && sketch.fits(&view)
+    });
+    implied.fold(0, |implied, (other, _)| implied | 1 << (other - block))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 use std::{borrow::Borrow, ops::BitOr};
 
-use super::sketch::{Sketch, VIEWED, View};
+use super::sketch::{Ends, VIEWED, View};
 
 /// Two bytes that differ by a multiple of this are not told apart. Letters of the same case are.
 const CLASSES: usize = 32;
@@ -25,8 +25,8 @@ const SAMPLE: usize = 64;
 /// The places among which a sieve chooses: those at which the patterns differ, and the first one, which rules out most
 /// names that begin otherwise where there is nothing more to tell apart. Where there are many, a sieve of few patterns
 /// chooses among every other one, which mostly does as well: it is built often.
-fn candidates<const PLACES: usize>(sketches: &[&Sketch]) -> Vec<u8> {
-    let differ = Sketch::differences(sketches);
+fn candidates<const PLACES: usize>(patterns: &[Ends]) -> Vec<u8> {
+    let differ = Ends::differences(patterns);
     let all = (0..).zip(differ);
     let all = all.filter(|(place, differ)| *place == 0 || *differ != 0);
     let mut places: Vec<u8> = all.map(|(place, _)| place).collect();
@@ -90,16 +90,16 @@ impl Bits for Set {
 }
 
 impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
-    pub(super) fn of(sketches: &[&Sketch]) -> Self {
-        let blocks = sketches.len().div_ceil(B::COUNT);
-        let candidates = candidates::<PLACES>(sketches);
+    pub(super) fn of(patterns: &[Ends]) -> Self {
+        let blocks = patterns.len().div_ceil(B::COUNT);
+        let candidates = candidates::<PLACES>(patterns);
         let mut all: Vec<Sets<B>> = Vec::with_capacity(candidates.len() * blocks);
         for &place in &candidates {
-            let blocks = sketches.chunks(B::COUNT);
-            all.extend(blocks.map(|sketches| sets(sketches, place)));
+            let blocks = patterns.chunks(B::COUNT);
+            all.extend(blocks.map(|patterns| sets(patterns, place)));
         }
 
-        let names = sample(sketches);
+        let names = sample(patterns);
         let words = (names.len() * blocks * B::COUNT).div_ceil(64);
         let mut left = vec![0; candidates.len() * words];
         let of_places = all.chunks_exact(blocks).zip(left.chunks_exact_mut(words));
@@ -144,17 +144,17 @@ impl<B: Bits, const PLACES: usize> Sieve<B, PLACES> {
 }
 
 /// Names that begin and end like some of the patterns.
-fn sample(sketches: &[&Sketch]) -> Vec<[u8; VIEWED]> {
-    let count = sketches.len().min(SAMPLE);
-    let sample = (0..count).map(|i| sketches[i * sketches.len() / count]);
-    sample.map(Sketch::bytes).collect()
+fn sample(patterns: &[Ends]) -> Vec<[u8; VIEWED]> {
+    let count = patterns.len().min(SAMPLE);
+    let sample = (0..count).map(|i| &patterns[i * patterns.len() / count]);
+    sample.map(Ends::bytes).collect()
 }
 
 /// For each class, the patterns that allow it at a place.
-fn sets<B: Bits>(sketches: &[&Sketch], place: u8) -> Sets<B> {
+fn sets<B: Bits>(patterns: &[Ends], place: u8) -> Sets<B> {
     let (mut sets, mut all) = ([B::default(); CLASSES], B::default());
-    for (bit, sketch) in sketches.iter().enumerate() {
-        let of = match sketch.byte_at(place.into()) {
+    for (bit, ends) in patterns.iter().enumerate() {
+        let of = match ends.byte_at(place.into()) {
             Some(byte) => &mut sets[class(byte)],
             None => &mut all,
         };
@@ -217,17 +217,20 @@ mod tests {
     fn check<B: Bits, const PLACES: usize>(patterns: &[String], name: &str) {
         let patterns = patterns.iter().map(|text| ToolPattern::new(text));
         let patterns: Vec<ToolPattern> = patterns.collect::<Result<_, _>>().unwrap();
-        let sketches: Vec<Sketch> = patterns.iter().map(Sketch::of).collect();
-        let sieve = Sieve::<B, PLACES>::of(&sketches.iter().collect::<Vec<_>>());
+        let ends: Vec<Ends> = patterns
+            .iter()
+            .map(|pattern| Ends::of(pattern.as_str()))
+            .collect();
+        let sieve = Sieve::<B, PLACES>::of(&ends);
         let left = left(&sieve, name);
         let bytes = View::new(name).bytes();
-        let allows = |sketch: &Sketch, place: u8| {
-            let byte = sketch.byte_at(place.into());
+        let allows = |ends: &Ends, place: u8| {
+            let byte = ends.byte_at(place.into());
             byte.is_none_or(|byte| byte % 32 == bytes[usize::from(place)] % 32)
         };
         let all_allow = |i: &usize| {
             let mut places = sieve.places.iter();
-            places.all(|&place| allows(&sketches[*i], place))
+            places.all(|&place| allows(&ends[*i], place))
         };
         let expected: Vec<usize> = (0..patterns.len()).filter(all_allow).collect();
         assert_eq!(left, expected);
@@ -252,14 +255,11 @@ mod tests {
 
     #[test]
     fn the_places_tell_patterns_apart() {
-        let texts = (0..200).map(|i| match i % 2 {
-            0 => format!("service{i:03}_*"),
-            _ => format!("*_action{i:03}"),
+        let ends = (0..200).map(|i| match i % 2 {
+            0 => Ends::of(&format!("service{i:03}_*")),
+            _ => Ends::of(&format!("*_action{i:03}")),
         });
-        let patterns: Vec<ToolPattern> =
-            texts.map(|text| ToolPattern::new(&text).unwrap()).collect();
-        let sketches: Vec<Sketch> = patterns.iter().map(Sketch::of).collect();
-        let sieve = LargeSieve::of(&sketches.iter().collect::<Vec<_>>());
+        let sieve = LargeSieve::of(&ends.collect::<Vec<_>>());
         assert_eq!(left(&sieve, "service042_list"), [42]);
         assert_eq!(left(&sieve, "some_action137"), [137]);
         assert_eq!(left(&sieve, "something_else"), [0; 0]);
@@ -269,9 +269,7 @@ mod tests {
     fn the_only_place_at_which_patterns_differ_is_found() {
         for place in 0..24 {
             let text = |digit: u8| format!("{:a<place$}{digit}{:b<20}*", "", "");
-            let patterns = [1, 2, 3].map(|digit| ToolPattern::new(&text(digit)).unwrap());
-            let sketches = patterns.each_ref().map(Sketch::of);
-            let sieve = SmallSieve::of(&sketches.each_ref());
+            let sieve = SmallSieve::of(&[1, 2, 3].map(|digit| Ends::of(&text(digit))));
             assert_eq!(left(&sieve, &text(2)), [1], "{place}");
             assert_eq!(left(&sieve, &text(4)), [0; 0], "{place}");
             if place > 0 {

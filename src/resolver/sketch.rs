@@ -7,7 +7,7 @@ use super::{
 };
 use crate::pattern::{ANY_RUN, ToolPattern, begins_char, is_wildcard};
 
-/// How many words of a name's beginning a sketch looks at.
+/// How many words of a name's beginning are looked at.
 const HEAD: usize = 3;
 
 /// The words of a [`View`]: those of the beginning, and the last one.
@@ -16,13 +16,20 @@ const ENDS: usize = HEAD + 1;
 /// Bytes in a view.
 pub(super) const VIEWED: usize = ENDS * WORD;
 
-/// What a pattern with wildcards requires of a name.
+/// What a pattern with wildcards requires of a name's ends. Fills a cache line, which is all that a lookup reads of a
+/// pattern whose ends do not fit.
+#[repr(align(64))]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    /// What a name must begin and end with, as in [`View`].
+    words: [u64; ENDS],
+    /// Which bits of `words` count.
+    masks: [u64; ENDS],
+}
+
+/// What such a pattern requires of a name besides its [`Ends`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sketch {
-    /// What a name must begin and end with, as in [`View`].
-    ends: [u64; ENDS],
-    /// Which bits of `ends` count.
-    masks: [u64; ENDS],
     /// The [pairs](pairs_of) that a name must hold.
     pairs: u64,
     /// How many bytes a name must have at least.
@@ -33,17 +40,63 @@ pub(super) struct Sketch {
     rest: Rest,
 }
 
-/// What a sketch does not tell about its pattern.
+/// What a sketch and the ends do not tell about their pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
-    /// Nothing: a name that fits matches.
+    /// Nothing: a name that fits both matches.
     Nothing,
-    /// The ends are longer than the sketch has room for, and there is only one `*` between them.
+    /// The ends are longer than there is room for, and there is only one `*` between them.
     Ends,
-    /// There is only one `?` between the ends, which may be longer than the sketch has room for.
+    /// There is only one `?` between the ends, which may be longer than there is room for.
     One,
     /// There is more than one wildcard.
     Middle,
+}
+
+impl Ends {
+    pub(super) fn of(pattern: &str) -> Ends {
+        let (head, tail) = (head(pattern), tail(pattern));
+        let [first, second, third, _] = View::new(head).words;
+        let [.., last] = View::new(tail).words;
+        let of_head = |word: usize| mask(head.len().saturating_sub(word * WORD));
+        Ends {
+            words: [first, second, third, last],
+            masks: [of_head(0), of_head(1), of_head(2), mask(tail.len())],
+        }
+    }
+
+    /// The byte that a name must have at this place of its [`View`], if the pattern requires one.
+    pub(super) fn byte_at(&self, place: usize) -> Option<u8> {
+        let of = |words: &[u64; ENDS]| words[place / WORD].to_le_bytes()[place % WORD];
+        (of(&self.masks) != 0).then(|| of(&self.words))
+    }
+
+    /// For each place of a [`View`], 0 if all of these patterns require the same there.
+    pub(super) fn differences(all: &[Ends]) -> [u8; VIEWED] {
+        let mut differ = [0; ENDS];
+        for pair in all.windows(2) {
+            for (i, differ) in differ.iter_mut().enumerate() {
+                *differ |=
+                    pair[0].words[i] ^ pair[1].words[i] | pair[0].masks[i] ^ pair[1].masks[i];
+            }
+        }
+        bytes_of(&differ)
+    }
+
+    /// What a name must begin and end with, as in [`View`]; 0 where the pattern requires nothing.
+    pub(super) fn bytes(&self) -> [u8; VIEWED] {
+        bytes_of(&self.words)
+    }
+
+    /// Returns whether a name has these ends.
+    #[inline]
+    pub(super) fn fit(&self, name: &View) -> bool {
+        let mut different = 0;
+        for i in 0..ENDS {
+            different |= (name.words[i] ^ self.words[i]) & self.masks[i];
+        }
+        different == 0
+    }
 }
 
 impl Sketch {
@@ -59,12 +112,7 @@ impl Sketch {
         } else {
             Rest::Ends
         };
-        let [first, second, third, _] = View::new(head).ends;
-        let [.., last] = View::new(tail).ends;
-        let of_head = |word: usize| mask(head.len().saturating_sub(word * WORD));
         Sketch {
-            ends: [first, second, third, last],
-            masks: [of_head(0), of_head(1), of_head(2), mask(tail.len())],
             pairs: pairs_of(text),
             least: narrow_len(text.bytes().filter(|byte| *byte != b'*').count()),
             head: narrow_len(head.len()),
@@ -73,39 +121,13 @@ impl Sketch {
         }
     }
 
-    /// The byte that a name must have at this place of its [`View`], if the pattern requires one.
-    pub(super) fn byte_at(&self, place: usize) -> Option<u8> {
-        let of = |words: &[u64; ENDS]| words[place / WORD].to_le_bytes()[place % WORD];
-        (of(&self.masks) != 0).then(|| of(&self.ends))
-    }
-
-    /// For each place of a [`View`], 0 if all of these patterns require the same there.
-    pub(super) fn differences(sketches: &[&Sketch]) -> [u8; VIEWED] {
-        let mut differ = [0; ENDS];
-        for pair in sketches.windows(2) {
-            for (i, differ) in differ.iter_mut().enumerate() {
-                *differ |= pair[0].ends[i] ^ pair[1].ends[i] | pair[0].masks[i] ^ pair[1].masks[i];
-            }
-        }
-        bytes_of(&differ)
-    }
-
-    /// What a name must begin and end with, as in [`View`]; 0 where the pattern requires nothing.
-    pub(super) fn bytes(&self) -> [u8; VIEWED] {
-        bytes_of(&self.ends)
-    }
-
-    /// Returns whether a name can match, as far as its ends and its length tell.
+    /// Returns whether a name is long enough.
     #[inline]
     pub(super) fn fits(&self, name: &View) -> bool {
-        let mut different = u64::from(name.len < usize::from(self.least));
-        for i in 0..ENDS {
-            different |= (name.ends[i] ^ self.ends[i]) & self.masks[i];
-        }
-        different == 0
+        name.len >= usize::from(self.least)
     }
 
-    /// Returns whether every name that [`fits`](Sketch::fits) matches.
+    /// Returns whether every name that [`fits`](Sketch::fits), and whose ends fit, matches.
     pub(super) fn is_sure(&self) -> bool {
         self.rest == Rest::Nothing
     }
@@ -127,7 +149,7 @@ impl Sketch {
         self.pairs & !pairs == 0
     }
 
-    /// Returns whether the pattern matches a name that [`fits`](Sketch::fits).
+    /// Returns whether the pattern matches a name that [`fits`](Sketch::fits), and whose ends fit.
     pub(super) fn matches(&self, pattern: &ToolPattern, name: &str) -> bool {
         let one = match self.rest {
             Rest::Nothing => return true,
@@ -137,7 +159,7 @@ impl Sketch {
         };
         let (text, name) = (pattern.as_str().as_bytes(), name.as_bytes());
         let (head, tail) = (usize::from(self.head), usize::from(self.tail));
-        // What the sketch has room for is compared already.
+        // What there is room for in the ends is compared already.
         (head <= HEAD * WORD || same(&text[..head], &name[..head]))
             && (tail <= WORD || same(&text[text.len() - tail..], &name[name.len() - tail..]))
             && (!one || is_one_char(&name[head..name.len() - tail]))
@@ -148,7 +170,7 @@ impl Sketch {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
     /// The first 24 bytes, of each word the first byte lowest, and the last eight, the last byte lowest.
-    ends: [u64; ENDS],
+    words: [u64; ENDS],
     len: usize,
 }
 
@@ -156,7 +178,7 @@ impl View {
     /// The bytes of the ends.
     #[inline]
     pub(super) fn bytes(&self) -> [u8; VIEWED] {
-        bytes_of(&self.ends)
+        bytes_of(&self.words)
     }
 
     #[inline]
@@ -168,7 +190,7 @@ impl View {
             let first = End::Front.words(bytes).at(0);
             let last = End::Back.words(bytes).at(0);
             return View {
-                ends: [first, 0, 0, last],
+                words: [first, 0, 0, last],
                 len,
             };
         };
@@ -180,7 +202,7 @@ impl View {
             word.map_or(0, |word| u64::from_le_bytes(*word)) >> beyond >> beyond
         };
         View {
-            ends: [
+            words: [
                 u64::from_le_bytes(*first),
                 word(WORD),
                 word(2 * WORD),
@@ -210,9 +232,9 @@ pub(super) fn pairs_in(name: &str) -> u64 {
 }
 
 #[inline]
-fn bytes_of(ends: &[u64; ENDS]) -> [u8; VIEWED] {
+fn bytes_of(words: &[u64; ENDS]) -> [u8; VIEWED] {
     let mut bytes = [0; VIEWED];
-    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(ends) {
+    for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
         *bytes = word.to_le_bytes();
     }
     bytes
@@ -258,7 +280,7 @@ mod tests {
             other in "[ab_]{0,24}",
         ) {
             let pattern = ToolPattern::new(&pattern).unwrap();
-            let sketch = Sketch::of(&pattern);
+            let (ends, sketch) = (Ends::of(pattern.as_str()), Sketch::of(&pattern));
             let filled: String = pattern.as_str().chars().map(|c| match c {
                 '*' => fill.clone(),
                 '?' if fill.contains('é') => "é".to_owned(),
@@ -267,7 +289,8 @@ mod tests {
             }).collect();
             for name in [filled, other] {
                 let view = View::new(&name);
-                let fits = sketch.fits(&view) && sketch.fits_pairs(pairs_in(&name));
+                let fits = ends.fit(&view) && sketch.fits(&view);
+                let fits = fits && sketch.fits_pairs(pairs_in(&name));
                 let matches = fits && sketch.matches(&pattern, &name);
                 prop_assert_eq!(matches, pattern.matches_by_trying(&name), "{}", name);
                 if sketch.is_sure() {
