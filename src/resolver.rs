@@ -64,7 +64,7 @@
 //!   name that several rows win takes 32 bytes more, and up to twelve for each of them.
 //! * A row takes 24 bytes: the pattern, shared with its owner, the location, and where the id is, which is kept
 //!   once.
-//! * The ladder of beginnings, or of ends, takes 18 bytes for each of them. A pattern in a list takes some 100, and
+//! * The ladder of beginnings, or of ends, takes 16 bytes for each of them. A pattern in a list takes some 100, and
 //!   the sieve of a list 2 KiB for each 64 patterns. In the index itself there is room for a sieve of up to eight, 136
 //!   bytes, whether or not it has one.
 //! * A pattern in a bucket takes 32, and its text once more, beside the others of its bucket: its owner's copy would

@@ -6,6 +6,9 @@
 //! its beginnings at once, as the lower bytes of a product do not depend on the upper bytes of its factors. So a
 //! rung costs one look, whatever the number of keys.
 //!
+//! One bit of each lane is left for a filter, so that the same look tells whether any key continues beyond the bytes
+//! that lead to the rung: if one does, that bit is set in one of the lanes. The hash tells in which.
+//!
 //! All keys of up to eight bytes would lie on one rung. So those of five to eight bytes are found by their first
 //! four.
 
@@ -23,23 +26,22 @@ pub(super) struct Ladder {
     rungs: Box<[u64]>,
     /// The rung of the keys of one to four bytes.
     bottom: u64,
-    /// A bit set with sixteen bits or more for each key. One bit is set for each sequence of whole words that a key
-    /// begins with and continues after: where it is missing, no key continues.
-    beyond: Box<[u64]>,
     /// Bytes in the longest key.
     pub(super) longest: usize,
     /// The node of the empty key.
     pub(super) root: u32,
 }
 
-/// A bit in each lane: the lowest, and the highest, which is set in every check.
+/// A bit in each lane: the lowest; the highest, which is set in every check; and the one that belongs to the filter.
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = LOW << 7;
+const BEYOND: u64 = LOW << 6;
 
 /// The lanes that in the first word are found by its first four bytes.
 const UPPER: u64 = u64::MAX << 32;
 
-const LANE: u64 = 0xff;
+/// The bits of the lowest lane that its keys are noted in.
+const LANE: u64 = 0xff ^ BEYOND & 0xff;
 const SEVERAL: u64 = 1;
 
 impl Ladder {
@@ -49,7 +51,6 @@ impl Ladder {
         Ladder {
             rungs: vec![0; 2 * keys + some].into(),
             bottom: 0,
-            beyond: vec![0; keys / 4 + some].into(),
             longest: 0,
             root: NONE,
         }
@@ -76,8 +77,8 @@ impl Ladder {
                 let (mut sum, words) = (0, end.words(key));
                 for before in 0..at {
                     sum = keys.term(before, words.at(before)).wrapping_add(sum);
-                    let (place, bit) = self.place_beyond(keys.step(sum));
-                    self.beyond[place] |= 1 << bit;
+                    let hash = keys.step(sum);
+                    self.rungs[scaled(hash, self.rungs.len())] |= 1 << beyond(hash);
                 }
                 let hash = keys.step(sum);
                 (&mut self.rungs[scaled(hash, self.rungs.len())], hash)
@@ -106,19 +107,20 @@ impl Ladder {
     #[inline]
     pub(super) fn lengths(&self, word: u64, sum: u64, keys: &Keys) -> Option<u64> {
         let hash = keys.step(sum);
-        let (place, bit) = self.place_beyond(hash);
-        (self.beyond[place] >> bit & 1 == 1).then(|| matching(self.rung(hash), checks(word, hash)))
-    }
-
-    #[inline]
-    fn place_beyond(&self, hash: u64) -> (usize, u64) {
-        (scaled(hash, self.beyond.len()), hash % 64)
+        let rung = self.rung(hash);
+        (rung >> beyond(hash) & 1 == 1).then(|| matching(rung, checks(word, hash)))
     }
 
     #[inline]
     fn rung(&self, hash: u64) -> u64 {
         self.rungs[scaled(hash, self.rungs.len())]
     }
+}
+
+/// The bit of a rung that is set if a key continues beyond what has this hash.
+#[inline]
+fn beyond(hash: u64) -> u64 {
+    hash & 0x38 | 6
 }
 
 /// A check for each lane: of as many bytes of the word as the lane is for, and of what was before the word.
@@ -134,7 +136,7 @@ fn checks(word: u64, hash: u64) -> u64 {
 fn matching(rung: u64, checks: u64) -> u64 {
     let several = rung << 7 & !rung;
     // The highest bit of a lane is set in `same` if all bits of the lane are 0 in `other`.
-    let other = rung ^ checks;
+    let other = (rung ^ checks) & !BEYOND;
     let same = !((other & !HIGH).wrapping_add(!HIGH) | other);
     let lanes = (several | same) & HIGH;
     // The product brings the eight bits together in its highest byte.
@@ -151,12 +153,15 @@ mod tests {
         #[test]
         fn a_lane_matches_its_check_and_several(rung in any::<[u8; 8]>(), checks in any::<[u8; 8]>(), same in any::<u8>()) {
             let checks = checks.map(|check| check | 0x80);
-            let rung: [u8; 8] = std::array::from_fn(|i| match rung[i] {
-                _ if same >> i & 1 == 1 => checks[i],
-                0x80.. => rung[i],
+            let filter = rung.map(|lane| lane & 0x40);
+            let lanes: [u8; 8] = std::array::from_fn(|i| match rung[i] & 0xbf {
+                _ if same >> i & 1 == 1 => checks[i] & 0xbf,
+                other @ 0x80.. => other,
                 other => other & 1,
             });
-            let expected = (0..8).filter(|&i| rung[i] == 1 || rung[i] == checks[i]).fold(0, |bits, i| bits | 1 << i);
+            let is_meant = |i: &usize| lanes[*i] == 1 || lanes[*i] == checks[*i] & 0xbf;
+            let expected = (0..8).filter(is_meant).fold(0, |bits, i| bits | 1 << i);
+            let rung: [u8; 8] = std::array::from_fn(|i| lanes[i] | filter[i]);
             prop_assert_eq!(matching(u64::from_le_bytes(rung), u64::from_le_bytes(checks)), expected);
         }
 
