@@ -55,7 +55,7 @@ mod value;
 mod walk;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
 };
 
@@ -322,10 +322,11 @@ fn declared_as_strings<'l>(
     left: &mut BTreeMap<&'l Location, LeftReason>,
 ) -> BTreeSet<&'l Location> {
     let mut strings: BTreeSet<&Location> = BTreeSet::new();
+    let mut pointers: HashSet<&str> = HashSet::new();
     // In order, so that a location comes after those that contain it.
     let locations: BTreeSet<&Location> = locations.into_iter().collect();
     for location in locations {
-        let reason = if strings.iter().any(|outer| outer.contains(location)) {
+        let reason = if location.parents().any(|outer| pointers.contains(outer)) {
             LeftReason::InsideAnother
         } else {
             let reason = match declares(schema, location) {
@@ -334,6 +335,7 @@ fn declared_as_strings<'l>(
                 Declaration::NoString => LeftReason::NotAString,
                 Declaration::String => {
                     strings.insert(location);
+                    pointers.insert(location.as_pointer());
                     continue;
                 }
             };

@@ -128,11 +128,12 @@ impl Location {
         &self.0.tokens
     }
 
-    /// Whether `other` lies inside the value at this location.
-    pub(crate) fn contains(&self, other: &Location) -> bool {
-        // One comparison of bytes: names can be many, and many locations can begin with the same ones.
-        let rest = other.0.pointer.strip_prefix(&*self.0.pointer);
-        rest.is_some_and(|rest| rest.starts_with('/'))
+    /// The canonical forms of the locations that contain this one, outermost first: those of one token, of two, and so
+    /// on.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = &str> {
+        let pointer = self.as_pointer();
+        let ends = pointer.match_indices('/').skip(1);
+        ends.map(|(end, _)| &pointer[..end])
     }
 }
 
@@ -242,6 +243,8 @@ impl Ord for Location {
 mod tests {
     use std::hash::{BuildHasher, RandomState};
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -260,7 +263,23 @@ mod tests {
             ("/a/b", "/a~1b/c", false),
         ] {
             let [outer, inner] = [outer, inner].map(|text| Location::new(text).unwrap());
-            assert_eq!(outer.contains(&inner), expected, "{outer} {inner}");
+            let is_parent = inner.parents().any(|parent| parent == outer.as_pointer());
+            assert_eq!(is_parent, expected, "{outer} {inner}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parents_have_the_first_tokens(tokens in prop::collection::vec("[a/~]{0,3}", 1..6)) {
+            let of = |tokens: &[String]| {
+                let tokens = tokens.iter().map(|token| token.as_str().into());
+                Location::from_tokens(tokens.collect())
+            };
+            let expected: Vec<Location> = (1..tokens.len()).map(|len| of(&tokens[..len])).collect();
+            let location = of(&tokens);
+            let parents: Vec<&str> = location.parents().collect();
+            let expected: Vec<&str> = expected.iter().map(Location::as_pointer).collect();
+            prop_assert_eq!(parents, expected);
         }
     }
 

@@ -1,6 +1,9 @@
 //! Checks of a user's secrets against the tools that a runtime has, before the first call.
 
-use std::{collections::BTreeMap, fmt, iter};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt, iter,
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -190,18 +193,19 @@ impl<'a> Check<'a> {
         arguments: &Arguments,
         filled: &[(Location, &'a Entry)],
     ) {
-        let mut provided: Vec<&Location> = filled.iter().map(|(at, _)| at).collect();
+        let mut provided = Provided::default();
+        for (location, _) in filled {
+            provided.add(location);
+        }
         let wanted = |argument: &&Argument| argument.is_required && argument.is_credential;
         for argument in arguments.found.iter().filter(wanted) {
             let location = &argument.location;
             // A credential may be accepted either as a string or as an object with its parts, and one of the two is
             // enough. Arguments come parents first, so the string is the one that is asked for.
-            let is_related =
-                |at: &&Location| *at == location || at.contains(location) || location.contains(at);
-            if provided.iter().any(is_related) {
+            if provided.is_related_to(location) {
                 continue;
             }
-            provided.push(location);
+            provided.add(location);
             let (tool, location) = (tool.name.to_owned(), argument.location.clone());
             if let Some(entry) = self.bound(&tool, &location) {
                 self.findings.push(Finding::NoDefault {
@@ -386,6 +390,31 @@ impl<'a> Check<'a> {
 
     fn named(&self, id: SecretId) -> Option<NamedSecret> {
         self.snapshot.by_id(id).map(NamedSecret::of)
+    }
+}
+
+/// Locations that a call provides, by their canonical forms.
+#[derive(Default)]
+struct Provided<'l> {
+    locations: HashSet<&'l str>,
+    /// What contains them.
+    parents: HashSet<&'l str>,
+}
+
+impl<'l> Provided<'l> {
+    fn add(&mut self, location: &'l Location) {
+        self.locations.insert(location.as_pointer());
+        self.parents.extend(location.parents());
+    }
+
+    /// Whether this is a provided location, or contains one or lies in one.
+    fn is_related_to(&self, location: &Location) -> bool {
+        let pointer = location.as_pointer();
+        self.locations.contains(pointer)
+            || self.parents.contains(pointer)
+            || location
+                .parents()
+                .any(|parent| self.locations.contains(parent))
     }
 }
 

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    Error, ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, ToolCall,
-    ToolPattern, UserId, UserVault, Vault,
+    Error, ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, SkipReason,
+    ToolCall, ToolPattern, UserId, UserVault, Vault,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -199,5 +199,31 @@ proptest! {
                 prop_assert_eq!(&args, &before, "what stood there before");
             }
         }
+    }
+}
+
+/// References are found in the order of the elements, which is not that of their pointers.
+#[test]
+fn a_default_finds_the_reference_at_its_place_among_many() {
+    const COUNT: usize = 30;
+    let element = |number: usize| format!("/list/{number}");
+    for place in 0..COUNT {
+        let user = Vault::builder().in_memory().unwrap().user(UserId::LOCAL);
+        user.create(NewSecret::new("asked", "value-of-asked"))
+            .unwrap();
+        let bound = NewSecret::new("bound", "value-of-bound")
+            .tool_pattern("tool")
+            .location(element(place))
+            .is_default_for_tool(true);
+        user.create(bound).unwrap();
+        let mut args = Map::from_iter([("list".to_owned(), json!(vec!["secret://asked"; COUNT]))]);
+        let call = ToolCall::new("tool").with_origin(Origin::Workflow);
+        let injection = user.inject(&call, &mut args).unwrap();
+        assert_eq!(args["list"], json!(vec!["value-of-asked"; COUNT]));
+        let [skipped] = injection.skipped() else {
+            panic!("{:?}", injection.skipped());
+        };
+        assert_eq!(skipped.location().as_pointer(), element(place));
+        assert_eq!(skipped.reason(), SkipReason::Reference);
     }
 }

@@ -31,6 +31,8 @@ const LONG: usize = 1_024;
 /// What happens to every reference in the arguments and every default that matches the tool.
 pub(crate) struct Plan<'s> {
     pub(crate) references: Vec<PlannedReference<'s>>,
+    /// The numbers of the references in the order of their pointers.
+    by_pointer: SmallVec<[usize; 4]>,
     /// The best default for each location, parents first.
     pub(crate) defaults: SmallVec<[PlannedDefault<'s>; 1]>,
 }
@@ -192,8 +194,11 @@ impl<'s> Plan<'s> {
                 ControlFlow::Continue(())
             }
         })?;
+        let mut by_pointer: SmallVec<[usize; 4]> = (0..references.len()).collect();
+        by_pointer.sort_unstable_by_key(|number| references[*number].location.as_pointer());
         let mut plan = Plan {
             references,
+            by_pointer,
             defaults: SmallVec::new(),
         };
         for default in &snapshot.resolver().resolve(call.tool()) {
@@ -202,15 +207,13 @@ impl<'s> Plan<'s> {
                 continue;
             };
             let decision = plan.decide(policy, call, args, default.location());
-            if matches!(decision, Decision::Fill { .. }) {
-                plan.cover(default.location());
-            }
             plan.defaults.push(PlannedDefault {
                 default: *default,
                 entry,
                 decision,
             });
         }
+        plan.cover();
         Ok(plan)
     }
 
@@ -228,11 +231,11 @@ impl<'s> Plan<'s> {
         location: &Location,
     ) -> Decision {
         let tokens = location.tokens();
-        if self.put_locations().any(|put| put.contains(location)) {
+        let is_reference = |pointer: &str| self.reference_at(pointer).is_some();
+        if self.fills_parent_of(location) || location.parents().any(is_reference) {
             return Decision::Skip(SkipReason::ParentFilled);
         }
-        let mut references = self.references.iter();
-        if let Some(here) = references.find(|reference| reference.location == *location) {
+        if let Some(here) = self.reference_at(location.as_pointer()) {
             return match here.verdict {
                 Verdict::Granted => Decision::Skip(SkipReason::Reference),
                 _ => Decision::Fail(FailReason::Denied),
@@ -261,7 +264,7 @@ impl<'s> Plan<'s> {
                     Decision::Skip(SkipReason::NotDeclared)
                 }
             }
-            Lookup::Obstructed { depth, .. } if self.is_bound(&tokens[..depth]) => {
+            Lookup::Obstructed { depth, .. } if self.binds_parent_of(location, depth) => {
                 Decision::Skip(SkipReason::ParentFilled)
             }
             Lookup::Obstructed { depth, by } => {
@@ -270,33 +273,45 @@ impl<'s> Plan<'s> {
         }
     }
 
-    /// Whether another matching default is bound to exactly this place.
-    fn is_bound(&self, tokens: &[Box<str>]) -> bool {
-        self.defaults
-            .iter()
-            .any(|planned| planned.default.location().tokens() == tokens)
+    /// Whether a default is put in where a parent of this location is.
+    fn fills_parent_of(&self, location: &Location) -> bool {
+        let mut parents = (1..).zip(location.parents());
+        parents.any(|(depth, parent)| {
+            let default = self.default_at(depth, parent);
+            default.is_some_and(|planned| matches!(planned.decision, Decision::Fill { .. }))
+        })
     }
 
-    /// The locations where something is put in, so far.
-    fn put_locations(&self) -> impl Iterator<Item = &Location> {
-        let references = self
-            .references
-            .iter()
-            .filter(|reference| !reference.covered);
-        let defaults = self
-            .defaults
-            .iter()
-            .filter(|planned| matches!(planned.decision, Decision::Fill { .. }));
-        references
-            .map(|reference| &reference.location)
-            .chain(defaults.map(|planned| planned.default.location()))
+    /// Whether another matching default is bound to the parent of this location that has `depth` tokens.
+    fn binds_parent_of(&self, location: &Location, depth: usize) -> bool {
+        let mut parents = (1..).zip(location.parents());
+        let parent = parents.find(|(at, _)| *at == depth);
+        parent.is_some_and(|(depth, parent)| self.default_at(depth, parent).is_some())
     }
 
-    /// Marks the references that a default at `location` covers: they disappear with the value that it replaces.
-    fn cover(&mut self, location: &Location) {
-        for reference in &mut self.references {
-            reference.covered |= location.contains(&reference.location);
+    /// The default at a location, given its number of tokens and its canonical form, if it is planned already.
+    fn default_at(&self, depth: usize, pointer: &str) -> Option<&PlannedDefault<'s>> {
+        let found = self.defaults.binary_search_by(|planned| {
+            let location = planned.default.location();
+            (location.tokens().len(), location.as_pointer()).cmp(&(depth, pointer))
+        });
+        Some(&self.defaults[found.ok()?])
+    }
+
+    fn reference_at(&self, pointer: &str) -> Option<&PlannedReference<'s>> {
+        let found = self.by_pointer.binary_search_by_key(&pointer, |number| {
+            self.references[*number].location.as_pointer()
+        });
+        Some(&self.references[self.by_pointer[found.ok()?]])
+    }
+
+    /// Marks the references that defaults cover: they disappear with the values that these replace.
+    fn cover(&mut self) {
+        let mut references = std::mem::take(&mut self.references);
+        for reference in &mut references {
+            reference.covered = self.fills_parent_of(&reference.location);
         }
+        self.references = references;
     }
 }
 
