@@ -671,6 +671,8 @@ fn a_head_is_read_as_it_is_written() {
     let text = head.to_string();
     let (sequence, hash) = text.split_once(':').unwrap();
     assert_eq!(sequence, "12");
+    let other = format!("012:{}", hash.to_uppercase());
+    assert_eq!(other.parse::<AuditHead>().unwrap(), head);
     for wrong in [
         String::new(),
         sequence.to_owned(),
@@ -680,7 +682,6 @@ fn a_head_is_read_as_it_is_written() {
         format!("{}:{hash}", u128::from(u64::MAX) + 1),
         format!("12:{}", &hash[1..]),
         format!("12:{hash}0"),
-        format!("12:{}", hash.to_uppercase()),
         format!("12:{}g", &hash[1..]),
     ] {
         let error = wrong.parse::<AuditHead>().unwrap_err();

@@ -77,16 +77,16 @@ impl FromStr for AuditHead {
     /// # Errors
     ///
     /// [`ErrorKind::Validation`](crate::ErrorKind::Validation) if `text` is not what [`Display`](fmt::Display) writes;
-    /// zeros before the number are read as well.
+    /// zeros before the number and digits in upper case are read as well.
     fn from_str(text: &str) -> Result<AuditHead, Error> {
         let head = text.split_once(':').and_then(|(sequence, hash)| {
             Some(AuditHead {
                 sequence: decimal(sequence)?,
-                hash: read_hash(hash.as_bytes())?,
+                hash: from_hex(hash.as_bytes())?,
             })
         });
         head.ok_or_else(|| {
-            let msg = "the head of an audit log is a number, a colon and 64 lower-case hex digits";
+            let msg = "the head of an audit log is a number, a colon and 64 hexadecimal digits";
             Error::validation(vec![FieldError::value_error("head", msg)])
         })
     }
