@@ -186,9 +186,9 @@ fn assert_right(name: &str, design: &mut dyn Design, load: &Workload, options: &
     }
 }
 
-/// The milliseconds that a build takes. Short builds are repeated many times.
+/// The milliseconds that a build takes. Short builds are repeated many times, long ones twice.
 fn best_build(build: Build, bindings: &[Binding], first: f64) -> f64 {
-    let rounds = ((50.0 / first) as usize).min(1_000);
+    let rounds = ((50.0 / first) as usize).clamp(2, 1_000);
     (0..rounds)
         .map(|_| {
             let start = Instant::now();
