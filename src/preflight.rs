@@ -16,7 +16,7 @@ use crate::{
     location::Location,
     pattern::{ToolPattern, has_wildcards},
     resolver::Match,
-    schema::{Budget, can_be_filled},
+    schema::can_be_filled,
     secret::SecretId,
     snapshot::Snapshot,
 };
@@ -26,7 +26,7 @@ mod finding;
 mod narrow;
 mod words;
 
-use self::arguments::{Argument, Arguments};
+use self::arguments::{Argument, Arguments, Pool};
 pub use self::finding::{Destination, Finding, NamedSecret, NeedsSecret};
 
 /// A tool that a runtime has.
@@ -141,6 +141,7 @@ pub(crate) fn check(
         snapshot,
         policy,
         tools,
+        pool: Pool::new(),
         findings: Vec::new(),
     };
     for tool in tools {
@@ -163,6 +164,7 @@ struct Check<'a> {
     snapshot: &'a Snapshot,
     policy: &'a InjectionPolicy,
     tools: &'a [ToolSpec<'a>],
+    pool: Pool,
     findings: Vec<Finding>,
 }
 
@@ -175,7 +177,7 @@ impl<'a> Check<'a> {
             });
         }
         let Some(schema) = tool.schema else { return };
-        let arguments = arguments::search(schema, &Budget::new(arguments::MAX_UNITS));
+        let arguments = self.pool.search(schema);
         if !arguments.is_whole {
             self.findings.push(Finding::PartlySearched {
                 tool: tool.name.to_owned(),

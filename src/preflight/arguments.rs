@@ -12,12 +12,40 @@ use crate::{
     location::Location,
     schema::{
         Budget, Declaration, Document, Types, allows_parents_within, branches, declares_within,
-        pointer_units,
+        measure, pointer_units,
     },
 };
 
 /// The most units of work that the schema of one tool may cause, whatever it refers to.
-pub(super) const MAX_UNITS: u64 = 200_000;
+const MAX_UNITS: u64 = 200_000;
+
+/// The units of work that the schemas of a list may cause together: so many, and some for each unit that they take to
+/// be read once. Otherwise a list of very many small ones that refer to themselves could take hours.
+const ALL_UNITS: u64 = 100 * MAX_UNITS;
+const ROUNDS: u64 = 32;
+
+/// The work that is left for the schemas of a list.
+pub(super) struct Pool(Budget);
+
+impl Pool {
+    pub(super) fn new() -> Pool {
+        Pool(Budget::new(ALL_UNITS))
+    }
+
+    /// Looks for the arguments of a tool that look like a credential or a destination, shallower ones first.
+    ///
+    /// What other schemas cost does not keep one from being searched as far as its own share allows.
+    pub(super) fn search(&self, schema: &Value) -> Arguments {
+        let Pool(left) = self;
+        let size = measure(schema, MAX_UNITS, usize::MAX).unwrap_or(MAX_UNITS);
+        left.give(ROUNDS * size);
+        let given = MAX_UNITS.min(left.left());
+        let budget = Budget::new(given);
+        let arguments = search(schema, &budget);
+        left.take(given - budget.left());
+        arguments
+    }
+}
 
 /// How deep arguments are looked for.
 const LEVELS: usize = 4;
@@ -47,11 +75,9 @@ pub(super) struct Arguments {
     pub(super) is_whole: bool,
 }
 
-/// Looks for the arguments of a tool that look like a credential or a destination, shallower ones first.
-///
-/// An argument is found only if all that the schema says about it was looked at. Once the budget is spent, nothing
-/// is said about the rest.
-pub(super) fn search(schema: &Value, budget: &Budget) -> Arguments {
+/// Searches a schema. An argument is found only if all that the schema says about it was looked at. Once the budget is
+/// spent, nothing is said about the rest.
+fn search(schema: &Value, budget: &Budget) -> Arguments {
     let mut search = Search {
         document: Document::within(schema, Types::NONE, budget),
         found: Vec::new(),
@@ -454,5 +480,44 @@ mod tests {
         let inner = json!({"examples": vec![0; 100_000]});
         let schema = json!({"properties": {"a_token": {}, "at": inner}});
         assert_eq!(of(&schema), (vec![false], 1));
+    }
+
+    /// Each of three definitions is asked for so many times as often as the one before it.
+    fn multiplied(times: usize) -> Value {
+        let next = |name: &str| json!(vec![json!({"$ref": format!("#/$defs/{name}")}); times]);
+        json!({
+            "properties": {"token": {"type": "string"}},
+            "allOf": next("a"),
+            "$defs": {"a": {"allOf": next("b")}, "b": {"allOf": next("c")}, "c": {}},
+        })
+    }
+
+    #[test]
+    fn all_schemas_of_a_list_share_what_they_may_cost() {
+        let pool = Pool(Budget::new(100_000));
+        let schema = multiplied(10);
+        let found: Vec<usize> = (0..100).map(|_| pool.search(&schema).found.len()).collect();
+        let first = found.iter().take_while(|found| **found == 1).count();
+        assert!((2..40).contains(&first), "{found:?}");
+        assert!(found[first..].iter().all(|found| *found == 0), "{found:?}");
+        let ordinary = json!({"properties": {"token": {"type": "string"}}});
+        assert_eq!(
+            pool.search(&ordinary).found.len(),
+            1,
+            "it has a share of its own"
+        );
+        assert_eq!(Pool::new().search(&schema).found.len(), 1);
+    }
+
+    #[test]
+    fn what_ordinary_schemas_do_not_use_is_left_for_others() {
+        let pool = Pool(Budget::new(0));
+        let schema = multiplied(10);
+        assert_eq!(pool.search(&schema).found.len(), 0);
+        let ordinary = json!({"properties": {"token": {"type": "string"}}});
+        for _ in 0..1_000 {
+            assert_eq!(pool.search(&ordinary).found.len(), 1);
+        }
+        assert_eq!(pool.search(&schema).found.len(), 1);
     }
 }
