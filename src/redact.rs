@@ -343,31 +343,15 @@ impl Redactor {
     /// Does what [`redact`](Redactor::redact) does for a string of JSON. An object or an array in it that is a value is
     /// found however it is spelled: programs write JSON into strings.
     pub(crate) fn redact_string<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let structures = if self.is_empty() {
-            Vec::new()
-        } else {
-            self.index().structures_in(text)
-        };
-        if structures.is_empty() {
-            return self.redact(text);
-        }
-        let index = self.index();
-        let of = |(start, end, needle)| (start, end, index.reference(needle).to_owned());
-        let mut found: Vec<(usize, usize, String)> = structures.into_iter().map(of).collect();
-        self.each_match(text.as_bytes(), |start, end, reference| {
-            found.push((start, end, reference.to_owned()));
-        });
-        found.sort_by_key(|(start, end, _)| (*start, Reverse(*end)));
         let mut output = String::new();
         let mut done = 0;
-        for (start, end, reference) in found {
-            // Of two that overlap the first one counts, of those that begin together the longer one, and what is left
-            // of the other one goes with it.
-            if start >= done {
-                output.push_str(&text[done..start]);
-                output.push_str(&reference);
-            }
-            done = done.max(end);
+        self.each_match_in_json(text, |start, end, reference| {
+            output.push_str(&text[done..start]);
+            output.push_str(reference);
+            done = end;
+        });
+        if done == 0 {
+            return Cow::Borrowed(text);
         }
         output.push_str(&text[done..]);
         Cow::Owned(output)
@@ -493,7 +477,7 @@ impl Redactor {
     }
 
     /// Calls `on_match` with the start, the end and the reference of each match, in order.
-    pub(crate) fn each_match(&self, text: &[u8], mut on_match: impl FnMut(usize, usize, &str)) {
+    fn each_match(&self, text: &[u8], mut on_match: impl FnMut(usize, usize, &str)) {
         if self.is_empty() {
             return;
         }
@@ -506,6 +490,50 @@ impl Redactor {
         let mut scan = Scan::new();
         while let Some(found) = scan.next(view) {
             on_match(found.start, found.end, index.reference(found.needle));
+        }
+    }
+
+    /// Does the same for text with JSON in it. Objects and arrays that are values are found however they are spelled.
+    pub(crate) fn each_match_in_json(
+        &self,
+        text: &str,
+        mut on_match: impl FnMut(usize, usize, &str),
+    ) {
+        if self.is_empty() {
+            return;
+        }
+        let index = self.index();
+        let mut found = index.structures_in(text);
+        if found.is_empty() {
+            return self.each_match(text.as_bytes(), on_match);
+        }
+        let view = View {
+            index: &index,
+            text: text.as_bytes(),
+            last: true,
+        };
+        let mut scan = Scan::new();
+        let structures: Vec<_> = found.iter().map(|found| found.start..found.end).collect();
+        let mut structures = structures.into_iter().peekable();
+        while let Some(other) = scan.next(view) {
+            while structures.next_if(|at| at.end <= other.start).is_some() {}
+            // It does not count if it begins in an object, so what begins behind that may lie in it.
+            if let Some(at) = structures.next_if(|at| at.start < other.start && at.end < other.end)
+            {
+                scan = Scan::from(at.end);
+            }
+            found.push(other);
+        }
+        found.sort_by_key(|found| (found.start, Reverse(found.end), found.needle));
+        let mut found = found.into_iter().peekable();
+        while let Some(first) = found.next() {
+            // Of two that overlap the first one counts, of those that begin together the longer one, and what is left
+            // of the other one goes with it.
+            let mut end = first.end;
+            while let Some(other) = found.next_if(|other| other.start < end) {
+                end = end.max(other.end);
+            }
+            on_match(first.start, end, index.reference(first.needle));
         }
     }
 }

@@ -272,10 +272,11 @@ fn as_it_is(
     is_new.then_some((new, done))
 }
 
-/// Where values are in the text at this place, as it is spelled, and their references.
+/// Where values are in the text at this place, as it is spelled, and their references. An object or an array that is a
+/// value is among them however it is spelled, since a value within it, replaced by itself, would make it another one.
 fn matches(text: &str, at: Range<usize>, redactor: &Redactor) -> Vec<(Range<usize>, String)> {
     let mut matches = Vec::new();
-    redactor.each_match(text[at.clone()].as_bytes(), |start, end, reference| {
+    redactor.each_match_in_json(&text[at.clone()], |start, end, reference| {
         matches.push((at.start + start..at.start + end, reference.to_owned()));
     });
     matches

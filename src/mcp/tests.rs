@@ -556,3 +556,30 @@ fn an_object_in_a_string_is_found_however_it_is_spelled() {
         assert_eq!(shown, expected);
     }
 }
+
+/// Replaced by itself, a value within an object would make the object another one, and leave the rest of it.
+#[test]
+fn an_object_with_another_value_in_it_is_found_however_it_is_spelled() {
+    let mut redactor = Redactor::new();
+    let all = r#"{"token": "abc123def456", "db": {"user":"ann","password":"h 2"}}"#;
+    redactor.add("secret://all", &SecretValue::new(all));
+    let db = SecretValue::new(r#"{"user":"ann","password":"h 2"}"#);
+    redactor.add("secret://db", &db);
+    redactor.add("secret://pair", &SecretValue::new(r#""ann","password""#));
+    let filter = Filter::new(user()).redacting(&redactor);
+    let object = r#"{"db":{"user":"ann","password":"h 2"},"token":"abc123def456"}"#;
+    for (line, expected) in [
+        (
+            format!(r#"{{"id":1,"result":[{object},{{"user":"ann","password":"h 2"}}]}}"#),
+            r#"{"id":1,"result":["secret://all","secret://db"]}"#,
+        ),
+        (format!("[1] bad {object}!"), "[1] bad secret://all!"),
+        // A quotation mark that ends nowhere.
+        (
+            format!("on the 12\" disk: {object}"),
+            "on the 12\" disk: secret://all",
+        ),
+    ] {
+        assert_eq!(to_client(&filter, &line), expected);
+    }
+}

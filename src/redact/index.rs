@@ -8,6 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     needle::{Form, Lead, Needle},
+    scan::Found,
     spelling::{Sextet, short_escape},
     structure::Structure,
 };
@@ -106,8 +107,8 @@ impl Index {
         Some(*needle)
     }
 
-    /// Where objects and arrays are in a text that are values, in order: each with its start, its end and the needle.
-    pub(super) fn structures_in(&self, text: &str) -> Vec<(usize, usize, usize)> {
+    /// The objects and arrays in a text that are values, in order.
+    pub(super) fn structures_in(&self, text: &str) -> Vec<Found> {
         let mut found = Vec::new();
         if self.structures.is_empty() {
             return found;
@@ -117,7 +118,7 @@ impl Index {
             let start = next + at;
             next = start + 1;
             if let Some((needle, end)) = self.structure_at(text, start) {
-                found.push((start, end, needle));
+                found.push(Found { start, end, needle });
                 next = end;
             }
         }

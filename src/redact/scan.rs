@@ -70,8 +70,13 @@ pub(super) struct View<'a> {
 
 impl Scan {
     pub(super) fn new() -> Scan {
+        Scan::from(0)
+    }
+
+    /// The state of a scan that finds no match which begins before this place.
+    pub(super) fn from(position: usize) -> Scan {
         Scan {
-            position: 0,
+            position,
             replaced: 0,
             trying: Trying::Nothing(None),
             undecided: Vec::new(),

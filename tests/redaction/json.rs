@@ -52,6 +52,24 @@ fn a_value_that_is_an_object_is_found_as_one() {
     assert_eq!(redacted(&redactor, account), json!("secret://it"));
 }
 
+/// What begins in an object that is replaced does not count, and hides nothing that begins behind the object.
+#[test]
+fn a_value_behind_an_object_is_found_whatever_lies_across_both() {
+    let mut redactor = redactor("12345678ABCDEFGH");
+    redactor.add("secret://object", &SecretValue::new(r#"{"k":"aaaa"}"#));
+    redactor.add("secret://across", &SecretValue::new(r#"aaaa"}1234"#));
+    for (text, expected) in [
+        (r#"{"k": "aaaa"}12345678ABCDEFGH!"#, "secret://object!"),
+        (r#"{"k": "aaaa"}1234!"#, "secret://object!"),
+        (
+            r#"{"k": "aaaa"}, 12345678ABCDEFGH"#,
+            "secret://object, secret://it",
+        ),
+    ] {
+        assert_eq!(redacted(&redactor, json!(text)), json!(expected));
+    }
+}
+
 #[test]
 fn keys_that_become_equal_are_all_kept() {
     let redactor = redactor("lin_api_Zq8wT3vN");
