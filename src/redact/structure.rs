@@ -30,10 +30,14 @@ impl Structure {
     /// readers.
     pub(super) fn of(value: &str) -> Option<Structure> {
         let value = json_text::trim(value);
-        if !value.starts_with(['{', '[']) || spelled_shortest(value) < SHORT {
+        if !value.starts_with(['{', '[']) {
             return None;
         }
+        // The grammar comes first, since all that is read in place after it takes it that each string ends.
         serde_json::from_str::<serde::de::IgnoredAny>(value).ok()?;
+        if spelled_shortest(value) < SHORT {
+            return None;
+        }
         let (node, _) = Node::read(value, 0, DEPTH)?;
         Some(Structure(node))
     }
