@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    ErrorKind, KeySource, NewSecret, Outcome, Rank, SkipReason, ToolCall, UserId, UserVault, Vault,
-    Verdict,
+    ErrorKind, KeySource, NewSecret, Origin, Outcome, Rank, SkipReason, ToolCall, UserId,
+    UserVault, Vault, Verdict,
 };
 use serde_json::{Map, json};
 
@@ -120,6 +120,35 @@ fn a_default_below_a_reference_is_skipped_only_if_that_is_granted() {
         assert_eq!(explanation.failure.is_some(), outcome == Outcome::Fails);
         let error = user.inject(&ToolCall::new("t"), &mut args.clone()).err();
         assert_eq!(explanation.failure, error.map(|error| error.to_string()));
+    }
+}
+
+/// References are found in the order of the elements, which is not that of their pointers.
+#[test]
+fn of_many_references_the_one_at_its_place_decides_on_a_default() {
+    const COUNT: usize = 12;
+    let user = user();
+    user.create(NewSecret::new("asked", "some-value")).unwrap();
+    let element = |number: usize| format!("/list/{number}");
+    for place in 0..COUNT {
+        let bound =
+            NewSecret::new(format!("bound-{place}"), "some-value").bind("t", element(place));
+        user.create(bound.default_for_tool()).unwrap();
+    }
+    let call = ToolCall::new("t").with_origin(Origin::Workflow);
+    for denied in 0..COUNT {
+        let mut list = ["secret://asked"; COUNT];
+        list[denied] = "secret://nobody";
+        let args = json!({"list": list});
+        let explanation = user.explain(&call, args.as_object().unwrap()).unwrap();
+        assert_eq!(explanation.locations.len(), COUNT);
+        for explained in explanation.locations {
+            let expected = match explained.location.as_pointer() {
+                pointer if pointer == element(denied) => Outcome::Fails,
+                _ => Outcome::Skipped(SkipReason::Reference),
+            };
+            assert_eq!(explained.outcome, expected, "{}", explained.location);
+        }
     }
 }
 
