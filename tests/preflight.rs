@@ -530,6 +530,30 @@ fn no_name_forges_a_line() {
     assert!(!text.contains('\u{1b}'), "{text}");
 }
 
+#[test]
+fn defaults_that_compete_are_found_wherever_their_tools_are() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    for pattern in ["linear_*", "*_set", "*"] {
+        let secret = NewSecret::new(pattern, "value-of-it").bind(pattern, "k");
+        user.create(secret.default_for_tool()).unwrap();
+    }
+    for (before, between) in [(1, 0), (0, 64), (63, 1), (64, 0), (100, 100), (200, 10)] {
+        let others = |count: usize| (0..count).map(|i| format!("other{i}"));
+        let tools: Vec<String> = others(before)
+            .chain(["jira_set", "linear_set"].map(str::to_owned))
+            .chain(others(between))
+            .chain(["linear_get".to_owned()])
+            .collect();
+        let report = user
+            .check(tools.iter().map(|tool| ToolSpec::new(tool)))
+            .unwrap();
+        let [Finding::SurprisingPrecedence { tools, .. }] = &*report.findings else {
+            panic!("{before}, {between}: {report}");
+        };
+        assert_eq!(*tools, ["linear_set"], "{before}, {between}");
+    }
+}
+
 /// If the patterns of each pair were matched with every tool, this would take many minutes.
 #[test]
 fn many_secrets_that_compete_at_many_tools() {
