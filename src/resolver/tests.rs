@@ -239,6 +239,31 @@ fn agrees_on_more_locations_than_are_worked_out_beforehand() {
     }
 }
 
+/// Up to 64 bytes are looked at in one way, and more in another.
+#[test]
+fn agrees_on_keys_of_every_length_around_that_of_a_block() {
+    for longest in [7, 8, 9, 56, 57, 63, 64, 65, 72, 127, 128, 129, 192, 200] {
+        let text = |len: usize| "abcdefg".repeat(40)[..len].to_owned();
+        let patterns = [longest, longest - 1, longest - 2].into_iter();
+        let patterns = patterns.flat_map(|len| {
+            let end = text(longest).split_off(longest - len);
+            [text(len) + "*", format!("*{end}")]
+        });
+        let bindings = patterns.zip(0..);
+        let bindings: Vec<Binding> = bindings
+            .map(|(pattern, age)| binding(&pattern, LOCATIONS[(age % 3) as usize], age))
+            .collect();
+        let names = (longest - 3..longest + 10).flat_map(|len| {
+            let before = "-".repeat(len.saturating_sub(longest));
+            [
+                text(len),
+                before + &text(longest)[longest - len.min(longest)..],
+            ]
+        });
+        assert_agree(&bindings, &names.collect::<Vec<_>>());
+    }
+}
+
 /// A difference in one part of a name is not canceled by a difference in another part.
 #[test]
 fn agrees_where_parts_of_a_name_differ_alike() {
