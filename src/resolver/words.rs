@@ -373,6 +373,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_differs_in_one_byte_is_not_the_same() {
+        for len in 0..100 {
+            let text = vec![b'a'; len];
+            assert!(same(&text, &text.clone()), "{len}");
+            for at in 0..len {
+                let mut other = text.clone();
+                other[at] = b'b';
+                assert!(!same(&text, &other), "{at} of {len}");
+            }
+        }
+    }
+
     /// If the hashes of two names were the same whatever the random numbers, no index with both could be built.
     fn may_differ(name: &str, other: &str) -> bool {
         let differ = |_| {
