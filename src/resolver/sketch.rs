@@ -299,4 +299,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn each_byte_of_the_ends_counts_however_long_they_are() {
+        let lengths = (22..28).flat_map(|head| (6..12).map(move |tail| (head, tail)));
+        for ((head, tail), wildcard) in lengths.flat_map(|of| ['*', '?'].map(|c| (of, c))) {
+            let pattern = format!("{:a<head$}{wildcard}{:a<tail$}", "", "");
+            let pattern = ToolPattern::new(&pattern).unwrap();
+            let (ends, sketch) = (Ends::of(pattern.as_str()), Sketch::of(&pattern));
+            for at in 0..=head + tail {
+                let mut name = "a".repeat(head + 1 + tail);
+                name.replace_range(at..=at, "b");
+                let view = View::new(&name);
+                let fits = ends.fit(&view) && sketch.fits(&view);
+                let matches = fits && sketch.matches(&pattern, &name);
+                assert_eq!(matches, at == head, "{pattern} {name}");
+                assert!(matches || !(fits && sketch.is_sure()), "{pattern} {name}");
+            }
+        }
+    }
 }
