@@ -232,10 +232,12 @@ fn agrees_on_more_locations_than_are_worked_out_beforehand() {
         let mut bindings: Vec<Binding> = everywhere("*", 0).chain(everywhere("to*", 100)).collect();
         bindings.push(binding("tool", &locations[3], 200));
         bindings.push(binding("too*", &locations[5], 201));
-        assert_agree(
-            &bindings,
-            &["tool", "tools", "to", "t", ""].map(str::to_owned),
-        );
+        let names = ["tool", "tools", "to", "t", ""].map(str::to_owned);
+        assert_agree(&bindings, &names);
+        // What is found further on is a single row.
+        let mut bindings: Vec<Binding> = everywhere("to*", 100).collect();
+        bindings.push(binding("t*", "/another", 202));
+        assert_agree(&bindings, &names);
     }
 }
 
