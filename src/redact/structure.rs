@@ -177,8 +177,9 @@ impl Node {
             }
             (Node::Scalar(spelled), _) => {
                 let end = json_text::scalar_end(text, start);
-                let other = scalar(&text[start..end])?;
-                (scalar(spelled)? == other).then_some(end)
+                let other = &text[start..end];
+                let is_same = *other == **spelled || scalar(spelled)? == scalar(other)?;
+                is_same.then_some(end)
             }
             _ => None,
         }
