@@ -307,11 +307,10 @@ impl<'s> Plan<'s> {
 
     /// Marks the references that defaults cover: they disappear with the values that these replace.
     fn cover(&mut self) {
-        let mut references = std::mem::take(&mut self.references);
-        for reference in &mut references {
-            reference.covered = self.fills_parent_of(&reference.location);
+        for number in 0..self.references.len() {
+            let location = &self.references[number].location;
+            self.references[number].covered = self.fills_parent_of(location);
         }
-        self.references = references;
     }
 }
 
