@@ -27,6 +27,8 @@ pub(super) struct Ends {
     masks: [u64; ENDS],
 }
 
+const _: () = assert!(size_of::<Ends>() == 64);
+
 /// What such a pattern requires of a name besides its [`Ends`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sketch {
