@@ -1,4 +1,5 @@
-//! What happened to a vault, without any values, for a log that others read.
+//! What happened to a vault, without any values, for a log that others read: set a sink with
+//! [`VaultBuilder::audit`](crate::VaultBuilder::audit).
 
 use std::{
     fmt, io,

@@ -1,4 +1,5 @@
-//! What the model's schema shows: a tool's input schema without the locations that defaults fill.
+//! What the model's schema shows: a tool's input schema without the locations that defaults fill
+//! ([`UserVault::conceal`](crate::UserVault::conceal)).
 //!
 //! # The property
 //!
@@ -41,7 +42,7 @@
 //! ns and, copied, 100 bytes. The schema grows by no more than was copied, so by less than the same bound.
 //!
 //! Copying, comparing and dropping a `Value` recurse as deep as it is nested. A schema nested deeper than
-//! [`MAX_LEVELS`], which `serde_json` does not parse unless told to, is therefore detected without recursion and
+//! 256 levels, twice what `serde_json` parses unless told to parse more, is therefore detected without recursion and
 //! left as it is; no copy makes a schema deeper than that.
 
 mod changes;
@@ -75,7 +76,7 @@ use crate::{
 /// "keyword": "pattern"}]}`.
 ///
 /// ```
-/// use keyward::{LeftReason, NewSecret, UserId, Vault};
+/// use keyward::{conceal::LeftReason, NewSecret, UserId, Vault};
 /// use serde_json::json;
 ///
 /// let user = Vault::in_memory()?.user(UserId::LOCAL);

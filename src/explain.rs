@@ -1,4 +1,4 @@
-//! Why a call gets what it gets, without any values.
+//! Why a call gets what it gets, without any values: [`UserVault::explain`](crate::UserVault::explain).
 
 use std::fmt;
 

@@ -116,7 +116,7 @@
 //! The [sink](crate::VaultBuilder::audit) of the vault receives what is done through the router like any other
 //! write: what was created, updated and deleted, by which user, and which quota was refused. It also receives each
 //! request that had a credential and was refused because of it, as
-//! [`CredentialRefused`](crate::AuditAction::CredentialRefused), on a thread where the sink may block; a request
+//! [`CredentialRefused`](crate::audit::AuditAction::CredentialRefused), on a thread where the sink may block; a request
 //! without any is not worth a line. Events have no id of the request, and reads are not recorded: no answer has a
 //! value in it. So anyone who reaches the router can make a log grow: the rate limit belongs before it.
 //!

@@ -1,4 +1,4 @@
-//! Filling one call's arguments, all or nothing.
+//! Filling in one call's arguments, all or nothing: [`UserVault::inject`](crate::UserVault::inject).
 //!
 //! References go in first, then defaults, each once; a value that was put in is never scanned again.
 
@@ -43,7 +43,7 @@ pub use self::{
 /// redactor, which wipes them when it is dropped.
 ///
 /// ```
-/// use keyward::{NewSecret, Reason, ToolCall, UserId, Vault};
+/// use keyward::{inject::Reason, NewSecret, ToolCall, UserId, Vault};
 /// use serde_json::json;
 ///
 /// let user = Vault::in_memory()?.user(UserId::LOCAL);

@@ -105,13 +105,13 @@
 //! | a key in the operating system's keyring (feature `keyring`) | `KeyringProvider` |
 //! | limits | [`Quota`], [`Usage`], [`Bounds`] |
 //! | one user's secrets | [`UserVault`], [`Batch`], [`SecretRef`], [`SecretId`] |
-//! | a tool call | [`ToolCall`], [`Origin`], [`InjectionPolicy`], [`Injection`], [`Filled`], [`Skipped`]; arguments as a value or as text: [`UserVault::inject_value`], [`UserVault::inject_str`] |
-//! | the model's schema | [`UserVault::conceal`], [`Concealment`] |
+//! | a tool call | [`ToolCall`], [`Origin`], [`InjectionPolicy`], [`Injection`], [`inject`]; arguments as a value or as text: [`UserVault::inject_value`], [`UserVault::inject_str`] |
+//! | the model's schema | [`UserVault::conceal`], [`Concealment`], [`conceal`] |
 //! | a tool's output | [`Redactor`], [`RedactStream`], [`RedactTextStream`] |
-//! | why | [`UserVault::explain`], [`Explanation`] |
-//! | what happened | [`AuditSink`], [`AuditEvent`], [`AuditLog`]; with the feature `tracing`, `TracingSink` |
-//! | before the first call | [`UserVault::check`], [`Report`], [`Finding`], [`NeedsSecret`] |
-//! | matching tool names | [`ToolPattern`], [`Resolver`], [`ResolverBuilder`] |
+//! | why | [`UserVault::explain`], [`Explanation`], [`explain`] |
+//! | what happened | [`AuditSink`], [`AuditEvent`], [`AuditLog`], [`audit`]; with the feature `tracing`, `audit::TracingSink` |
+//! | before the first call | [`UserVault::check`], [`check`] |
+//! | matching tool names | [`ToolPattern`], [`Resolver`], [`resolver`] |
 //! | managing secrets over HTTP | `keyward::http`, with the feature `http` |
 //! | an MCP client and its servers (features `mcp`, `mcp-text`) | `mcp::Filter` |
 //! | the same for a client of the `rmcp` crate (feature `mcp-client`) | `mcp::FilteredTransport` |
@@ -135,23 +135,24 @@
     )
 )]
 
-mod audit;
+pub mod audit;
 mod bounds;
 mod bytes;
 mod call;
-mod conceal;
+pub mod check;
+pub mod conceal;
 mod crypto;
 mod digits;
 #[cfg(doc)]
 pub mod docs;
 mod entry;
 mod error;
-mod explain;
+pub mod explain;
 mod folder;
 mod format;
 #[cfg(feature = "http")]
 pub mod http;
-mod inject;
+pub mod inject;
 mod json_text;
 #[cfg(feature = "keyring")]
 mod keyring;
@@ -167,11 +168,10 @@ pub mod mcp;
 mod memory_scan;
 mod metadata;
 mod pattern;
-mod preflight;
 mod quota;
 mod redact;
 mod request;
-mod resolver;
+pub mod resolver;
 mod schema;
 mod sealed;
 mod secret;
@@ -180,31 +180,28 @@ mod storage;
 mod vault;
 mod wiping;
 
+#[doc(inline)]
 pub use crate::{
-    audit::{
-        AuditAction, AuditCheck, AuditEvent, AuditFault, AuditFaultKind, AuditHead, AuditLog,
-        AuditReason, AuditSink,
-    },
+    audit::{AuditEvent, AuditLog, AuditSink},
+    conceal::Concealment,
+    explain::Explanation,
+    inject::Injection,
+    resolver::Resolver,
+};
+pub use crate::{
     bounds::Bounds,
     call::{InjectionPolicy, Origin, ToolCall},
-    conceal::{Concealment, LeftLocation, LeftReason},
     crypto::{KdfParams, KeyKind, KeyProvider, KeySlotInfo, KeySource},
     error::{Error, ErrorKind, FieldError, LocSegment, QuotaExceeded, QuotaResource, QuotaScope},
-    explain::{Candidate, ExplainedLocation, ExplainedReference, Explanation, Outcome, Rank},
-    inject::{Filled, Injection, Reason, SkipReason, Skipped, Verdict},
     location::Location,
     pattern::ToolPattern,
-    preflight::{Destination, Finding, NamedSecret, NeedsSecret, Report, ToolSpec},
     quota::{Quota, Usage},
     redact::{RedactStream, RedactTextStream, Redactor},
     request::{NewSecret, SecretPatch},
-    resolver::{Match, Resolved, Resolver, ResolverBuilder},
     secret::{SecretId, SecretInfo, SecretRef, SecretValue, UserId},
     vault::{Anchor, Batch, Progress, UserVault, Vault, VaultBuilder},
 };
 
-#[cfg(feature = "tracing")]
-pub use crate::audit::TracingSink;
 #[cfg(feature = "keyring")]
 pub use crate::keyring::KeyringProvider;
 #[cfg(all(fuzzing, feature = "file"))]

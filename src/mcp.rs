@@ -10,7 +10,7 @@
 //! A runtime whose client is rmcp's need not call the filter itself: with the feature `mcp-client`,
 //! `FilteredTransport` does so below the client, for every message, and rmcp neither holds nor logs a value.
 //!
-//! With the feature `mcp`, a [`NeedsSecret`](crate::NeedsSecret) can be turned into a question to the person: an
+//! With the feature `mcp`, a [`NeedsSecret`](crate::check::NeedsSecret) can be turned into a question to the person: an
 //! elicitation, which asks for no value.
 //!
 //! None of this does any input or output or needs an async runtime. Only `FilteredTransport` waits, for the transport

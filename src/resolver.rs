@@ -1,4 +1,4 @@
-//! The resolver: from a tool's name to the bindings that match it, by precedence.
+//! The [`Resolver`]: from a tool's name to the bindings that match it, by precedence.
 //!
 //! # Design
 //!

@@ -16,10 +16,13 @@ use std::{
 
 use chrono::DateTime;
 use keyward::{
-    AuditAction, AuditEvent,
-    AuditFaultKind::{self, Malformed, Rewritten, Truncated, WrongHash, WrongSequence},
-    AuditHead, AuditLog, AuditSink, ErrorKind, InjectionPolicy, KeySource, NewSecret, Origin,
+    AuditEvent, AuditLog, AuditSink, ErrorKind, InjectionPolicy, KeySource, NewSecret, Origin,
     Quota, SecretPatch, ToolCall, UserId, Vault, VaultBuilder,
+    audit::{
+        AuditAction,
+        AuditFaultKind::{self, Malformed, Rewritten, Truncated, WrongHash, WrongSequence},
+        AuditHead,
+    },
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};

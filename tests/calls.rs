@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    ErrorKind, Injection, InjectionPolicy, NewSecret, Origin, Outcome, SecretPatch, ToolCall,
-    UserId, UserVault, Vault,
+    ErrorKind, Injection, InjectionPolicy, NewSecret, Origin, SecretPatch, ToolCall, UserId,
+    UserVault, Vault, explain::Outcome,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -100,7 +100,7 @@ fn new_secret(text: &str) -> NewSecret {
 }
 
 fn filled(injection: &Injection) -> Vec<String> {
-    let line = |filled: &keyward::Filled| {
+    let line = |filled: &keyward::inject::Filled| {
         format!(
             "{} {} {}",
             filled.location(),
@@ -112,7 +112,7 @@ fn filled(injection: &Injection) -> Vec<String> {
 }
 
 fn skipped(injection: &Injection) -> Vec<String> {
-    let line = |skipped: &keyward::Skipped| {
+    let line = |skipped: &keyward::inject::Skipped| {
         let reason = serde_json::to_value(skipped.reason()).unwrap();
         format!(
             "{} {} {}",

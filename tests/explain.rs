@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    ErrorKind, KeySource, NewSecret, Origin, Outcome, Rank, SkipReason, ToolCall, UserId,
-    UserVault, Vault, Verdict,
+    ErrorKind, KeySource, NewSecret, Origin, ToolCall, UserId, UserVault, Vault,
+    explain::{Outcome, Rank},
+    inject::{SkipReason, Verdict},
 };
 use serde_json::{Map, json};
 

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use keyward::{
-    Error, ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, SkipReason,
-    ToolCall, ToolPattern, UserId, UserVault, Vault,
+    Error, ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, ToolCall,
+    ToolPattern, UserId, UserVault, Vault, inject::SkipReason,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

@@ -12,9 +12,7 @@
 use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
-use keyward::{
-    Concealment, LeftLocation, LeftReason, Location, NewSecret, ToolCall, UserId, UserVault, Vault,
-};
+use keyward::{conceal::{LeftLocation, LeftReason}, Concealment, Location, NewSecret, ToolCall, UserId, UserVault, Vault};
 use keyward_fuzz::{
     json::pick,
     schema::{Schema, arguments},

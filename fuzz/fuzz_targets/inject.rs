@@ -17,10 +17,7 @@
 use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
-use keyward::{
-    ErrorKind, InjectionPolicy, Location, NewSecret, Origin, Reason, SecretInfo, ToolCall,
-    ToolPattern, UserId, UserVault, Vault,
-};
+use keyward::{inject::Reason, ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, ToolCall, ToolPattern, UserId, UserVault, Vault};
 use keyward_fuzz::{
     defaults::{self, Best, Supplied},
     json::{Node, pick},

@@ -21,7 +21,7 @@ use crate::{
 /// [later](super::AuditLog::verify) be compared with it.
 ///
 /// ```
-/// use keyward::AuditHead;
+/// use keyward::audit::AuditHead;
 ///
 /// let head = AuditHead::default();
 /// assert_eq!(head.sequence(), 0);

@@ -19,7 +19,7 @@ use crate::{
 /// after the secret was changed or deleted; of the value it keeps nothing else, not even sealed.
 ///
 /// ```
-/// use keyward::{NewSecret, Reason, ToolCall, UserId, Vault};
+/// use keyward::{inject::Reason, NewSecret, ToolCall, UserId, Vault};
 ///
 /// let user = Vault::in_memory()?.user(UserId::LOCAL);
 /// user.create(NewSecret::new("linear", "lin_api_Zq8wT3vN").bind("linear_*", "api_key").default_for_tool())?;

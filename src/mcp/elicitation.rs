@@ -7,8 +7,8 @@ use rmcp::model::{
 };
 
 use crate::{
+    check::NeedsSecret,
     error::{Error, FieldError},
-    preflight::NeedsSecret,
 };
 
 /// Turning it into a question to the person, by way of an MCP client: an *elicitation*.

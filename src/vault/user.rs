@@ -13,6 +13,7 @@ use super::{
 use crate::{
     bounds::Bounds,
     call::ToolCall,
+    check::{self, Report, ToolSpec},
     conceal::{self, Concealment},
     crypto::KeyRing,
     entry::Entry,
@@ -20,7 +21,6 @@ use crate::{
     explain::{self, Explanation},
     format::Format,
     inject::{self, Failure, Injection, Injector},
-    preflight::{self, Report, ToolSpec},
     quota::Usage,
     redact::Redactor,
     request::{NewSecret, SecretPatch},
@@ -372,7 +372,7 @@ impl UserVault {
     /// them.
     ///
     /// ```
-    /// use keyward::{NewSecret, Outcome, ToolCall, UserId, Vault};
+    /// use keyward::{explain::Outcome, NewSecret, ToolCall, UserId, Vault};
     /// use serde_json::json;
     ///
     /// let user = Vault::in_memory()?.user(UserId::LOCAL);
@@ -394,7 +394,7 @@ impl UserVault {
     /// them.
     ///
     /// ```
-    /// use keyward::{ToolCall, UserId, Vault, Verdict};
+    /// use keyward::{inject::Verdict, ToolCall, UserId, Vault};
     ///
     /// let user = Vault::in_memory()?.user(UserId::LOCAL);
     /// let explanation = user.explain_str(&ToolCall::new("mail_send"), r#"{"body": "secret://linear"}"#)?;
@@ -415,11 +415,11 @@ impl UserVault {
     }
 
     /// Checks this user's secrets against a runtime's tools before the first call. It reports secrets that are
-    /// missing or go nowhere, patterns that are wider than necessary, and more; [`Finding`](crate::Finding) lists
+    /// missing or go nowhere, patterns that are wider than necessary, and more; [`Finding`](crate::check::Finding) lists
     /// everything.
     ///
     /// ```
-    /// use keyward::{Finding, NewSecret, UserId, Vault};
+    /// use keyward::{check::Finding, NewSecret, UserId, Vault};
     /// use serde_json::json;
     ///
     /// let user = Vault::in_memory()?.user(UserId::LOCAL);
@@ -438,7 +438,7 @@ impl UserVault {
     /// Arguments are recognized as credentials or destinations by their names, and by the `format` and `writeOnly`
     /// of their schemas; this can miss one, or mistake another argument for one. Since a schema may come from
     /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool, and at most four levels deep.
-    /// A tool with more gets the finding [`PartlySearched`](crate::Finding::PartlySearched), unless all that it has
+    /// A tool with more gets the finding [`PartlySearched`](crate::check::Finding::PartlySearched), unless all that it has
     /// below is the same schema again.
     ///
     /// # Errors
@@ -451,7 +451,7 @@ impl UserVault {
         let tools: Vec<ToolSpec<'t>> = tools.into_iter().map(Into::into).collect();
         self.read(|_, snapshot| {
             let policy = &self.user.vault.settings.policy;
-            Ok(preflight::check(snapshot, policy, &tools))
+            Ok(check::check(snapshot, policy, &tools))
         })
     }
 

@@ -6,8 +6,8 @@ use std::{
 };
 
 use keyward::{
-    AuditAction, AuditEvent, AuditSink, ErrorKind, NewSecret, Redactor, SecretValue, UserId, Vault,
-    mcp::Filter,
+    AuditEvent, AuditSink, ErrorKind, NewSecret, Redactor, SecretValue, UserId, Vault,
+    audit::AuditAction, mcp::Filter,
 };
 #[expect(
     deprecated,

@@ -7,7 +7,7 @@ use clap::{
     builder::Resettable, parser::ValueSource,
 };
 use clap_complete::Shell;
-use keyward::{AuditHead, Error, UserId};
+use keyward::{Error, UserId, audit::AuditHead};
 
 use crate::failure;
 

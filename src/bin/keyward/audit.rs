@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use keyward::{AuditEvent, AuditHead, AuditLog, AuditSink};
+use keyward::{AuditEvent, AuditLog, AuditSink, audit::AuditHead};
 use serde_json::json;
 
 use crate::{

@@ -2,7 +2,10 @@
 
 use std::{path::Path, process::ExitCode};
 
-use keyward::{Finding, Report, ToolPattern, ToolSpec};
+use keyward::{
+    ToolPattern,
+    check::{Finding, Report, ToolSpec},
+};
 use serde_json::Value;
 
 use crate::{

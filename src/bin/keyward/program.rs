@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use keyward::{Origin, Redactor, ToolCall, UserVault, Verdict};
+use keyward::{Origin, Redactor, ToolCall, UserVault, inject::Verdict};
 use serde_json::{Map, Value, json};
 
 use crate::{

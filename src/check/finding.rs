@@ -125,7 +125,7 @@ pub enum Finding {
 /// A missing secret: a question for the person to whom the secrets belong.
 ///
 /// ```
-/// use keyward::{NeedsSecret, UserId, Vault};
+/// use keyward::{check::NeedsSecret, UserId, Vault};
 /// use serde_json::json;
 ///
 /// let user = Vault::in_memory()?.user(UserId::LOCAL);

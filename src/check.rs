@@ -1,4 +1,5 @@
-//! Checks of a user's secrets against the tools that a runtime has, before the first call.
+//! Checks of a user's secrets against the tools that a runtime has, before the first call:
+//! [`UserVault::check`](crate::UserVault::check).
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -32,7 +33,7 @@ pub use self::finding::{Destination, Finding, NamedSecret, NeedsSecret};
 /// A tool that a runtime has.
 ///
 /// ```
-/// use keyward::ToolSpec;
+/// use keyward::check::ToolSpec;
 /// use serde_json::json;
 ///
 /// let schema = json!({"type": "object", "properties": {"api_key": {"type": "string"}}});

@@ -1,12 +1,12 @@
-//! What a check of secrets against tools finds, as a table in `preflight.toml`, and what must hold for every check.
+//! What a check of secrets against tools finds, as a table in `check.toml`, and what must hold for every check.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 
 use keyward::{
-    Finding, InjectionPolicy, NewSecret, Quota, Report, ToolCall, ToolSpec, UserId, UserVault,
-    Vault,
+    InjectionPolicy, NewSecret, Quota, ToolCall, UserId, UserVault, Vault,
+    check::{Finding, Report, ToolSpec},
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -180,7 +180,7 @@ fn line(finding: &Finding) -> String {
 
 #[test]
 fn every_check_finds_what_the_table_says() {
-    let suite: Suite = toml::from_str(include_str!("preflight.toml")).expect("well-formed");
+    let suite: Suite = toml::from_str(include_str!("check.toml")).expect("well-formed");
     for case in &suite.case {
         let mut tools: Vec<Tool> = case.tools.iter().map(|text| tool(text)).collect();
         if case.real {
