@@ -201,6 +201,15 @@ pub enum AuditAction {
     Exported,
     /// The vault was copied.
     BackedUp,
+    /// Everything that is stored was checked, and is as keyward left it.
+    Verified,
+    /// The vault's file was made as short as possible.
+    Compacted,
+    /// All values of a user were opened for a redactor.
+    RedactorMade,
+    /// What is stored is not what keyward left there: it was damaged, or changed or rolled back outside keyward. What
+    /// was tried failed. The event has the user whose secrets these are, if it is known.
+    IntegrityFailed,
 }
 
 names!(AuditAction {
@@ -225,10 +234,14 @@ names!(AuditAction {
     Imported = "imported",
     Exported = "exported",
     BackedUp = "backed_up",
+    Verified = "verified",
+    Compacted = "compacted",
+    RedactorMade = "redactor_made",
+    IntegrityFailed = "integrity_failed",
 });
 
 impl AuditAction {
-    /// Returns whether something was refused.
+    /// Returns whether something was refused: what failed the check of its integrity is refused as well.
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
@@ -236,6 +249,7 @@ impl AuditAction {
                 | AuditAction::QuotaRefused
                 | AuditAction::KeyRefused
                 | AuditAction::CredentialRefused
+                | AuditAction::IntegrityFailed
         )
     }
 }
@@ -270,6 +284,10 @@ pub enum AuditReason {
     VaultSecrets,
     /// Quota refused: the vault would have too many bytes.
     VaultBytes,
+    /// Integrity failed: [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt).
+    Corrupt,
+    /// Integrity failed: [`ErrorKind::RolledBack`](crate::ErrorKind::RolledBack).
+    RolledBack,
 }
 
 names!(AuditReason {
@@ -286,6 +304,8 @@ names!(AuditReason {
     UserBytes = "user_bytes",
     VaultSecrets = "vault_secrets",
     VaultBytes = "vault_bytes",
+    Corrupt = "corrupt",
+    RolledBack = "rolled_back",
 });
 
 impl AuditEvent {

@@ -304,7 +304,7 @@ impl<A: Authenticator> Service<A> {
         if user.is_err() && self.vault.is_audited() && auth::has_credential(&parts.headers) {
             let vault = self.vault.clone();
             // A sink may take its time.
-            let told = tokio::task::spawn_blocking(move || vault.tell_credential_refused());
+            let told = tokio::task::spawn_blocking(move || vault.record_refused_credential());
             told.await.map_err(|_| Refusal::Interrupted)?;
         }
         user

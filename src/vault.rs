@@ -264,8 +264,8 @@ impl Vault {
 
     /// Records that a credential was refused.
     #[cfg(feature = "http")]
-    pub(crate) fn tell_credential_refused(&self) {
-        self.state.tell_credential_refused();
+    pub(crate) fn record_refused_credential(&self) {
+        self.state.record_refused_credential();
     }
 
     /// Returns the users who have a secret, ordered by id. Waits for a write that is under way, of any user, for an
@@ -330,7 +330,7 @@ impl Vault {
         let deleted = self.state.delete_user(&self.user(user).user);
         let action = AuditAction::UserDeleted;
         self.state
-            .tell_with(action, deleted, |(), event| AuditEvent {
+            .record_with(action, deleted, |(), event| AuditEvent {
                 user: Some(user),
                 ..event
             })
@@ -353,7 +353,7 @@ impl Vault {
     /// changed.
     pub fn lock(&self) -> Result<(), Error> {
         if self.state.lock(&self.users)? {
-            self.state.tell(AuditAction::Locked, Ok(()))?;
+            self.state.record(AuditAction::Locked, Ok(()))?;
         }
         Ok(())
     }
@@ -387,7 +387,7 @@ impl Vault {
     )]
     pub fn unlock(&self, key: KeySource) -> Result<(), Error> {
         self.state
-            .tell(AuditAction::Unlocked, self.state.unlock(&key))
+            .record(AuditAction::Unlocked, self.state.unlock(&key))
     }
 
     /// Makes the vault's file as short as possible. Deleted or replaced data is then no longer in the file, not
@@ -402,7 +402,8 @@ impl Vault {
     /// store the file may be longer than before and still hold old data until the vault is compacted. If the error or
     /// the next write says that the store has stopped, open the vault again before that.
     pub fn compact(&self) -> Result<(), Error> {
-        self.state.compact()
+        self.state
+            .record(AuditAction::Compacted, self.state.compact())
     }
 
     /// Returns whether the operating system keeps this vault's keys out of its swap. Keyward asks for this whenever a
@@ -449,7 +450,8 @@ impl Vault {
     ///
     /// Those of [`verify`](Vault::verify).
     pub fn verify_with_progress(&self, progress: impl FnMut(Progress)) -> Result<(), Error> {
-        self.state.verify(progress)
+        self.state
+            .record(AuditAction::Verified, self.state.verify(progress))
     }
 }
 

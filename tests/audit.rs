@@ -21,7 +21,7 @@ use keyward::{
     audit::{
         AuditAction,
         AuditFaultKind::{self, Malformed, Rewritten, Truncated, WrongHash, WrongSequence},
-        AuditHead,
+        AuditHead, AuditReason,
     },
 };
 use serde_json::{Map, Value, json};
@@ -293,6 +293,9 @@ fn the_life_of_a_vault_is_told() {
     vault.rotate_master_key([key(1)]).unwrap();
     vault.rotate_data_key(key(1), |_| {}).unwrap();
     vault.delete_user(UserId::LOCAL).unwrap();
+    vault.verify().unwrap();
+    vault.compact().unwrap();
+    let _ = vault.user(UserId::LOCAL).redactor().unwrap();
     vault.lock().unwrap();
     // It does nothing then.
     vault.lock().unwrap();
@@ -302,6 +305,7 @@ fn the_life_of_a_vault_is_told() {
     assert_eq!(events[1].key_slot, Some(slot.id));
     assert_eq!(events[4].key_slot, Some(slot.id + 1));
     assert_eq!(events[7].user, Some(UserId::LOCAL));
+    assert_eq!(events[10].user, Some(UserId::LOCAL));
     let actions: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
     let expected = [
         "vault_created",
@@ -312,6 +316,9 @@ fn the_life_of_a_vault_is_told() {
         "master_key_rotated",
         "data_key_rotated",
         "user_deleted",
+        "verified",
+        "compacted",
+        "redactor_made",
         "locked",
         "key_refused",
         "unlocked",
@@ -360,6 +367,49 @@ fn the_life_of_a_file_is_told() {
         "key_refused",
     ];
     assert_eq!(memory.actions(), expected);
+}
+
+/// A file that is not as keyward left it: the event says what is wrong with it.
+#[cfg(feature = "file")]
+#[test]
+fn a_file_that_was_tampered_with_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, old) = (folder.path().join("vault"), folder.path().join("old"));
+    let key = || KeySource::raw([1; 32]);
+    let vault = Vault::create(&path, key()).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(NewSecret::new("a", "value-of-a").bind("t", "k"))
+        .unwrap();
+    vault.backup(&old).unwrap();
+    user.delete("a").unwrap();
+    let anchor = vault.anchor().unwrap();
+    drop((user, vault));
+
+    let (memory, builder) = audited();
+    let snapshot = builder.clone().snapshot(&path, key()).unwrap();
+    fs::rename(&old, &path).unwrap();
+    snapshot.reload().unwrap_err();
+    snapshot.reload_with(key()).unwrap_err();
+    let demanding = builder.clone().anchor(anchor);
+    demanding.clone().open(&path, key()).unwrap_err();
+    demanding.snapshot(&path, key()).unwrap_err();
+    fs::write(&path, b"no vault").unwrap();
+    builder.open(&path, key()).unwrap_err();
+    let told: Vec<_> = memory.take();
+    let told = told.iter().map(|event| {
+        let reason = event.reason.map(AuditReason::as_str);
+        (event.action.as_str(), reason)
+    });
+    let rolled_back = ("integrity_failed", Some("rolled_back"));
+    let expected = [
+        ("vault_opened", None),
+        rolled_back,
+        rolled_back,
+        rolled_back,
+        rolled_back,
+        ("integrity_failed", Some("corrupt")),
+    ];
+    assert!(told.eq(expected));
 }
 
 /// Fails when told to.
@@ -695,9 +745,16 @@ fn a_head_is_read_as_it_is_written() {
 #[test]
 fn what_is_refused_is_a_refusal() {
     use AuditAction::{
-        Created, CredentialRefused, Denied, Injected, KeyRefused, Locked, QuotaRefused,
+        Created, CredentialRefused, Denied, Injected, IntegrityFailed, KeyRefused, Locked,
+        QuotaRefused,
     };
-    for refusal in [Denied, QuotaRefused, KeyRefused, CredentialRefused] {
+    for refusal in [
+        Denied,
+        QuotaRefused,
+        KeyRefused,
+        CredentialRefused,
+        IntegrityFailed,
+    ] {
         assert!(refusal.is_refusal(), "{refusal}");
     }
     for other in [Created, Injected, Locked] {

@@ -31,8 +31,8 @@ use {
 ///
 /// # What is set
 ///
-/// Quota, bounds, injection policy, masks, the KDF parameters of new passphrases and the audit are settings of the
-/// open vault, not of its file: they must be given again each time it is opened. With the usual settings, a value
+/// Quota, bounds, injection policy, masks, the KDF parameters of new passphrases, the audit, and how long to wait for
+/// the file are settings of the open vault, not of its file: they must be given again each time it is opened. With the usual settings, a value
 /// that the model supplies is kept where a default is bound, a user may have 1,000 secrets and 1 MiB, and a value
 /// may have up to 1,024 characters. Secrets stored under wider limits stay, and are injected.
 ///
@@ -202,7 +202,7 @@ impl VaultBuilder {
     pub fn open(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         let settings = self.settings.clone();
         let opened = self.open_file(path.as_ref(), &key);
-        settings.tell(AuditAction::VaultOpened, &opened);
+        settings.record(AuditAction::VaultOpened, &opened);
         opened
     }
 
@@ -258,7 +258,7 @@ impl VaultBuilder {
     pub fn snapshot(self, path: impl AsRef<Path>, key: KeySource) -> Result<Vault, Error> {
         let settings = self.settings.clone();
         let opened = self.read_file(path.as_ref(), &key);
-        settings.tell(AuditAction::VaultOpened, &opened);
+        settings.record(AuditAction::VaultOpened, &opened);
         opened.map(Vault::new)
     }
 
@@ -299,7 +299,7 @@ impl VaultBuilder {
 }
 
 fn created(state: State) -> Vault {
-    let _ = state.tell(AuditAction::VaultCreated, Ok(()));
+    let _ = state.record(AuditAction::VaultCreated, Ok(()));
     Vault::new(state)
 }
 

@@ -14,25 +14,37 @@ use crate::{
 };
 
 impl State {
-    /// Reports a user's write.
-    pub(super) fn tell_write(&self, user: UserId, result: &Result<Vec<Applied>, Error>) {
+    /// Records a user's write.
+    pub(super) fn record_write(&self, user: UserId, result: &Result<Vec<Applied>, Error>) {
         self.settings.audit.record(|| match result {
             Ok(applied) => applied
                 .iter()
                 .filter_map(|applied| self.written(applied))
                 .collect(),
             Err(error) => {
-                let refused = error.quota().map(|quota| AuditEvent {
-                    user: Some(user),
-                    ..self.settings.quota_refused(quota)
-                });
-                refused.into_iter().collect::<Vec<_>>()
+                let failed = self.settings.failed(error);
+                let failed = failed.map(|event| of_user(event, user));
+                failed.into_iter().collect::<Vec<_>>()
             }
         });
     }
 
-    /// Reports a call.
-    pub(super) fn tell_call(
+    /// Records that a user's secrets could not be read because they are not as keyward left them, if that is so.
+    #[cold]
+    pub(super) fn record_failed_read(&self, user: UserId, error: &Error) {
+        let failed = || self.settings.failed_integrity(error);
+        let audit = &self.settings.audit;
+        audit.record(|| failed().map(|event| of_user(event, user)));
+    }
+
+    /// Records that all values of a user were opened.
+    pub(super) fn record_redactor(&self, user: UserId) {
+        let event = || of_user(self.event(AuditAction::RedactorMade), user);
+        self.settings.audit.record(|| [event()]);
+    }
+
+    /// Records a call.
+    pub(super) fn record_call(
         &self,
         user: UserId,
         call: &ToolCall<'_>,
@@ -53,49 +65,61 @@ impl State {
                     .collect(),
                 Err(failure) => {
                     let denial = failure.denial.iter();
-                    denial
-                        .map(|denial| denied(event(AuditAction::Denied), denial))
-                        .collect::<Vec<_>>()
+                    let denied = denial.map(|denial| denied(event(AuditAction::Denied), denial));
+                    let failed = self.settings.failed_integrity(&failure.error);
+                    let failed = failed.map(|AuditEvent { action, reason, .. }| AuditEvent {
+                        reason,
+                        ..event(action)
+                    });
+                    denied.chain(failed).collect::<Vec<_>>()
                 }
             }
         });
     }
 
-    /// Reports an operation on the whole vault, if it was done.
-    pub(super) fn tell<T>(
+    /// Records an operation on the whole vault, if it was done, or why it failed, if that is recorded.
+    pub(super) fn record<T>(
         &self,
         action: AuditAction,
         result: Result<T, Error>,
     ) -> Result<T, Error> {
-        self.settings.tell(action, &result);
+        self.settings.record(action, &result);
         result
     }
 
-    /// Reports that a key was refused, if it was.
+    /// Records why a snapshot could not be reloaded, if that is recorded. That the key that was kept no longer serves is
+    /// nobody's try.
     #[cfg(feature = "file")]
-    pub(super) fn tell_refused_key<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &result
-            && error.kind() == ErrorKind::WrongKey
-        {
-            let audit = &self.settings.audit;
-            audit.record(|| [self.event(AuditAction::KeyRefused)]);
+    pub(super) fn record_reload<T>(
+        &self,
+        with_key: bool,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if let Err(error) = &result {
+            self.settings.audit.record(|| {
+                if with_key {
+                    self.settings.failed(error)
+                } else {
+                    self.settings.failed_integrity(error)
+                }
+            });
         }
         result
     }
 
-    /// Does what `tell` does, with more details of the event.
-    pub(super) fn tell_with<T>(
+    /// Does what `record` does, with more details of the event.
+    pub(super) fn record_with<T>(
         &self,
         action: AuditAction,
         result: Result<T, Error>,
         describe: impl FnOnce(&T, AuditEvent) -> AuditEvent,
     ) -> Result<T, Error> {
-        self.settings.tell_with(action, &result, describe);
+        self.settings.record_with(action, &result, describe);
         result
     }
 
     #[cfg(feature = "http")]
-    pub(super) fn tell_credential_refused(&self) {
+    pub(super) fn record_refused_credential(&self) {
         let audit = &self.settings.audit;
         audit.record(|| [self.event(AuditAction::CredentialRefused)]);
     }
@@ -127,11 +151,11 @@ impl State {
 }
 
 impl Settings {
-    pub(super) fn tell<T>(&self, action: AuditAction, result: &Result<T, Error>) {
-        self.tell_with(action, result, |_, event| event);
+    pub(super) fn record<T>(&self, action: AuditAction, result: &Result<T, Error>) {
+        self.record_with(action, result, |_, event| event);
     }
 
-    fn tell_with<T>(
+    fn record_with<T>(
         &self,
         action: AuditAction,
         result: &Result<T, Error>,
@@ -139,11 +163,30 @@ impl Settings {
     ) {
         self.audit.record(|| match result {
             Ok(done) => Some(describe(done, self.event(action))),
-            Err(error) if error.kind() == ErrorKind::WrongKey => {
-                Some(self.event(AuditAction::KeyRefused))
-            }
-            Err(error) => error.quota().map(|quota| self.quota_refused(quota)),
+            Err(error) => self.failed(error),
         });
+    }
+
+    /// The event of a failure, if there is one.
+    fn failed(&self, error: &Error) -> Option<AuditEvent> {
+        if error.kind() == ErrorKind::WrongKey {
+            return Some(self.event(AuditAction::KeyRefused));
+        }
+        let quota = error.quota().map(|quota| self.quota_refused(quota));
+        quota.or_else(|| self.failed_integrity(error))
+    }
+
+    /// The event of an error that says that what is stored is not what keyward left there.
+    fn failed_integrity(&self, error: &Error) -> Option<AuditEvent> {
+        let reason = match error.kind() {
+            ErrorKind::Corrupt => AuditReason::Corrupt,
+            ErrorKind::RolledBack => AuditReason::RolledBack,
+            _ => return None,
+        };
+        Some(AuditEvent {
+            reason: Some(reason),
+            ..self.event(AuditAction::IntegrityFailed)
+        })
     }
 
     fn event(&self, action: AuditAction) -> AuditEvent {
@@ -160,6 +203,13 @@ impl Settings {
             }),
             ..self.event(AuditAction::QuotaRefused)
         }
+    }
+}
+
+fn of_user(event: AuditEvent, user: UserId) -> AuditEvent {
+    AuditEvent {
+        user: Some(user),
+        ..event
     }
 }
 

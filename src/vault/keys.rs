@@ -68,7 +68,7 @@ impl Vault {
         let slot = self.state.add_key(&current, &new);
         let action = AuditAction::KeySlotAdded;
         self.state
-            .tell_with(action, slot, |slot, event| AuditEvent {
+            .record_with(action, slot, |slot, event| AuditEvent {
                 key_slot: Some(slot.id),
                 ..event
             })
@@ -97,7 +97,7 @@ impl Vault {
         let slot = self.state.change_key(&current, &new);
         let action = AuditAction::KeySlotChanged;
         self.state
-            .tell_with(action, slot, |slot, event| AuditEvent {
+            .record_with(action, slot, |slot, event| AuditEvent {
                 key_slot: Some(slot.id),
                 ..event
             })
@@ -117,7 +117,7 @@ impl Vault {
         let removed = self.state.remove_key(slot);
         let action = AuditAction::KeySlotRemoved;
         self.state
-            .tell_with(action, removed, |(), event| AuditEvent {
+            .record_with(action, removed, |(), event| AuditEvent {
                 key_slot: Some(slot),
                 ..event
             })
@@ -139,7 +139,7 @@ impl Vault {
         keep: impl IntoIterator<Item = KeySource>,
     ) -> Result<(), Error> {
         let keep: Vec<KeySource> = keep.into_iter().collect();
-        self.state.tell(
+        self.state.record(
             AuditAction::MasterKeyRotated,
             self.state.rotate_master_key(&keep),
         )
@@ -168,7 +168,7 @@ impl Vault {
         current: KeySource,
         progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
-        self.state.tell(
+        self.state.record(
             AuditAction::DataKeyRotated,
             self.state.rotate_data_key(&self.users, &current, progress),
         )
@@ -235,14 +235,14 @@ impl State {
             self.check_key(current)?;
             // What is left of the interrupted rotation, and then everything.
             let total = self.usage()?.secrets.saturating_mul(2);
-            let tell = |done| progress(Progress::new(done, total.max(done)));
-            done = self.reseal_all_users(users, done, tell)?;
+            let report = |done| progress(Progress::new(done, total.max(done)));
+            done = self.reseal_all_users(users, done, report)?;
             self.change_keys(current, |keys| Ok(keys.with_current_data_key_only()))?;
         }
         self.change_keys(current, KeyRing::with_new_data_key)?;
         let total = done.saturating_add(self.usage()?.secrets);
-        let tell = |done| progress(Progress::new(done, total.max(done)));
-        self.reseal_all_users(users, done, tell)?;
+        let report = |done| progress(Progress::new(done, total.max(done)));
+        self.reseal_all_users(users, done, report)?;
         self.change_keys(current, |keys| Ok(keys.with_current_data_key_only()))
     }
 
@@ -252,7 +252,7 @@ impl State {
         self: &Arc<State>,
         users: &Users,
         mut done: u64,
-        mut tell: impl FnMut(u64),
+        mut report: impl FnMut(u64),
     ) -> Result<u64, Error> {
         for root in self.user_roots()? {
             let user = users.get(self, root.user);
@@ -266,7 +266,7 @@ impl State {
                     let resealed = self.reseal(&user, batch)?;
                     if resealed > 0 {
                         done += resealed as u64;
-                        tell(done);
+                        report(done);
                     }
                 }
             }

@@ -42,7 +42,8 @@ impl Vault {
     /// deleted from the file meanwhile. Where that is not acceptable, [`lock`](Vault::lock) it on every error except
     /// `InUse`.
     pub fn reload(&self) -> Result<bool, Error> {
-        self.state.reload(&self.users, None)
+        let reloaded = self.state.reload(&self.users, None);
+        self.state.record_reload(false, reloaded)
     }
 
     /// Does what [`reload`](Vault::reload) does with a key that opens the file now: it follows a change of the master
@@ -78,7 +79,7 @@ impl Vault {
     )]
     pub fn reload_with(&self, key: KeySource) -> Result<bool, Error> {
         let reloaded = self.state.reload(&self.users, Some(&key));
-        self.state.tell_refused_key(reloaded)
+        self.state.record_reload(true, reloaded)
     }
 }
 

@@ -70,7 +70,7 @@ impl Vault {
         path: impl AsRef<Path>,
         progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
-        self.state.tell(
+        self.state.record(
             AuditAction::BackedUp,
             self.state.backup(path.as_ref(), progress),
         )
@@ -83,8 +83,8 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// Those of [`backup`](Vault::backup), except that a vault without a key can be exported; also if a raw key
-    /// does not have 32 bytes, or a provider fails. No new file is left behind.
+    /// Those of [`backup`](Vault::backup), except that a vault without a key can be exported; also those of a
+    /// [new key slot](KeySource#new-key-slots). No new file is left behind.
     pub fn export(&self, path: impl AsRef<Path>, key: KeySource) -> Result<(), Error> {
         self.export_with_progress(path, key, |_| {})
     }
@@ -105,7 +105,7 @@ impl Vault {
         key: KeySource,
         progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
-        self.state.tell(
+        self.state.record(
             AuditAction::Exported,
             self.state.export(path.as_ref(), &key, progress),
         )
@@ -134,7 +134,7 @@ impl Vault {
     ///
     /// `Conflict` if a secret is already in this vault; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or
     /// `Validation`, as if each secret were created here, and `Validation` for an id, a time or a revision that
-    /// keyward gives to no secret; `Locked`; `Storage`; and, for the file, those of [`open`](Vault::open). Nothing has
+    /// keyward gives to no secret; `Locked`; `Storage`; `Unsupported` for a snapshot; and, for the file, those of [`open`](Vault::open). Nothing has
     /// changed then.
     pub fn import(&self, path: impl AsRef<Path>, key: KeySource) -> Result<Usage, Error> {
         self.import_with_progress(path, key, |_| {})
@@ -161,7 +161,7 @@ impl Vault {
         let imported = (self.state.keys().map(drop))
             .and_then(|()| reader.read_file(path.as_ref(), &key))
             .and_then(|other| self.state.import(&self.users, &Vault::new(other), progress));
-        self.state.tell(AuditAction::Imported, imported)
+        self.state.record(AuditAction::Imported, imported)
     }
 }
 

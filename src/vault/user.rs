@@ -304,7 +304,7 @@ impl UserVault {
     ///
     /// The redactor holds all values in the clear until it and its clones are dropped, also while the vault is locked.
     pub fn redactor(&self) -> Result<Redactor, Error> {
-        self.read(|keys, snapshot| {
+        let redactor = self.read(|keys, snapshot| {
             let mut redactor = Redactor::new();
             for entry in snapshot.entries().values() {
                 let value = entry.open(keys)?;
@@ -314,7 +314,9 @@ impl UserVault {
                 redactor.insert(entry.reference(), &value);
             }
             Ok(redactor)
-        })
+        })?;
+        self.user.vault.record_redactor(self.id());
+        Ok(redactor)
     }
 
     /// Removes from a tool's input schema what the defaults will fill in, so that the model is not asked for it.
@@ -516,7 +518,7 @@ impl UserVault {
                 call,
             }))
         })?;
-        self.user.vault.tell_call(self.id(), call, &filled);
+        self.user.vault.record_call(self.id(), call, &filled);
         filled.map_err(|failure| failure.error)
     }
 
@@ -525,7 +527,10 @@ impl UserVault {
         &self,
         work: impl FnOnce(&KeyRing, &Snapshot) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.user.vault.read(&self.user, work)
+        let vault = &self.user.vault;
+        vault
+            .read(&self.user, work)
+            .inspect_err(|error| vault.record_failed_read(self.id(), error))
     }
 
     fn bounds(&self) -> &Bounds {
@@ -550,7 +555,7 @@ impl UserVault {
         is_batch: bool,
     ) -> Result<Vec<Option<SecretInfo>>, Error> {
         let written = self.user.vault.write(&self.user, operations, is_batch);
-        self.user.vault.tell_write(self.id(), &written);
+        self.user.vault.record_write(self.id(), &written);
         Ok(written?.into_iter().map(Applied::into_info).collect())
     }
 }

@@ -1,13 +1,19 @@
 //! Who has every state of two vaults and no key, and what comes of what he makes of them.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::super::*;
 use crate::{
-    NewSecret, SecretInfo, SecretPatch, ToolCall,
+    AuditEvent, AuditSink, NewSecret, SecretInfo, SecretPatch, ToolCall,
+    audit::{AuditAction, AuditReason},
     error::ErrorKind,
     sealed::{RowTag, SealedRoot, SealedRow, UserTag},
     storage::{MemoryStorage, Storage, Stored, Transaction, UserChange},
@@ -64,7 +70,11 @@ impl Contents {
     }
 
     pub(super) fn open(&self, anchor: Option<&Anchor>) -> Result<Vault, Error> {
-        let mut builder = Vault::builder();
+        self.open_and_tell(anchor, Arc::default())
+    }
+
+    fn open_and_tell(&self, anchor: Option<&Anchor>, told: Arc<Told>) -> Result<Vault, Error> {
+        let mut builder = Vault::builder().audit(told);
         if let Some(anchor) = anchor {
             builder = builder.anchor(*anchor);
         }
@@ -281,9 +291,12 @@ impl Forger {
 
     pub(super) fn open(&self, what: &str, forged: &Contents, demanded: bool) -> Outcome {
         let last = self.own.last().anchor;
-        let vault = match forged.open(demanded.then_some(&last)) {
+        let told = Arc::new(Told::default());
+        let opened = forged.open_and_tell(demanded.then_some(&last), Arc::clone(&told));
+        let vault = match opened {
             Ok(vault) => vault,
             Err(error) => {
+                // Whoever opens it by its path tells that.
                 assert_refused(what, &error);
                 return Outcome::Refused;
             }
@@ -305,6 +318,7 @@ impl Forger {
                 Ok(seen) => assert_eq!(seen, *expected, "{what}"),
                 Err(error) => {
                     assert_refused(what, &error);
+                    told.assert_told(what, &error, Some(user));
                     outcome = Outcome::RefusedInUse;
                 }
             }
@@ -313,6 +327,7 @@ impl Forger {
             Ok(()) => assert_eq!(*forged, state.stored, "{what}: not all was verified"),
             Err(error) => {
                 assert_refused(what, &error);
+                told.assert_told(what, &error, None);
                 assert_ne!(*forged, state.stored, "{what}");
             }
         }
@@ -331,6 +346,33 @@ impl Forger {
     pub(super) fn report(&self) {
         println!("{:?}", self.outcomes);
         assert!(self.outcomes.refused + self.outcomes.refused_in_use > 0);
+    }
+}
+
+/// Keeps what the sink is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<AuditEvent>>);
+
+impl AuditSink for Told {
+    fn record(&self, event: &AuditEvent) -> io::Result<()> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+impl Told {
+    /// Asserts that this failure was told, once, and that nothing else was refused since it was asked last.
+    fn assert_told(&self, what: &str, error: &Error, user: Option<UserId>) {
+        let told = std::mem::take(&mut *self.0.lock().unwrap());
+        let mut refused = told.iter().filter(|event| event.action.is_refusal());
+        let event = refused.next().expect(what);
+        let reason = match error.kind() {
+            ErrorKind::Corrupt => AuditReason::Corrupt,
+            _ => AuditReason::RolledBack,
+        };
+        assert_eq!(event.action, AuditAction::IntegrityFailed, "{what}");
+        assert_eq!((event.reason, event.user), (Some(reason), user), "{what}");
+        assert_eq!(refused.next(), None, "{what}");
     }
 }
 
