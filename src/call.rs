@@ -34,10 +34,12 @@ impl<'a> ToolCall<'a> {
     }
 
     /// Sets the tool's input schema, a JSON Schema such as MCP's `inputSchema`: the original, not the concealed one.
-    /// A default then goes in only where the schema declares the property and its type allows a string. What it accepts
-    /// under any name, by `additionalProperties` or `patternProperties`, or declares for some arguments only, by
-    /// `then`, `else` or `dependentSchemas`, or in another document or under an anchor, it does not declare: to fill
-    /// such a property by default, name it in the schema that is set here. A reference goes in without that.
+    ///
+    /// A default is then filled in only where the schema declares the property: it names it under `properties`, or an
+    /// array's element under `items` or `prefixItems`, with a type that allows a string. These do not declare one:
+    /// `additionalProperties` and `patternProperties`, which name none; `then`, `else` and `dependentSchemas`, which
+    /// hold for some arguments only; another document, and an anchor. To have a default filled in there, name the
+    /// property in the schema that you set here. A reference needs no declaration.
     #[must_use]
     pub fn with_schema(mut self, schema: &'a Value) -> ToolCall<'a> {
         self.schema = Some(schema);
@@ -104,10 +106,15 @@ pub enum Origin {
 /// A model that was talked into it can put an attacker's key where yours belongs. The tool then works for the
 /// attacker: the issue, the file or the message lands in the attacker's account. Where the model has no business
 /// supplying a credential, [replace](InjectionPolicy::replace_supplied) or
-/// [refuse](InjectionPolicy::refuse_supplied) what it supplies. Both policies also cover a property that the tool's
-/// [schema](ToolCall::with_schema) does not declare: nothing can be put in there, so a supplied value fails the
-/// call. So does any value where what the schema declares is not known, as in another document, and text for a property
-/// that it declares with another type. Anything but text passes there: the tool has another use for that argument.
+/// [refuse](InjectionPolicy::refuse_supplied) what it supplies. What becomes of it also depends on the tool's
+/// [schema](ToolCall::with_schema), since a secret is filled in only where that allows a string:
+///
+/// | what the schema says of the property | the model supplied | replacing | refusing |
+/// |---|---|---|---|
+/// | it allows a string, or there is no schema | anything | replaced | denied |
+/// | nothing, or what it says is not known (it is in another document) | anything | denied | denied |
+/// | it has another type | text | denied | denied |
+/// | it has another type | anything else: the tool has another use for it | kept | kept |
 ///
 /// Locations are exact. A tool that also accepts `authorization` for `Authorization`, or a key in another argument,
 /// has more places to guard.

@@ -183,6 +183,11 @@ impl<'de> Deserialize<'de> for Location {
 impl FromStr for Location {
     type Err = Error;
 
+    /// Does what [`Location::new`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Location::new`].
     fn from_str(text: &str) -> Result<Location, Error> {
         Location::new(text)
     }

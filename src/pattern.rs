@@ -3,7 +3,6 @@
 use std::{
     cmp::{Ordering, Reverse},
     fmt,
-    hash::{Hash, Hasher},
     str::FromStr,
     sync::Arc,
 };
@@ -53,7 +52,7 @@ const PATIENCE: usize = 4;
 ///
 /// Patterns are equal if their canonical forms are, in which a run of `*` is written as one. `*?` and `?*` are two
 /// patterns, although they match the same names.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ToolPattern {
     /// The canonical form, by which patterns are compared.
     text: Arc<str>,
@@ -322,6 +321,11 @@ impl<'de> Deserialize<'de> for ToolPattern {
 impl FromStr for ToolPattern {
     type Err = Error;
 
+    /// Does what [`ToolPattern::new`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ToolPattern::new`].
     fn from_str(text: &str) -> Result<ToolPattern, Error> {
         ToolPattern::new(text)
     }
@@ -342,19 +346,5 @@ impl fmt::Debug for ToolPattern {
 impl From<ToolPattern> for String {
     fn from(pattern: ToolPattern) -> String {
         pattern.as_str().to_owned()
-    }
-}
-
-impl PartialEq for ToolPattern {
-    fn eq(&self, other: &ToolPattern) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for ToolPattern {}
-
-impl Hash for ToolPattern {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
     }
 }

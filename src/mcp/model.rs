@@ -18,8 +18,9 @@ use crate::{
 ///
 /// **If that client is rmcp's, use `FilteredTransport` instead** (feature `mcp-client`). rmcp logs messages by itself,
 /// with the values that go through it: notifications at level `INFO`, requests of the server at `DEBUG`, and all
-/// messages, with the arguments that were put in, at `TRACE`. What is called here comes too late for the former and too
-/// early for the latter. It is for clients that only use the types, or that leave rmcp out of their logs.
+/// messages, with the arguments that were put in, at `TRACE`. What is called here comes too late for the
+/// server's messages and too early for the arguments. It is for clients that only use the types, or that leave rmcp out
+/// of their logs.
 ///
 /// ```
 /// use keyward::{NewSecret, UserId, Vault, mcp::Filter};
@@ -64,7 +65,8 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// `Locked`. The tools before the one that failed are then already concealed and redacted.
+    /// Those of [`UserVault::conceal`](crate::UserVault::conceal). The tools before the one that failed are then already
+    /// concealed and redacted.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
         let redactor = self.redactor();
         let mut schemas = Vec::with_capacity(listed.tools.len());

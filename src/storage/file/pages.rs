@@ -37,7 +37,7 @@ pub(super) struct Pages(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     regions: Regions,
-    /// The offsets of the leaves with definitions, except those that redb wrote since it was opened.
+    /// The offsets of the leaves with definitions.
     definitions: HashSet<u64>,
     /// The pages that redb wrote to since it opened the file: what is read there is its own.
     written: PageSet,
@@ -88,7 +88,6 @@ impl Pages {
     /// with debug assertions they are full of references to nowhere then.
     pub(super) fn written(&self, offset: u64, page: &[u8]) {
         let mut known = self.known();
-        known.definitions.remove(&offset);
         known.written.insert(offset);
         if offset == 0 && page.get(FLAGS).is_none_or(|flags| flags & UNCLEAN == 0) {
             known.compared = false;
