@@ -529,7 +529,7 @@ fn memory_child(case: &str, path: &Path) {
         "first uses" => use_all(&open(path)),
         "verify" => open(path).verify().unwrap(),
         "snapshot" => use_all(&snapshot(path)),
-        "rotation" => open(path).rotate_data_key(key(), |_| {}).unwrap(),
+        "rotation" => open(path).rotate_data_key(key()).unwrap(),
         _ => panic!("no such case: {case}"),
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -567,7 +567,7 @@ fn rotation(scale: &Scale) {
         let took = time(|| {
             let mut told = Vec::new();
             vault
-                .rotate_data_key(key(), |progress| told.push(progress.done))
+                .rotate_data_key_with_progress(key(), |progress| told.push(progress.done))
                 .unwrap();
             assert!(told.is_sorted() && told.last() == Some(&(scale.rotated as u64)));
         });

@@ -38,7 +38,7 @@
 //! * 500,000 + 32·(L+1)·n units in all other work: looking at subschemas, following references, comparing and
 //!   copying. One attempt to hide one location gets at most 50,000 + 16·n of these; an ordinary one takes about 8·n.
 //!
-//! A location whose attempt runs out of units is left as [`LeftReason::TooComplex`]. A unit takes on the order of 50
+//! A location whose attempt runs out of units is kept as [`KeptReason::TooComplex`]. A unit takes on the order of 50
 //! ns and, copied, 100 bytes. The schema grows by no more than was copied, so by less than the same bound.
 //!
 //! Copying, comparing and dropping a `Value` recurse as deep as it is nested. A schema nested deeper than
@@ -49,238 +49,23 @@ mod changes;
 mod edit;
 mod nodes;
 mod references;
+mod report;
 mod sensitivity;
 #[cfg(test)]
 mod tests;
 mod value;
 mod walk;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use self::nodes::MAX_LEVELS;
+pub use self::report::{Concealment, KeptLocation, KeptReason};
 use crate::{
     location::Location,
     schema::{Budget, Declaration, Document, Types, declares, may_declare, measure, requires},
 };
-
-/// What was hidden from a tool's input schema, what was not, and why.
-///
-/// Serializes for logs, without any secret value:
-/// `{"hidden": ["/token"], "removed_parents": [], "left": [{"location": "/pin", "reason": "constrained_value",
-/// "keyword": "pattern"}]}`.
-///
-/// ```
-/// use keyward::{conceal::LeftReason, NewSecret, UserId, Vault};
-/// use serde_json::json;
-///
-/// let user = Vault::in_memory()?.user(UserId::LOCAL);
-/// for (name, location) in [("linear", "/headers/Authorization"), ("pin", "pin")] {
-///     user.create(NewSecret::new(name, "Zq8wT3vN").bind("fetch", location).default_for_tool())?;
-/// }
-///
-/// let mut schema = json!({
-///     "type": "object",
-///     "properties": {
-///         "url": {"type": "string"},
-///         "pin": {"type": "string", "pattern": "^[0-9]{4}$"},
-///         "headers": {
-///             "type": "object",
-///             "properties": {"Authorization": {"type": "string"}},
-///             "required": ["Authorization"],
-///         },
-///     },
-///     "required": ["url", "headers"],
-/// });
-/// let report = user.conceal("fetch", &mut schema)?;
-///
-/// // Nothing was left to ask for in `headers`; not every secret is a pin.
-/// assert_eq!(schema, json!({
-///     "type": "object",
-///     "properties": {"url": {"type": "string"}, "pin": {"type": "string", "pattern": "^[0-9]{4}$"}},
-///     "required": ["url"],
-/// }));
-/// assert_eq!(report.hidden()[0].as_pointer(), "/headers/Authorization");
-/// assert_eq!(report.removed_parents()[0].as_pointer(), "/headers");
-/// assert_eq!(report.left()[0].location().as_pointer(), "/pin");
-/// assert_eq!(report.left()[0].reason(), LeftReason::ConstrainedValue("pattern"));
-/// assert!(!report.is_complete());
-/// # Ok::<(), keyward::Error>(())
-/// ```
-///
-/// A schema may come from anyone, so the work on it is bounded: by a constant, plus an amount for each location that
-/// is proportional to the schema's size. A schema nested deeper than 256 levels is left as it is, with
-/// [`LeftReason::TooComplex`]. (Cloning or dropping a very deeply nested `Value` can itself overflow the stack;
-/// `serde_json` does not parse one.)
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[non_exhaustive]
-pub struct Concealment {
-    #[serde(serialize_with = "as_pointers")]
-    hidden: Vec<Location>,
-    #[serde(serialize_with = "as_pointers")]
-    removed_parents: Vec<Location>,
-    left: Vec<LeftLocation>,
-}
-
-impl Concealment {
-    /// Returns the locations that are no longer in the schema, in order.
-    pub fn hidden(&self) -> &[Location] {
-        &self.hidden
-    }
-
-    /// Returns the objects that are no longer in the schema because nothing is left in them to ask for. They are
-    /// made when the defaults go in.
-    ///
-    /// An object whose `additionalProperties` is `true` or a schema can take anything and is kept. One without the
-    /// keyword lists what it takes, as in schemas generated from types, and is removed.
-    pub fn removed_parents(&self) -> &[Location] {
-        &self.removed_parents
-    }
-
-    /// Returns the locations that stay as they were, in order, and why.
-    pub fn left(&self) -> &[LeftLocation] {
-        &self.left
-    }
-
-    /// Returns whether the model is asked for none of the locations of defaults: each is hidden, or the schema neither
-    /// declares nor requires it. (What a schema takes under any name, by `additionalProperties` or `patternProperties`,
-    /// it does not declare.)
-    ///
-    /// A description can name anything, and a sample in a definition that several places share may stay as it is:
-    /// neither asks for anything.
-    pub fn is_complete(&self) -> bool {
-        self.left
-            .iter()
-            .all(|left| left.reason == LeftReason::NotDeclared)
-    }
-}
-
-/// A location that `conceal` left in the schema, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeftLocation {
-    #[serde(serialize_with = "as_pointer")]
-    location: Location,
-    #[serde(flatten)]
-    reason: LeftReason,
-}
-
-impl LeftLocation {
-    /// Returns the location.
-    pub fn location(&self) -> &Location {
-        &self.location
-    }
-
-    /// Returns why it stays in the schema.
-    pub fn reason(&self) -> LeftReason {
-        self.reason
-    }
-}
-
-impl fmt::Display for LeftLocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.location.in_line(), self.reason)
-    }
-}
-
-/// Why a location stays in the schema.
-///
-/// With [`NotDeclared`](LeftReason::NotDeclared) there is nothing to ask for. With
-/// [`NotAString`](LeftReason::NotAString) and [`MayBeDeclared`](LeftReason::MayBeDeclared) the model may be asked, and
-/// nothing is filled in. With every other reason the model may be asked, and the default goes in if it gives no value.
-/// Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum LeftReason {
-    /// The schema neither declares nor requires it: there is nothing to hide, and nothing is put in.
-    NotDeclared,
-    /// The schema declares it with a type that no string has: nothing is put in.
-    NotAString,
-    /// The schema declares it for some arguments only, as by `then`, or may do so in a part that is not followed: in
-    /// another document, without an end, or too large. Or it does not declare it, and requires it all the same, by
-    /// `required` or the like. Nothing is put in, but the model may be asked for a value.
-    MayBeDeclared(&'static str),
-    /// The schema accepts only some strings there, so the tool might refuse the secret.
-    ConstrainedValue(&'static str),
-    /// What the schema asks for depends on whether the property is there.
-    ConditionalSchema(&'static str),
-    /// The schema limits which properties, or how many, an object on the path may have.
-    ConstrainedObject(&'static str),
-    /// Something on the path may be neither an object nor null.
-    ParentNotObject,
-    /// An object on the path may be null, would be invalid if it were made, and null cannot be ruled out.
-    ParentNullable,
-    /// It lies inside an array, which may have no such element.
-    InsideArray,
-    /// It lies inside another location that takes a string.
-    InsideAnother,
-    /// The schema has a reference that is not followed: to another document, to an anchor, or a dynamic one.
-    UnsupportedReference(&'static str),
-    /// Another part of the schema refers to this one in a way that cannot be untangled, such as a recursion.
-    SharedSchema,
-    /// A keyword has a value that JSON Schema does not allow.
-    Malformed(&'static str),
-    /// The schema is too large or too deep.
-    TooComplex,
-}
-
-impl LeftReason {
-    /// Returns the keyword that stands in the way, for reasons that have one.
-    pub fn keyword(self) -> Option<&'static str> {
-        match self {
-            LeftReason::MayBeDeclared(keyword)
-            | LeftReason::ConstrainedValue(keyword)
-            | LeftReason::ConditionalSchema(keyword)
-            | LeftReason::ConstrainedObject(keyword)
-            | LeftReason::UnsupportedReference(keyword)
-            | LeftReason::Malformed(keyword) => Some(keyword),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for LeftReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
-            LeftReason::NotDeclared => "the schema does not declare it",
-            LeftReason::NotAString => "the schema declares it with a type that excludes strings",
-            LeftReason::MayBeDeclared(_) => {
-                "the schema only requires it, or declares it for some arguments only or in a part that is not followed"
-            }
-            LeftReason::ConstrainedValue(_) => "the schema accepts only some strings there",
-            LeftReason::ConditionalSchema(_) => {
-                "what the schema requires depends on whether it is present"
-            }
-            LeftReason::ConstrainedObject(_) => {
-                "the schema limits which or how many properties there may be"
-            }
-            LeftReason::ParentNotObject => {
-                "one of its parents may be something other than an object or null"
-            }
-            LeftReason::ParentNullable => {
-                "one of its parents may be null, and an object created in its place would be invalid"
-            }
-            LeftReason::InsideArray => "it lies inside an array",
-            LeftReason::InsideAnother => "it lies inside another location that takes a string",
-            LeftReason::UnsupportedReference(_) => {
-                "the schema has references that are not followed"
-            }
-            LeftReason::SharedSchema => "another part of the schema refers to this one",
-            LeftReason::Malformed(_) => "the schema is malformed",
-            LeftReason::TooComplex => "the schema is too large or too deep",
-        };
-        f.write_str(text)?;
-        match self.keyword() {
-            Some(keyword) => write!(f, " (`{keyword}`)"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// Removes `locations` from `schema`, so that the model is not asked for them.
 ///
@@ -290,25 +75,25 @@ pub(crate) fn conceal<'l>(
     locations: impl IntoIterator<Item = &'l Location>,
     max_value_chars: usize,
 ) -> Concealment {
-    let mut left = BTreeMap::new();
-    let declared = declared_as_strings(schema, locations, &mut left);
+    let mut kept = BTreeMap::new();
+    let declared = declared_as_strings(schema, locations, &mut kept);
     let mut batch = Batch::default();
     if !declared.is_empty() {
         match Work::on(schema, declared.len()) {
             Ok(work) => batch = hide_all(schema, declared, max_value_chars, &work),
-            Err(reason) => left.extend(declared.into_iter().map(|location| (location, reason))),
+            Err(reason) => kept.extend(declared.into_iter().map(|location| (location, reason))),
         }
     }
-    left.extend(batch.failures);
+    kept.extend(batch.failures);
     if let Some(concealed) = batch.concealed {
         *schema = concealed;
     }
     Concealment {
         hidden: batch.hidden.into_iter().cloned().collect(),
         removed_parents: batch.removed_parents.into_iter().collect(),
-        left: left
+        kept: kept
             .into_iter()
-            .map(|(location, reason)| LeftLocation {
+            .map(|(location, reason)| KeptLocation {
                 location: location.clone(),
                 reason,
             })
@@ -316,11 +101,11 @@ pub(crate) fn conceal<'l>(
     }
 }
 
-/// Returns the locations that the schema declares as strings; the others are added to `left`.
+/// Returns the locations that the schema declares as strings; the others are added to `kept`.
 fn declared_as_strings<'l>(
     schema: &Value,
     locations: impl IntoIterator<Item = &'l Location>,
-    left: &mut BTreeMap<&'l Location, LeftReason>,
+    kept: &mut BTreeMap<&'l Location, KeptReason>,
 ) -> BTreeSet<&'l Location> {
     let mut strings: BTreeSet<&Location> = BTreeSet::new();
     let mut pointers: HashSet<&str> = HashSet::new();
@@ -328,21 +113,21 @@ fn declared_as_strings<'l>(
     let locations: BTreeSet<&Location> = locations.into_iter().collect();
     for location in locations {
         let reason = if location.parents().any(|outer| pointers.contains(outer)) {
-            LeftReason::InsideAnother
+            KeptReason::InsideAnother
         } else {
             let reason = match declares(schema, location) {
                 Declaration::NotDeclared => requires(schema, location)
-                    .map_or(LeftReason::NotDeclared, LeftReason::MayBeDeclared),
-                Declaration::NoString => LeftReason::NotAString,
+                    .map_or(KeptReason::NotDeclared, KeptReason::MayBeDeclared),
+                Declaration::NoString => KeptReason::NotAString,
                 Declaration::String => {
                     strings.insert(location);
                     pointers.insert(location.as_pointer());
                     continue;
                 }
             };
-            may_declare(schema, location).map_or(reason, LeftReason::MayBeDeclared)
+            may_declare(schema, location).map_or(reason, KeptReason::MayBeDeclared)
         };
-        left.insert(location, reason);
+        kept.insert(location, reason);
     }
     strings
 }
@@ -357,8 +142,8 @@ struct Work {
 
 impl Work {
     /// Fails if the schema cannot be worked on at all.
-    fn on(schema: &Value, locations: usize) -> Result<Work, LeftReason> {
-        let size = measure(schema, u64::MAX, MAX_LEVELS).ok_or(LeftReason::TooComplex)?;
+    fn on(schema: &Value, locations: usize) -> Result<Work, KeptReason> {
+        let size = measure(schema, u64::MAX, MAX_LEVELS).ok_or(KeptReason::TooComplex)?;
         match references::unsupported(schema) {
             None => Ok(Work::new(size, locations)),
             Some(reason) => Err(reason),
@@ -377,15 +162,15 @@ impl Work {
     /// Runs one attempt to hide one location.
     fn attempt<T>(
         &self,
-        hide: impl FnOnce(&Budget) -> Result<T, LeftReason>,
-    ) -> Result<T, LeftReason> {
+        hide: impl FnOnce(&Budget) -> Result<T, KeptReason>,
+    ) -> Result<T, KeptReason> {
         let given = self.each.min(self.total.left());
         let budget = Budget::new(given);
         let result = hide(&budget);
         self.total.take(given - budget.left());
         // Whatever failed, it may have failed only because the budget ran out.
         if budget.is_spent() {
-            return Err(LeftReason::TooComplex);
+            return Err(KeptReason::TooComplex);
         }
         result
     }
@@ -398,7 +183,7 @@ struct Batch<'l> {
     concealed: Option<Value>,
     hidden: BTreeSet<&'l Location>,
     removed_parents: BTreeSet<Location>,
-    failures: BTreeMap<&'l Location, LeftReason>,
+    failures: BTreeMap<&'l Location, KeptReason>,
 }
 
 /// Hides as many of the locations as it can.
@@ -485,7 +270,7 @@ fn hide(
     with: &BTreeSet<&Location>,
     max_value_chars: usize,
     budget: &Budget,
-) -> Result<(Value, Vec<Location>), LeftReason> {
+) -> Result<(Value, Vec<Location>), KeptReason> {
     let mut path = walk::expand(schema, location.tokens(), max_value_chars, budget)?;
     let removed = edit::remove(&mut path, location.tokens(), with, budget)?;
     let mut concealed = path.schema;
@@ -493,18 +278,10 @@ fn hide(
     let document = Document::within(&concealed, Types::NONE, budget);
     let declaration = document.declaration(location);
     if document.is_spent() {
-        return Err(LeftReason::TooComplex);
+        return Err(KeptReason::TooComplex);
     }
     if declaration != Declaration::NotDeclared {
-        return Err(LeftReason::SharedSchema);
+        return Err(KeptReason::SharedSchema);
     }
     Ok((concealed, removed))
-}
-
-fn as_pointer<S: Serializer>(location: &Location, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(location.as_pointer())
-}
-
-fn as_pointers<S: Serializer>(locations: &[Location], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(locations.iter().map(Location::as_pointer))
 }

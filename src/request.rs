@@ -273,11 +273,17 @@ impl SecretPatch {
         self
     }
 
-    /// Replaces the text around the value where it is injected; `{}` removes it.
+    /// Replaces the text around the value where it is injected. `{}`, which is the bare value, removes it.
     #[must_use]
     pub fn format(mut self, format: impl Into<String>) -> SecretPatch {
         self.fields.format = Given::Value(format.into());
         self
+    }
+
+    /// Removes the text around the value: it is injected bare.
+    #[must_use]
+    pub fn clear_format(self) -> SecretPatch {
+        self.format("{}")
     }
 
     /// Requires the secret to be at this revision: otherwise the update fails with

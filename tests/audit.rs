@@ -289,9 +289,9 @@ fn the_life_of_a_vault_is_told() {
     let slot = vault.add_key(key(1), key(2)).unwrap();
     vault.add_key(key(9), key(3)).unwrap_err();
     vault.change_key(key(2), key(3)).unwrap();
-    vault.remove_key(slot.id + 1).unwrap();
+    vault.remove_key_slot(slot.id + 1).unwrap();
     vault.rotate_master_key([key(1)]).unwrap();
-    vault.rotate_data_key(key(1), |_| {}).unwrap();
+    vault.rotate_data_key(key(1)).unwrap();
     vault.delete_user(UserId::LOCAL).unwrap();
     vault.verify().unwrap();
     vault.compact().unwrap();

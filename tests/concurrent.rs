@@ -228,7 +228,7 @@ fn run(vault: &Vault) -> Vec<Event> {
         });
         scope.spawn(|| {
             stress.until_done(|| {
-                if let Err(error) = vault.rotate_data_key(key(), |_| {}) {
+                if let Err(error) = vault.rotate_data_key(key()) {
                     assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
                 }
             });

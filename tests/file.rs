@@ -69,7 +69,7 @@ fn what_was_written_is_there_when_the_vault_is_opened_again() {
     vault
         .add_key(raw(), KeySource::passphrase("correct horse"))
         .unwrap();
-    vault.rotate_data_key(raw(), |_| {}).unwrap();
+    vault.rotate_data_key(raw()).unwrap();
     let (secrets, usage, anchor) = (
         user.secrets().unwrap(),
         vault.usage().unwrap(),

@@ -27,7 +27,7 @@ fn opens_and_keeps(store: &Arc<CredentialStore>) {
         vault.unlock(source(store)).unwrap();
     }
     assert_eq!(user.usage().unwrap().secrets, 1);
-    vault.rotate_data_key(source(store), |_| {}).unwrap();
+    vault.rotate_data_key(source(store)).unwrap();
     vault.rotate_master_key([source(store)]).unwrap();
     vault.lock().unwrap();
     vault.unlock(source(store)).unwrap();

@@ -20,11 +20,14 @@ fn raw(byte: u8) -> KeySource {
     KeySource::raw([byte; 32])
 }
 
+/// Tests need not be slow.
+fn minimum() -> KdfParams {
+    KdfParams::new(19 * 1024, 2, 1).unwrap()
+}
+
 fn vault() -> Vault {
-    // The minimum: tests need not be slow.
-    let kdf = KdfParams::new(19 * 1024, 2, 1).unwrap();
     let vault = Vault::builder()
-        .kdf_params(kdf)
+        .kdf_params(minimum())
         .in_memory_with_key(raw(1))
         .unwrap();
     let secret = NewSecret::new("a", "value-of-a")
@@ -73,6 +76,14 @@ fn key_slots_come_and_go() {
         .add_key(raw(1), KeySource::passphrase("correct horse"))
         .unwrap();
     assert_eq!(kinds(&vault), [(1, KeyKind::Raw), (2, KeyKind::Passphrase)]);
+    let kdfs: Vec<_> = vault.key_slots().unwrap();
+    let kdfs: Vec<_> = kdfs.iter().map(|slot| slot.kdf).collect();
+    assert_eq!(kdfs, [None, Some(minimum())]);
+    let kdf = KdfParams::new(20 * 1024, 3, 2).unwrap();
+    assert_eq!(
+        (kdf.memory_kib(), kdf.passes(), kdf.lanes()),
+        (20 * 1024, 3, 2)
+    );
     assert_opens(&vault, raw(1), true);
     assert_opens(&vault, KeySource::passphrase("correct horse"), true);
 
@@ -86,11 +97,11 @@ fn key_slots_come_and_go() {
     assert_opens(&vault, KeySource::passphrase("correct horse"), false);
     assert_opens(&vault, KeySource::passphrase("battery staple"), true);
 
-    let unknown = vault.remove_key(second.id).unwrap_err();
+    let unknown = vault.remove_key_slot(second.id).unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::Validation);
-    vault.remove_key(3).unwrap();
+    vault.remove_key_slot(3).unwrap();
     assert_opens(&vault, KeySource::passphrase("battery staple"), false);
-    let last = vault.remove_key(1).unwrap_err();
+    let last = vault.remove_key_slot(1).unwrap_err();
     assert_eq!(last.kind(), ErrorKind::Validation);
     assert_opens(&vault, raw(1), true);
 }
@@ -102,7 +113,7 @@ fn key_slots_need_a_key_that_opens_the_vault() {
         vault.add_key(raw(2), raw(3)).unwrap_err(),
         vault.change_key(raw(2), raw(3)).unwrap_err(),
         vault.rotate_master_key([raw(1), raw(2)]).unwrap_err(),
-        vault.rotate_data_key(raw(2), |_| {}).unwrap_err(),
+        vault.rotate_data_key(raw(2)).unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::WrongKey);
     }
@@ -132,9 +143,9 @@ fn key_slots_need_a_key_that_opens_the_vault() {
     assert!(keyless.key_slots().unwrap().is_empty());
     for error in [
         keyless.add_key(raw(1), raw(2)).unwrap_err(),
-        keyless.remove_key(1).unwrap_err(),
+        keyless.remove_key_slot(1).unwrap_err(),
         keyless.rotate_master_key([raw(1)]).unwrap_err(),
-        keyless.rotate_data_key(raw(1), |_| {}).unwrap_err(),
+        keyless.rotate_data_key(raw(1)).unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
@@ -232,7 +243,7 @@ fn rotation_seals_everything_again_while_calls_and_writes_go_on() {
         for _ in 0..3 {
             let mut told = Vec::new();
             vault
-                .rotate_data_key(raw(1), |progress| told.push(progress))
+                .rotate_data_key_with_progress(raw(1), |progress| told.push(progress))
                 .unwrap();
             assert!(
                 told.is_sorted_by_key(|progress: &keyward::Progress| progress.done)

@@ -148,12 +148,12 @@ impl Operation {
             Operation::RemoveKey(key) => {
                 let slot = model.slots.iter().position(|found| found == key);
                 let Some(slot) = slot else { return Ok(()) };
-                vault.remove_key(vault.key_slots()?[slot].id)
+                vault.remove_key_slot(vault.key_slots()?[slot].id)
             }
             Operation::RotateMasterKey(keep) => {
                 vault.rotate_master_key(keep.iter().map(|key| raw(*key)))
             }
-            Operation::RotateDataKey => vault.rotate_data_key(raw(1), |_| {}),
+            Operation::RotateDataKey => vault.rotate_data_key(raw(1)),
             Operation::Compact => vault.compact(),
         }
     }

@@ -80,7 +80,7 @@ fn make(path: &Path) {
     let alice = vault.user(user(1));
     let weather = new("погода ☂", "ключ-к-погоде").bind("get_weather_?", "ключ/~1");
     alice.create(weather.default_for_tool()).unwrap();
-    vault.rotate_data_key(raw(), |_| {}).unwrap();
+    vault.rotate_data_key(raw()).unwrap();
     local.delete("gone").unwrap();
     let renewed = SecretPatch::new().value("lin_api_renewed");
     local.update("linear", renewed).unwrap();
@@ -210,7 +210,7 @@ fn a_file_of_version_1_opens() {
         check(&Vault::snapshot(&path, raw()).unwrap());
         let vault = Vault::open(&path, key).unwrap();
         check(&vault);
-        vault.rotate_data_key(raw(), |_| {}).unwrap();
+        vault.rotate_data_key(raw()).unwrap();
         check(&vault);
         let info = NewSecret::new("new", "value-of-new");
         vault.user(user(3)).create(info).unwrap();

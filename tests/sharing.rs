@@ -145,7 +145,7 @@ fn a_snapshot_cannot_be_written_to() {
             .add_key(key(), KeySource::raw([8; 32]))
             .unwrap_err(),
         snapshot.rotate_master_key([key()]).unwrap_err(),
-        snapshot.rotate_data_key(key(), |_| {}).unwrap_err(),
+        snapshot.rotate_data_key(key()).unwrap_err(),
         snapshot.compact().unwrap_err(),
     ];
     for error in errors {
@@ -164,12 +164,12 @@ fn a_snapshot_follows_every_change_of_the_keys_with_a_key_also_the_master_keys()
     let shared = Shared::new();
     let snapshot = shared.snapshot();
     assert_eq!(values(&snapshot, UserId::LOCAL).len(), 1);
-    shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+    shared.write(|vault| vault.rotate_data_key(key()));
     assert!(snapshot.reload().unwrap());
     assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "first-value");
     assert_eq!(values(&snapshot, OTHER)["z"], "value-of-z");
     for _ in 0..5 {
-        shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+        shared.write(|vault| vault.rotate_data_key(key()));
     }
     shared.write(|vault| vault.add_key(key(), KeySource::raw([8; 32])));
     assert!(snapshot.reload().unwrap());
@@ -177,7 +177,7 @@ fn a_snapshot_follows_every_change_of_the_keys_with_a_key_also_the_master_keys()
     snapshot.lock().unwrap();
     assert_eq!(snapshot.reload().unwrap_err().kind(), ErrorKind::Locked);
     snapshot.unlock(KeySource::raw([8; 32])).unwrap();
-    shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+    shared.write(|vault| vault.rotate_data_key(key()));
     assert!(
         snapshot.reload().unwrap(),
         "also when it was unlocked again"
@@ -198,7 +198,7 @@ fn a_snapshot_follows_every_change_of_the_keys_with_a_key_also_the_master_keys()
     assert_eq!(values(&snapshot, OTHER)["z"], "value-of-z");
     assert!(!snapshot.reload_with(key()).unwrap(), "nothing new");
     // From now on the new master key is the one that is kept.
-    shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+    shared.write(|vault| vault.rotate_data_key(key()));
     assert!(snapshot.reload().unwrap());
     snapshot.verify().unwrap();
 }
@@ -227,7 +227,7 @@ fn a_reload_that_fails_leaves_the_snapshot_as_it_was() {
             "rolled back, then rotated as often and written to more often",
             |shared, old| {
                 fs::copy(old, shared.path()).unwrap();
-                shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+                shared.write(|vault| vault.rotate_data_key(key()));
                 for _ in 0..20 {
                     shared.set("other-value");
                 }
@@ -257,7 +257,7 @@ fn a_reload_that_fails_leaves_the_snapshot_as_it_was() {
         let old = shared.0.path().join("old");
         fs::copy(shared.path(), &old).unwrap();
         shared.set("newer-value");
-        shared.write(|vault| vault.rotate_data_key(key(), |_| {}));
+        shared.write(|vault| vault.rotate_data_key(key()));
         let snapshot = shared.snapshot();
         assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "newer-value");
         replace(&shared, &old);
@@ -414,7 +414,7 @@ fn calls_go_on_while_a_snapshot_is_reloaded() {
             let value = format!("generation-{generation}");
             shared.write(|vault| {
                 if generation % 3 == 0 {
-                    vault.rotate_data_key(key(), |_| {})?;
+                    vault.rotate_data_key(key())?;
                 }
                 vault.user(UserId::LOCAL).batch(|batch| {
                     batch.update("a", SecretPatch::new().value(value.as_str()));

@@ -140,7 +140,7 @@ fn an_update_that_says_nothing_new_is_none() {
         .unwrap();
     assert_eq!(written.revision, 2, "a value is always a write");
     assert_eq!(
-        user.update("a", SecretPatch::new().format("{}"))
+        user.update("a", SecretPatch::new().clear_format())
             .unwrap()
             .format,
         None
@@ -220,7 +220,7 @@ fn no_binding_forges_a_line_of_a_log() {
     let taken = default("b").unwrap_err().to_string();
     let mut schema = json!({"properties": {}});
     let concealed = user.conceal("t\n1", &mut schema).unwrap();
-    let left = concealed.left()[0].to_string();
+    let left = concealed.kept()[0].to_string();
     for text in [taken, left] {
         assert!(!text.contains(char::is_control), "{text:?}");
         assert!(text.contains(r"/a\n\u{1b}[2Jb"), "{text:?}");
@@ -689,9 +689,9 @@ fn a_locked_vault_says_so_to_every_call() {
         vault.key_slots().err(),
         vault.add_key(opens(), KeySource::raw([8; 32])).err(),
         vault.change_key(opens(), KeySource::raw([8; 32])).err(),
-        vault.remove_key(0).err(),
+        vault.remove_key_slot(0).err(),
         vault.rotate_master_key([opens()]).err(),
-        vault.rotate_data_key(opens(), |_| {}).err(),
+        vault.rotate_data_key(opens()).err(),
         clone.user(ALICE.parse().unwrap()).secrets().err(),
     ];
     for (i, error) in errors.into_iter().enumerate() {

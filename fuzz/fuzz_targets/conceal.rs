@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
-use keyward::{conceal::{LeftLocation, LeftReason}, Concealment, Location, NewSecret, ToolCall, UserId, UserVault, Vault};
+use keyward::{conceal::{KeptLocation, KeptReason}, Concealment, Location, NewSecret, ToolCall, UserId, UserVault, Vault};
 use keyward_fuzz::{
     json::pick,
     schema::{Schema, arguments},
@@ -56,7 +56,7 @@ fuzz_target!(|input: Input| {
         .expect("no reason to fail");
 
     let mut reported: Vec<&Location> = report.hidden().iter().collect();
-    reported.extend(report.left().iter().map(LeftLocation::location));
+    reported.extend(report.kept().iter().map(KeptLocation::location));
     reported.sort();
     assert!(reported.into_iter().eq(&bound), "{report:?}");
     if report.hidden().is_empty() {
@@ -68,10 +68,10 @@ fuzz_target!(|input: Input| {
         assert!(before.contains(location), "{location} {schema}");
         assert!(!after.contains(location), "{location} {schema} {concealed}");
     }
-    for left in report.left() {
+    for left in report.kept() {
         let nothing_is_put_in = matches!(
             left.reason(),
-            LeftReason::NotDeclared | LeftReason::NotAString | LeftReason::MayBeDeclared(_)
+            KeptReason::NotDeclared | KeptReason::NotAString | KeptReason::MayBeDeclared(_)
         );
         assert!(
             !(nothing_is_put_in && before.contains(left.location())),

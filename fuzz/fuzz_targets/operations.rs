@@ -192,13 +192,13 @@ impl Run {
                 .map(drop),
             Operation::RemoveKey(place) => {
                 let slots = vault.key_slots()?;
-                vault.remove_key(slots[usize::from(*place) % slots.len()].id)
+                vault.remove_key_slot(slots[usize::from(*place) % slots.len()].id)
             }
             Operation::RotateMasterKey(keep) => {
                 let keep = kept(keep);
                 vault.rotate_master_key(keep.into_iter().map(|key| raw(key_byte(key))))
             }
-            Operation::RotateDataKey(key) => vault.rotate_data_key(raw(key_byte(*key)), |_| {}),
+            Operation::RotateDataKey(key) => vault.rotate_data_key(raw(key_byte(*key))),
             Operation::Compact => vault.compact(),
             Operation::Import => {
                 let exported = self.exported.as_ref().expect("something was exported");

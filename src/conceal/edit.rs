@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
-    LeftReason,
+    KeptReason,
     nodes::{object, object_mut, types_at},
     walk::{Level, Path},
 };
@@ -23,7 +23,7 @@ pub(super) fn remove(
     tokens: &[Box<str>],
     with: &BTreeSet<&Location>,
     budget: &Budget,
-) -> Result<Vec<Location>, LeftReason> {
+) -> Result<Vec<Location>, KeptReason> {
     let Path { schema, levels } = path;
     let demanded = (1..levels.len())
         .rev()
@@ -47,7 +47,7 @@ pub(super) fn remove(
     }
     for depth in (1..kept).rev() {
         if levels[depth].types == Types::ALL {
-            declare_object(schema, &levels[depth]).ok_or(LeftReason::ParentNotObject)?;
+            declare_object(schema, &levels[depth]).ok_or(KeptReason::ParentNotObject)?;
         } else if depth <= demanded && levels[depth].types.contains(Types::NULL) {
             rule_out_null(schema, &levels[depth], budget)?;
         }
@@ -208,7 +208,7 @@ fn strip_sample(mut sample: &mut Value, tokens: &[Box<str>]) {
 }
 
 /// Adds `name` to `required` in a node that declares it.
-fn require(schema: &mut Value, level: &Level, name: &str) -> Result<(), LeftReason> {
+fn require(schema: &mut Value, level: &Level, name: &str) -> Result<(), KeptReason> {
     let required = level
         .nodes
         .iter()
@@ -226,11 +226,11 @@ fn require(schema: &mut Value, level: &Level, name: &str) -> Result<(), LeftReas
         .nodes
         .iter()
         .find(declares)
-        .ok_or(LeftReason::NotDeclared)?;
-    let node = object_mut(schema, pointer).ok_or(LeftReason::NotDeclared)?;
+        .ok_or(KeptReason::NotDeclared)?;
+    let node = object_mut(schema, pointer).ok_or(KeptReason::NotDeclared)?;
     match node.entry("required").or_insert(Value::Array(Vec::new())) {
         Value::Array(required) => required.push(name.into()),
-        _ => return Err(LeftReason::Malformed("required")),
+        _ => return Err(KeptReason::Malformed("required")),
     }
     Ok(())
 }
@@ -249,7 +249,7 @@ fn declare_object(schema: &mut Value, level: &Level) -> Option<()> {
 
 /// Removes null from the types of a place: from `type`, and the branches of `anyOf` and `oneOf` that allow only
 /// null.
-fn rule_out_null(schema: &mut Value, level: &Level, budget: &Budget) -> Result<(), LeftReason> {
+fn rule_out_null(schema: &mut Value, level: &Level, budget: &Budget) -> Result<(), KeptReason> {
     for pointer in &level.entries {
         let types: Vec<Types> = {
             let document = Document::within(schema, Types::ALL, budget);
@@ -277,7 +277,7 @@ fn rule_out_null(schema: &mut Value, level: &Level, budget: &Budget) -> Result<(
         }
     }
     if types_at(schema, &level.entries, budget).contains(Types::NULL) {
-        declare_object(schema, level).ok_or(LeftReason::ParentNullable)?;
+        declare_object(schema, level).ok_or(KeptReason::ParentNullable)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::ptr;
 
 use serde_json::{Map, Value};
 
-use super::LeftReason;
+use super::KeptReason;
 use crate::{
     location::array_index,
     schema::{Budget, Document, Types, measure, pointer_tokens},
@@ -61,13 +61,13 @@ pub(super) fn lies_in(pointer: &str, root: &Value, target: &Value) -> bool {
 }
 
 /// Copies `target`, which will be put at `pointer`.
-pub(super) fn copy_to(pointer: &str, target: &Value, budget: &Budget) -> Result<Value, LeftReason> {
+pub(super) fn copy_to(pointer: &str, target: &Value, budget: &Budget) -> Result<Value, KeptReason> {
     MAX_LEVELS
         .checked_sub(pointer.matches('/').count())
         .and_then(|levels| measure(target, budget.left(), levels))
         .filter(|&units| budget.take(2 * units))
         .map(|_| target.clone())
-        .ok_or(LeftReason::TooComplex)
+        .ok_or(KeptReason::TooComplex)
 }
 
 /// Replaces the `$ref` at `pointer` by `copy`, a copy of its target. `alone` says that the keywords beside a `$ref` are
@@ -80,8 +80,8 @@ pub(super) fn replace_reference(
     pointer: &str,
     copy: Value,
     alone: bool,
-) -> Result<(), LeftReason> {
-    let node = object_mut(schema, pointer).ok_or(LeftReason::Malformed("$ref"))?;
+) -> Result<(), KeptReason> {
+    let node = object_mut(schema, pointer).ok_or(KeptReason::Malformed("$ref"))?;
     node.retain(|keyword, _| keyword != "$ref" && (!alone || stays_beside(keyword)));
     match copy {
         Value::Object(copy) if node.keys().all(|keyword| stays_beside(keyword)) => {
@@ -96,7 +96,7 @@ pub(super) fn replace_reference(
         }
         copy => match node.entry("allOf").or_insert(Value::Array(Vec::new())) {
             Value::Array(branches) => branches.push(copy),
-            _ => return Err(LeftReason::Malformed("allOf")),
+            _ => return Err(KeptReason::Malformed("allOf")),
         },
     }
     Ok(())

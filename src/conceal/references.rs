@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ptr};
 use serde_json::{Map, Value};
 
 use super::{
-    LeftReason,
+    KeptReason,
     changes::Changes,
     nodes::{copy_to, is_at_or_below, replace_reference},
 };
@@ -21,7 +21,7 @@ const MAX_COPIES: usize = 64;
 
 /// Returns why a schema as a whole cannot be changed safely, if so: it contains an anchor or a resource of its own,
 /// which a copy would duplicate, or a reference that may lead anywhere.
-pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
+pub(super) fn unsupported(schema: &Value) -> Option<KeptReason> {
     let (mut absolute, mut has_references) = (false, false);
     for (depth, node) in objects(schema) {
         for (keyword, value) in node {
@@ -42,19 +42,19 @@ pub(super) fn unsupported(schema: &Value) -> Option<LeftReason> {
                 }
                 _ => continue,
             };
-            return Some(LeftReason::UnsupportedReference(keyword));
+            return Some(KeptReason::UnsupportedReference(keyword));
         }
     }
     let mut named = schema.get("$id").is_some();
     if Dialect::of(schema) == Dialect::Draft4 {
         // Without references it does not matter what anything is called.
         if has_references && embeds_resource(schema) {
-            return Some(LeftReason::UnsupportedReference("id"));
+            return Some(KeptReason::UnsupportedReference("id"));
         }
         named |= schema.get("id").is_some();
     }
     let may_mean_itself = absolute && named;
-    may_mean_itself.then_some(LeftReason::UnsupportedReference("$ref"))
+    may_mean_itself.then_some(KeptReason::UnsupportedReference("$ref"))
 }
 
 /// Whether a subschema has an `id`, as draft 4 calls `$id`. Properties and members of samples often have that name:
@@ -93,7 +93,7 @@ pub(super) fn mend(
     schema: &Value,
     concealed: &mut Value,
     budget: &Budget,
-) -> Result<(), LeftReason> {
+) -> Result<(), KeptReason> {
     let alone = Document::new(schema, Types::ALL).ref_hides_siblings();
     // Where copies were put, and what they are copies of.
     let mut copies: Vec<(String, &Value)> = Vec::new();
@@ -107,7 +107,7 @@ pub(super) fn mend(
                 return if keeps_references(&changes, concealed) {
                     Ok(())
                 } else {
-                    Err(LeftReason::SharedSchema)
+                    Err(KeptReason::SharedSchema)
                 };
             }
             found
@@ -124,13 +124,13 @@ pub(super) fn mend(
             let target = concealed
                 .pointer(&place)
                 .and_then(|node| resolve(schema, node.get("$ref")?))
-                .ok_or(LeftReason::SharedSchema)?;
+                .ok_or(KeptReason::SharedSchema)?;
             // A target that contains itself would be copied again and again.
             let recursion = copies
                 .iter()
                 .any(|(copied, of)| ptr::eq(*of, target) && is_at_or_below(&place, copied));
             if recursion || copies.len() == MAX_COPIES {
-                return Err(LeftReason::SharedSchema);
+                return Err(KeptReason::SharedSchema);
             }
             let copy = copy_to(&place, target, budget)?;
             replace_reference(concealed, &place, copy, alone)?;
@@ -144,10 +144,10 @@ fn changes_between<'a>(
     before: &'a Value,
     after: &'a Value,
     budget: &Budget,
-) -> Result<Changes<'a>, LeftReason> {
-    let units = measure(after, budget.left(), usize::MAX).ok_or(LeftReason::TooComplex)?;
+) -> Result<Changes<'a>, KeptReason> {
+    let units = measure(after, budget.left(), usize::MAX).ok_or(KeptReason::TooComplex)?;
     if !budget.take(2 * units) {
-        return Err(LeftReason::TooComplex);
+        return Err(KeptReason::TooComplex);
     }
     Ok(Changes::between(before, after))
 }

@@ -7,7 +7,7 @@ use std::{collections::HashSet, ptr};
 
 use serde_json::{Map, Value};
 
-use super::LeftReason;
+use super::KeptReason;
 use crate::schema::{Document, entry};
 
 /// Keywords whose subschemas apply to some objects only, or do not have to hold.
@@ -124,34 +124,34 @@ impl<'a> Sensitivity<'a> {
 }
 
 /// Refuses keywords that limit an object's properties as such.
-pub(super) fn check_object(node: &Map<String, Value>, token: &str) -> Result<(), LeftReason> {
+pub(super) fn check_object(node: &Map<String, Value>, token: &str) -> Result<(), KeptReason> {
     for keyword in ["minProperties", "maxProperties", "propertyNames"] {
         if is_constraint(node, keyword) {
-            return Err(LeftReason::ConstrainedObject(keyword));
+            return Err(KeptReason::ConstrainedObject(keyword));
         }
     }
     for keyword in ["enum", "const"] {
         if names_object(node, keyword) {
-            return Err(LeftReason::ConstrainedObject(keyword));
+            return Err(KeptReason::ConstrainedObject(keyword));
         }
     }
     if may_match_pattern(node, token) {
-        return Err(LeftReason::ConstrainedObject("patternProperties"));
+        return Err(KeptReason::ConstrainedObject("patternProperties"));
     }
     if node
         .get("properties")
         .is_some_and(|properties| !properties.is_object())
     {
-        return Err(LeftReason::Malformed("properties"));
+        return Err(KeptReason::Malformed("properties"));
     }
     for keyword in ["required", "allOf", "anyOf", "oneOf"] {
         if node.get(keyword).is_some_and(|value| !value.is_array()) {
-            return Err(LeftReason::Malformed(keyword));
+            return Err(KeptReason::Malformed(keyword));
         }
     }
     for keyword in ["$dynamicRef", "$recursiveRef"] {
         if node.contains_key(keyword) {
-            return Err(LeftReason::UnsupportedReference(keyword));
+            return Err(KeptReason::UnsupportedReference(keyword));
         }
     }
     Ok(())

@@ -37,7 +37,7 @@ struct Case {
     #[serde(default)]
     removed_parents: Vec<String>,
     #[serde(default)]
-    left: Vec<String>,
+    kept: Vec<String>,
     #[serde(default = "usual_bound")]
     max_value_chars: usize,
 }
@@ -64,14 +64,14 @@ fn the_suite() {
         let mut concealed = original.clone();
         let report = conceal(&mut concealed, &locations, case.max_value_chars);
         let expected = case.concealed.as_deref().map_or(original, parse);
-        let left: Vec<String> = report
-            .left()
+        let kept: Vec<String> = report
+            .kept()
             .iter()
-            .map(|left| {
-                let json = serde_json::to_value(left).unwrap();
+            .map(|kept| {
+                let json = serde_json::to_value(kept).unwrap();
                 let keyword = json["keyword"].as_str();
-                assert_eq!(left.reason().keyword(), keyword, "{}", case.name);
-                let (text, place) = (left.to_string(), left.location());
+                assert_eq!(kept.reason().keyword(), keyword, "{}", case.name);
+                let (text, place) = (kept.to_string(), kept.location());
                 assert!(text.starts_with(&format!("{place}: ")), "{text}");
                 let quoted = keyword.map_or_else(String::new, |keyword| format!(" (`{keyword}`)"));
                 assert!(
@@ -95,9 +95,9 @@ fn the_suite() {
             &concealed,
             pointers(report.hidden()),
             pointers(report.removed_parents()),
-            left,
+            kept,
         );
-        let wanted = (&expected, case.hidden, case.removed_parents, case.left);
+        let wanted = (&expected, case.hidden, case.removed_parents, case.kept);
         if found != wanted {
             let _ = writeln!(
                 failures,
@@ -168,7 +168,7 @@ fn the_random_checks_are_not_vacuous() {
     }
     assert!(tally.hidden > 80, "{tally:?}");
     assert!(tally.nested > 30, "{tally:?}");
-    assert!(tally.left > 80, "{tally:?}");
+    assert!(tally.kept > 80, "{tally:?}");
     assert!(tally.filled > 700, "{tally:?}");
 }
 
@@ -176,7 +176,7 @@ fn the_random_checks_are_not_vacuous() {
 struct Tally {
     hidden: usize,
     nested: usize,
-    left: usize,
+    kept: usize,
     /// Arguments that were valid under the concealed schema.
     filled: usize,
 }
@@ -186,7 +186,7 @@ impl Tally {
         Tally {
             hidden: self.hidden + other.hidden,
             nested: self.nested + other.nested,
-            left: self.left + other.left,
+            kept: self.kept + other.kept,
             filled: self.filled + other.filled,
         }
     }
@@ -205,7 +205,7 @@ fn check(entropy: &mut Entropy<'_>) -> Tally {
     let context = || format!("{original}\n{concealed}\n{report:?}");
 
     tally.hidden = report.hidden().len();
-    tally.left = report.left().len();
+    tally.kept = report.kept().len();
     assert_reported_once(&report, &locations);
     for location in report.hidden() {
         let (parents, nested) = (location.tokens().len() - 1, location.tokens().len() > 1);
@@ -221,15 +221,15 @@ fn check(entropy: &mut Entropy<'_>) -> Tally {
             assert!(allows_object(&original, &location.tokens()[..parent]));
         }
     }
-    for left in report.left() {
-        let gone = report.removed_parents().contains(left.location());
-        if left.reason() != LeftReason::InsideAnother && !gone {
-            let shown = |schema| declares(schema, left.location()) != Declaration::NotDeclared;
+    for kept in report.kept() {
+        let gone = report.removed_parents().contains(kept.location());
+        if kept.reason() != KeptReason::InsideAnother && !gone {
+            let shown = |schema| declares(schema, kept.location()) != Declaration::NotDeclared;
             assert!(shown(&concealed) || !shown(&original), "{}", context());
-            let takes_string = declares(&original, left.location()) == Declaration::String;
+            let takes_string = declares(&original, kept.location()) == Declaration::String;
             let nothing_is_put_in = matches!(
-                left.reason(),
-                LeftReason::NotDeclared | LeftReason::NotAString | LeftReason::MayBeDeclared(_)
+                kept.reason(),
+                KeptReason::NotDeclared | KeptReason::NotAString | KeptReason::MayBeDeclared(_)
             );
             assert_ne!(takes_string, nothing_is_put_in, "{}", context());
         }
@@ -333,7 +333,7 @@ fn leads_back<'a>(
 
 fn assert_reported_once(report: &Concealment, locations: &[Location]) {
     let mut reported: Vec<&Location> = report.hidden().iter().collect();
-    reported.extend(report.left().iter().map(LeftLocation::location));
+    reported.extend(report.kept().iter().map(KeptLocation::location));
     reported.sort();
     let mut asked: Vec<&Location> = locations.iter().collect();
     asked.sort();

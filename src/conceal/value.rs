@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::LeftReason;
+use super::KeptReason;
 use crate::schema::{Document, Types, branches};
 
 /// The shortest string that can be put in: no value is shorter, and a format only lengthens it.
@@ -17,7 +17,7 @@ pub(super) fn accepts_every_string(
     document: &Document<'_>,
     schema: &Value,
     max_chars: usize,
-) -> Result<(), LeftReason> {
+) -> Result<(), KeptReason> {
     Check {
         document,
         max_chars: max_chars as u64,
@@ -26,11 +26,11 @@ pub(super) fn accepts_every_string(
 }
 
 /// Why a `$ref` was not followed.
-pub(super) fn unresolved(document: &Document<'_>) -> LeftReason {
+pub(super) fn unresolved(document: &Document<'_>) -> KeptReason {
     if document.is_spent() {
-        LeftReason::TooComplex
+        KeptReason::TooComplex
     } else {
-        LeftReason::UnsupportedReference("$ref")
+        KeptReason::UnsupportedReference("$ref")
     }
 }
 
@@ -40,15 +40,15 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn accepts(&self, schema: &Value, depth: usize) -> Result<(), LeftReason> {
+    fn accepts(&self, schema: &Value, depth: usize) -> Result<(), KeptReason> {
         let node = match schema {
             Value::Bool(true) => return Ok(()),
-            Value::Bool(false) => return Err(LeftReason::ConstrainedValue("properties")),
+            Value::Bool(false) => return Err(KeptReason::ConstrainedValue("properties")),
             Value::Object(node) => node,
-            _ => return Err(LeftReason::Malformed("properties")),
+            _ => return Err(KeptReason::Malformed("properties")),
         };
         if !self.document.spend(node, depth) {
-            return Err(LeftReason::TooComplex);
+            return Err(KeptReason::TooComplex);
         }
         if let Some(reference) = node.get("$ref") {
             let target = self
@@ -67,7 +67,7 @@ impl Check<'_> {
             for branch in ["then", "else"] {
                 if let Some(branch) = node.get(branch) {
                     self.accepts(branch, depth + 1)
-                        .map_err(|_| LeftReason::ConstrainedValue("if"))?;
+                        .map_err(|_| KeptReason::ConstrainedValue("if"))?;
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Check<'_> {
                 .iter()
                 .map(|branch| self.accepts(branch, depth + 1));
             if !results.any(|result| result.is_ok()) {
-                return Err(LeftReason::ConstrainedValue("anyOf"));
+                return Err(KeptReason::ConstrainedValue("anyOf"));
             }
         }
         if node.contains_key("oneOf") {
@@ -89,7 +89,7 @@ impl Check<'_> {
     }
 
     /// Checks a keyword that constrains a string by itself.
-    fn accepts_keyword(&self, keyword: &str, constraint: &Value) -> Result<(), LeftReason> {
+    fn accepts_keyword(&self, keyword: &str, constraint: &Value) -> Result<(), KeptReason> {
         let (keyword, accepts) = match keyword {
             "type" => {
                 let string = match constraint {
@@ -111,22 +111,22 @@ impl Check<'_> {
             }
             "not" => ("not", self.rejects(constraint)),
             "$dynamicRef" | "$recursiveRef" => {
-                return Err(LeftReason::UnsupportedReference("$dynamicRef"));
+                return Err(KeptReason::UnsupportedReference("$dynamicRef"));
             }
             _ => return Ok(()),
         };
         accepts
             .then_some(())
-            .ok_or(LeftReason::ConstrainedValue(keyword))
+            .ok_or(KeptReason::ConstrainedValue(keyword))
     }
 
     /// Exactly one branch must hold for each string: one branch accepts all strings, and the others none.
-    fn accepts_one_of(&self, branches: &[Value], depth: usize) -> Result<(), LeftReason> {
+    fn accepts_one_of(&self, branches: &[Value], depth: usize) -> Result<(), KeptReason> {
         let mut taking: Vec<&Value> = branches.iter().collect();
         taking.retain(|branch| !self.rejects(branch));
         match taking[..] {
             [branch] => self.accepts(branch, depth + 1),
-            _ => Err(LeftReason::ConstrainedValue("oneOf")),
+            _ => Err(KeptReason::ConstrainedValue("oneOf")),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
-    LeftReason,
+    KeptReason,
     nodes::{copy_to, is_at_or_below, lies_in, object, replace_reference, types_at},
     sensitivity::{CONDITIONS, Sensitivity, check_object, is_constraint, is_trivial},
     value::{accepts_every_string, unresolved},
@@ -52,7 +52,7 @@ pub(super) fn expand(
     tokens: &[Box<str>],
     max_chars: usize,
     budget: &Budget,
-) -> Result<Path, LeftReason> {
+) -> Result<Path, KeptReason> {
     let mut walk = Walk {
         schema: copy_to("", schema, budget)?,
         copies: 0,
@@ -90,14 +90,14 @@ pub(super) fn expand(
 
 /// A parent must be an object. One that may be null becomes an object once a default is in it; one without a type is
 /// given that type.
-fn check_parent(types: Types, token: &str) -> Result<(), LeftReason> {
+fn check_parent(types: Types, token: &str) -> Result<(), KeptReason> {
     let object_or_null = Types::OBJECT | Types::NULL;
     if types == Types::ALL || types & object_or_null == types && types.contains(Types::OBJECT) {
         Ok(())
     } else if types.contains(Types::ARRAY) && array_index(token).is_some() {
-        Err(LeftReason::InsideArray)
+        Err(KeptReason::InsideArray)
     } else {
-        Err(LeftReason::ParentNotObject)
+        Err(KeptReason::ParentNotObject)
     }
 }
 
@@ -121,9 +121,9 @@ impl Walk<'_> {
         level: &mut Level,
         depth: usize,
         unevaluated: bool,
-    ) -> Result<(), LeftReason> {
+    ) -> Result<(), KeptReason> {
         if depth > MAX_DEPTH || !self.budget.take(pointer_units(&pointer)) {
-            return Err(LeftReason::TooComplex);
+            return Err(KeptReason::TooComplex);
         }
         if self.replace_references(&pointer, token, level)? == Beside::Ignored {
             return Ok(());
@@ -131,29 +131,29 @@ impl Walk<'_> {
         let older_draft = self.document().ref_hides_siblings();
         let unevaluated = unevaluated || self.constrains_unevaluated(&pointer);
         if !older_draft && unevaluated && self.depends(&pointer, token) {
-            return Err(LeftReason::ConditionalSchema("dependencies"));
+            return Err(KeptReason::ConditionalSchema("dependencies"));
         }
         let node = match self.schema.pointer_mut(&pointer) {
             Some(Value::Object(node)) => node,
             Some(Value::Bool(true)) => return Ok(()),
             Some(Value::Bool(false)) => {
-                return Err(LeftReason::ConditionalSchema("dependentSchemas"));
+                return Err(KeptReason::ConditionalSchema("dependentSchemas"));
             }
-            _ => return Err(LeftReason::Malformed("properties")),
+            _ => return Err(KeptReason::Malformed("properties")),
         };
         settle_dependencies(node, token, older_draft)?;
 
         let document = self.document();
         let Some(node) = self.schema.pointer(&pointer).and_then(Value::as_object) else {
-            return Err(LeftReason::Malformed("properties"));
+            return Err(KeptReason::Malformed("properties"));
         };
         if !document.spend(node, 0) {
-            return Err(LeftReason::TooComplex);
+            return Err(KeptReason::TooComplex);
         }
         let sensitivity = Sensitivity::new(&document, token);
         check_object(node, token)?;
         if let Some(keyword) = sensitivity.of_conditions(node) {
-            return Err(LeftReason::ConditionalSchema(keyword));
+            return Err(KeptReason::ConditionalSchema(keyword));
         }
         level.opaque |= CONDITIONS.iter().any(|&keyword| node.contains_key(keyword));
 
@@ -172,7 +172,7 @@ impl Walk<'_> {
                 .filter(|&i| document.types(&branches[i]).contains(Types::OBJECT));
             match (takes_objects.next(), takes_objects.next()) {
                 (Some(only), None) => next.push(format!("{pointer}/{keyword}/{only}")),
-                _ => return Err(LeftReason::ConditionalSchema(keyword)),
+                _ => return Err(KeptReason::ConditionalSchema(keyword)),
             }
         }
         level.nodes.push(pointer);
@@ -205,7 +205,7 @@ impl Walk<'_> {
         pointer: &str,
         token: &str,
         level: &mut Level,
-    ) -> Result<Beside, LeftReason> {
+    ) -> Result<Beside, KeptReason> {
         loop {
             let document = self.document();
             let node = self.schema.pointer(pointer);
@@ -224,10 +224,10 @@ impl Walk<'_> {
                 });
             }
             if self.copies == MAX_COPIES {
-                return Err(LeftReason::TooComplex);
+                return Err(KeptReason::TooComplex);
             }
             if lies_in(pointer, &self.schema, target) {
-                return Err(LeftReason::SharedSchema);
+                return Err(KeptReason::SharedSchema);
             }
             let copy = copy_to(pointer, target, self.budget)?;
             let alone = document.ref_hides_siblings();
@@ -244,7 +244,7 @@ impl Walk<'_> {
         level: &Level,
         token: &str,
         max_chars: Option<usize>,
-    ) -> Result<Vec<String>, LeftReason> {
+    ) -> Result<Vec<String>, KeptReason> {
         let document = self.document();
         // Each node, and whether it declares the property; a node comes before those that it contains.
         let nodes: Vec<(&String, &Map<String, Value>, bool)> = level
@@ -264,7 +264,7 @@ impl Walk<'_> {
                     accepts_every_string(&document, additional, max_chars).is_ok()
                 });
                 if !accepts {
-                    return Err(LeftReason::ConstrainedObject("additionalProperties"));
+                    return Err(KeptReason::ConstrainedObject("additionalProperties"));
                 }
             }
             let evaluates = || {
@@ -274,7 +274,7 @@ impl Walk<'_> {
                     .any(|&(.., declares)| declares)
             };
             if is_constraint(node, "unevaluatedProperties") && !evaluates() {
-                return Err(LeftReason::ConstrainedObject("unevaluatedProperties"));
+                return Err(KeptReason::ConstrainedObject("unevaluatedProperties"));
             }
         }
         let declaring = nodes.into_iter().filter(|&(.., declares)| declares);
@@ -288,9 +288,9 @@ impl Walk<'_> {
         if entries.is_empty() {
             // It is declared somewhere, or this would not be reached: as an element, where this may be an array.
             return Err(if array_index(token).is_some() {
-                LeftReason::InsideArray
+                KeptReason::InsideArray
             } else {
-                LeftReason::ParentNotObject
+                KeptReason::ParentNotObject
             });
         }
         Ok(entries)
@@ -311,14 +311,14 @@ fn settle_dependencies(
     node: &mut Map<String, Value>,
     token: &str,
     older_draft: bool,
-) -> Result<(), LeftReason> {
+) -> Result<(), KeptReason> {
     for keyword in ["dependentRequired", "dependentSchemas", "dependencies"] {
         let Some(dependencies) = node.get_mut(keyword) else {
             continue;
         };
         let dependencies = dependencies
             .as_object_mut()
-            .ok_or(LeftReason::Malformed(keyword))?;
+            .ok_or(KeptReason::Malformed(keyword))?;
         let mut settled = None;
         dependencies.retain(|name, dependency| {
             let other = name != token;
@@ -336,7 +336,7 @@ fn settle_dependencies(
             Some(_) if older_draft && keyword != "dependencies" => continue,
             Some(Value::Array(names)) => ("required", names),
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => ("allOf", vec![schema]),
-            Some(_) => return Err(LeftReason::Malformed(keyword)),
+            Some(_) => return Err(KeptReason::Malformed(keyword)),
         };
         match node.entry(keyword).or_insert(Value::Array(Vec::new())) {
             Value::Array(items) => {
@@ -347,7 +347,7 @@ fn settle_dependencies(
                         .filter(|item| text(item).is_none_or(|name| present.insert(name))),
                 );
             }
-            _ => return Err(LeftReason::Malformed(keyword)),
+            _ => return Err(KeptReason::Malformed(keyword)),
         }
     }
     Ok(())

@@ -51,7 +51,7 @@ pub(crate) fn checksum(bytes: &[u8]) -> [u8; 32] {
 /// ```
 ///
 /// [RFC 9106]: https://www.rfc-editor.org/rfc/rfc9106
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KdfParams {
     memory_kib: u32,
     passes: u32,
@@ -86,6 +86,21 @@ impl KdfParams {
         } else {
             Err(Error::validation(errors))
         }
+    }
+
+    /// Returns how much memory is filled, in KiB.
+    pub fn memory_kib(self) -> u32 {
+        self.memory_kib
+    }
+
+    /// Returns how many times it is passed over.
+    pub fn passes(self) -> u32 {
+        self.passes
+    }
+
+    /// Returns how many lanes the memory has, which can be filled at the same time.
+    pub fn lanes(self) -> u32 {
+        self.lanes
     }
 
     /// The most work that opening a vault may take: that of one passphrase with the parameters at their maximum.

@@ -23,6 +23,9 @@ pub struct KeySlotInfo {
     pub id: u32,
     /// What kind of key the slot opens with.
     pub kind: KeyKind,
+    /// For a passphrase, how hard it is to guess. To replace a slot that has weaker parameters than those of today, call
+    /// [`Vault::change_key`](crate::Vault::change_key) with the same passphrase as both keys.
+    pub kdf: Option<KdfParams>,
 }
 
 /// One way to open a vault: the sealed master key.
@@ -48,6 +51,10 @@ impl KeySlot {
         KeySlotInfo {
             id: self.id,
             kind: self.parameters.kind(),
+            kdf: match self.parameters {
+                SlotParameters::Passphrase { kdf, .. } => Some(kdf),
+                SlotParameters::Raw | SlotParameters::Provider { .. } => None,
+            },
         }
     }
 

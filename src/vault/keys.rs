@@ -51,7 +51,7 @@ impl Vault {
     /// let recovery = vault.add_key(KeySource::raw([1; 32]), KeySource::raw([2; 32]))?;
     /// vault.lock()?;
     /// vault.unlock(KeySource::raw([2; 32]))?;
-    /// vault.remove_key(recovery.id)?;
+    /// vault.remove_key_slot(recovery.id)?;
     /// # Ok::<(), keyward::Error>(())
     /// ```
     ///
@@ -113,7 +113,7 @@ impl Vault {
     /// # Security
     ///
     /// See [`change_key`](Vault::change_key).
-    pub fn remove_key(&self, slot: u32) -> Result<(), Error> {
+    pub fn remove_key_slot(&self, slot: u32) -> Result<(), Error> {
         let removed = self.state.remove_key(slot);
         let action = AuditAction::KeySlotRemoved;
         self.state
@@ -145,25 +145,35 @@ impl Vault {
         )
     }
 
-    /// Seals every secret again under a new data key. `current` is a key that opens the vault; `progress` is told
-    /// how many secrets are done, at least once for each user who has any.
+    /// Seals every secret again under a new data key. `current` is a key that opens the vault.
     ///
     /// Calls are resolved meanwhile, and writes proceed in between. If the rotation is interrupted, nothing is
     /// lost: call this again to continue it. It then starts over with another new data key, since whoever could
-    /// open the vault in the meantime may know the first one. `done` keeps growing across the two rounds. During
-    /// the first round, `total` counts each secret twice; after it, `total` is the number done so far plus each
-    /// secret once. `progress` must not call this: a rotation waits for the other one.
+    /// open the vault in the meantime may know the first one.
     ///
     /// # Errors
     ///
     /// `WrongKey` if `current` opens no slot, also if it was changed or removed meanwhile: call this again with a key
     /// that opens the vault now. `Unsupported` for a vault without key slots, `Locked` (also if the vault is locked
     /// meanwhile), `Storage`, or `Corrupt`.
+    pub fn rotate_data_key(&self, current: KeySource) -> Result<(), Error> {
+        self.rotate_data_key_with_progress(current, |_| {})
+    }
+
+    /// Does what [`rotate_data_key`](Vault::rotate_data_key) does, and reports how many secrets are done, at least once
+    /// for each user who has any. `progress` must not rotate the data key: one rotation waits for the other.
+    ///
+    /// If an interrupted rotation is continued, `done` keeps growing across the two rounds. During the first round,
+    /// `total` counts each secret twice; after it, `total` is the number done so far plus each secret once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`rotate_data_key`](Vault::rotate_data_key).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"
     )]
-    pub fn rotate_data_key(
+    pub fn rotate_data_key_with_progress(
         &self,
         current: KeySource,
         progress: impl FnMut(Progress),

@@ -1,7 +1,7 @@
 //! Progress of long operations.
 
-/// How many secrets are done. Reported during [`Vault::rotate_data_key`](crate::Vault::rotate_data_key),
-/// [`Vault::verify_with_progress`](crate::Vault::verify_with_progress), and the corresponding methods for copies.
+/// How many secrets are done. Reported by [`Vault::verify_with_progress`](crate::Vault::verify_with_progress) and the
+/// other methods whose names end like this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {

@@ -46,7 +46,7 @@ pub(crate) fn slots(mut opener: Opener, output: Output, slots: Slots) -> Result<
         }
         Slots::Add { key } => add_slot(opener, output, &key),
         Slots::Remove { id } => {
-            opener.open()?.remove_key(id)?;
+            opener.open()?.remove_key_slot(id)?;
             output.done(
                 &json!({"id": id}),
                 format!("removed key slot {id}; to lock out anyone who had the key, also rotate the master and data keys"),
@@ -80,7 +80,7 @@ pub(crate) fn rotate(mut opener: Opener, output: Output, rotate: Rotate) -> Resu
     match rotate {
         Rotate::Data => {
             let vault = opener.open_with(&current)?;
-            vault.rotate_data_key(current.source()?, output.bar("resealing"))?;
+            vault.rotate_data_key_with_progress(current.source()?, output.bar("resealing"))?;
             let secrets = vault.usage()?.secrets;
             output.done(
                 &json!({"secrets": secrets}),
@@ -132,17 +132,23 @@ fn distinct(keys: &[Key]) -> Result<Vec<KeySource>, Failure> {
 }
 
 fn slots_table(slots: &[KeySlotInfo]) -> String {
-    let mut rows = vec![["ID", "KIND"].map(String::from)];
-    rows.extend(
-        slots
-            .iter()
-            .map(|slot| [slot.id.to_string(), kind(*slot).to_owned()]),
-    );
+    let mut rows = vec![["ID", "KIND", "ARGON2ID"].map(String::from)];
+    rows.extend(slots.iter().map(|slot| {
+        let kdf = slot.kdf.map(|kdf| {
+            let (mib, passes, lanes) = (kdf.memory_kib() / 1024, kdf.passes(), kdf.lanes());
+            format!("{mib} MiB, {passes} passes, {lanes} lanes")
+        });
+        let kdf = kdf.unwrap_or_else(|| "-".to_owned());
+        [slot.id.to_string(), kind(*slot).to_owned(), kdf]
+    }));
     table(&rows)
 }
 
 fn slot_json(slot: KeySlotInfo) -> serde_json::Value {
-    json!({"id": slot.id, "kind": kind(slot)})
+    let kdf = slot.kdf.map(
+        |kdf| json!({"memory_kib": kdf.memory_kib(), "passes": kdf.passes(), "lanes": kdf.lanes()}),
+    );
+    json!({"id": slot.id, "kind": kind(slot), "kdf": kdf})
 }
 
 fn kind(slot: KeySlotInfo) -> &'static str {

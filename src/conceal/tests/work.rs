@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 /// Conceals the locations; returns the schema, and each location that is left with the reason.
-fn concealed(schema: &Value, locations: &[&str]) -> (Value, Vec<(String, LeftReason)>) {
+fn concealed(schema: &Value, locations: &[&str]) -> (Value, Vec<(String, KeptReason)>) {
     let locations: Vec<Location> = locations
         .iter()
         .map(|location| Location::new(location).unwrap())
@@ -13,7 +13,7 @@ fn concealed(schema: &Value, locations: &[&str]) -> (Value, Vec<(String, LeftRea
     let mut concealed = schema.clone();
     let report = conceal(&mut concealed, &locations, MAX_CHARS);
     let left = report
-        .left()
+        .kept()
         .iter()
         .map(|left| (left.location().to_string(), left.reason()))
         .collect();
@@ -25,7 +25,7 @@ fn size(schema: &Value) -> u64 {
 }
 
 /// The units that an attempt to hide the location takes, and its failure, if any.
-fn attempt(schema: &Value, location: &str) -> (u64, Option<LeftReason>) {
+fn attempt(schema: &Value, location: &str) -> (u64, Option<KeptReason>) {
     let location = Location::new(location).unwrap();
     let work = Work::new(size(schema), 1);
     let before = work.total.left();
@@ -50,7 +50,7 @@ fn what_contains_its_reference_is_not_copied() {
             "properties": {"Authorization": {"type": "string"}},
         }});
         let location = "/headers/Authorization";
-        let expected = vec![(location.to_owned(), LeftReason::SharedSchema)];
+        let expected = vec![(location.to_owned(), KeptReason::SharedSchema)];
         assert_eq!(concealed(&schema, &[location]), (schema.clone(), expected));
         let (units, _) = attempt(&schema, location);
         assert!(units < 4 * size(&schema), "{units} units for {count}");
@@ -81,12 +81,12 @@ fn copies_of_copies_are_given_up() {
         let schema = doubling(count, members);
         let location = "/headers/Authorization";
         let (units, reason) = attempt(&schema, location);
-        assert_eq!(reason, Some(LeftReason::TooComplex));
+        assert_eq!(reason, Some(KeptReason::TooComplex));
         assert!(units <= 50_000 + 16 * size(&schema));
 
         // The other locations are unaffected.
         let (without, left) = concealed(&schema, &[location, "token"]);
-        assert_eq!(left, [(location.to_owned(), LeftReason::TooComplex)]);
+        assert_eq!(left, [(location.to_owned(), KeptReason::TooComplex)]);
         let mut expected = schema;
         let properties = expected["properties"].as_object_mut().unwrap();
         properties.remove("token");
@@ -103,13 +103,13 @@ fn a_call_gives_up_when_all_attempts_together_were_too_much() {
     let mut attempts = 0;
     while !work.total.is_spent() {
         let batch = hide_most(&schema, &locations, MAX_CHARS, &work);
-        assert_eq!(batch.failures[&location], LeftReason::TooComplex);
+        assert_eq!(batch.failures[&location], KeptReason::TooComplex);
         attempts += 1;
     }
     assert!((2..30).contains(&attempts), "{attempts}");
     let token = Location::new("token").unwrap();
     let batch = hide_most(&schema, &BTreeSet::from([&token]), MAX_CHARS, &work);
-    assert_eq!(batch.failures[&token], LeftReason::TooComplex);
+    assert_eq!(batch.failures[&token], KeptReason::TooComplex);
     assert_eq!(batch.concealed, None);
 }
 
@@ -129,7 +129,7 @@ fn references_to_what_was_copied_are_mended_within_bounds() {
     let (after, left) = concealed(&schema, &["/headers/Authorization"]);
     assert_eq!(
         left,
-        [("/headers/Authorization".to_owned(), LeftReason::TooComplex)]
+        [("/headers/Authorization".to_owned(), KeptReason::TooComplex)]
     );
     assert_eq!(after, schema);
 }
@@ -223,12 +223,12 @@ fn a_long_reference_is_not_decoded_again_and_again() {
     for bytes in [30, 30_000, 300_000] {
         assert_eq!(
             reasons(&schema(bytes, true)),
-            Some(LeftReason::MayBeDeclared("$ref"))
+            Some(KeptReason::MayBeDeclared("$ref"))
         );
     }
     assert_eq!(
         reasons(&schema(300_000, false)),
-        Some(LeftReason::MayBeDeclared("$ref"))
+        Some(KeptReason::MayBeDeclared("$ref"))
     );
 }
 
@@ -243,7 +243,7 @@ fn nested(keyword: &str, levels: usize, inner: Value) -> Value {
 
 #[test]
 fn no_more_references_are_replaced_than_anyone_uses() {
-    for (count, expected) in [(32, None), (33, Some(LeftReason::TooComplex))] {
+    for (count, expected) in [(32, None), (33, Some(KeptReason::TooComplex))] {
         let schema = json!({
             "type": "object",
             "properties": {"q": {"type": "string"}},
@@ -256,7 +256,7 @@ fn no_more_references_are_replaced_than_anyone_uses() {
 
 #[test]
 fn what_applies_is_not_followed_deeper_than_anyone_nests() {
-    for (levels, expected) in [(64, None), (65, Some(LeftReason::TooComplex))] {
+    for (levels, expected) in [(64, None), (65, Some(KeptReason::TooComplex))] {
         let inner = json!({"properties": {"token": {"type": "string"}}});
         let mut schema = nested("allOf", levels, inner);
         schema["properties"] = json!({"q": {"type": "string"}});
@@ -267,7 +267,7 @@ fn what_applies_is_not_followed_deeper_than_anyone_nests() {
 /// What is left of a schema is asked one more question, which may take more than looking at each target once.
 #[test]
 fn what_cannot_be_looked_at_afterwards_is_not_hidden() {
-    for (count, expected) in [(10, None), (60, Some(LeftReason::TooComplex))] {
+    for (count, expected) in [(10, None), (60, Some(KeptReason::TooComplex))] {
         let references = vec![json!({"$ref": "#/$defs/x"}); count];
         let schema = json!({
             "type": "object",
@@ -283,7 +283,7 @@ fn what_cannot_be_looked_at_afterwards_is_not_hidden() {
 
 #[test]
 fn a_condition_that_is_too_deep_to_look_at_stands_in_the_way() {
-    let conditional = Some(LeftReason::ConditionalSchema("not"));
+    let conditional = Some(KeptReason::ConditionalSchema("not"));
     for (levels, expected) in [(90, None), (110, conditional)] {
         let chain: Map<String, Value> = (0..levels)
             .map(|i| {
@@ -311,7 +311,7 @@ fn a_condition_that_is_too_deep_to_look_at_stands_in_the_way() {
 
 #[test]
 fn a_condition_on_a_value_that_is_too_deep_to_look_at_stands_in_the_way() {
-    let constrained = Some(LeftReason::ConstrainedValue("if"));
+    let constrained = Some(KeptReason::ConstrainedValue("if"));
     for (levels, expected) in [(90, None), (110, constrained)] {
         for keyword in ["then", "else"] {
             let wrap = |inner, _| json!({"if": {}, keyword: inner});
@@ -334,13 +334,13 @@ fn depth_is_found_out_without_recursion() {
     };
     for (levels, expected) in [
         (MAX_LEVELS - 1, None),
-        (100_000, Some(LeftReason::TooComplex)),
+        (100_000, Some(KeptReason::TooComplex)),
     ] {
         let mut schema = json!({"properties": {"token": {"type": "string"}}});
         schema["x-notes"] = wrap(Value::Null, levels);
         let token = Location::new("token").unwrap();
         let report = conceal(&mut schema, [&token], MAX_CHARS);
-        assert_eq!(report.left().first().map(LeftLocation::reason), expected);
+        assert_eq!(report.kept().first().map(KeptLocation::reason), expected);
         assert_eq!(
             schema["properties"].get("token").is_some(),
             expected.is_some()

@@ -77,7 +77,7 @@ fn check(image: Vec<u8>, before: &Acknowledged, after: &Acknowledged) -> Result<
     check_usage(&vault, &found)?;
     let rotating = vault.state.keys().unwrap().is_rotating();
     if rotating {
-        let rotated = vault.rotate_data_key(raw(1), |_| {});
+        let rotated = vault.rotate_data_key(raw(1));
         rotated.map_err(|found| error("go on with the rotation", found))?;
         if vault.state.keys().unwrap().is_rotating() || Model::of(&vault).unwrap() != found {
             return Err("the rotation did not come to its end".to_owned());

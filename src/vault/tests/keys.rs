@@ -42,7 +42,7 @@ fn kept(vault: &Vault, key: &KeySource) -> KeyRing {
 
 /// Stops a rotation behind its first record.
 fn interrupt_rotation(vault: &Vault) {
-    let rotate = || vault.rotate_data_key(raw(1), |_| panic!("enough"));
+    let rotate = || vault.rotate_data_key_with_progress(raw(1), |_| panic!("enough"));
     catch_unwind(AssertUnwindSafe(rotate)).unwrap_err();
     assert!(vault.state.keys().unwrap().is_rotating());
 }
@@ -54,9 +54,9 @@ fn who_had_the_keys_of_an_interrupted_rotation_opens_nothing_of_what_comes_after
     interrupt_rotation(&vault);
     let kept = kept(&vault, &raw(2));
 
-    vault.remove_key(lost.id).unwrap();
+    vault.remove_key_slot(lost.id).unwrap();
     vault.rotate_master_key([raw(1)]).unwrap();
-    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    vault.rotate_data_key(raw(1)).unwrap();
     let user = vault.user(UserId::LOCAL);
     user.create(secret("new")).unwrap();
     let snapshot = user.user.snapshot.load_full().unwrap();
@@ -72,9 +72,11 @@ fn who_had_the_keys_of_an_interrupted_rotation_opens_nothing_of_what_comes_after
 fn a_wrong_key_is_noticed_before_an_interrupted_rotation_goes_on() {
     let vault = vault_in_rotation();
     let goes_on = |_| panic!("something is sealed again");
-    let error = vault.rotate_data_key(raw(9), goes_on).unwrap_err();
+    let error = vault
+        .rotate_data_key_with_progress(raw(9), goes_on)
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongKey);
-    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    vault.rotate_data_key(raw(1)).unwrap();
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn a_rotation_that_goes_on_tells_of_both() {
     let vault = vault_in_rotation();
     let mut told = Vec::new();
     vault
-        .rotate_data_key(raw(1), |progress| told.push(progress))
+        .rotate_data_key_with_progress(raw(1), |progress| told.push(progress))
         .unwrap();
     // Eight of twenty were done before.
     let (done, total) = (12 + 20, told[told.len() - 1].total);
@@ -101,7 +103,7 @@ fn a_rotation_leaves_in_memory_whom_it_found_there() {
     let [loaded, unloaded] = loaded_and_unloaded(&vault);
     let is_loaded = |user: &UserVault| user.user.snapshot.load().is_some();
     let as_found = || is_loaded(&loaded) && !is_loaded(&unloaded);
-    let rotate = || vault.rotate_data_key(raw(1), |_| assert!(as_found()));
+    let rotate = || vault.rotate_data_key_with_progress(raw(1), |_| assert!(as_found()));
     rotate().unwrap();
     assert!(as_found());
     assert!(vault.state.in_rotation.load().is_none());
@@ -130,7 +132,7 @@ fn who_is_not_loaded_is_written_and_unloaded_in_the_midst_of_a_rotation() {
     let mut left: Vec<_> = (0..20).map(|i| i.to_string()).collect();
     let mut kept = Vec::new();
     vault
-        .rotate_data_key(raw(1), |_| {
+        .rotate_data_key_with_progress(raw(1), |_| {
             user.delete(&*left.pop().unwrap()).unwrap();
             user.unload();
             if let Some(snapshot) = vault.state.in_rotation.load_full() {
@@ -145,7 +147,7 @@ fn who_is_not_loaded_is_written_and_unloaded_in_the_midst_of_a_rotation() {
 
     // The user is gone in the midst.
     vault
-        .rotate_data_key(raw(1), |_| vault.delete_user(user.id()).unwrap())
+        .rotate_data_key_with_progress(raw(1), |_| vault.delete_user(user.id()).unwrap())
         .unwrap();
     assert!(user.secrets().unwrap().is_empty());
     vault.verify().unwrap();
@@ -162,15 +164,17 @@ fn a_rotation_keeps_nothing_of_a_user_when_the_vault_is_locked_or_it_panics() {
             assert!(!is_kept());
         }
     };
-    let error = vault.rotate_data_key(raw(1), lock).unwrap_err();
+    let error = vault
+        .rotate_data_key_with_progress(raw(1), lock)
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
     vault.unlock(raw(1)).unwrap();
 
     let panic = |_| assert!(!is_kept(), "enough");
-    let rotate = || vault.rotate_data_key(raw(1), panic);
+    let rotate = || vault.rotate_data_key_with_progress(raw(1), panic);
     catch_unwind(AssertUnwindSafe(rotate)).unwrap_err();
     assert!(!is_kept());
-    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    vault.rotate_data_key(raw(1)).unwrap();
     assert_eq!(user.secrets().unwrap().len(), 20);
 }
 
@@ -182,7 +186,7 @@ fn a_user_whose_secrets_are_gone_outlives_the_data_key() {
     for name in ["a", "b"] {
         user.delete(name).unwrap();
     }
-    vault.rotate_data_key(raw(1), |_| {}).unwrap();
+    vault.rotate_data_key(raw(1)).unwrap();
     vault.verify().unwrap();
     vault.lock().unwrap();
     vault.unlock(raw(1)).unwrap();
@@ -202,7 +206,7 @@ fn locking_ends_a_check_that_a_rotation_waits_for() {
             if progress.done > 1 {
                 return;
             }
-            scope.spawn(|| drop(vault.rotate_data_key(raw(1), |_| {})));
+            scope.spawn(|| drop(vault.rotate_data_key(raw(1))));
             while address() == old {
                 thread::yield_now();
             }

@@ -176,7 +176,7 @@ fn rotate_and_copy(memory: &Memory, vault: &Vault, folder: &Path, raw: Canary) {
         vault.add_key(other(), passphrase()).unwrap();
     });
     assert_only_keys(memory, vault, "key slots");
-    deep(|| vault.rotate_data_key(other(), |_| {}).unwrap());
+    deep(|| vault.rotate_data_key(other()).unwrap());
     watch_keys(memory, vault);
     deep(|| vault.rotate_master_key([raw(), passphrase()]).unwrap());
     assert_only_keys(memory, vault, "rotated");
@@ -197,7 +197,7 @@ fn rotate_and_copy(memory: &Memory, vault: &Vault, folder: &Path, raw: Canary) {
         call_all(&snapshot);
         snapshot.reload().unwrap();
         let changed = Vault::open(folder.join("backup"), raw()).unwrap();
-        changed.rotate_data_key(raw(), |_| {}).unwrap();
+        changed.rotate_data_key(raw()).unwrap();
         watch_keys(memory, &changed);
         drop(changed);
         assert!(snapshot.reload().unwrap());

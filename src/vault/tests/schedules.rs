@@ -67,7 +67,7 @@ fn vault_with(names: &[&str]) -> (Vault, UserVault) {
 /// A thread that rotates the data key, unless the vault is locked meanwhile.
 fn rotation(vault: &Vault) -> thread::JoinHandle<Option<()>> {
     let vault = vault.clone();
-    thread::spawn(move || locked(vault.rotate_data_key(key(), |_| {})))
+    thread::spawn(move || locked(vault.rotate_data_key(key())))
 }
 
 fn read(user: &UserVault, name: &str) -> Result<u64, Error> {

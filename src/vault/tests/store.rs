@@ -288,7 +288,7 @@ fn a_user_that_went_away_under_a_running_vault_is_noticed() {
         user.secrets().unwrap_err(),
         vault.users().unwrap_err(),
         // It would leave the user's rows to a key that it then forgets.
-        vault.rotate_data_key(key(), |_| {}).unwrap_err(),
+        vault.rotate_data_key(key()).unwrap_err(),
         vault.verify().unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::RolledBack);
@@ -441,7 +441,7 @@ fn a_change_of_keys_that_is_interrupted_anywhere_loses_nothing() {
     let key = |byte: u8| KeySource::raw([byte; 32]);
     let changes: [(&str, Change); 4] = [
         ("rotate the data key", |vault| {
-            vault.rotate_data_key(KeySource::raw([1; 32]), |_| {})
+            vault.rotate_data_key(KeySource::raw([1; 32]))
         }),
         ("rotate the master key", |vault| {
             vault.rotate_master_key([KeySource::raw([1; 32])])
@@ -451,7 +451,7 @@ fn a_change_of_keys_that_is_interrupted_anywhere_loses_nothing() {
                 .add_key(KeySource::raw([1; 32]), KeySource::raw([2; 32]))
                 .map(drop)
         }),
-        ("remove", |vault| vault.remove_key(2)),
+        ("remove", |vault| vault.remove_key_slot(2)),
     ];
     for (what, change) in changes {
         let mut writes = 0;
@@ -574,7 +574,7 @@ fn a_rotation_reads_a_user_who_is_not_loaded_once() {
         .unwrap();
     user.unload();
     let before = storage.reads.load(Ordering::Relaxed);
-    vault.rotate_data_key(key(), |_| {}).unwrap();
+    vault.rotate_data_key(key()).unwrap();
     assert_eq!(storage.reads.load(Ordering::Relaxed) - before, 1);
     vault.verify().unwrap();
 }

@@ -297,19 +297,17 @@ fn keys_that_were_put_back_under_an_open_vault_are_not_taken_over() {
         ("unlock", |vault| vault.unlock(raw(8))),
         ("add", |vault| vault.add_key(raw(7), raw(9)).map(drop)),
         ("change", |vault| vault.change_key(raw(7), raw(9)).map(drop)),
-        ("remove", |vault| vault.remove_key(1)),
+        ("remove", |vault| vault.remove_key_slot(1)),
         ("rotate the master key", |vault| {
             vault.rotate_master_key([raw(7)])
         }),
-        ("rotate the data key", |vault| {
-            vault.rotate_data_key(raw(7), |_| {})
-        }),
+        ("rotate the data key", |vault| vault.rotate_data_key(raw(7))),
     ];
     for (what, change) in changes {
         let vault = Vault::builder().in_memory_with_key(key()).unwrap();
         let lost = vault.add_key(key(), raw(8)).unwrap();
         let old = Contents::of(&*vault.state.storage).keys;
-        vault.remove_key(lost.id).unwrap();
+        vault.remove_key_slot(lost.id).unwrap();
         let now = Contents::of(&*vault.state.storage).keys;
         replace_keys(&vault, old);
         let error = change(&vault).expect_err(what);

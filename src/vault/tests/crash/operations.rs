@@ -189,7 +189,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         what: "rotate the data key",
-        run: |vault| vault.rotate_data_key(raw(3), |_| {}),
+        run: |vault| vault.rotate_data_key(raw(3)),
         model: |_| {},
     },
     Operation {
@@ -206,7 +206,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         what: "remove a key",
         run: |vault| {
             let last = vault.key_slots()?.pop().unwrap();
-            vault.remove_key(last.id)
+            vault.remove_key_slot(last.id)
         },
         model: |model| model.keys = BTreeSet::from([1]),
     },
@@ -250,7 +250,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         what: "rotate the data key again",
-        run: |vault| vault.rotate_data_key(raw(1), |_| {}),
+        run: |vault| vault.rotate_data_key(raw(1)),
         model: |_| {},
     },
 ];

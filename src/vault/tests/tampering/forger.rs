@@ -185,7 +185,7 @@ impl History {
             },
             &|a, _| a.delete("c"),
             &|_, _| vault.add_key(key(), raw(8)).map(drop),
-            &|_, _| vault.rotate_data_key(key(), |_| {}),
+            &|_, _| vault.rotate_data_key(key()),
             &|_, b| {
                 b.update("d", SecretPatch::new().value(format!("other-of-d-{of}")))
                     .map(drop)
