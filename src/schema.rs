@@ -82,10 +82,11 @@ pub(crate) fn declares_within(schema: &Value, location: &Location, budget: &Budg
     Document::within(schema, Types::NONE, budget).declaration(location)
 }
 
-/// Whether `schema` allows a missing object to be created at `parent`: it declares `parent` with a type that allows an
-/// object.
+/// Whether `schema` allows a missing object to be created at `parent`: it declares `parent`, and as far as it is known,
+/// with a type that allows an object. If it declares something in `parent`, what it says of it elsewhere, such as in
+/// another document, hardly rules that out.
 pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
-    Document::new(schema, Types::NONE).declares_object(parent)
+    Document::new(schema, Types::ALL).declares_object(parent)
 }
 
 /// Whether a secret can be put in at `location` when none of its parents exists yet: `schema` declares the location
@@ -97,7 +98,7 @@ pub(crate) fn can_be_filled(schema: &Value, location: &Location) -> bool {
 
 /// Whether `schema` allows an object at each parent of `location`, as far as `budget` suffices to find out.
 pub(crate) fn allows_parents_within(schema: &Value, location: &Location, budget: &Budget) -> bool {
-    let document = || Document::within(schema, Types::NONE, budget);
+    let document = || Document::within(schema, Types::ALL, budget);
     parents(location).all(|parent| document().declares_object(parent))
 }
 

@@ -165,6 +165,7 @@ fn every_reason_has_a_text_of_its_own() {
         SkipReason::Supplied.to_string(),
         SkipReason::Reference.to_string(),
         SkipReason::NotDeclared.to_string(),
+        SkipReason::ParentNotMade.to_string(),
         SkipReason::ParentFilled.to_string(),
     ];
     for (i, text) in texts.iter().enumerate() {

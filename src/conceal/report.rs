@@ -127,7 +127,8 @@ impl fmt::Display for KeptLocation {
 ///
 /// With [`NotDeclared`](KeptReason::NotDeclared) there is nothing to ask for. With
 /// [`NotAString`](KeptReason::NotAString) and [`MayBeDeclared`](KeptReason::MayBeDeclared) the model may be asked, and
-/// nothing is filled in. With every other reason the model may be asked, and the default goes in if it gives no value.
+/// nothing is filled in. With every other reason the model may be asked, and the default is filled in if it gives no
+/// value; where a location lies [inside an array](KeptReason::InsideArray), if the call has that element.
 /// Where a reason carries a keyword, it is the JSON Schema keyword that stands in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]

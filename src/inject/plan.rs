@@ -130,6 +130,9 @@ pub enum SkipReason {
     Reference,
     /// The tool's schema does not declare the property, or its type does not allow a string.
     NotDeclared,
+    /// An object that would contain it is absent or null, and the tool's schema declares no object there: most often an
+    /// array, of which elements are filled but not made.
+    ParentNotMade,
     /// A location that contains this one holds something that is no object: a secret was put in there, or the call
     /// supplied a value there, where another default is bound.
     ParentFilled,
@@ -141,6 +144,9 @@ impl fmt::Display for SkipReason {
             SkipReason::Supplied => "the call has a value there",
             SkipReason::Reference => "the call has a granted reference there",
             SkipReason::NotDeclared => "the tool's schema declares no string there",
+            SkipReason::ParentNotMade => {
+                "an object around it is missing, and the tool's schema declares no object there"
+            }
             SkipReason::ParentFilled => {
                 "a location that contains this one holds something that is no object"
             }
@@ -261,7 +267,7 @@ impl<'s> Plan<'s> {
                 if allowed {
                     Decision::Fill { replaces: false }
                 } else {
-                    Decision::Skip(SkipReason::NotDeclared)
+                    Decision::Skip(SkipReason::ParentNotMade)
                 }
             }
             Lookup::Obstructed { depth, .. } if self.binds_parent_of(location, depth) => {
