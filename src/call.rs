@@ -33,7 +33,9 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Sets the tool's input schema, a JSON Schema such as MCP's `inputSchema`: the original, not the concealed one.
+    /// Sets the tool's input schema, a JSON Schema such as MCP's `inputSchema`: the original, not the concealed one. Do
+    /// not call this for a tool that gives no schema: null, `true` and `{}` declare nothing, so no default would be
+    /// filled in.
     ///
     /// A default is then filled in only where the schema declares the property: it names it under `properties`, or an
     /// array's element under `items` or `prefixItems`, with a type that allows a string. These do not declare one:
@@ -154,7 +156,8 @@ impl InjectionPolicy {
         self
     }
 
-    /// Replaces what the model supplies with the secret.
+    /// Replaces what the model supplies with the secret. Where the tool's schema allows no string, it cannot be replaced,
+    /// and the call is denied: see the [table](InjectionPolicy#security).
     #[must_use]
     pub fn replace_supplied(mut self) -> InjectionPolicy {
         self.supplied = Supplied::Replace;

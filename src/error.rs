@@ -231,8 +231,11 @@ impl Error {
                 }
             }
             Detail::None | Detail::Uncertain => {
-                self.0.message =
-                    format!("operation {index} of the batch: {}", self.0.message).into();
+                self.0.message = format!(
+                    "operation {index} of the batch, counted from 0: {}",
+                    self.0.message
+                )
+                .into();
             }
             Detail::Quota(_) => {}
         }

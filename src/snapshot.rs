@@ -204,7 +204,7 @@ pub(crate) fn open_rows(
     if usage != root.usage || rows != root.rows {
         return Err(Error::new(
             ErrorKind::RolledBack,
-            "a secret was deleted, added or rolled back outside keyward: restore a backup",
+            "a secret was deleted, added, changed or rolled back outside keyward: restore a backup",
         ));
     }
     entries.sort_unstable_by_key(Entry::id);

@@ -112,6 +112,9 @@ fn opening_says_what_is_wrong() {
         io_kind(Vault::open(&path, raw())),
         Some(io::ErrorKind::NotFound)
     );
+    let made = builder().create(dir.path().join("no/v"), raw());
+    let error = made.unwrap_err().to_string();
+    assert!(error.starts_with("there is no such folder"), "{error}");
     let vault = builder().create(&path, raw()).unwrap();
     vault.user(UserId::LOCAL).create(secret("a")).unwrap();
     assert_kind(builder().create(&path, raw()), ErrorKind::Storage);

@@ -116,6 +116,11 @@ fn what_is_no_object_is_refused() {
         );
         assert_eq!(args, text);
     }
+    // Where it is wrong, without what is there.
+    let mut args = "{\n  'k': 1}".to_owned();
+    let error = user.inject_str(&ToolCall::new(CALL), &mut args);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("from line 2, column 3 on"), "{error}");
     for value in [json!([]), json!(7), json!("{}"), json!(false)] {
         let mut args = value.clone();
         let error = user

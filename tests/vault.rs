@@ -242,6 +242,8 @@ fn one_default_for_one_place() {
         ErrorKind::DefaultTaken,
     );
     assert_eq!(error.http_status(), 409);
+    let holder = r#"the secret "a" is the default for tool agno__* at /token"#;
+    assert!(error.to_string().starts_with(holder), "{error}");
     user.create(second()).unwrap();
     let make_default = || SecretPatch::new().is_default_for_tool(true);
     assert_kind(user.update("b", make_default()), ErrorKind::DefaultTaken);
@@ -512,7 +514,9 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     for (i, (collect, kind)) in cases.into_iter().enumerate() {
         let error = user.batch(collect).unwrap_err();
         assert_eq!(error.kind(), kind, "case {i}: {error}");
-        let names_the_second = error.to_string().starts_with("operation 1 of the batch: ");
+        let names_the_second = error
+            .to_string()
+            .starts_with("operation 1 of the batch, counted from 0: ");
         let is_of_one = matches!(kind, ErrorKind::NotFound | ErrorKind::Conflict);
         assert_eq!(names_the_second, is_of_one, "{error}");
         assert_eq!((user.secrets().unwrap(), usage(&user)), before, "case {i}");

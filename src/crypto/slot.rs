@@ -13,6 +13,7 @@ use crate::{
     bytes::{Reader, put_bytes},
     error::{Error, ErrorKind, FieldError},
     sealed::Sealed,
+    secret::SecretValue,
 };
 
 /// One way to open a vault: see [`Vault::key_slots`](crate::Vault::key_slots).
@@ -67,14 +68,11 @@ impl KeySlot {
         master: &MasterKey,
     ) -> Result<KeySlot, Error> {
         let (parameters, key) = match source.held() {
-            Source::Passphrase(passphrase) if passphrase.expose_secret().is_empty() => {
-                let msg = "a passphrase must not be empty";
-                return Err(Error::validation(vec![FieldError::value_error("key", msg)]));
-            }
             Source::Passphrase(passphrase) => {
+                let passphrase = not_empty(passphrase)?;
                 let mut salt = [0; 16];
                 aead::fill_random(&mut salt)?;
-                let key = stretch(passphrase.expose_secret().as_bytes(), &salt, kdf)?;
+                let key = stretch(passphrase, &salt, kdf)?;
                 (SlotParameters::Passphrase { kdf, salt }, key)
             }
             Source::Raw(key) => (SlotParameters::Raw, raw_key(key)?),
@@ -115,12 +113,12 @@ impl KeySlot {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if the source is of another kind or holds another key; `Corrupt` if the key is the right one and the
+    /// `WrongKey` if the source is of another kind or holds another key; `Validation` if it cannot be a key; `Corrupt` if the key is the right one and the
     /// slot is damaged.
     pub(crate) fn open(&self, vault: VaultId, source: &KeySource) -> Result<MasterKey, Error> {
         let key = match (&self.parameters, source.held()) {
             (SlotParameters::Passphrase { kdf, salt }, Source::Passphrase(passphrase)) => {
-                stretch(passphrase.expose_secret().as_bytes(), salt, *kdf)?
+                stretch(not_empty(passphrase)?, salt, *kdf)?
             }
             (SlotParameters::Raw, Source::Raw(key)) => raw_key(key)?,
             (SlotParameters::Provider { wrapped }, Source::Provider(provider)) => {
@@ -280,6 +278,16 @@ fn raw_key(key: &[u8]) -> Result<Key, Error> {
             "a raw key must have exactly 32 bytes",
         )])
     })
+}
+
+fn not_empty(passphrase: &SecretValue) -> Result<&[u8], Error> {
+    let passphrase = passphrase.expose_secret().as_bytes();
+    if passphrase.is_empty() {
+        let msg =
+            "a passphrase must not be empty: if it comes from a variable, check that this is set";
+        return Err(Error::validation(vec![FieldError::value_error("key", msg)]));
+    }
+    Ok(passphrase)
 }
 
 fn wrong_key() -> Error {
@@ -447,5 +455,19 @@ mod tests {
             KeySlot::seal(vault, 1, &short, kdf(), &MasterKey::random().unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Validation);
         assert!(!format!("{short:?}").contains('7'));
+    }
+
+    /// Most often it is a variable that is not set: another key would be looked for in vain.
+    #[test]
+    fn an_empty_passphrase_is_no_key() {
+        let vault = VaultId::random().unwrap();
+        let [right, empty] = ["correct horse", ""].map(KeySource::passphrase);
+        let master = MasterKey::random().unwrap();
+        let slot = KeySlot::seal(vault, 1, &right, kdf(), &master).unwrap();
+        let errors = [
+            KeySlot::seal(vault, 1, &empty, kdf(), &master).unwrap_err(),
+            slot.open(vault, &empty).unwrap_err(),
+        ];
+        assert_eq!(errors.map(|error| error.kind()), [ErrorKind::Validation; 2]);
     }
 }

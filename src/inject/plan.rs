@@ -403,10 +403,10 @@ fn refused_undeclared(location: &Location) -> Error {
 
 fn obstructed(location: &Location, depth: usize, by: Obstacle) -> Error {
     let what = match by {
-        Obstacle::String => "is a string, not an object or an array",
-        Obstacle::Number => "is a number, not an object or an array",
-        Obstacle::Bool => "is a boolean, not an object or an array",
-        Obstacle::Array => "is an array without this element",
+        Obstacle::String => "is a string, not an object or an array: leave it out",
+        Obstacle::Number => "is a number, not an object or an array: leave it out",
+        Obstacle::Bool => "is a boolean, not an object or an array: leave it out",
+        Obstacle::Array => "is an array without this element: add the element",
     };
     let parents = &location.tokens()[..depth];
     let parent = Location::from_tokens(parents.to_vec());

@@ -35,7 +35,7 @@ pub(crate) fn read(text: &str) -> Result<wiping::Json, Error> {
         return Ok(value);
     }
     // The parser's own message is left out, since it may repeat part of the text.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|_| malformed())?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| malformed(&error))?;
     Cursor { text, at: 0 }.read(0, &mut value)?;
     Ok(value)
 }
@@ -206,8 +206,12 @@ impl<'t> Cursor<'t> {
     }
 }
 
-fn malformed() -> Error {
-    let msg = "JSON decode error: the arguments of the call are not valid JSON";
+/// Says where, and not what is there: it may be a value.
+fn malformed(error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    let msg = format!(
+        "JSON decode error: the arguments of the call are not valid JSON, from line {line}, column {column} on"
+    );
     Error::validation(vec![FieldError::new([], "json_invalid", msg)])
 }
 

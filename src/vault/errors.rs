@@ -19,7 +19,9 @@ pub(super) fn locked() -> Error {
 }
 
 pub(super) fn no_key_slots(consequence: &str) -> Error {
-    let message = format!("this in-memory vault was created without a key, so {consequence}");
+    let message = format!(
+        "this in-memory vault was created without a key, so {consequence}: create it with one"
+    );
     Error::new(ErrorKind::Unsupported, message)
 }
 
@@ -60,10 +62,16 @@ pub(super) fn creation_error(error: StorageError) -> Error {
         StorageError::Stopped => None,
         error => return storage_error(error),
     };
-    let error = Error::new(
-        ErrorKind::Storage,
-        "the store failed; nothing was created: check the path, its folder, and the disk",
-    );
+    let is_missing = source.as_ref().is_some_and(|source| {
+        let source = source.downcast_ref::<io::Error>();
+        source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+    });
+    let message = if is_missing {
+        "there is no such folder; nothing was created: create the folder, or check the path"
+    } else {
+        "the store failed; nothing was created: check the path, its folder, and the disk"
+    };
+    let error = Error::new(ErrorKind::Storage, message);
     match source {
         Some(source) => error.with_source(source),
         None => error,
@@ -99,7 +107,7 @@ pub(super) fn storage_error(error: StorageError) -> Error {
         .with_source(io::Error::from(io::ErrorKind::AlreadyExists)),
         StorageError::Missing => Error::new(
             ErrorKind::Storage,
-            "there is no file at this path: create a vault, or check the path",
+            "there is no file at this path, or only a link that leads nowhere: create a vault, or check the path",
         )
         .with_source(io::Error::from(io::ErrorKind::NotFound)),
         StorageError::InUse => Error::new(

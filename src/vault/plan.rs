@@ -451,26 +451,37 @@ impl<'a> Plan<'a> {
             .changed()
             .filter(|metadata| metadata.info.is_default_for_tool)
         {
-            wanted.push(Binding::of(&metadata.info)?);
+            let name: &str = metadata.info.secret_name.as_ref();
+            wanted.push((Binding::of(&metadata.info)?, name));
         }
         // The bindings that the secrets of this write have had until now.
         let changed = self.changes.keys().filter_map(|id| self.base.by_id(*id));
         let freed: HashSet<Binding> = changed.filter_map(Entry::default_binding).collect();
-        let mut taken = HashSet::new();
-        for binding in wanted {
-            let stays = self.base.has_default(&binding) && !freed.contains(&binding);
-            if stays || taken.contains(&binding) {
-                return Err(Error::new(
-                    ErrorKind::DefaultTaken,
-                    format!(
-                        "another secret is the default for {binding}: set its is_default_for_tool to false first"
-                    ),
-                ));
+        let mut taken: HashMap<Binding, &str> = HashMap::new();
+        for (binding, name) in wanted {
+            if self.base.has_default(&binding) && !freed.contains(&binding) {
+                let mut entries = self.base.entries().values();
+                let holder =
+                    entries.find(|entry| entry.default_binding().as_ref() == Some(&binding));
+                let holder = holder.map_or("", |entry| &entry.info().secret_name);
+                return Err(default_taken(holder, &binding));
             }
-            taken.insert(binding);
+            if let Some(holder) = taken.get(&binding) {
+                return Err(default_taken(holder, &binding));
+            }
+            taken.insert(binding, name);
         }
         Ok(())
     }
+}
+
+fn default_taken(holder: &str, binding: &Binding) -> Error {
+    Error::new(
+        ErrorKind::DefaultTaken,
+        format!(
+            "the secret {holder:?} is the default for {binding}: set its is_default_for_tool to false first"
+        ),
+    )
 }
 
 impl Binding {

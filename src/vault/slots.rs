@@ -158,7 +158,7 @@ impl KeySlots {
         let at = at.ok_or_else(|| refuse("the vault has no such key slot: list its key slots"))?;
         if self.slots.len() == 1 {
             return Err(refuse(
-                "the last key slot cannot be removed: nothing could open the vault without it",
+                "the last key slot cannot be removed, since nothing could open the vault without it: add another key first",
             ));
         }
         self.slots.remove(at);
