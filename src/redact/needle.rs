@@ -22,6 +22,9 @@ const SHORTEST: usize = 4;
 /// Lines of fewer bytes are not found by themselves.
 const SHORT_LINE: usize = 16;
 
+/// Nor are lines of fewer different bytes, which are drawn between others, and hold nothing that is hard to guess.
+const FEW_BYTES: usize = 4;
+
 const LINE_ENDS: [char; 2] = ['\n', '\r'];
 
 /// How line ends are written where a line has to be one, such as in a variable of an environment or in JSON. Whoever
@@ -171,6 +174,7 @@ impl Needle {
             !self.is_formatted
                 && line.len() >= SHORT_LINE
                 && !line.contains(|c: char| c.is_ascii_whitespace())
+                && has_different_bytes(line.as_bytes(), FEW_BYTES)
         };
         whole.into_iter().chain(lines.filter(is_like_a_key))
     }
@@ -391,4 +395,9 @@ impl Needle {
 
 fn six_bits(pair: [u8; 2], skip: usize) -> u8 {
     (u16::from_be_bytes(pair) << skip).to_be_bytes()[0] >> 2
+}
+
+fn has_different_bytes(line: &[u8], count: usize) -> bool {
+    let is_new = |at: &usize| !line[..*at].contains(&line[*at]);
+    (0..line.len()).filter(is_new).nth(count - 1).is_some()
 }

@@ -230,6 +230,19 @@ fn lines_of_ordinary_text_are_left_alone() {
 }
 
 #[test]
+fn a_line_that_is_drawn_is_not_replaced() {
+    for (line, is_found) in [
+        ("----------------", false),
+        ("+--------+=====+", false),
+        ("+--------+=====a", true),
+    ] {
+        let redactor = redactor(&format!("title\n{line}\npassw0rd"));
+        let found = redactor.redact(line) != line;
+        assert_eq!(found, is_found, "{line}");
+    }
+}
+
+#[test]
 fn a_value_added_later_is_found_too() {
     let mut redactor = redactor("lin_api_Zq8wT3vN");
     assert_eq!(redactor.redact("ijklmnop"), "ijklmnop");

@@ -2,7 +2,7 @@
 //!
 //! For values without `\` and `%`, whose own spellings can be read in more than one way.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use super::encodings::json_spellings;
 
@@ -30,7 +30,8 @@ pub(crate) fn redact(text: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
         }
         let lines = value.lines().flat_map(|line| line.split('\r'));
         for line in lines.map(|line| line.trim_matches([' ', '\t'])) {
-            if line.len() >= 16 && !line.contains([' ', '\t']) {
+            let different: BTreeSet<char> = line.chars().collect();
+            if line.len() >= 16 && different.len() >= 4 && !line.contains([' ', '\t']) {
                 wanted.push((*reference, line));
             }
         }
