@@ -16,6 +16,7 @@
 //! None of this does any input or output or needs an async runtime. Only `FilteredTransport` waits, for the transport
 //! inside it.
 
+mod across;
 #[cfg(feature = "mcp")]
 mod elicitation;
 mod filter;

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    fmt,
+    fmt, mem,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
+    across,
     json::{self, Buffer, Changed},
     message::{AMBIGUOUS, arguments, id_key, may_be_call, refusal, refusal_of, tool_error},
     redaction::{self, Search},
@@ -191,13 +192,13 @@ impl Filter {
     pub fn server_message<'a>(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         let redactor = self.redactor();
         let mut text = json::decode(message);
-        let across = redaction::across(&text, &redactor);
+        let across = across::redact_line(&text, &redactor);
         let is_across = across.is_some();
         let mut done = Vec::new();
-        if let Some((across, references)) = across {
+        if let Some(mut across) = across {
             json::wipe(&mut text);
-            text = Cow::Owned(across);
-            done = references;
+            text = Cow::Owned(mem::take(&mut *across.text));
+            done = across.done;
         }
         let search = Search {
             redactor: &redactor,
@@ -221,13 +222,15 @@ impl Filter {
                 Some(members) => {
                     self.answer(&text, at.clone(), &members, search, &mut is_concealed)
                 }
-                None => redaction::text(&text, at.clone(), search),
+                None => redaction::redact_other(&text, at.clone(), search),
             };
             changed.replace(at, new);
         }
         match changed.up_to(text.len()) {
             Some(mut new) => {
-                if is_concealed && let Some(redacted) = redaction::closed_up(&new, &redactor) {
+                if is_concealed
+                    && let Some(redacted) = across::redact_after_removal(&new, &redactor)
+                {
                     new.zeroize();
                     new = redacted;
                 }
@@ -369,7 +372,7 @@ impl Filter {
         search: Search<'_>,
         is_concealed: &mut bool,
     ) -> Option<String> {
-        let redacted = redaction::message(text, at.clone(), members, search);
+        let redacted = redaction::redact_message(text, at.clone(), members, search);
         if !self.is_listing(text, members) {
             return redacted;
         }

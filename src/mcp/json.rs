@@ -21,7 +21,7 @@ use serde_json::{Map, Number, Value};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
-    json_text::{self, byte, skip_space, string_end, value_end},
+    json_text::{self, byte, is_structure, scalar_end, skip_space, string_end, value_end},
     wiping,
 };
 
@@ -80,6 +80,39 @@ pub(super) fn elements(text: &str, at: Range<usize>) -> Option<Vec<Range<usize>>
         Some(end)
     })?;
     Some(elements)
+}
+
+/// A string, a number, a literal, or one character of what is between these.
+pub(super) struct Token {
+    pub(super) at: Range<usize>,
+    /// What is between the quotes of a string, or all of a number or a literal.
+    pub(super) content: Option<Range<usize>>,
+}
+
+impl Token {
+    /// Reads the token that begins here. A string without an end takes all of the text.
+    pub(super) fn read(text: &str, start: usize) -> Token {
+        let (end, content) = match text.as_bytes()[start] {
+            b'"' => match string_end(text, start) {
+                Some(end) => (end, Some(start + 1..end - 1)),
+                None => (text.len(), Some(start + 1..text.len())),
+            },
+            first if is_structure(first) => (start + 1, None),
+            _ => {
+                let end = scalar_end(text, start);
+                (end, Some(start..end))
+            }
+        };
+        Token {
+            at: start..end,
+            content,
+        }
+    }
+
+    /// Whether a colon follows.
+    pub(super) fn is_key(&self, text: &str) -> bool {
+        byte(text, skip_space(text, self.at.end)) == Some(b':')
+    }
 }
 
 /// Returns the place of the value of the last member with this key.
@@ -336,6 +369,11 @@ impl Changed<'_> {
     /// The length of the new text so far: it ends with what was put in last.
     pub(super) fn len(&self) -> usize {
         self.new.len()
+    }
+
+    /// Where this place of the text, or a later one, comes to be in the new text; `None` if it was replaced.
+    pub(super) fn new_place(&self, at: usize) -> Option<usize> {
+        Some(self.new.len() + at.checked_sub(self.done)?)
     }
 
     /// Returns the text up to this place; `None` if nothing was replaced.

@@ -1,4 +1,5 @@
-//! Messages of the protocol as JSON text: whether one is a call, its arguments and its id, and how it is refused.
+//! Messages of the protocol as JSON text: whether one is a call, its arguments and its id, how it is refused, and what
+//! of it has to stay so that it arrives.
 
 use std::{fmt, ops::Range};
 
@@ -9,6 +10,39 @@ use crate::{
     error::{Error, ErrorKind},
     wiping,
 };
+
+/// The keys of the protocol. They do not depend on any value, and without them no message arrives.
+const KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+
+/// The member of `params` with metadata, and the members of both that identify the message that this one is about.
+/// Their values stay, so that the client can tell which message that is.
+pub(super) const META: &str = "_meta";
+pub(super) const ABOUT: [&str; 2] = ["progressToken", "requestId"];
+
+/// The parts of a member that a message needs to arrive.
+pub(super) fn kept(
+    text: &str,
+    member: &json::Member<'_>,
+) -> impl Iterator<Item = Range<usize>> + use<> {
+    let name = has_protocol_key(member).then(|| member.name.clone());
+    let value = needs_value(text, member).then(|| member.value.clone());
+    name.into_iter().chain(value)
+}
+
+pub(super) fn has_protocol_key(member: &json::Member<'_>) -> bool {
+    KEYS.contains(&&*member.key)
+}
+
+/// Whether the message needs the value of this member to arrive. None needs an object, an array, or anything that is
+/// not JSON.
+pub(super) fn needs_value(text: &str, member: &json::Member<'_>) -> bool {
+    let value = &text[member.value.clone()];
+    match &*member.key {
+        "jsonrpc" => value == r#""2.0""#,
+        "id" | "method" => !value.starts_with(['{', '[']) && json::is_json(value),
+        _ => false,
+    }
+}
 
 /// Whether some reader of JSON may take this message for a call. Of two members with the same key, some readers take
 /// the first, and to some readers keys are the same that differ only in case.
