@@ -14,10 +14,10 @@ use crate::{
     error::{Error, FieldError},
 };
 
-use places::Places;
+use positions::Positions;
 
-pub(crate) mod places;
-pub(crate) mod spots;
+pub(crate) mod positions;
+pub(crate) mod short_positions;
 #[cfg(test)]
 mod tests;
 
@@ -176,7 +176,7 @@ impl ToolPattern {
 /// Returns whether a pattern in canonical form matches the whole of `name`, as [`ToolPattern::matches`] does.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     matches_greedily(pattern, name, PATIENCE * (pattern.len() + name.len()))
-        .unwrap_or_else(|| matches_by_places(pattern, name))
+        .unwrap_or_else(|| matches_by_positions(pattern, name))
 }
 
 /// Matches in the simple way: tries what follows a `*` at every place, from the left. `None` if that takes more
@@ -237,9 +237,9 @@ fn matches_greedily(pattern: &str, name: &str, steps: usize) -> Option<bool> {
     None
 }
 
-/// Matches in the bounded way: follows all places in the name at once.
-fn matches_by_places(pattern: &str, name: &str) -> bool {
-    let name = Places::of(name);
+/// Matches in the bounded way: follows all positions in the name at once.
+fn matches_by_positions(pattern: &str, name: &str) -> bool {
+    let name = Positions::of(name);
     let mut set = name.first();
     pattern.chars().all(|c| name.follow(&mut set, c)) && name.is_at_end(&set)
 }

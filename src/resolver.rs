@@ -46,8 +46,8 @@
 //!   end in one list of endings. Where all wildcard patterns are listed like this, the list is the answer.
 //! * **Patterns with neither an end nor such a run** are tried on every name. A few are in the list, and are ruled
 //!   out by the pairs of bytes that they hold. Many form a *crowd* (`crowd.rs`), in which sets rule out, all at
-//!   once, those that hold more bytes of some class than the name does. What is left is matched over all places of
-//!   the name at once, as the bits of a word or two (`pattern/spots.rs`).
+//!   once, those that hold more bytes of some class than the name does. What is left is matched over all positions
+//!   of the name at once, as the bits of a word or two (`pattern/short_positions.rs`).
 //! * **A lookup always ends in a comparison of bytes**: a hash that collides with another one costs a comparison,
 //!   and never gives a secret to the wrong tool.
 //! * **Changes** (`changes.rs`): a resolver of more than a few bindings can be another one's index, with a small
@@ -93,13 +93,13 @@
 //! * A key of each length is looked up at most once.
 //! * A pattern is tried at most once, as it lies in one bucket, which is visited once. A bucket at a key is visited
 //!   once because a name has one beginning of each length, and every answer leads to a shorter one. For the buckets
-//!   of runs: a name has at most as many runs as places, and each is found by halving among those with the same
+//!   of runs: a name has at most as many runs as positions, and each is found by halving among those with the same
 //!   part, in 32 steps. Their buckets are sorted before they are visited, so that one whose run stands in the name
 //!   twice is visited once: n · log n.
 //! * A crowd takes 32 steps for each 256 of its patterns, or for each 64 if there are fewer than 128, and a sieve
 //!   eight for each 64.
 //! * [`ToolPattern::matches`] takes at most m · n/64 + n · log n steps, whatever the pattern and the name: it has a
-//!   budget for the simple way, and after that follows all places in the name at once (`pattern/places.rs`).
+//!   budget for the simple way, and after that follows all positions in the name at once (`pattern/positions.rs`).
 //!
 //! Nothing else depends on the patterns. A resolver with changes asks both of its indices, and counts the characters
 //! of two patterns for each location at which both have found one: O(m) more for each.

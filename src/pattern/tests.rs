@@ -52,9 +52,9 @@ fn assert_every_way_agrees(text: &str, name: &str, expected: bool) {
         "trying: {context}"
     );
     assert_eq!(
-        matches_by_places(pattern.as_str(), name),
+        matches_by_positions(pattern.as_str(), name),
         expected,
-        "places: {context}"
+        "positions: {context}"
     );
     for steps in [0, 1, 2, 5, 20] {
         let given_up = matches_greedily(pattern.as_str(), name, steps);

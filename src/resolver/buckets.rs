@@ -11,7 +11,7 @@ use super::{
     row::{Ending, NONE, Span},
     sketch::{pairs_in, pairs_of},
 };
-use crate::pattern::{self, spots::Spots};
+use crate::pattern::{self, short_positions::ShortPositions};
 
 /// A bucket of at least this many patterns has a [`Crowd`].
 pub(super) const MANY: usize = 8;
@@ -71,13 +71,13 @@ pub(super) struct Tried<'n> {
     pub(super) pairs: Option<u64>,
     seen: Option<Seen>,
     /// For a name that is not short. Few names need it and it is large, so it is not a part of [`Seen`].
-    long: Option<Spots<2>>,
+    long: Option<ShortPositions<2>>,
 }
 
 /// What makes it cheap to try many patterns on one name.
 struct Seen {
     census: Census,
-    short: Option<Spots<1>>,
+    short: Option<ShortPositions<1>>,
 }
 
 impl<'n> Tried<'n> {
@@ -144,10 +144,10 @@ impl Buckets {
         best.worked(members.len());
         let seen = tried.seen.get_or_insert_with(|| Seen {
             census: Census::of(name.bytes()),
-            short: Spots::of(name),
+            short: ShortPositions::of(name),
         });
         if seen.short.is_none() && tried.long.is_none() {
-            tried.long = Spots::of(name);
+            tried.long = ShortPositions::of(name);
         }
         let census = &seen.census;
         if let Some(short) = &seen.short {
