@@ -174,22 +174,41 @@ fn every_reason_has_a_text_of_its_own() {
     }
 }
 
-/// A tool's name and the names of arguments are the model's, or a server's.
+/// A tool's name and the names of arguments are the model's, or a server's. Those of secrets and their patterns are a
+/// user's.
 #[test]
 fn no_name_forges_a_line() {
     let user = user();
-    default_for(&user, "t*");
-    let mut args = Map::new();
     let name = "x\n  /k: filled\n    evil (x): best\u{1b}[2J";
-    args.insert(name.to_owned(), json!("secret://nope"));
+    let pattern = "t\n  /k: fi*";
+    let secret = NewSecret::new(name, "some-value").bind(pattern, "k");
+    user.create(secret.default_for_tool()).unwrap();
+    let args = json!({name: "secret://nope", "y": format!("secret://{name}")});
     let explanation = user
-        .explain(&ToolCall::new("t\n  /k: filled"), &args)
+        .explain(&ToolCall::new("t\n  /k: filled"), args.as_object().unwrap())
         .unwrap();
     let text = explanation.to_string();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
+    // Of the tool, two references, a location with one candidate, and the failure.
+    assert_eq!(lines.len(), 6, "{text}");
     assert!(lines.iter().all(|line| !line.contains('\u{1b}')), "{text}");
-    assert_eq!(lines[2], "  /k: filled");
+    assert_eq!(lines[3], "  /k: filled");
+}
+
+#[test]
+fn only_where_there_is_nothing_to_explain_is_that_said() {
+    let user = user();
+    default_for(&user, "t");
+    for (tool, args, is_said) in [
+        ("u", json!({}), true),
+        ("u", json!({"a": "secret://t"}), false),
+        ("t", json!({}), false),
+    ] {
+        let args = args.as_object().unwrap();
+        let text = user.explain(&ToolCall::new(tool), args).unwrap();
+        let text = text.to_string();
+        assert_eq!(text.contains("no default matches"), is_said, "{text}");
+    }
 }
 
 /// Each location holds all names that lead to it, so a hundred of them would be a hundred times as long as one name.
