@@ -106,6 +106,29 @@ fn key_slots_come_and_go() {
     assert_opens(&vault, raw(1), true);
 }
 
+/// A number that somebody wrote down must not come to mean another key.
+#[test]
+fn a_slot_has_a_number_that_is_above_all_others() {
+    type Step = fn(&Vault) -> Result<(), Error>;
+    let vault = vault();
+    let steps: [(Step, &[u32]); 6] = [
+        (|vault| vault.add_key(raw(1), raw(2)).map(drop), &[1, 2]),
+        (|vault| vault.add_key(raw(1), raw(3)).map(drop), &[1, 2, 3]),
+        (|vault| vault.remove_key(2), &[1, 3]),
+        (|vault| vault.add_key(raw(1), raw(4)).map(drop), &[1, 3, 4]),
+        (
+            |vault| vault.change_key(raw(1), raw(5)).map(drop),
+            &[5, 3, 4],
+        ),
+        (|vault| vault.rotate_master_key([raw(5), raw(3)]), &[6, 7]),
+    ];
+    for (step, expected) in steps {
+        step(&vault).unwrap();
+        let slots = vault.key_slots().unwrap();
+        assert!(slots.iter().map(|slot| &slot.id).eq(expected), "{slots:?}");
+    }
+}
+
 #[test]
 fn key_slots_need_a_key_that_opens_the_vault() {
     let vault = vault();
