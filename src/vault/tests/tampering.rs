@@ -344,6 +344,32 @@ fn keys_that_were_put_back_under_an_open_vault_are_found_and_not_copied() {
     vault.backup(&path).unwrap();
 }
 
+/// The users' roots and the keys are those that were stored last, but a copy would have them beside an older root.
+#[test]
+fn a_root_that_was_put_back_under_an_open_vault_is_found_and_not_copied() {
+    let vault = Vault::builder().in_memory_with_key(key()).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(secret("a")).unwrap();
+    let old = Contents::of(&*vault.state.storage).root;
+    user.create(secret("b")).unwrap();
+    vault.verify().unwrap();
+    let root = Transaction {
+        vault_root: Some(old),
+        ..Transaction::default()
+    };
+    vault.state.storage.commit(root).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("copy");
+    for error in [
+        vault.verify().unwrap_err(),
+        vault.backup(&path).unwrap_err(),
+        vault.export(&path, raw(9)).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    }
+}
+
 #[test]
 fn a_store_without_its_keys_or_its_root_is_corrupt_or_rolled_back() {
     let now = Forger::new().now();
