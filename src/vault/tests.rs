@@ -141,3 +141,40 @@ fn new_ids_are_greater_than_those_that_were_imported() {
     let new = early.user(UserId::LOCAL).create(secret("b")).unwrap();
     assert!(new.secret_id > imported.secret_id);
 }
+
+/// Also where the clock has gone back, and where the secrets with the greatest ids are gone.
+#[cfg(feature = "file")]
+#[test]
+fn new_ids_are_greater_than_those_before_a_copy_or_an_import() {
+    const EARLY: i64 = 1_700_000_000;
+    const LATE: i64 = 1_800_000_000;
+    let key = || KeySource::raw([7; 32]);
+    let seconds = Arc::new(AtomicI64::new(EARLY));
+    let builder = || {
+        let seconds = Arc::clone(&seconds);
+        Vault::builder()
+            .wait(std::time::Duration::MAX)
+            .clock(move || DateTime::from_timestamp(seconds.load(Ordering::Relaxed), 0).unwrap())
+    };
+    let create = |vault: &Vault, name| vault.user(UserId::LOCAL).create(secret(name)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [old, backup, export] = ["old", "backup", "export"].map(|name| dir.path().join(name));
+    let early = builder().in_memory().unwrap();
+    create(&early, "imported");
+    early.export(&old, key()).unwrap();
+
+    seconds.store(LATE, Ordering::Relaxed);
+    let vault = builder().in_memory_with_key(key()).unwrap();
+    create(&vault, "stays");
+    let last = create(&vault, "goes");
+    vault.user(UserId::LOCAL).delete(&last).unwrap();
+    vault.backup(&backup).unwrap();
+    vault.export(&export, key()).unwrap();
+    vault.import(&old, key()).unwrap();
+
+    seconds.store(EARLY, Ordering::Relaxed);
+    let copies = [backup, export].map(|path| builder().open(path, key()).unwrap());
+    for vault in copies.iter().chain([&vault]) {
+        assert!(create(vault, "new").secret_id > last.secret_id);
+    }
+}
