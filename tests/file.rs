@@ -5,8 +5,8 @@
 use std::{error::Error, fs, io, path::Path};
 
 use keyward::{
-    Anchor, ErrorKind, KdfParams, KeySource, NewSecret, SecretPatch, ToolCall, UserId, Vault,
-    VaultBuilder,
+    Anchor, Batch, ErrorKind, KdfParams, KeySource, NewSecret, Quota, SecretPatch, ToolCall, Usage,
+    UserId, Vault, VaultBuilder,
 };
 use serde_json::Map;
 use uuid::Uuid;
@@ -101,6 +101,42 @@ fn what_was_written_is_there_when_the_vault_is_opened_again() {
             .secret_id
             > youngest
     );
+}
+
+#[test]
+fn what_exceeds_a_limit_that_was_lowered_stays_and_may_shrink() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, empty] = ["v", "empty"].map(|name| dir.path().join(name));
+    builder()
+        .in_memory()
+        .unwrap()
+        .export(&empty, raw())
+        .unwrap();
+    let vault = builder().create(&path, raw()).unwrap();
+    let fill = |batch: &mut Batch<'_>| (0..9).for_each(|i| batch.create(secret(&i.to_string())));
+    vault.user(UserId::LOCAL).batch(fill).unwrap();
+    drop(vault);
+    let none = Quota::unlimited;
+    let lowered = [
+        none().user_secrets(1),
+        none().user_bytes(1),
+        none().vault_secrets(1),
+        none().vault_bytes(1),
+    ];
+    for (i, quota) in lowered.into_iter().enumerate() {
+        let vault = builder().quota(quota).open(&path, raw()).unwrap();
+        let user = vault.user(UserId::LOCAL);
+        let used = vault.usage().unwrap();
+        let error = user.create(secret("x")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
+        assert_eq!(vault.usage().unwrap(), used);
+        let value = |value| SecretPatch::new().value(value);
+        user.update("8", value("VALUE-OF-8")).unwrap();
+        assert_eq!(vault.import(&empty, raw()).unwrap(), Usage::default());
+        user.delete(i.to_string()).unwrap();
+        user.update("8", value("value-of-8")).unwrap();
+        assert_eq!(vault.usage().unwrap().secrets, used.secrets - 1);
+    }
 }
 
 #[test]

@@ -306,6 +306,25 @@ fn an_import_is_all_or_nothing() {
     );
 }
 
+/// What a file was written with is not known, and would not count.
+#[test]
+fn an_import_keeps_to_the_bounds_of_the_vault_that_it_goes_to() {
+    let folder = Folder::new();
+    let large = |max| {
+        let bounds = Bounds::default().max_value_chars(max);
+        Vault::builder().bounds(bounds).in_memory().unwrap()
+    };
+    let from = large(3000);
+    let long = NewSecret::new("long", "v".repeat(2000));
+    from.user(user(1)).create(long).unwrap();
+    from.export(folder.path("export"), other_key()).unwrap();
+    for (max, fits) in [(1999, false), (2000, true)] {
+        let to = large(max);
+        let imported = to.import(folder.path("export"), other_key());
+        assert_eq!(imported.is_ok(), fits, "{max}");
+    }
+}
+
 #[test]
 fn an_import_waits_for_its_file_as_the_vault_does_for_its_own() {
     let folder = Folder::new();
