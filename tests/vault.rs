@@ -117,12 +117,14 @@ fn an_update_without_a_new_value_keeps_the_value() {
 
 #[test]
 fn an_update_that_says_nothing_new_is_none() {
-    let user = local(&vault());
+    let vault = vault();
+    let user = local(&vault);
     let secret = NewSecret::new("a", "value-of-a")
         .bind("t", "k")
         .default_for_tool()
         .format("x{}");
     let before = user.create(secret).unwrap();
+    let anchor = vault.anchor().unwrap();
     for patch in [
         SecretPatch::new(),
         SecretPatch::new()
@@ -135,6 +137,8 @@ fn an_update_that_says_nothing_new_is_none() {
     ] {
         assert_eq!(user.update("a", patch).unwrap(), before);
     }
+    assert_eq!(user.batch(|_| {}).unwrap(), []);
+    assert_eq!(vault.anchor().unwrap(), anchor, "nothing is stored");
     let written = user
         .update("a", SecretPatch::new().value("value-of-a"))
         .unwrap();
@@ -210,7 +214,7 @@ fn names_are_unique_per_user_and_no_ids() {
 }
 
 #[test]
-fn no_binding_forges_a_line_of_a_log() {
+fn no_name_and_no_binding_forges_a_line_of_a_log() {
     let user = local(&vault());
     let default = |name: &str| {
         let secret = NewSecret::new(name, "value-of-a").bind("t\n*", "a\n\u{1b}[2Jb");
@@ -221,9 +225,12 @@ fn no_binding_forges_a_line_of_a_log() {
     let mut schema = json!({"properties": {}});
     let concealed = user.conceal("t\n1", &mut schema).unwrap();
     let left = concealed.kept()[0].to_string();
-    for text in [taken, left] {
+    let named = || user.create(NewSecret::new("a\n\u{1b}[2Jb", "value-of-a"));
+    named().unwrap();
+    let name_taken = named().unwrap_err().to_string();
+    for text in [taken, left, name_taken] {
         assert!(!text.contains(char::is_control), "{text:?}");
-        assert!(text.contains(r"/a\n\u{1b}[2Jb"), "{text:?}");
+        assert!(text.contains(r"a\n\u{1b}[2Jb"), "{text:?}");
     }
 }
 
@@ -461,7 +468,7 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     user.create(NewSecret::new("b", "value-of-b")).unwrap();
     let before = (user.secrets().unwrap(), usage(&user));
     let new = |name: &str| NewSecret::new(name, "value-of-c");
-    let cases: [(Collect<'_>, ErrorKind); 8] = [
+    let cases: [(Collect<'_>, ErrorKind); 9] = [
         (&|batch| batch.create(new("b")), ErrorKind::NameTaken),
         (
             &|batch| {
@@ -509,6 +516,15 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
                 batch.update("b", SecretPatch::new().name("c").if_revision(2));
             },
             ErrorKind::Conflict,
+        ),
+        // The first that cannot be done is told.
+        (
+            &|batch| {
+                batch.create(new("c"));
+                batch.delete("nobody");
+                batch.update("b", SecretPatch::new().name("d").if_revision(2));
+            },
+            ErrorKind::NotFound,
         ),
     ];
     for (i, (collect, kind)) in cases.into_iter().enumerate() {
@@ -630,7 +646,9 @@ fn a_deleted_user_has_nothing() {
         .unwrap();
     }
     vault.delete_user(alice.id()).unwrap();
+    let anchor = vault.anchor().unwrap();
     vault.delete_user(alice.id()).unwrap();
+    assert_eq!(vault.anchor().unwrap(), anchor, "nothing is left to do");
     assert!(alice.secrets().unwrap().is_empty());
     assert_eq!(injected(&alice, "t"), None);
     assert_eq!(injected(&bob, "t").as_deref(), Some("value-of-a"));

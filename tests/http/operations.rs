@@ -168,6 +168,8 @@ fn an_error_is_an_answer_that_repeats_nothing() {
             .default_for_tool()
     };
     user.create(secret("its name")).unwrap();
+    let key = |byte| KeySource::raw([byte; 32]);
+    let lockable = Vault::builder().in_memory_with_key(key(7)).unwrap();
     let mut args = json!({"x": "secret://its name"})
         .as_object()
         .unwrap()
@@ -206,6 +208,11 @@ fn an_error_is_an_answer_that_repeats_nothing() {
             "string_too_short",
         ),
         (client.vault.lock().unwrap_err(), 501, "read-only"),
+        (
+            lockable.add_key(key(8), key(9)).unwrap_err(),
+            500,
+            "Internal Server Error",
+        ),
     ] {
         let (status, kind) = (StatusCode::from_u16(status).unwrap(), error.kind());
         let answer = client.answer(error.into_response());
