@@ -9,7 +9,7 @@ use std::{collections::HashSet, fmt::Write, ptr};
 
 use proptest::prelude::*;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::generate::Entropy;
 use super::*;
@@ -111,6 +111,24 @@ fn the_suite() {
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// A model may be asked for what is left, unless nothing declares it.
+#[test]
+fn only_what_no_part_declares_may_be_left_when_all_is_concealed() {
+    let then = |property: &str| {
+        let then = json!({"properties": {property: {"type": "string"}}});
+        json!({"properties": {"q": {}}, "if": {"required": ["q"]}, "then": then})
+    };
+    for (mut schema, is_complete) in [
+        (json!({"properties": {"token": {"type": "string"}}}), true),
+        (then("other"), true),
+        (then("token"), false),
+        (json!({"properties": {"token": {"type": "integer"}}}), false),
+    ] {
+        let report = conceal(&mut schema, &[Location::new("token").unwrap()], MAX_CHARS);
+        assert_eq!(report.is_complete(), is_complete, "{schema}");
+    }
 }
 
 proptest! {
