@@ -26,6 +26,26 @@ fn what_is_declared() {
         (String, "token", token(&json!(true))),
         (NoString, "token", token(&json!(false))),
         (NoString, "token", token(&integer)),
+        (NoString, "token", token(&json!({"type": "text"}))),
+        (
+            NoString,
+            "token",
+            json!({"allOf": [token(&string), {"type": "array"}]}),
+        ),
+        (
+            NoString,
+            "token",
+            json!({"anyOf": [{"allOf": [token(&string), token(&integer)]}, {"type": "object"}]}),
+        ),
+        // The name of the definition is `~1`.
+        (
+            String,
+            "token",
+            json!({
+                "properties": {"token": {"$ref": "#/$defs/~01"}},
+                "$defs": {"~1": string, "/": integer},
+            }),
+        ),
         (NoString, "token", token(&json!("string"))),
         (String, "token", token(&json!({"type": ["null", "string"]}))),
         (
