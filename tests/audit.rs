@@ -230,6 +230,14 @@ fn a_denial_is_told_with_the_reason_that_the_caller_does_not_see() {
             assert!(!line.contains(text), "{line}");
         }
     }
+    // A call that fails because a secret does not fit in is not denied anything.
+    user.create(new("inside").bind("t", "/a/b").default_for_tool())
+        .unwrap();
+    memory.take();
+    let mut text = r#"{"a": 1}"#.to_owned();
+    let error = user.inject_str(&ToolCall::new("t"), &mut text).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Validation);
+    assert_eq!(memory.take(), []);
 }
 
 #[cfg(feature = "file")]
@@ -257,6 +265,24 @@ fn what_the_model_wrote_is_kept_short() {
     for text in [event.tool, event.location, event.call_id] {
         assert_eq!(text.unwrap().chars().count(), 1_024);
     }
+    // In its canonical form, a location that a secret can have is up to twice as long.
+    let secret = NewSecret::new("s", "value-of-s").bind("t", "~".repeat(1_024));
+    user.create(secret.default_for_tool()).unwrap();
+    let _ = user.inject(&ToolCall::new("t"), &mut Map::new()).unwrap();
+    let events = memory.take();
+    assert_eq!(events.len(), 2);
+    for event in events {
+        let location = event.location.unwrap();
+        assert_eq!(location.chars().count(), 1_024, "{}", event.action);
+    }
+}
+
+/// Whatever reads a log finds times of one form.
+#[test]
+fn a_time_is_told_to_the_microsecond() {
+    let event = AuditEvent::new(AuditAction::Locked, DateTime::default());
+    let told = serde_json::to_value(event).unwrap();
+    assert_eq!(told["time"], "1970-01-01T00:00:00.000000Z");
 }
 
 #[test]
@@ -324,6 +350,29 @@ fn the_life_of_a_vault_is_told() {
         "unlocked",
     ];
     assert_eq!(actions, expected);
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn a_quota_that_an_import_would_exceed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export");
+    let key = || KeySource::raw([1; 32]);
+    let from = Vault::in_memory().unwrap();
+    let user = from.user(UserId::LOCAL);
+    user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    from.export(&path, key()).unwrap();
+    for (quota, reason) in [
+        (Quota::default().user_secrets(0), "user_secrets"),
+        (Quota::default().vault_bytes(1), "vault_bytes"),
+    ] {
+        let (memory, builder) = audited();
+        let vault = builder.quota(quota).in_memory().unwrap();
+        vault.import(&path, key()).unwrap_err();
+        let told = memory.take().pop().unwrap();
+        assert_eq!(told.action, AuditAction::QuotaRefused);
+        assert_eq!(told.reason.unwrap().as_str(), reason);
+    }
 }
 
 #[cfg(feature = "file")]
@@ -549,7 +598,8 @@ fn what_was_changed_is_found_at_its_line() {
     write_log(&other, 4);
     let rewritten = fs::read_to_string(&other).unwrap();
 
-    let changes: [(&str, String, _, _); 8] = [
+    let hash = &lines[1][lines[1].len() - 66..];
+    let changes: [(&str, String, _, _); 9] = [
         (
             "a field",
             text.replacen("created\",\"user", "deleted\",\"user", 1),
@@ -580,12 +630,21 @@ fn what_was_changed_is_found_at_its_line() {
             Some((1, Malformed)),
             None,
         ),
+        (
+            "how the hash is written",
+            text.replacen(hash, &hash.to_uppercase(), 1),
+            Some((2, Malformed)),
+            None,
+        ),
         // These are found only with a remembered head.
         ("the end", join(&lines[..3]), None, Some((4, Truncated))),
         ("all of it", String::new(), None, Some((1, Truncated))),
         ("written anew", rewritten, None, Some((5, Rewritten))),
     ];
     assert_eq!(fault(&path, Some(&head)), None);
+    let never: AuditHead = format!("0:{}", "0".repeat(64)).parse().unwrap();
+    assert_eq!(fault(&path, Some(&AuditHead::default())), None);
+    assert_eq!(fault(&path, Some(&never)), Some((0, Rewritten)));
     for (what, changed, alone, remembered) in changes {
         fs::write(&path, changed).unwrap();
         assert_eq!(fault(&path, None), alone, "{what}");
@@ -663,6 +722,22 @@ fn a_file_that_is_no_log_is_left_as_it_is() {
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
+}
+
+/// A log tells which tools are used, when, and for whom.
+#[cfg(unix)]
+#[test]
+fn nobody_else_reads_a_log_and_nothing_but_a_file_is_one() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    write_log(&path, 1);
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+    let error = AuditLog::open("/dev/null").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.to_string().contains("regular file"), "{error}");
 }
 
 #[test]
