@@ -2,11 +2,11 @@
 #![cfg(feature = "file")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{error::Error, fs, io, path::Path};
+use std::{error::Error, fs, io, path::Path, time::Duration};
 
 use keyward::{
-    Anchor, Batch, ErrorKind, KdfParams, KeySource, NewSecret, Quota, SecretPatch, ToolCall, Usage,
-    UserId, Vault, VaultBuilder,
+    Anchor, Batch, Bounds, ErrorKind, KdfParams, KeySource, NewSecret, Quota, SecretPatch,
+    ToolCall, Usage, UserId, Vault, VaultBuilder,
 };
 use serde_json::Map;
 use uuid::Uuid;
@@ -18,6 +18,11 @@ fn raw() -> KeySource {
 fn builder() -> VaultBuilder {
     // The minimum: tests need not be slow.
     Vault::builder().kdf_params(KdfParams::new(19 * 1024, 2, 1).unwrap())
+}
+
+/// A process that another test starts has the file for a moment.
+fn waiting() -> VaultBuilder {
+    builder().wait(Duration::MAX)
 }
 
 fn secret(name: &str) -> NewSecret {
@@ -104,6 +109,37 @@ fn what_was_written_is_there_when_the_vault_is_opened_again() {
 }
 
 #[test]
+fn bounds_that_no_vault_may_have_are_refused_however_it_is_made_or_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let [path, new] = ["v", "new"].map(|name| dir.path().join(name));
+    drop(builder().create(&path, raw()).unwrap());
+    let range = Bounds::MAX_VALUE_CHARS;
+    for (chars, ok) in [
+        (range.start() - 1, false),
+        (*range.start(), true),
+        (*range.end(), true),
+        (range.end() + 1, false),
+    ] {
+        let builder = || waiting().bounds(Bounds::default().max_value_chars(chars));
+        let endings: [&dyn Fn() -> Result<Vault, keyward::Error>; 6] = [
+            &|| builder().in_memory(),
+            &|| builder().in_memory_with_key(raw()),
+            &|| builder().create(&new, raw()),
+            &|| builder().open(&path, raw()),
+            &|| builder().open_or_create(&path, raw()),
+            &|| builder().snapshot(&path, raw()),
+        ];
+        for (i, ending) in endings.iter().enumerate() {
+            let kind = ending().map_err(|error| error.kind()).err();
+            let expected = (!ok).then_some(ErrorKind::Validation);
+            assert_eq!(kind, expected, "{chars} characters, ending {i}");
+        }
+        assert_eq!(new.exists(), ok, "{chars}");
+        let _ = fs::remove_file(&new);
+    }
+}
+
+#[test]
 fn what_exceeds_a_limit_that_was_lowered_stays_and_may_shrink() {
     let dir = tempfile::tempdir().unwrap();
     let [path, empty] = ["v", "empty"].map(|name| dir.path().join(name));
@@ -124,17 +160,17 @@ fn what_exceeds_a_limit_that_was_lowered_stays_and_may_shrink() {
         none().vault_bytes(1),
     ];
     for (i, quota) in lowered.into_iter().enumerate() {
-        let vault = builder().quota(quota).open(&path, raw()).unwrap();
-        let user = vault.user(UserId::LOCAL);
+        let vault = waiting().quota(quota).open(&path, raw()).unwrap();
+        let owner = vault.user(UserId::LOCAL);
         let used = vault.usage().unwrap();
-        let error = user.create(secret("x")).unwrap_err();
+        let error = owner.create(secret("x")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
         assert_eq!(vault.usage().unwrap(), used);
         let value = |value| SecretPatch::new().value(value);
-        user.update("8", value("VALUE-OF-8")).unwrap();
+        owner.update("8", value("VALUE-OF-8")).unwrap();
         assert_eq!(vault.import(&empty, raw()).unwrap(), Usage::default());
-        user.delete(i.to_string()).unwrap();
-        user.update("8", value("value-of-8")).unwrap();
+        owner.delete(i.to_string()).unwrap();
+        owner.update("8", value("value-of-8")).unwrap();
         assert_eq!(vault.usage().unwrap().secrets, used.secrets - 1);
     }
 }

@@ -273,6 +273,33 @@ fn a_reload_that_fails_leaves_the_snapshot_as_it_was() {
     }
 }
 
+/// Neither has more writes than the other, and the data key of both is the same.
+#[test]
+fn a_file_that_was_rolled_back_and_written_to_as_often_is_no_later_one() {
+    let shared = Shared::new();
+    let old = shared.0.path().join("old");
+    fs::copy(shared.path(), &old).unwrap();
+    shared.set("newer-value");
+    let snapshot = shared.snapshot();
+    fs::copy(&old, shared.path()).unwrap();
+    shared.set("other-value");
+    for result in [snapshot.reload(), snapshot.reload_with(key())] {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::RolledBack);
+    }
+    assert_eq!(values(&snapshot, UserId::LOCAL)["a"], "newer-value");
+}
+
+#[test]
+fn a_locked_snapshot_says_so_whatever_became_of_its_file() {
+    let shared = Shared::new();
+    let snapshot = shared.snapshot();
+    snapshot.lock().unwrap();
+    fs::remove_file(shared.path()).unwrap();
+    for result in [snapshot.reload(), snapshot.reload_with(key())] {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Locked);
+    }
+}
+
 #[test]
 fn who_has_the_vault_open_keeps_others_from_reading_it() {
     let shared = Shared::new();

@@ -489,6 +489,40 @@ fn checking_tells_how_far_it_has_come_and_ends_as_its_caller_says() {
     assert_eq!(contents(&vault).len(), 2);
 }
 
+/// Locking waits for it, so it must not go on for long.
+#[test]
+fn locking_ends_checks_and_copies_at_once() {
+    type Work = fn(&Vault, &Folder, &mut dyn FnMut()) -> Result<(), Error>;
+    // How many are done after the first report.
+    let works: [Work; 3] = [
+        |vault, _, report| vault.verify_with_progress(|_| report()),
+        |vault, folder, report| vault.backup_with_progress(folder.path("copy"), |_| report()),
+        |vault, folder, report| {
+            vault.export_with_progress(folder.path("copy"), other_key(), |_| report())
+        },
+    ];
+    let folder = Folder::new();
+    let vault = folder.vault();
+    for (i, work) in works.into_iter().enumerate() {
+        let mut reports = 0;
+        let ended = std::thread::scope(|scope| {
+            work(&vault, &folder, &mut || {
+                reports += 1;
+                if reports == 1 {
+                    scope.spawn(|| vault.lock().unwrap());
+                    while vault.usage().is_ok() {
+                        std::thread::yield_now();
+                    }
+                }
+            })
+        });
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::Locked, "work {i}");
+        assert_eq!(reports, 1, "work {i}");
+        assert_eq!(folder.names(), ["v"], "work {i}");
+        vault.unlock(key()).unwrap();
+    }
+}
+
 #[test]
 fn copying_tells_how_far_it_has_come() {
     let folder = Folder::new();
