@@ -243,6 +243,20 @@ surprising_precedence: for "linear_set", the secret "old" (for "linear_*") takes
     assert_eq!(text, expected);
 }
 
+/// Another policy is enough only where each of the destinations has a default.
+#[test]
+fn what_to_do_about_destinations_depends_on_whether_all_are_filled() {
+    let secrets = ["key t api_key default", "to t url default"].map(str::to_owned);
+    for (arguments, advice) in [
+        ("t api_key url", "let the policy replace or refuse it"),
+        ("t api_key url host", "to a tool with one destination"),
+    ] {
+        let text = check(&user(&secrets, None), &[tool(arguments)]).to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.trim_end().ends_with(advice), "{text}");
+    }
+}
+
 #[test]
 fn a_pattern_that_cannot_be_narrowed_is_divided() {
     for (tools, advice) in [

@@ -89,12 +89,14 @@ mod tests {
             (&["aa", "aaa"], &["a", "b"], Some("aa*")),
             // Their common beginning and end overlap in the shorter one.
             (&["aba", "ababa"], &["abax", "xaba"], Some("aba*")),
+            (&["ab", "abb"], &["abc", "xb"], Some("ab*")),
             // They touch, or are far longer than what is between them.
             (&["ab", "acb"], &["ax", "xb"], Some("a*b")),
             (&["abc1xyz", "abc22xyz"], &["abc", "xyz"], Some("abc*xyz")),
             // A name with a wildcard, as a pattern, is for others too.
             (&["a_*"], &["b"], None),
             (&["a_g?t", "a_set"], &["b_get"], None),
+            (&["a_set", "a_g?t"], &["b_get"], None),
         ] {
             let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             let (wanted, others): (Vec<String>, Vec<String>) = (texts(wanted), texts(others));
