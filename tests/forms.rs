@@ -160,6 +160,10 @@ fn null_is_no_arguments() {
     let (user, mut args) = (user(&["k"]), Value::Null);
     let injection = user.inject_value(&ToolCall::new(CALL), &mut args).unwrap();
     assert_eq!(args, json!({"k": "value-of-k"}));
+    let mut more = args.clone();
+    more["q"] = json!(1);
+    injection.wipe_value(&mut more);
+    assert_eq!(more, json!({"q": 1}), "what the runtime added");
     injection.wipe_value(&mut args);
     assert_eq!(args, Value::Null);
 

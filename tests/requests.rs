@@ -274,6 +274,51 @@ fn an_update_reports_what_is_invalid_for_this_secret_as_well() {
     }
 }
 
+/// As in the parsers of the contract's service and of `serde_json`.
+#[test]
+fn of_a_field_that_is_given_twice_the_last_counts() {
+    let twice = |member: &str, last: &str| {
+        let rest =
+            r#""secret_name": "n", "secret_value": "abcd", "tool_name": "t", "tool_arg": "k""#;
+        format!("{{{rest}, {member}, {last}}}")
+    };
+    for (first, last) in [
+        (r#""secret_name": 1"#, r#""secret_name": "m""#),
+        (
+            r#""secret_value": 1"#,
+            r#""secret_value": "a longer value""#,
+        ),
+        (r#""tool_name": "u""#, r#""tool_name": null"#),
+        (r#""tool_arg": "l""#, r#""tool_arg": "/m""#),
+        (
+            r#""is_default_for_tool": 1"#,
+            r#""is_default_for_tool": true"#,
+        ),
+        (r#""format": 1"#, r#""format": "x{}""#),
+    ] {
+        let made = |json: String| {
+            let plain: NewSecret = serde_json::from_str(&json).unwrap();
+            let read = NewSecret::from_json(&mut json.into_bytes()).unwrap();
+            let [plain, read] = [plain, read].map(|secret| {
+                let user = new_user();
+                let info = user.create(secret).unwrap();
+                (
+                    info.secret_name,
+                    info.tool_name,
+                    info.tool_arg,
+                    info.is_default_for_tool,
+                    info.format,
+                    // The value is known by its length.
+                    user.usage().unwrap(),
+                )
+            });
+            assert_eq!(plain, read);
+            read
+        };
+        assert_eq!(made(twice(first, last)), made(twice(last, last)), "{first}");
+    }
+}
+
 #[test]
 fn a_length_is_told_as_the_contract_s_service_does() {
     for (name, value, messages) in [

@@ -88,6 +88,15 @@ mod tests {
     }
 
     #[test]
+    fn the_next_id_of_a_millisecond_is_nobodys_guess() {
+        let now = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
+        let last = next_id(Uuid::nil(), now).unwrap();
+        let behind = DateTime::UNIX_EPOCH;
+        let next = || next_id(last, behind).unwrap();
+        assert_ne!(next(), next());
+    }
+
+    #[test]
     fn an_id_tells_its_time() {
         let now = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
         let id = next_id(Uuid::nil(), now).unwrap();

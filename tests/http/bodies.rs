@@ -133,12 +133,26 @@ fn what_is_no_json_object() {
 fn what_is_invalid_for_a_secret_is_told_with_the_rest() {
     let client = Client::new();
     let bound = r#"{"secret_name": "n", "secret_value": "abcd", "tool_name": "t", "tool_arg": "a", "is_default_for_tool": true}"#;
-    let made = client.send("POST", SECRETS, bound).json();
+    let unbound = r#"{"secret_name": "m", "secret_value": "abcd"}"#;
+    let [made, other] = [bound, unbound].map(|new| client.send("POST", SECRETS, new).json());
     let body = r#"{"secret_name": "", "tool_name": null}"#;
-    let unclear = r#"{"is_default_for_tool": "false", "tool_name": null}"#;
-    let id = made["secret_id"].as_str().unwrap();
-    let answer = client.send("PATCH", &format!("{SECRETS}{id}"), unclear);
-    assert_eq!(answer.errors(), ["body.is_default_for_tool bool_type"]);
+    // What has a wrong type may have been meant to be right for the rest.
+    for (secret, unclear, error) in [
+        (
+            &made,
+            r#"{"is_default_for_tool": "false", "tool_name": null}"#,
+            "body.is_default_for_tool bool_type",
+        ),
+        (
+            &other,
+            r#"{"is_default_for_tool": true, "tool_name": 7, "tool_arg": "a"}"#,
+            "body.tool_name string_type",
+        ),
+    ] {
+        let id = secret["secret_id"].as_str().unwrap();
+        let answer = client.send("PATCH", &format!("{SECRETS}{id}"), unclear);
+        assert_eq!(answer.errors(), [error]);
+    }
     for (id, errors) in [
         (
             made["secret_id"].as_str().unwrap(),
@@ -170,6 +184,7 @@ fn only_json_is_read() {
         (Some("text/json"), false),
         (Some("text/plain"), false),
         (Some("application/jsonx"), false),
+        (Some("application/x/y+json"), false),
         (Some("application/x-www-form-urlencoded"), false),
         (Some("json"), false),
         (Some(""), false),
