@@ -114,7 +114,7 @@ fn a_slot_has_a_number_that_is_above_all_others() {
     let steps: [(Step, &[u32]); 6] = [
         (|vault| vault.add_key(raw(1), raw(2)).map(drop), &[1, 2]),
         (|vault| vault.add_key(raw(1), raw(3)).map(drop), &[1, 2, 3]),
-        (|vault| vault.remove_key(2), &[1, 3]),
+        (|vault| vault.remove_key_slot(2), &[1, 3]),
         (|vault| vault.add_key(raw(1), raw(4)).map(drop), &[1, 3, 4]),
         (
             |vault| vault.change_key(raw(1), raw(5)).map(drop),
