@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod forms;
+mod guard;
 pub(crate) mod place;
 pub(crate) mod plan;
 mod references;
@@ -26,14 +27,15 @@ mod report;
 mod text;
 
 pub(crate) use self::{forms::members, text::read as read_text};
+pub use self::{
+    guard::GuardedArgs,
+    plan::{SkipReason, Verdict},
+    report::{Filled, Reason, Skipped},
+};
 use self::{
     place::Undo,
     plan::{Decision, Denial, DenialReason, Plan},
     report::Place,
-};
-pub use self::{
-    plan::{SkipReason, Verdict},
-    report::{Filled, Reason, Skipped},
 };
 
 /// The outcome of one call: what was put in, what was skipped, and a redactor for exactly the values put in.
@@ -123,6 +125,11 @@ impl Injection {
         for (location, undo) in self.undo().rev() {
             undo.restore(location, args);
         }
+    }
+
+    /// Keeps the arguments that were filled, and wipes them when what this returns is dropped, however the call ends.
+    pub fn guard(self, args: Map<String, Value>) -> GuardedArgs {
+        GuardedArgs::new(args, self)
     }
 
     /// What takes back what was put in, and where that is.

@@ -76,9 +76,15 @@ fn call(user: &UserVault, location: &str, value: Canary) {
     let mut text = r#"{"title": "x"}"#.to_owned();
     let injection = user.inject_str(&call, &mut text).unwrap();
     injection.wipe_str(&mut text);
-    let mut value = Value::Null;
-    let injection = user.inject_value(&call, &mut value).unwrap();
-    injection.wipe_value(&mut value);
+    let mut null = Value::Null;
+    let injection = user.inject_value(&call, &mut null).unwrap();
+    injection.wipe_value(&mut null);
+
+    // Last: later calls could write over what it leaves.
+    let mut args = Map::new();
+    let guarded = user.inject(&call, &mut args).unwrap().guard(args);
+    assert!(is(&guarded[location], value));
+    drop(guarded);
 }
 
 /// What a secret goes through while the vault is used.
