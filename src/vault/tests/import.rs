@@ -291,3 +291,25 @@ fn what_is_written_in_several_batches_is_all_there() {
         }
     }
 }
+
+/// Whoever has no secrets any more has nothing that another vault would have to know of.
+#[test]
+fn users_without_secrets_are_not_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("export");
+    let vault = Vault::in_memory().unwrap();
+    let users = [UserId::LOCAL, UserId::new(Uuid::from_u128(1))].map(|user| vault.user(user));
+    for user in &users {
+        user.create(secret("a")).unwrap();
+    }
+    users[1].delete("a").unwrap();
+    assert_eq!(vault.state.user_roots().unwrap().len(), 2);
+    vault.export(&path, raw()).unwrap();
+    // A process that another test starts has the file for a moment.
+    let waiting = Vault::builder().wait(Duration::MAX);
+    let exported = waiting.open(&path, raw()).unwrap();
+    exported.verify().unwrap();
+    let roots = exported.state.user_roots().unwrap();
+    let roots: Vec<UserId> = roots.iter().map(|root| root.user).collect();
+    assert_eq!(roots, [UserId::LOCAL]);
+}
