@@ -446,7 +446,7 @@ fn a_file_that_was_tampered_with_is_told() {
     builder.open(&path, key()).unwrap_err();
     let told: Vec<_> = memory.take();
     let told = told.iter().map(|event| {
-        let reason = event.reason.map(|reason| reason.as_str());
+        let reason = event.reason.map(keyward::audit::AuditReason::as_str);
         (event.action.as_str(), reason)
     });
     let rolled_back = ("integrity_failed", Some("rolled_back"));
