@@ -10,7 +10,7 @@ use super::{AuditEvent, AuditReason, AuditSink};
 /// the level `WARN` if something was refused, otherwise at `INFO`. Fields that an event does not have are left out.
 ///
 /// ```
-/// use keyward::{TracingSink, Vault};
+/// use keyward::{Vault, audit::TracingSink};
 ///
 /// let vault = Vault::builder().audit(TracingSink).in_memory()?;
 /// # Ok::<(), keyward::Error>(())
