@@ -207,8 +207,9 @@ pub enum AuditAction {
     Compacted,
     /// All values of a user were opened for a redactor.
     RedactorMade,
-    /// What is stored is not what keyward left there: it was damaged, or changed or rolled back outside keyward. What
-    /// was tried failed. The event has the user whose secrets these are, if it is known.
+    /// What is stored, in the vault or in a file that was to be imported, is not what keyward left there: it was
+    /// damaged, or changed or rolled back outside keyward. What was tried failed. The event has the user whose secrets
+    /// these are, if it is known.
     IntegrityFailed,
 }
 

@@ -156,8 +156,8 @@ impl InjectionPolicy {
         self
     }
 
-    /// Replaces what the model supplies with the secret. Where the tool's schema allows no string, it cannot be replaced,
-    /// and the call is denied: see the [table](InjectionPolicy#security).
+    /// Replaces what the model supplies with the secret. Where the tool's schema allows no string, it cannot be
+    /// replaced, and the call is denied: see the [table](InjectionPolicy#security).
     #[must_use]
     pub fn replace_supplied(mut self) -> InjectionPolicy {
         self.supplied = Supplied::Replace;

@@ -123,8 +123,8 @@
 //! # Features
 //!
 //! `file`, which is on by default, is the vault in a file; without it, vaults live in memory. The others are off:
-//! `keyring`, `http`, `mcp`, `mcp-client`, `mcp-text` and `tracing`, which are in the table above, and `cli`, the program
-//! `keyward`. No feature changes what the others do.
+//! `keyring`, `http`, `mcp`, `mcp-client`, `mcp-text` and `tracing`, which are in the table above, and `cli`, the
+//! program `keyward`. No feature changes what the others do.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

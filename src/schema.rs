@@ -82,9 +82,9 @@ pub(crate) fn declares_within(schema: &Value, location: &Location, budget: &Budg
     Document::within(schema, Types::NONE, budget).declaration(location)
 }
 
-/// Whether `schema` allows a missing object to be created at `parent`: it declares `parent`, and as far as it is known,
-/// with a type that allows an object. If it declares something in `parent`, what it says of it elsewhere, such as in
-/// another document, hardly rules that out.
+/// Whether `schema` allows a missing object to be created at `parent`: it declares `parent` with a type that allows an
+/// object. A part of the schema that is not known, such as another document, counts as allowing one: what is asked for
+/// lies in `parent`, so the rest of the schema takes it for an object.
 pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
     Document::new(schema, Types::ALL).declares_object(parent)
 }

@@ -50,10 +50,10 @@ use crate::location::Location;
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
-/// A schema may come from anyone, so the work on it is bounded: by a constant, plus an amount for each location that
-/// is proportional to the schema's size. A schema nested deeper than 256 levels is left as it is: what could be hidden
-/// otherwise is kept with [`KeptReason::TooComplex`]. (Cloning or dropping a very deeply nested `Value` can itself overflow the stack;
-/// `serde_json` does not parse one.)
+/// A schema may come from anyone, so the work on it is bounded: by a constant, plus an amount for each location that is
+/// proportional to the schema's size. A schema nested deeper than 256 levels is left as it is: what could be hidden
+/// otherwise is kept with [`KeptReason::TooComplex`]. (Cloning or dropping a very deeply nested `Value` can itself
+/// overflow the stack; `serde_json` does not parse one.)
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Concealment {
     #[serde(serialize_with = "as_pointers")]

@@ -24,8 +24,8 @@ pub struct KeySlotInfo {
     pub id: u32,
     /// What kind of key the slot opens with.
     pub kind: KeyKind,
-    /// For a passphrase, how hard it is to guess. To replace a slot that has weaker parameters than those of today, call
-    /// [`Vault::change_key`](crate::Vault::change_key) with the same passphrase as both keys.
+    /// For a passphrase, how hard it is to guess. To replace a slot that has weaker parameters than those of today,
+    /// call [`Vault::change_key`](crate::Vault::change_key) with the same passphrase as both keys.
     pub kdf: Option<KdfParams>,
 }
 
@@ -113,8 +113,8 @@ impl KeySlot {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if the source is of another kind or holds another key; `Validation` if it cannot be a key; `Corrupt` if the key is the right one and the
-    /// slot is damaged.
+    /// `WrongKey` if the source is of another kind or holds another key; `Validation` if it cannot be a key; `Corrupt`
+    /// if the key is the right one and the slot is damaged.
     pub(crate) fn open(&self, vault: VaultId, source: &KeySource) -> Result<MasterKey, Error> {
         let key = match (&self.parameters, source.held()) {
             (SlotParameters::Passphrase { kdf, salt }, Source::Passphrase(passphrase)) => {

@@ -65,8 +65,8 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// Those of [`UserVault::conceal`](crate::UserVault::conceal). The tools before the one that failed are then already
-    /// concealed and redacted.
+    /// Those of [`UserVault::conceal`](crate::UserVault::conceal). The tools before the one that failed are then
+    /// already concealed and redacted.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
         let redactor = self.redactor();
         let mut schemas = Vec::with_capacity(listed.tools.len());

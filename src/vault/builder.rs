@@ -32,9 +32,9 @@ use {
 /// # What is set
 ///
 /// Quota, bounds, injection policy, masks, the KDF parameters of new passphrases, the audit, and how long to wait for
-/// the file are settings of the open vault, not of its file: they must be given again each time it is opened. With the usual settings, a value
-/// that the model supplies is kept where a default is bound, a user may have 1,000 secrets and 1 MiB, and a value
-/// may have up to 1,024 characters. Secrets stored under wider limits stay, and are injected.
+/// the file are settings of the open vault, not of its file: they must be given again each time it is opened. With the
+/// usual settings, a value that the model supplies is kept where a default is bound, a user may have 1,000 secrets and
+/// 1 MiB, and a value may have up to 1,024 characters. Secrets stored under wider limits stay, and are injected.
 ///
 /// ```
 /// use keyward::{InjectionPolicy, Quota, Vault};

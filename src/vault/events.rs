@@ -87,8 +87,8 @@ impl State {
         result
     }
 
-    /// Records why a snapshot could not be reloaded, if that is recorded. That the key that was kept no longer serves is
-    /// nobody's try.
+    /// Records why a snapshot could not be reloaded, if that is recorded. That the key that was kept no longer serves
+    /// is nobody's try.
     #[cfg(feature = "file")]
     pub(super) fn record_reload<T>(
         &self,

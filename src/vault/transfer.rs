@@ -132,10 +132,10 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `Conflict` if a secret is already in this vault; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or
-    /// `Validation`, as if each secret were created here, and `Validation` for an id, a time or a revision that
-    /// keyward gives to no secret; `Locked`; `Storage`; `Unsupported` for a snapshot; and, for the file, those of [`open`](Vault::open). Nothing has
-    /// changed then.
+    /// `Conflict` if a secret is already in this vault; `NameTaken`, `DefaultTaken`, `QuotaExceeded`, or `Validation`,
+    /// as if each secret were created here, and `Validation` for an id, a time or a revision that keyward gives to no
+    /// secret; `Locked`; `Storage`; `Unsupported` for a snapshot; and, for the file, those of [`open`](Vault::open).
+    /// Nothing has changed then.
     pub fn import(&self, path: impl AsRef<Path>, key: KeySource) -> Result<Usage, Error> {
         self.import_with_progress(path, key, |_| {})
     }

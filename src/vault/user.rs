@@ -416,8 +416,8 @@ impl UserVault {
         })
     }
 
-    /// Checks this user's secrets against a runtime's tools before the first call. It reports secrets that are
-    /// missing or go nowhere, patterns that are wider than necessary, and more; [`Finding`](crate::check::Finding) lists
+    /// Checks this user's secrets against a runtime's tools before the first call. It reports secrets that are missing
+    /// or go nowhere, patterns that are wider than necessary, and more; [`Finding`](crate::check::Finding) lists
     /// everything.
     ///
     /// ```
@@ -437,11 +437,11 @@ impl UserVault {
     /// # Ok::<(), keyward::Error>(())
     /// ```
     ///
-    /// Arguments are recognized as credentials or destinations by their names, and by the `format` and `writeOnly`
-    /// of their schemas; this can miss one, or mistake another argument for one. Since a schema may come from
-    /// anyone, the search is bounded: the shallowest come first, at most 100 in one tool, and at most four levels deep.
-    /// A tool with more gets the finding [`PartlySearched`](crate::check::Finding::PartlySearched), unless all that it has
-    /// below is the same schema again.
+    /// Arguments are recognized as credentials or destinations by their names, and by the `format` and `writeOnly` of
+    /// their schemas; this can miss one, or mistake another argument for one. Since a schema may come from anyone, the
+    /// search is bounded: the shallowest come first, at most 100 in one tool, and at most four levels deep. A tool with
+    /// more gets the finding [`PartlySearched`](crate::check::Finding::PartlySearched), unless all that it has below is
+    /// the same schema again.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
 //! Page sizes, checked before redb follows a reference to a page.
 //!
 //! The size of a page is part of each reference to it (see `layout.rs`). Redb allocates and fills the memory for a page
-//! before it reads its bytes, so a file of a few pages could make it use 4 GiB. Here every page that is read is searched
-//! for references; if one refers to a page that is larger than the whole file, or than any that keyward uses, the page
-//! with the reference is made unreadable. And before redb follows a root in the header, everything below it is walked
-//! once: redb reads each page as often as there are references to it, and here there may be only one.
+//! before it reads its bytes, so a file of a few pages could make it use 4 GiB. Here every page that is read is
+//! searched for references; if one refers to a page that is larger than the whole file, or than any that keyward uses,
+//! the page with the reference is made unreadable. And before redb follows a root in the header, everything below it is
+//! walked once: redb reads each page as often as there are references to it, and here there may be only one.
 //!
 //! A crash leaves such references, too: redb compacts with one-phase commits, whose pages may be half written. It
 //! opens the file by comparing what the last commit wrote with its checksums, and uses the commit before if they
