@@ -341,7 +341,7 @@ fn a_quota_is_exact_to_the_byte() {
 }
 
 #[test]
-fn the_usual_quota() {
+fn the_usual_quota_is_a_thousand_secrets_for_each_user() {
     let vault = vault();
     let user = local(&vault);
     user.batch(|batch| {

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tells_names_apart() {
+    fn a_narrower_pattern_matches_the_wanted_and_fewest_others() {
         for (wanted, others, narrower_pattern) in [
             (&["a_get", "a_set"][..], &["b_get"][..], Some("a_*")),
             (&["get_a", "set_a"], &["get_b"], Some("*_a")),

@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_a_name() {
+    fn a_name_is_split_where_case_or_punctuation_changes() {
         for (name, expected) in [
             ("api_key", &["api", "key"][..]),
             ("X-API-Key", &["x", "api", "key"]),

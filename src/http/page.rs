@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries() {
+    fn a_query_is_a_page_or_an_error() {
         const ID: &str = "0192f000-0000-7000-8000-0000000000ab";
         let all = Page {
             limit: 100,

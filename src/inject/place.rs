@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_where() {
+    fn a_location_has_a_value_is_free_or_is_obstructed() {
         let args = args(json!({
             "a": {"b": "v", "n": null, "t": true},
             "items": [{"k": "w"}, null, 7],

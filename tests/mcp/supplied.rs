@@ -40,7 +40,7 @@ fn cases() -> Vec<(InjectionPolicy, Value, Outcome)> {
 }
 
 #[test]
-fn messages() {
+fn a_policy_for_supplied_values_holds_for_messages() {
     for (policy, arguments, expected) in cases() {
         let case = format!("{policy:?} {arguments}");
         let filter = Filter::new(user(policy));
@@ -66,7 +66,7 @@ fn messages() {
 }
 
 #[test]
-fn types() {
+fn a_policy_for_supplied_values_holds_for_typed_calls() {
     for (policy, arguments, expected) in cases() {
         let case = format!("{policy:?} {arguments}");
         let filter = Filter::new(user(policy));
