@@ -12,7 +12,10 @@
 use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
-use keyward::{conceal::{KeptLocation, KeptReason}, Concealment, Location, NewSecret, ToolCall, UserId, UserVault, Vault};
+use keyward::{
+    Concealment, Location, NewSecret, ToolCall, UserId, UserVault, Vault,
+    conceal::{KeptLocation, KeptReason},
+};
 use keyward_fuzz::{
     json::pick,
     schema::{Schema, arguments},

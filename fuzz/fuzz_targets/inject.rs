@@ -17,7 +17,10 @@
 use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
-use keyward::{inject::Reason, ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, ToolCall, ToolPattern, UserId, UserVault, Vault};
+use keyward::{
+    ErrorKind, InjectionPolicy, Location, NewSecret, Origin, SecretInfo, ToolCall, ToolPattern,
+    UserId, UserVault, Vault, inject::Reason,
+};
 use keyward_fuzz::{
     defaults::{self, Best, Supplied},
     json::{Node, pick},

@@ -13,7 +13,7 @@
 use std::cmp::Reverse;
 
 use arbitrary::Arbitrary;
-use keyward::{resolver::Match, Location, Resolver, SecretId, ToolPattern};
+use keyward::{Location, Resolver, SecretId, ToolPattern, resolver::Match};
 use keyward_fuzz::{json::pick, text::Text};
 use libfuzzer_sys::fuzz_target;
 use uuid::Uuid;
