@@ -148,9 +148,10 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if this key opens no key slot; `InUse` if the vault is open elsewhere; `Corrupt`, `RolledBack`
-    /// or `UnsupportedVersion` if the file is not as keyward left it; `Storage` if there is no file (with an
-    /// [`io::Error`](std::io::Error) of kind `NotFound` as its source) or it cannot be read.
+    /// `WrongKey` if this key opens no key slot; `Validation` if it cannot be a key, such as an empty passphrase;
+    /// `InUse` if the vault is open elsewhere; `Corrupt`, `RolledBack` or `UnsupportedVersion` if the file is not as
+    /// keyward left it; `Storage` if there is no file (with an [`io::Error`](std::io::Error) of kind `NotFound` as its
+    /// source) or it cannot be read.
     ///
     /// # Security
     ///
@@ -379,8 +380,9 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if this key opens no key slot; `Corrupt` or `RolledBack` if the stored data was damaged in the
-    /// meantime; `Unsupported` for a vault that has no key slots. The vault is then as it was.
+    /// `WrongKey` if this key opens no key slot; `Validation` if it cannot be a key, such as an empty passphrase;
+    /// `Corrupt` or `RolledBack` if the stored data was damaged in the meantime; `Unsupported` for a vault that has no
+    /// key slots. The vault is then as it was.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"

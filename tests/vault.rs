@@ -251,6 +251,18 @@ fn one_default_for_one_place() {
     assert_eq!(error.http_status(), 409);
     let holder = r#"the secret "a" is the default for tool agno__* at /token"#;
     assert!(error.to_string().starts_with(holder), "{error}");
+    // Also if both are new.
+    let both = user.batch(|batch| {
+        for name in ["c", "d"] {
+            let secret = NewSecret::new(name, "value").bind("u", "k");
+            batch.create(secret.default_for_tool());
+        }
+    });
+    let error = assert_kind(both, ErrorKind::DefaultTaken).to_string();
+    assert!(
+        error.contains(r#"the secret "c" is the default"#),
+        "{error}"
+    );
     user.create(second()).unwrap();
     let make_default = || SecretPatch::new().is_default_for_tool(true);
     assert_kind(user.update("b", make_default()), ErrorKind::DefaultTaken);

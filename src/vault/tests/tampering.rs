@@ -329,19 +329,11 @@ fn keys_that_were_put_back_under_an_open_vault_are_found_and_not_copied() {
     let old = Contents::of(&*vault.state.storage).keys;
     vault.add_key(key(), raw(8)).unwrap();
     let now = Contents::of(&*vault.state.storage).keys;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("copy");
     replace_keys(&vault, old);
-    for error in [
-        vault.verify().unwrap_err(),
-        vault.backup(&path).unwrap_err(),
-        vault.export(&path, raw(9)).unwrap_err(),
-    ] {
-        assert_eq!(error.kind(), ErrorKind::RolledBack, "{error}");
-        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
-    }
+    assert_found_and_not_copied(&vault);
     replace_keys(&vault, now);
-    vault.backup(&path).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    vault.backup(dir.path().join("copy")).unwrap();
 }
 
 /// The users' roots and the keys are those that were stored last, but a copy would have them beside an older root.
@@ -358,6 +350,11 @@ fn a_root_that_was_put_back_under_an_open_vault_is_found_and_not_copied() {
         ..Transaction::default()
     };
     vault.state.storage.commit(root).unwrap();
+    assert_found_and_not_copied(&vault);
+}
+
+#[track_caller]
+fn assert_found_and_not_copied(vault: &Vault) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("copy");
     for error in [
