@@ -1,57 +1,37 @@
-//! What redaction means, expressed in the slowest way: at each position, every form by itself.
+//! What redaction means, written in the slowest way: at each place, every form of every value by itself.
 //!
-//! For values without `\` and `%`, whose own spellings can be read in more than one way.
+//! The tests and the fuzz targets share it, so that a rule cannot change for one of them alone.
 
-use std::{collections::BTreeSet, fmt::Write};
+#![allow(unreachable_pub, reason = "the fuzz targets are a crate of their own")]
 
-use super::encodings::json_spellings;
+use std::collections::HashSet;
 
-/// A form of a value in the text: its end, and where its padding begins, which may be the beginning of another value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Match {
-    end: usize,
-    padding: usize,
+/// A value, and the reference that stands for it.
+pub struct Named<'a> {
+    pub reference: &'a str,
+    pub value: &'a str,
 }
 
-impl Match {
-    fn unpadded(end: usize) -> Match {
-        Match { end, padding: end }
-    }
-}
-
-/// Returns the text with each value, and each of its lines that is like a key, replaced by its reference.
-pub(crate) fn redact(text: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
-    let mut wanted = Vec::new();
-    for (reference, value) in values {
-        wanted.push((*reference, *value));
-        let trimmed = value.trim_matches([' ', '\t', '\r', '\n']);
-        if trimmed.len() >= 4 {
-            wanted.push((*reference, trimmed));
-        }
-        let lines = value.lines().flat_map(|line| line.split('\r'));
-        for line in lines.map(|line| line.trim_matches([' ', '\t'])) {
-            let different: BTreeSet<char> = line.chars().collect();
-            if line.len() >= 16 && different.len() >= 4 && !line.contains([' ', '\t']) {
-                wanted.push((*reference, line));
-            }
-        }
-    }
+/// The text with each value, and each line like a key of one, replaced: the leftmost match first, of those the longest,
+/// of those the value that comes first.
+pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
+    let values: Vec<Named<'_>> = values.iter().flat_map(with_parts).collect();
+    let values = &*values;
     let mut output = Vec::new();
     let (mut at, mut replaced) = (0, 0);
+    let mut shared = None;
     while at < text.len() {
-        let mut best: Option<(Match, &str)> = None;
-        for (reference, value) in &wanted {
-            if let Some(found) = longest(text, at, value)
-                && found.end > replaced
-                && best.is_none_or(|(best, _)| found.end > best.end)
-            {
-                best = Some((found, reference));
-            }
-        }
-        if let Some((found, reference)) = best {
+        let after = shared.take().and_then(|shared| {
+            longest(values, |value| {
+                vec![base64(text, at, value, Begin::Shared(shared))]
+            })
+        });
+        let found = after.or_else(|| longest(values, |value| forms(text, at, value)));
+        if let Some((found, reference)) = found.filter(|(found, _)| found.end > replaced) {
             output.extend_from_slice(reference.as_bytes());
             at = found.padding;
             replaced = found.end;
+            shared = found.shared;
         } else {
             if at >= replaced {
                 output.push(text[at]);
@@ -62,137 +42,309 @@ pub(crate) fn redact(text: &[u8], values: &[(&str, &str)]) -> Vec<u8> {
     output
 }
 
-/// The longest form of the value that begins at `at`.
-fn longest(text: &[u8], at: usize, value: &str) -> Option<Match> {
-    if value.len() < 8 {
-        let end = at + value.len();
-        let bounded = text[at..].starts_with(value.as_bytes())
-            && !String::from_utf8_lossy(&text[..at]).ends_with(is_word)
-            && !String::from_utf8_lossy(&text[end..]).starts_with(is_word);
-        return bounded.then_some(Match::unpadded(end));
+/// A value, and what is found of it alone: the value without whitespace around it; and 16 bytes or more, four of them
+/// different, that stand between line breaks, with nothing but whitespace around them and none within. A line break may
+/// be written as `\n` or `\r`.
+fn with_parts<'a>(value: &Named<'a>) -> Vec<Named<'a>> {
+    let named = |found: &'a str| Named {
+        reference: value.reference,
+        value: found,
+    };
+    let mut all = vec![named(value.value)];
+    let trimmed = value.value.trim_ascii();
+    if trimmed.len() >= 4 {
+        all.push(named(trimmed));
     }
-    let json = value.chars().map(json_spellings);
-    let percent = value.bytes().map(|byte| {
-        let mut spellings = vec![format!("%{byte:02x}")];
-        spellings.extend((byte == b' ').then(|| "+".to_owned()));
-        spellings
-    });
-    let hex = value.bytes().map(|byte| vec![format!("{byte:02x}")]);
-    [
-        spelled(text, at, json, value).map(Match::unpadded),
-        spelled(text, at, percent, value).map(Match::unpadded),
-        spelled(text, at, hex, "").map(Match::unpadded),
-        (0..3)
-            .filter_map(|skipped| base64(text, at, value, skipped))
-            .max(),
-    ]
-    .into_iter()
-    .flatten()
-    .max()
+    for line in value.value.split(['\n', '\r']) {
+        let written = line.split("\\n").flat_map(|line| line.split("\\r"));
+        for line in written.chain([line]) {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            if let [word] = *words
+                && word.len() >= 16
+                && word.bytes().collect::<HashSet<u8>>().len() >= 4
+            {
+                all.push(named(word));
+            }
+        }
+    }
+    all
 }
 
-/// Follows all spellings of all units at once. The characters or bytes of `plain` may stand for themselves.
-fn spelled(
-    text: &[u8],
-    at: usize,
-    units: impl Iterator<Item = Vec<String>>,
-    plain: &str,
-) -> Option<usize> {
-    let mut ends = vec![at];
-    let units: Vec<_> = units.collect();
-    let by_character = units.len() == plain.chars().count();
-    let plain: Vec<Vec<u8>> = if by_character {
-        plain.chars().map(|c| c.to_string().into_bytes()).collect()
-    } else {
-        plain.bytes().map(|b| vec![b]).collect()
-    };
-    for (i, spellings) in units.iter().enumerate() {
-        let mut next = Vec::new();
-        for &end in &ends {
-            for spelling in spellings {
-                let candidate = text.get(end..end + spelling.len());
-                if candidate.is_some_and(|text| is_spelled(text, spelling.as_bytes())) {
-                    next.push(end + spelling.len());
-                }
+#[derive(Clone, Copy)]
+struct Found {
+    end: usize,
+    /// Where its padding begins, in which another value may begin.
+    padding: usize,
+    /// The base64 character that the match ends in, if that also holds bits of what comes next.
+    shared: Option<Shared>,
+}
+
+#[derive(Clone, Copy)]
+struct Shared {
+    sextet: u8,
+    /// How many of its last bits do not belong to the value.
+    free: usize,
+}
+
+fn longest<'a>(
+    values: &[Named<'a>],
+    find: impl Fn(&str) -> Vec<Option<Found>>,
+) -> Option<(Found, &'a str)> {
+    let mut best: Option<(Found, &str)> = None;
+    for Named { reference, value } in values {
+        for found in find(value).into_iter().flatten() {
+            if best.is_none_or(|(best, _)| found.end > best.end) {
+                best = Some((found, reference));
             }
-            if let Some(byte) = plain.get(i)
-                && text[end..].starts_with(byte)
-            {
-                next.push(end + byte.len());
+        }
+    }
+    best
+}
+
+fn forms(text: &[u8], at: usize, value: &str) -> Vec<Option<Found>> {
+    let plain = |end| Found {
+        end,
+        padding: end,
+        shared: None,
+    };
+    let raw = text[at..]
+        .starts_with(value.as_bytes())
+        .then_some(at + value.len());
+    if value.len() < 8 {
+        // A character has four bytes at most.
+        let alone = |end: &usize| {
+            let (before, after) = (&text[at.saturating_sub(4)..at], &text[*end..]);
+            !String::from_utf8_lossy(before).ends_with(is_word)
+                && !String::from_utf8_lossy(&after[..after.len().min(4)]).starts_with(is_word)
+        };
+        return vec![raw.filter(alone).map(plain)];
+    }
+    let mut found: Vec<_> = [
+        raw,
+        json(text, at, value),
+        percent(text, at, value),
+        hex(text, at, value),
+    ]
+    .map(|end| end.map(plain))
+    .into();
+    found.extend([0, 2, 4].map(|lead| base64(text, at, value, Begin::Lead(lead))));
+    found
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_' || character == '-'
+}
+
+/// Matches JSON. A backslash stands for itself only where it does not begin an escape of the expected character.
+fn json(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
+    for character in value.chars() {
+        at += match json_escape(text.get(at..)?, character) {
+            Some(length) => length,
+            None => plain(text, at, character.encode_utf8(&mut [0; 4]).as_bytes())?,
+        };
+    }
+    Some(at)
+}
+
+/// The length of the escape of this character that the text begins with.
+fn json_escape(text: &[u8], character: char) -> Option<usize> {
+    if text.first() != Some(&b'\\') {
+        return None;
+    }
+    let letters = [
+        "\"\"", "\\\\", "//", "\u{8}b", "\u{c}f", "\nn", "\rr", "\tt",
+    ];
+    let letter = letters.iter().find(|pair| pair.starts_with(character));
+    if letter.is_some_and(|pair| text.get(1) == pair.as_bytes().get(1)) {
+        return Some(2);
+    }
+    let mut length = 0;
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        let [high, low] = unit.to_be_bytes();
+        let fits = text.get(length..)?.starts_with(b"\\u")
+            && hex_pair(text, length + 2) == Some(high)
+            && hex_pair(text, length + 4) == Some(low);
+        if !fits {
+            return None;
+        }
+        length += 6;
+    }
+    Some(length)
+}
+
+/// Matches percent-encoding. A percent sign stands for itself only where it does not begin an escape of the expected
+/// byte.
+fn percent(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
+    for byte in value.bytes() {
+        at += if text.get(at) == Some(&b'%') && hex_pair(text, at + 1) == Some(byte) {
+            3
+        } else if byte == b' ' && text.get(at) == Some(&b'+') {
+            1
+        } else {
+            plain(text, at, &[byte])?
+        };
+    }
+    Some(at)
+}
+
+fn hex(text: &[u8], mut at: usize, value: &str) -> Option<usize> {
+    for (i, byte) in value.bytes().enumerate() {
+        if i > 0 {
+            at += line_break(text, at);
+        }
+        if hex_pair(text, at)? != byte {
+            return None;
+        }
+        at += 2;
+    }
+    Some(at)
+}
+
+fn plain(text: &[u8], at: usize, expected: &[u8]) -> Option<usize> {
+    text.get(at..)?
+        .starts_with(expected)
+        .then_some(expected.len())
+}
+
+fn hex_pair(text: &[u8], at: usize) -> Option<u8> {
+    let digits = text.get(at..at + 2)?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
+}
+
+/// The length of the line break here; 0 if there is none.
+fn line_break(text: &[u8], at: usize) -> usize {
+    let breaks = [
+        "\r\n", "\n", "\\r\\n", "\\n", "%0D%0A", "%0d%0a", "%0A", "%0a",
+    ];
+    let found = breaks
+        .iter()
+        .find(|line_break| text[at..].starts_with(line_break.as_bytes()));
+    found.map_or(0, |found| found.len())
+}
+
+#[derive(Clone, Copy)]
+enum Begin {
+    /// This many bits of the first character belong to what comes before the value.
+    Lead(usize),
+    /// The value begins in a character before this place.
+    Shared(Shared),
+}
+
+/// Reads the bits of as many characters as the value needs, and compares those that belong to it.
+fn base64(text: &[u8], mut at: usize, value: &str, begin: Begin) -> Option<Found> {
+    if value.len() < 8 {
+        return None;
+    }
+    let (lead, mut sextet, mut read) = match begin {
+        Begin::Lead(lead) => (lead, 0, 0),
+        Begin::Shared(Shared { sextet, free }) => (6 - free, sextet, 6),
+    };
+    let end = lead + 8 * value.len();
+    // Whether the bits of the last character read agree with the value, as far as they belong to it.
+    let fits = |sextet: u8, read: usize| {
+        (read - 6..read)
+            .filter(|bit| (lead..end).contains(bit))
+            .all(|bit| {
+                let found = sextet >> (read - 1 - bit) & 1;
+                let byte = value.as_bytes()[(bit - lead) / 8];
+                found == byte >> (7 - (bit - lead) % 8) & 1
+            })
+    };
+    if read > 0 && !fits(sextet, read) {
+        return None;
+    }
+    while read < end {
+        if read > 0 {
+            at += line_break(text, at);
+        }
+        let length;
+        (sextet, length) = read_sextet(text, at)?;
+        read += 6;
+        at += length;
+        if !fits(sextet, read) {
+            return None;
+        }
+    }
+    let free = read - end;
+    let plain = Found {
+        end: at,
+        padding: at,
+        shared: (free > 0).then_some(Shared { sextet, free }),
+    };
+    let padded = padding(text, at, free / 2).map(|end| Found {
+        end,
+        padding: at,
+        shared: None,
+    });
+    padded.filter(|_| free > 0).or(Some(plain))
+}
+
+/// The six bits of the character at this place, and its length.
+fn read_sextet(text: &[u8], at: usize) -> Option<(u8, usize)> {
+    let spelled = |spellings: &[&str]| {
+        spellings
+            .iter()
+            .find(|spelling| text[at..].starts_with(spelling.as_bytes()))
+            .map(|spelling| spelling.len())
+    };
+    if let Some(length) = spelled(&["+", "-", "\\u002b", "\\u002B", "%2b", "%2B"]) {
+        return Some((62, length));
+    }
+    if let Some(length) = spelled(&["/", "_", "\\/", "\\u002f", "\\u002F", "%2f", "%2F"]) {
+        return Some((63, length));
+    }
+    let sextet = match *text.get(at)? {
+        byte @ b'A'..=b'Z' => byte - b'A',
+        byte @ b'a'..=b'z' => byte - b'a' + 26,
+        byte @ b'0'..=b'9' => byte - b'0' + 52,
+        _ => return None,
+    };
+    Some((sextet, 1))
+}
+
+/// The place where `count` characters of padding end, if all of them are there.
+fn padding(text: &[u8], mut at: usize, count: usize) -> Option<usize> {
+    for _ in 0..count {
+        let spellings = ["=", "\\u003d", "\\u003D", "%3d", "%3D"];
+        let found = spellings
+            .iter()
+            .find(|spelling| text[at..].starts_with(spelling.as_bytes()));
+        at += found?.len();
+    }
+    Some(at)
+}
+
+/// Whether one output is the other, but for up to two bytes, and two of line breaks, before each reference.
+pub fn is_same_but_for_pauses(output: &[u8], expected: &[u8], references: &[String]) -> bool {
+    let is_line_break = |byte: &u8| b"\r\n".contains(byte);
+    // The places in the output at which what was compared so far can end.
+    let mut ends = vec![0];
+    let mut at = 0;
+    while at < expected.len() && !ends.is_empty() {
+        let rest = &expected[at..];
+        let reference = references.iter().find(|it| rest.starts_with(it.as_bytes()));
+        let (step, most) = match reference {
+            Some(reference) => (reference.as_bytes(), 2),
+            None => (&rest[..1], 0),
+        };
+        let mut next = Vec::new();
+        for end in ends {
+            let mut shown = 0;
+            for (from, byte) in (end..).zip(&output[end..]) {
+                if output[from..].starts_with(step) {
+                    next.push(from + step.len());
+                }
+                shown += usize::from(!is_line_break(byte));
+                if shown > most || reference.is_none() || from - end >= 4 {
+                    break;
+                }
             }
         }
         next.sort_unstable();
         next.dedup();
         ends = next;
+        at += step.len();
     }
-    ends.into_iter().max()
-}
-
-/// Hex digits, also those of escapes, may be in either case. A character, and a one-letter escape of RFC 8259, may
-/// not.
-fn is_spelled(text: &[u8], spelling: &[u8]) -> bool {
-    if let [_] | [b'\\', _] = spelling {
-        return text == spelling;
-    }
-    text.iter().zip(spelling).all(|(text, expected)| {
-        text == expected || expected.is_ascii_hexdigit() && text.eq_ignore_ascii_case(expected)
-    })
-}
-
-/// Reads the bits of the characters from `at` on, and compares them with those of the value if it follows `skipped`
-/// bytes of a group of three. Only for base64 in one line.
-fn base64(text: &[u8], at: usize, value: &str, skipped: usize) -> Option<Match> {
-    let lead = skipped * 8 % 6;
-    let count = (lead + value.len() * 8).div_ceil(6);
-    let (mut bits, mut begin) = (String::new(), at);
-    for _ in 0..count {
-        let (sextet, length) = base64_character(text.get(begin..)?)?;
-        write!(bits, "{sextet:06b}").expect("a string takes it");
-        begin += length;
-    }
-    let mut expected = String::new();
-    for byte in value.bytes() {
-        write!(expected, "{byte:08b}").expect("a string takes it");
-    }
-    if bits[lead..lead + expected.len()] != expected {
-        return None;
-    }
-    let mut end = begin;
-    for _ in 0..(3 - (skipped + value.len()) % 3) % 3 {
-        let one = ["=", "%3d", "%3D", r"\u003d", r"\u003D"]
-            .into_iter()
-            .find(|one| text[end..].starts_with(one.as_bytes()));
-        match one {
-            Some(one) => end += one.len(),
-            None => return Some(Match::unpadded(begin)),
-        }
-    }
-    Some(Match {
-        end,
-        padding: begin,
-    })
-}
-
-/// The six bits of a character, which may be escaped if it is neither a letter nor a digit, and its length.
-fn base64_character(text: &[u8]) -> Option<(usize, usize)> {
-    const STANDARD: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const URL_SAFE: &str = "-_";
-    let spellings = ["%2b", r"\u002b", "%2f", r"\u002f", r"\/"]
-        .into_iter()
-        .zip([62, 62, 63, 63, 63]);
-    let plain = char::from(*text.first()?);
-    let sextet = STANDARD
-        .find(plain)
-        .or_else(|| Some(62 + URL_SAFE.find(plain)?));
-    sextet.map(|sextet| (sextet, 1)).or_else(|| {
-        let (spelling, sextet) = spellings.into_iter().find(|(spelling, _)| {
-            text.get(..spelling.len())
-                .is_some_and(|text| is_spelled(text, spelling.as_bytes()))
-        })?;
-        Some((sextet, spelling.len()))
-    })
-}
-
-fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_' || character == '-'
+    ends.contains(&output.len())
 }
