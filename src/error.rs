@@ -334,12 +334,15 @@ impl FieldError {
 
     /// Creates an error of type `value_error`: the field has the right type and length but is still invalid.
     pub(crate) fn value_error(name: &'static str, msg: impl fmt::Display) -> FieldError {
-        FieldError::field(name, "value_error", format!("{VALUE_ERROR}{msg}"))
+        FieldError::value_error_at([LocSegment::from(name)], msg)
     }
 
-    /// The message without the words that the contract puts before one of Keyward's own.
-    pub(crate) fn reason(&self) -> &str {
-        self.msg.strip_prefix(VALUE_ERROR).unwrap_or(&self.msg)
+    /// Creates an error of type `value_error` for what is at this path in the body, or for the whole of it.
+    pub(crate) fn value_error_at(
+        path: impl IntoIterator<Item = LocSegment>,
+        msg: impl fmt::Display,
+    ) -> FieldError {
+        FieldError::new(path, "value_error", format!("{VALUE_ERROR}{msg}"))
     }
 
     /// Returns where in the request the field is: `body`, then the field's name, preceded in a batch by the index of
@@ -349,9 +352,23 @@ impl FieldError {
         &self.loc
     }
 
-    /// Returns what is wrong, for a person, in the contract's words. `Display` leaves some of them out.
+    /// Returns what is wrong, for a person, in the contract's words.
     pub fn msg(&self) -> &str {
         &self.msg
+    }
+
+    /// Returns what is wrong, for a person, without the `Value error, ` that the contract puts before some messages.
+    /// This is what `Display` writes after the place.
+    ///
+    /// ```
+    /// use keyward::ToolPattern;
+    ///
+    /// let error = ToolPattern::new("").unwrap_err();
+    /// let field = &error.field_errors()[0];
+    /// assert_eq!(field.to_string(), format!("tool_name: {}", field.reason()));
+    /// ```
+    pub fn reason(&self) -> &str {
+        self.msg.strip_prefix(VALUE_ERROR).unwrap_or(&self.msg)
     }
 
     /// Returns what is wrong, for a program: `missing`, `string_type`, `string_unicode` (an unpaired surrogate),

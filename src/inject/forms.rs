@@ -84,6 +84,6 @@ pub(crate) fn members(args: &Value) -> Result<Cow<'_, Map<String, Value>>, Error
 }
 
 fn not_an_object() -> Error {
-    let msg = "Value error, the arguments of a call must be a JSON object, or null for none";
-    Error::validation(vec![FieldError::new([], "value_error", msg)])
+    let msg = "the arguments of a call must be a JSON object, or null for none";
+    Error::validation(vec![FieldError::value_error_at([], msg)])
 }

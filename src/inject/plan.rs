@@ -413,11 +413,10 @@ fn obstructed(location: &Location, depth: usize, by: Obstacle) -> Error {
     let loc = parents
         .iter()
         .map(|token| LocSegment::Name(token.to_string().into()));
-    Error::validation(vec![FieldError::new(
+    Error::validation(vec![FieldError::value_error_at(
         loc,
-        "value_error",
         format!(
-            "Value error, a secret goes to {}, but {} {what}",
+            "a secret goes to {}, but {} {what}",
             clipped(location),
             clipped(&parent)
         ),

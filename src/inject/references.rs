@@ -130,10 +130,8 @@ fn search(value: &Value, path: &Path<'_>, visit: &mut Visit<'_>) -> ControlFlow<
 }
 
 pub(super) fn too_deep() -> Error {
-    let msg = format!(
-        "Value error, the arguments are nested more than {DEPTH} levels deep: make them flatter"
-    );
-    Error::validation(vec![FieldError::new([], "value_error", msg)])
+    let msg = format!("the arguments are nested more than {DEPTH} levels deep: make them flatter");
+    Error::validation(vec![FieldError::value_error_at([], msg)])
 }
 
 #[cfg(test)]

@@ -223,8 +223,8 @@ fn no_text() -> Error {
 }
 
 fn duplicate() -> Error {
-    let msg = "Value error, an object in the arguments has a duplicate name: give each name once";
-    Error::validation(vec![FieldError::new([], "value_error", msg)])
+    let msg = "an object in the arguments has a duplicate name: give each name once";
+    Error::validation(vec![FieldError::value_error_at([], msg)])
 }
 
 #[cfg(test)]

@@ -7,9 +7,7 @@ use clap::{
     builder::Resettable, parser::ValueSource,
 };
 use clap_complete::Shell;
-use keyward::{Error, UserId, audit::AuditHead};
-
-use crate::failure;
+use keyward::{Error, FieldError, UserId, audit::AuditHead};
 
 /// Secrets for an agent's tools, each bound to a tool and an argument.
 ///
@@ -532,7 +530,11 @@ pub(crate) enum Supplied {
 /// Reads an argument, of which an error says only what is wrong.
 fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: Error| {
-        let reasons: Vec<&str> = error.field_errors().iter().map(failure::reason).collect();
+        let reasons: Vec<&str> = error
+            .field_errors()
+            .iter()
+            .map(FieldError::reason)
+            .collect();
         reasons.join("; ")
     })
 }

@@ -189,7 +189,7 @@ impl Failure {
                     _ => None,
                 });
                 let name = index.map_or("", String::as_str);
-                format!("{name}: {}", reason(field))
+                format!("{name}: {}", field.reason())
             })
             .collect();
         let mut failure = Failure::from(error);
@@ -277,17 +277,11 @@ fn invalid_field(field: &FieldError, cleared: &[&str]) -> String {
     let text = field.to_string();
     match advice(field, cleared) {
         Some(advice) => {
-            let place = text.strip_suffix(reason(field)).unwrap_or_default();
-            format!("{place}{}", with_advice(reason(field), advice))
+            let place = text.strip_suffix(field.reason()).unwrap_or_default();
+            format!("{place}{}", with_advice(field.reason(), advice))
         }
         None => text,
     }
-}
-
-/// What is wrong with a field, without the words that the REST contract puts first.
-pub(crate) fn reason(field: &FieldError) -> &str {
-    let msg = field.msg();
-    msg.strip_prefix("Value error, ").unwrap_or(msg)
 }
 
 /// What to do about an invalid field where the library says it in words of its API. An update that takes these fields
