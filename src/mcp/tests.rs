@@ -399,7 +399,7 @@ proptest! {
     }
 }
 
-/// If the value were compared and parsed at each bracket, this would take an hour.
+/// If the value were compared and parsed at each bracket, this would take minutes.
 #[test]
 fn brackets_that_begin_like_a_value() {
     let mut redactor = Redactor::new();
@@ -407,7 +407,7 @@ fn brackets_that_begin_like_a_value() {
     redactor.add("secret://json", &SecretValue::new("[[8, 9]]"));
     let filter = Filter::new(user()).redacting(&redactor);
     let result = |inner: &str| {
-        let (open, close) = ("[".repeat(1_000_000), "]".repeat(1_000_000));
+        let (open, close) = ("[".repeat(200_000), "]".repeat(200_000));
         format!(r#"{{"jsonrpc":"2.0","id":1,"result":{open}{inner}{close}}}"#)
     };
     let message = result("[[8, 9]]");
