@@ -21,6 +21,23 @@ pub(crate) fn sync(file: &Path) -> io::Result<()> {
     unless_impossible(File::open(of(file)).and_then(|folder| folder.sync_all()))
 }
 
+/// Whether this file is still the one at the path: it may have been removed, and replaced by another one.
+#[cfg(all(feature = "file", unix))]
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    use std::{fs::Metadata, os::unix::fs::MetadataExt as _};
+
+    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let at_path = path.metadata().map(id);
+    let own = file.metadata().map(id);
+    own.is_ok_and(|own| at_path.is_ok_and(|other| own == other))
+}
+
+/// The standard library has no number by which files could be told apart.
+#[cfg(all(feature = "file", not(unix)))]
+pub(crate) fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
 fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
     match synced.as_ref().map_err(io::Error::kind) {
         Err(

@@ -30,7 +30,10 @@ use std::{
 
 use self::{backend::Region, engine::Engine, overlay::Overlay, unfinished::Unfinished};
 use super::{MemoryStorage, Storage, StorageError, Stored, Transaction, UserChange, UserRows};
-use crate::sealed::{SealedRoot, UserTag};
+use crate::{
+    folder,
+    sealed::{SealedRoot, UserTag},
+};
 
 mod backend;
 mod engine;
@@ -246,28 +249,11 @@ fn open_locked(
     for _ in 0..TRIES {
         let file = open(path, options)?;
         lock(&file, wait.saturating_sub(start.elapsed()), &try_lock)?;
-        if is_at(&file, path) {
+        if folder::is_at(&file, path) {
             return Ok(file);
         }
     }
     Err(StorageError::InUse)
-}
-
-/// Whether this file is still the one at the path.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    let at_path = path.metadata().map(id);
-    let own = file.metadata().map(id);
-    own.is_ok_and(|own| at_path.is_ok_and(|other| own == other))
-}
-
-/// The standard library has no number by which files could be told apart.
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 /// How often to try for a lock that someone else holds. Operating systems can wait for a lock, but not for a

@@ -10,7 +10,7 @@ use keyward::{Bounds, SecretValue};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::{buffer, failure::Failure};
 #[cfg(unix)]
 use crate::{signals, terminal::Quiet};
 
@@ -186,7 +186,7 @@ fn read_text(from: &mut impl Read, what: &str, most: &str) -> Result<Zeroizing<S
         if bytes.len() + length > MOST {
             return Err(too_long(what, most));
         }
-        append(&mut bytes, &buffer[..length]);
+        buffer::append(&mut bytes, &buffer[..length]);
     }
     text_of(&bytes, what)
 }
@@ -199,17 +199,6 @@ fn text_of(bytes: &[u8], what: &str) -> Result<Zeroizing<String>, Failure> {
 
 fn too_long(what: &str, most: &str) -> Failure {
     Failure::invalid(format!("{what} is longer than {most}"))
-}
-
-/// Appends bytes. Grows the buffer by hand, so that the old memory is wiped.
-pub(crate) fn append(bytes: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
-    let needed = bytes.len() + more.len();
-    if needed > bytes.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * bytes.capacity())));
-        larger.extend_from_slice(bytes);
-        *bytes = larger;
-    }
-    bytes.extend_from_slice(more);
 }
 
 /// What is read as a line.
@@ -227,7 +216,7 @@ fn read_line() -> Result<Option<SecretValue>, Failure> {
             Ok(_) if bytes.len() == LONGEST_LINE => {
                 return Err(too_long(LINE, "1 MiB"));
             }
-            Ok(_) => append(&mut bytes, &*byte),
+            Ok(_) => buffer::append(&mut bytes, &*byte),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }

@@ -145,7 +145,7 @@ impl FreshKey {
     /// Removes the key's file, if this command made it: what was to be opened by the key does not exist.
     pub(crate) fn remove_what_was_made(self) {
         if let Some(made) = self.made
-            && is_at(&made.file, &made.path)
+            && folder::is_at(&made.file, &made.path)
         {
             let _ = fs::remove_file(&made.path);
         }
@@ -233,7 +233,7 @@ impl Key {
         let mut file = open(path)?;
         for _ in 0..NAMES {
             // Not every file can be locked. Then nobody else has locked it either.
-            if file.lock_shared().is_err() || is_at(&file, path) {
+            if file.lock_shared().is_err() || folder::is_at(&file, path) {
                 break;
             }
             file = open(path)?;
@@ -339,22 +339,6 @@ fn write_new(path: &Path, text: &str) -> io::Result<fs::File> {
         return Err(error);
     }
     Ok(file)
-}
-
-/// Whether this file is the one at the path: it may have been removed, and replaced by another one.
-#[cfg(unix)]
-fn is_at(file: &fs::File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let at_path = path.metadata().map(id);
-    file.metadata()
-        .is_ok_and(|own| at_path.is_ok_and(|other| id(own) == other))
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &fs::File, path: &Path) -> bool {
-    path.exists()
 }
 
 /// How many names are tried for an unfinished file.

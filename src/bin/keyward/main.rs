@@ -8,6 +8,9 @@ use clap::CommandFactory;
 
 mod args;
 mod audit;
+// The library's: see there.
+#[path = "../../wiping/buffer.rs"]
+mod buffer;
 mod check;
 mod copies;
 mod env_file;

@@ -9,7 +9,7 @@ use memchr::memchr;
 use zeroize::Zeroizing;
 
 use super::BATCH;
-use crate::input;
+use crate::buffer;
 
 /// Reads lines. What it buffers is wiped when it is dropped, as that of a [`BufReader`](io::BufReader) is not.
 pub(super) struct Reader<R> {
@@ -34,7 +34,7 @@ impl<R: Read> Reader<R> {
             let unread = &self.buffer[self.unread.clone()];
             let end = memchr(b'\n', unread).map(|end| end + 1);
             let part = end.unwrap_or(unread.len());
-            input::append(line, &unread[..part]);
+            buffer::append(line, &unread[..part]);
             self.unread.start += part;
             if end.is_some() {
                 return Ok(true);

@@ -5,7 +5,7 @@ use std::mem;
 use keyward::{Bounds, RedactStream, Redactor};
 use zeroize::Zeroizing;
 
-use crate::input;
+use crate::buffer;
 
 /// Lines that are no messages. They are one text to whoever reads them: a value in it may have several lines.
 ///
@@ -40,16 +40,16 @@ impl Text {
         let mut lines = Zeroizing::new(Vec::new());
         if !whole.is_empty() {
             mem::swap(&mut lines, &mut self.line);
-            input::append(&mut lines, whole);
+            buffer::append(&mut lines, whole);
         }
-        input::append(&mut self.line, rest);
+        buffer::append(&mut self.line, rest);
         lines
     }
 
     /// What is left of it.
     pub(super) fn end(mut self) -> Zeroizing<Vec<u8>> {
         let rest = Zeroizing::new(self.stream.finish());
-        input::append(&mut self.line, &rest);
+        buffer::append(&mut self.line, &rest);
         self.line
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn is_part_of_value(text: Option<&Text>, line: &[u8], redactor: &Reda
     stream.merge(redactor);
     let mut apart = Zeroizing::new(stream.clone().finish());
     let (alone, _) = redacted(redactor.stream(), line);
-    input::append(&mut apart, &alone);
+    buffer::append(&mut apart, &alone);
     let (together, _) = redacted(stream, line);
     together != apart
 }
