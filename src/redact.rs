@@ -104,9 +104,10 @@ use crate::secret::SecretValue;
 /// No line break may come before the padding, as lines are multiples of four characters.
 ///
 /// Tools print what is in a file line by line: indented, numbered, or with other line ends. So a line of a value is
-/// found by itself as well, in all these forms, if it has 16 bytes or more, four of them different, and no whitespace
-/// except around it, as the lines of a private key have. It then is replaced wherever it stands, so in a value of
-/// several settings, `LOG_LEVEL=information` is, too: make a secret of what is one. The lines may also end in `\n` as
+/// found by itself as well, in all these forms, if it has 16 bytes or more and no whitespace except around it, as the
+/// lines of a private key have, and is not a drawn one: up to three different bytes, none a letter or a digit. It then
+/// is replaced wherever it stands, so in a value of several settings, `LOG_LEVEL=information` is, too: make a secret of
+/// what is one. The lines may also end in `\n` as
 /// two characters, as they do in a variable of an environment and in the JSON file of a service account: whoever uses
 /// the key puts line ends in their place. Lines with spaces, such as those of prose or of indented JSON, are found only
 /// as parts of the whole value. A value that has whitespace around it, such as a line break at its end, is also found

@@ -22,7 +22,7 @@ const SHORTEST: usize = 4;
 /// Lines of fewer bytes are not found by themselves.
 const SHORT_LINE: usize = 16;
 
-/// Nor are lines of fewer different bytes, which are drawn between others, and hold nothing that is hard to guess.
+/// Nor are lines of fewer different bytes, none of them a letter or a digit: they are drawn between others.
 const FEW_BYTES: usize = 4;
 
 const LINE_ENDS: [char; 2] = ['\n', '\r'];
@@ -174,7 +174,7 @@ impl Needle {
             !self.is_formatted
                 && line.len() >= SHORT_LINE
                 && !line.contains(|c: char| c.is_ascii_whitespace())
-                && has_different_bytes(line.as_bytes(), FEW_BYTES)
+                && !is_drawn(line.as_bytes())
         };
         whole.into_iter().chain(lines.filter(is_like_a_key))
     }
@@ -397,7 +397,8 @@ fn six_bits(pair: [u8; 2], skip: usize) -> u8 {
     (u16::from_be_bytes(pair) << skip).to_be_bytes()[0] >> 2
 }
 
-fn has_different_bytes(line: &[u8], count: usize) -> bool {
+fn is_drawn(line: &[u8]) -> bool {
     let is_new = |at: &usize| !line[..*at].contains(&line[*at]);
-    (0..line.len()).filter(is_new).nth(count - 1).is_some()
+    let has_few = (0..line.len()).filter(is_new).nth(FEW_BYTES - 1).is_none();
+    has_few && !line.iter().any(u8::is_ascii_alphanumeric)
 }

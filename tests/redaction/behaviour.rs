@@ -234,7 +234,11 @@ fn a_line_that_is_drawn_is_not_replaced() {
     for (line, is_found) in [
         ("----------------", false),
         ("+--------+=====+", false),
-        ("+--------+=====a", true),
+        ("+--------+====|+", true),
+        ("────────────────", false),
+        // As many digits as lines are long here are hard to guess.
+        ("0110100110010110", true),
+        ("----------a-----", true),
     ] {
         let redactor = redactor(&format!("title\n{line}\npassw0rd"));
         let found = redactor.redact(line) != line;

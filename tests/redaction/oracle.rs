@@ -42,9 +42,9 @@ pub fn redact(text: &[u8], values: &[Named<'_>]) -> Vec<u8> {
     output
 }
 
-/// A value, and what is found of it alone: the value without whitespace around it; and 16 bytes or more, four of them
-/// different, that stand between line breaks, with nothing but whitespace around them and none within. A line break may
-/// be written as `\n` or `\r`.
+/// A value, and what is found of it alone: the value without whitespace around it; and 16 bytes or more that stand
+/// between line breaks, with nothing but whitespace around them and none within, one of them a letter or a digit, or
+/// four of them different. A line break may be written as `\n` or `\r`.
 fn with_parts<'a>(value: &Named<'a>) -> Vec<Named<'a>> {
     let named = |found: &'a str| Named {
         reference: value.reference,
@@ -61,7 +61,8 @@ fn with_parts<'a>(value: &Named<'a>) -> Vec<Named<'a>> {
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             if let [word] = *words
                 && word.len() >= 16
-                && word.bytes().collect::<HashSet<u8>>().len() >= 4
+                && (word.contains(|c: char| c.is_ascii_alphanumeric())
+                    || word.bytes().collect::<HashSet<u8>>().len() >= 4)
             {
                 all.push(named(word));
             }

@@ -61,7 +61,7 @@ fn value() -> impl Strategy<Value = String> {
         "[a-zA-Z0-9_+=-]{8,20}",
         // Lines that are found by themselves, and lines that are too short, have a space, or are drawn.
         r"[abcd]{4,18}((\r?\n|\\n|\\r)[abcd ]{14,18}){1,3}\n?",
-        r"[abcd]{4,18}((\n|\\n)[ab=]{16,18}){1,3}\n?",
+        r"[abcd]{4,18}((\n|\\n)[-=|]{16,18}){1,3}\n?",
     ]
 }
 
