@@ -203,7 +203,7 @@ pub enum AuditAction {
     BackedUp,
     /// Everything that is stored was checked, and is as keyward left it.
     Verified,
-    /// The vault's file was made as short as possible.
+    /// The vault was compacted: its file, if it has one, was made as short as possible.
     Compacted,
     /// All values of a user were opened for a redactor.
     RedactorMade,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{fmt, sync::Arc};
 
 use crate::{
-    audit::{AuditAction, AuditEvent},
+    audit::AuditAction,
     bounds::Bounds,
     crypto::KeySource,
     error::Error,
@@ -276,7 +276,7 @@ impl Vault {
     ///
     /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`.
     pub fn users(&self) -> Result<Vec<UserId>, Error> {
-        self.state.users()
+        self.state.record_failed(self.state.users())
     }
 
     /// Returns what all users together have stored. Waits for a write that is under way, of any user, and for an
@@ -329,12 +329,7 @@ impl Vault {
     /// `Locked`, `Storage`, `Corrupt`, or `RolledBack`; the user's secrets are then unchanged.
     pub fn delete_user(&self, user: UserId) -> Result<(), Error> {
         let deleted = self.state.delete_user(&self.user(user).user);
-        let action = AuditAction::UserDeleted;
-        self.state
-            .record_with(action, deleted, |(), event| AuditEvent {
-                user: Some(user),
-                ..event
-            })
+        self.state.record_deleted_user(user, deleted)
     }
 
     /// Locks the vault and all its clones: before this returns, the keys are wiped and everything that was opened

@@ -29,6 +29,22 @@ impl State {
         });
     }
 
+    /// Records that all of a user's secrets were deleted, or why not, if that is recorded.
+    pub(super) fn record_deleted_user(
+        &self,
+        user: UserId,
+        result: Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.settings.audit.record(|| {
+            let event = match &result {
+                Ok(()) => Some(self.event(AuditAction::UserDeleted)),
+                Err(error) => self.settings.failed(error),
+            };
+            event.map(|event| of_user(event, user))
+        });
+        result
+    }
+
     /// Records that a user's secrets could not be read because they are not as keyward left them, if that is so.
     #[cold]
     pub(super) fn record_failed_read(&self, user: UserId, error: &Error) {
@@ -95,14 +111,20 @@ impl State {
         with_key: bool,
         result: Result<T, Error>,
     ) -> Result<T, Error> {
+        if !with_key {
+            return self.record_failed(result);
+        }
         if let Err(error) = &result {
-            self.settings.audit.record(|| {
-                if with_key {
-                    self.settings.failed(error)
-                } else {
-                    self.settings.failed_integrity(error)
-                }
-            });
+            self.settings.audit.record(|| self.settings.failed(error));
+        }
+        result
+    }
+
+    /// Records that something failed because what is stored is not as keyward left it, if that is so.
+    pub(super) fn record_failed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            let audit = &self.settings.audit;
+            audit.record(|| self.settings.failed_integrity(error));
         }
         result
     }

@@ -12,7 +12,7 @@ use crate::{
     ErrorKind,
     crypto::checksum,
     sealed::{RowTag, Sealed, SealedRoot, SealedRow, UserTag},
-    storage::{MemoryStorage, Storage, Transaction},
+    storage::{MemoryStorage, Storage, Transaction, UserChange},
 };
 
 mod forger;
@@ -351,6 +351,42 @@ fn a_root_that_was_put_back_under_an_open_vault_is_found_and_not_copied() {
     };
     vault.state.storage.commit(root).unwrap();
     assert_found_and_not_copied(&vault);
+}
+
+#[test]
+fn what_was_changed_under_an_open_vault_is_told_whatever_finds_it() {
+    let now = Forger::new().now();
+    let mut forged = now.clone();
+    let keys = now.open(None).unwrap().state.keys().unwrap();
+    let user = *USERS
+        .iter()
+        .find(|user| now.users.contains_key(&keys.user_tag(**user)))
+        .unwrap();
+    let tag = keys.user_tag(user);
+    let (root, _) = forged.users.remove(&tag).unwrap();
+
+    let told = Arc::new(Told::default());
+    let vault = now.open_and_tell(None, Arc::clone(&told)).unwrap();
+    let storage = &vault.state.storage;
+    let removed = UserChange {
+        user: tag,
+        expected: Some(root),
+        root: None,
+        put: Vec::new(),
+        delete: Vec::new(),
+    };
+    let removed = Transaction {
+        users: vec![removed],
+        ..Transaction::default()
+    };
+    vault.user(user).secrets().unwrap();
+    storage.commit(removed).unwrap();
+    told.assert_told("users", &vault.users().unwrap_err(), None);
+    let error = vault.delete_user(user).unwrap_err();
+    told.assert_told("delete", &error, Some(user));
+
+    replace_keys(&vault, vec![0; 100]);
+    told.assert_told("slots", &vault.key_slots().unwrap_err(), None);
 }
 
 #[track_caller]

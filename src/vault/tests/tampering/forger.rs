@@ -73,7 +73,11 @@ impl Contents {
         self.open_and_tell(anchor, Arc::default())
     }
 
-    fn open_and_tell(&self, anchor: Option<&Anchor>, told: Arc<Told>) -> Result<Vault, Error> {
+    pub(super) fn open_and_tell(
+        &self,
+        anchor: Option<&Anchor>,
+        told: Arc<Told>,
+    ) -> Result<Vault, Error> {
         let mut builder = Vault::builder().audit(told);
         if let Some(anchor) = anchor {
             builder = builder.anchor(*anchor);
@@ -351,7 +355,7 @@ impl Forger {
 
 /// Keeps what the sink is told.
 #[derive(Default)]
-struct Told(Mutex<Vec<AuditEvent>>);
+pub(super) struct Told(Mutex<Vec<AuditEvent>>);
 
 impl AuditSink for Told {
     fn record(&self, event: &AuditEvent) -> io::Result<()> {
@@ -362,7 +366,7 @@ impl AuditSink for Told {
 
 impl Told {
     /// Asserts that this failure was told, once, and that nothing else was refused since it was asked last.
-    fn assert_told(&self, what: &str, error: &Error, user: Option<UserId>) {
+    pub(super) fn assert_told(&self, what: &str, error: &Error, user: Option<UserId>) {
         let told = std::mem::take(&mut *self.0.lock().unwrap());
         let mut refused = told.iter().filter(|event| event.action.is_refusal());
         let event = refused.next().expect(what);
