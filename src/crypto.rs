@@ -37,7 +37,7 @@ pub(crate) use self::{
     keys::{KeyRing, MasterKey, VaultId},
     record::BindingDigest,
     root::{SetDigest, UserRoot, VaultRoot},
-    slot::KeySlot,
+    slot::{KeySlot, check_source},
 };
 pub use self::{
     derive::KdfParams,

@@ -106,9 +106,8 @@ fn key_slots_come_and_go() {
     assert_opens(&vault, raw(1), true);
 }
 
-/// A number that somebody wrote down must not come to mean another key.
 #[test]
-fn a_slot_has_a_number_that_is_above_all_others() {
+fn a_new_slot_has_a_number_above_those_that_there_are() {
     type Step = fn(&Vault) -> Result<(), Error>;
     let vault = vault();
     let steps: [(Step, &[u32]); 6] = [
@@ -126,6 +125,31 @@ fn a_slot_has_a_number_that_is_above_all_others() {
         step(&vault).unwrap();
         let slots = vault.key_slots().unwrap();
         assert!(slots.iter().map(|slot| &slot.id).eq(expected), "{slots:?}");
+    }
+}
+
+/// It is not another key, whatever kinds of slots there are.
+#[test]
+fn what_cannot_be_a_key_is_no_wrong_key() {
+    let wrong: [fn() -> KeySource; 2] = [|| KeySource::passphrase(""), || KeySource::raw([1; 31])];
+    let keys: [fn() -> KeySource; 2] = [|| raw(1), || KeySource::passphrase("correct horse")];
+    for key in keys {
+        let vault = Vault::builder().kdf_params(minimum());
+        let vault = vault.in_memory_with_key(key()).unwrap();
+        for wrong in wrong {
+            for (what, result) in [
+                ("unlock", vault.unlock(wrong())),
+                ("current", vault.add_key(wrong(), raw(2)).map(drop)),
+                ("new", vault.add_key(key(), wrong()).map(drop)),
+                ("change", vault.change_key(wrong(), raw(2)).map(drop)),
+                ("master", vault.rotate_master_key([key(), wrong()])),
+                ("data", vault.rotate_data_key(wrong())),
+            ] {
+                let error = result.expect_err(what);
+                assert_eq!(error.kind(), ErrorKind::Validation, "{what}: {error}");
+            }
+        }
+        assert_eq!(vault.key_slots().unwrap().len(), 1);
     }
 }
 

@@ -271,6 +271,15 @@ fn provider_context(vault: VaultId, id: u32) -> Context {
     vault.context("keyward key provider", &[&id.to_le_bytes()])
 }
 
+/// Checks that a source can be a key: a passphrase that is not empty, or a raw key of the right length.
+pub(crate) fn check_source(source: &KeySource) -> Result<(), Error> {
+    match source.held() {
+        Source::Passphrase(passphrase) => not_empty(passphrase).map(drop),
+        Source::Raw(key) => raw_key(key).map(drop),
+        Source::Provider(_) => Ok(()),
+    }
+}
+
 fn raw_key(key: &[u8]) -> Result<Key, Error> {
     Key::from_slice(key).ok_or_else(|| {
         Error::validation(vec![FieldError::value_error(

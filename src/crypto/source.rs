@@ -23,12 +23,16 @@ use crate::secret::SecretValue;
 /// # Ok::<(), keyward::Error>(())
 /// ```
 ///
+/// # Errors
+///
+/// An empty passphrase, and a raw key that does not have 32 bytes, cannot be keys: whatever uses one fails with
+/// `Validation`, whether or not the vault has a key slot of that kind.
+///
 /// # New key slots
 ///
-/// A key slot cannot be made for an empty passphrase, for a raw key that does not have 32 bytes, or if a provider
-/// returns a wrapped key of more than 16 KiB: that is an error of kind `Validation`. So is a passphrase with which all
-/// slots of a vault would take too much work together, which no usual parameters do. A provider that fails to wrap is
-/// `Storage`.
+/// Nor can a key slot be made if a provider returns a wrapped key of more than 16 KiB: that is an error of kind
+/// `Validation`, too. So is a passphrase with which all slots of a vault would take too much work together, which no
+/// usual parameters do. A provider that fails to wrap is `Storage`.
 ///
 /// # Security
 ///

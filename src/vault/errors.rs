@@ -18,10 +18,9 @@ pub(super) fn locked() -> Error {
     Error::new(ErrorKind::Locked, "the vault is locked: unlock it")
 }
 
+/// The error of what needs key slots, with what follows from there being none, and what to do.
 pub(super) fn no_key_slots(consequence: &str) -> Error {
-    let message = format!(
-        "this in-memory vault was created without a key, so {consequence}: create it with one"
-    );
+    let message = format!("this in-memory vault was created without a key, so {consequence}");
     Error::new(ErrorKind::Unsupported, message)
 }
 

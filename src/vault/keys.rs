@@ -36,7 +36,7 @@ impl Vault {
     ///
     /// `Locked`, `Storage`, or `Corrupt`.
     pub fn key_slots(&self) -> Result<Vec<KeySlotInfo>, Error> {
-        self.state.key_slots()
+        self.state.record_failed(self.state.key_slots())
     }
 
     /// Adds a way to open this vault. `current` is a key that opens it now.
@@ -57,9 +57,9 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots or `new` is a key that
-    /// [no slot can be made for](KeySource#new-key-slots), `Unsupported` for a vault without key slots, `Locked`, or
-    /// `Storage`. Nothing has changed then.
+    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots, if one of the two
+    /// [cannot be a key](KeySource#errors) or [no slot can be made](KeySource#new-key-slots) for `new`, `Unsupported` for
+    /// a vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the sources are wiped when this returns"
@@ -131,8 +131,9 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if one of the keys opens no slot; `Validation` if there are no keys or more than 16, or if a key
-    /// opens only slots that earlier keys in `keep` already account for; `Unsupported` for a vault without key
+    /// `WrongKey` if one of the keys opens no slot; `Validation` if there are no keys or more than 16, if one
+    /// [cannot be a key](KeySource#errors), or if a key opens only slots that earlier keys in `keep` already account for;
+    /// `Unsupported` for a vault without key
     /// slots; `Locked`; or `Storage`. Nothing has changed then.
     pub fn rotate_master_key(
         &self,
@@ -370,7 +371,8 @@ impl State {
     fn check_key(&self, key: &KeySource) -> Result<(), Error> {
         let _locking = hold(&self.locking);
         let slots = self.known_slots(&*self.keys()?)?;
-        let slots = slots.ok_or_else(|| no_key_slots("its keys are not kept"))?;
+        let slots =
+            slots.ok_or_else(|| no_key_slots("its keys are not kept: create it with one"))?;
         slots.open(key).map(drop)
     }
 
@@ -385,7 +387,8 @@ impl State {
         let old = self.keys()?;
         let new = replace(&old)?;
         let slots = self.known_slots(&old)?;
-        let mut slots = slots.ok_or_else(|| no_key_slots("its keys are not kept"))?;
+        let mut slots =
+            slots.ok_or_else(|| no_key_slots("its keys are not kept: create it with one"))?;
         slots.reseal(current, &new)?;
         let both = old.and_data_keys_of(&new)?;
         self.store_slots(&new, &slots)?;
@@ -404,7 +407,8 @@ impl State {
             return Err(storage_error(StorageError::ReadOnly));
         }
         let slots = self.known_slots(&keys)?;
-        let mut slots = slots.ok_or_else(|| no_key_slots("it has no key slots"))?;
+        let mut slots =
+            slots.ok_or_else(|| no_key_slots("it has no key slots: create it with one"))?;
         let changed = change(&mut slots, &keys)?;
         self.store_slots(&keys, &slots)?;
         Ok(changed)

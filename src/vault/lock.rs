@@ -24,7 +24,7 @@ impl State {
     pub(super) fn lock(&self, users: &Users) -> Result<bool, Error> {
         if !self.lockable {
             return Err(no_key_slots(
-                "it could never be unlocked: make it with a key, or drop it",
+                "it could never be unlocked: create it with one, or drop it",
             ));
         }
         self.about_to_lock.fetch_add(1, Ordering::SeqCst);
@@ -52,7 +52,7 @@ impl State {
         let _locking = hold(&self.locking);
         let stored = self.storage.keys().map_err(storage_error)?;
         let slots = decode_slots(stored.as_deref())?;
-        let slots = slots.ok_or_else(|| no_key_slots("it is never locked"))?;
+        let slots = slots.ok_or_else(|| no_key_slots("it is never locked: use it as it is"))?;
         let keys = self.open_keys(&slots, source)?;
         // No other process writes to this store, so it holds what this one left.
         let mut ledger = hold(&self.ledger);

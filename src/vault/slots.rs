@@ -9,7 +9,10 @@ use std::error::Error as _;
 
 use crate::{
     bytes::{Reader, put_bytes},
-    crypto::{KdfParams, KeyRing, KeySlot, KeySlotInfo, KeySource, MasterKey, VaultId, checksum},
+    crypto::{
+        KdfParams, KeyRing, KeySlot, KeySlotInfo, KeySource, MasterKey, VaultId, check_source,
+        checksum,
+    },
     error::{Error, ErrorKind, FieldError},
     sealed::Sealed,
 };
@@ -89,6 +92,8 @@ impl KeySlots {
         source: &KeySource,
         places: &[usize],
     ) -> Result<(usize, MasterKey), Error> {
+        // Otherwise it would be called another key wherever no slot is of its kind.
+        check_source(source)?;
         let mut failure: Option<Error> = None;
         let slots = self.slots.iter().enumerate();
         for (at, slot) in slots.filter(|(at, _)| !places.contains(at)) {

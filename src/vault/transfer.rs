@@ -169,7 +169,9 @@ impl State {
     /// Writes a vault file with the same keys, as of one moment.
     fn backup(&self, path: &Path, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
         if !self.lockable {
-            return Err(no_key_slots("nothing could open a copy of it: export it"));
+            return Err(no_key_slots(
+                "nothing could open a copy of it: create it with one, or export it",
+            ));
         }
         self.keys()?;
         let mut writer = FileWriter::new(path).map_err(creation_error)?;
