@@ -229,7 +229,9 @@ impl fmt::Display for Explanation {
     /// Writes one line for each location, candidate and reference.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.tool.escape_debug())?;
-        if self.locations.is_empty() && self.references.is_empty() {
+        // Of a call that fails for its form, nothing was looked at.
+        let is_empty = self.locations.is_empty() && self.references.is_empty();
+        if is_empty && self.failure.is_none() {
             writeln!(f, "  no default matches, and there is no reference")?;
         }
         for reference in &self.references {

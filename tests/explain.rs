@@ -203,6 +203,11 @@ fn only_where_there_is_nothing_to_explain_is_that_said() {
         ("u", json!({}), true),
         ("u", json!({"a": "secret://t"}), false),
         ("t", json!({}), false),
+        (
+            "t",
+            (0..200).fold(json!(0), |args, _| json!({"a": args})),
+            false,
+        ),
     ] {
         let args = args.as_object().unwrap();
         let text = user.explain(&ToolCall::new(tool), args).unwrap();

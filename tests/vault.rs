@@ -259,10 +259,8 @@ fn one_default_for_one_place() {
         }
     });
     let error = assert_kind(both, ErrorKind::DefaultTaken).to_string();
-    assert!(
-        error.contains(r#"the secret "c" is the default"#),
-        "{error}"
-    );
+    let one = r#"the secrets "c" and "d" would both be the default for tool u at /k"#;
+    assert!(error.contains(one), "{error}");
     user.create(second()).unwrap();
     let make_default = || SecretPatch::new().is_default_for_tool(true);
     assert_kind(user.update("b", make_default()), ErrorKind::DefaultTaken);
@@ -768,11 +766,17 @@ fn a_vault_without_a_key_cannot_be_locked() {
     let vault = vault();
     let user = local(&vault);
     user.create(NewSecret::new("a", "value-of-a")).unwrap();
-    assert_kind(vault.lock(), ErrorKind::Unsupported);
-    assert_kind(
-        vault.unlock(KeySource::raw([7; 32])),
-        ErrorKind::Unsupported,
-    );
+    let key = || KeySource::raw([7; 32]);
+    for (result, advice) in [
+        (vault.lock(), "create it with one, or drop it"),
+        (vault.unlock(key()), "use it as it is"),
+        (vault.add_key(key(), key()).map(drop), "create it with one"),
+        (vault.rotate_data_key(key()), "create it with one"),
+    ] {
+        let error = assert_kind(result, ErrorKind::Unsupported).to_string();
+        assert!(error.ends_with(&format!(": {advice}")), "{error}");
+        assert_eq!(error.matches(": ").count(), 1, "{error}");
+    }
     assert_eq!(user.secrets().unwrap().len(), 1);
 }
 

@@ -51,8 +51,9 @@ pub enum Finding {
     },
     /// A tool's schema says more than is searched for credentials and destinations, so other findings about it may be
     /// missing here. A schema of a useful tool is hardly ever that large; one that is made to hide an argument can be.
-    /// All schemas of a list have a bound together, too, beside the share of each; so a very long list of large ones
-    /// can be searched in part, the last ones least.
+    /// All schemas of a list have a bound together, too, beside a share for each that grows with its size; so of a long
+    /// list of small schemas that stand for much larger ones, by referring to themselves, the last can be searched in
+    /// part.
     #[non_exhaustive]
     PartlySearched {
         /// The tool.

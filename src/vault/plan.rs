@@ -466,8 +466,14 @@ impl<'a> Plan<'a> {
                 let holder = holder.map_or("", |entry| &entry.info().secret_name);
                 return Err(default_taken(holder, &binding));
             }
-            if let Some(holder) = taken.get(&binding) {
-                return Err(default_taken(holder, &binding));
+            if let Some(other) = taken.get(&binding) {
+                return Err(Error::new(
+                    ErrorKind::DefaultTaken,
+                    format!(
+                        "the secrets {other:?} and {name:?} would both be the default for {binding}: \
+                         set is_default_for_tool to false for one of them"
+                    ),
+                ));
             }
             taken.insert(binding, name);
         }
