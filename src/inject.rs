@@ -28,7 +28,7 @@ mod text;
 
 pub(crate) use self::{forms::members, text::read as read_text};
 pub use self::{
-    guard::GuardedArgs,
+    guard::{Arguments, GuardedArgs},
     plan::{SkipReason, Verdict},
     report::{Filled, Reason, Skipped},
 };
@@ -127,8 +127,9 @@ impl Injection {
         }
     }
 
-    /// Keeps the arguments that were filled, and wipes them when what this returns is dropped, however the call ends.
-    pub fn guard(self, args: Map<String, Value>) -> GuardedArgs {
+    /// Keeps the arguments that were filled, in whichever form, and wipes them when what this returns is dropped, however
+    /// the call ends.
+    pub fn guard<A: Arguments>(self, args: A) -> GuardedArgs<A> {
         GuardedArgs::new(args, self)
     }
 

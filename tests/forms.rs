@@ -174,6 +174,32 @@ fn null_is_no_arguments() {
 }
 
 #[test]
+fn every_form_can_be_guarded() {
+    let (user, call) = (user(&["k"]), ToolCall::new(CALL));
+
+    let mut args = Map::from_iter([("a".to_owned(), json!(1))]);
+    let before = args.clone();
+    let guarded = user.inject(&call, &mut args).unwrap().guard(args);
+    assert_eq!(guarded["k"], "value-of-k");
+    assert!(!format!("{guarded:?}").contains("value-of-k"));
+    assert_eq!(guarded.wipe().0, before);
+
+    let mut args = Value::Null;
+    let guarded = user.inject_value(&call, &mut args).unwrap().guard(args);
+    assert_eq!(guarded["k"], "value-of-k");
+    assert!(!format!("{guarded:?}").contains("value-of-k"));
+    assert_eq!(guarded.wipe().0, Value::Null);
+
+    let before = r#"{ "a": 1.50 }"#;
+    let mut args = before.to_owned();
+    let guarded = user.inject_str(&call, &mut args).unwrap().guard(args);
+    assert_eq!(*guarded, r#"{ "a": 1.50,"k":"value-of-k" }"#);
+    assert!(!format!("{guarded:?}").contains("value-of-k"));
+    let (args, injection) = guarded.wipe();
+    assert_eq!((&*args, injection.filled().len()), (before, 1));
+}
+
+#[test]
 fn a_replaced_value_comes_back() {
     let policy = InjectionPolicy::default().replace_supplied();
     let vault = Vault::builder().injection_policy(policy).in_memory();

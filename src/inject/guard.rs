@@ -6,6 +6,41 @@ use serde_json::{Map, Value};
 
 use super::Injection;
 
+/// A form in which the arguments of a call come: the members of an object, a JSON value, or JSON text. These are all.
+pub trait Arguments: Default + sealed::Wipe {}
+
+impl Arguments for Map<String, Value> {}
+impl Arguments for Value {}
+impl Arguments for String {}
+
+mod sealed {
+    use super::{Injection, Map, Value};
+
+    #[expect(unnameable_types, reason = "nobody else is to implement it")]
+    pub trait Wipe {
+        /// Takes out what the injection filled in.
+        fn wipe(&mut self, injection: &Injection);
+    }
+
+    impl Wipe for Map<String, Value> {
+        fn wipe(&mut self, injection: &Injection) {
+            injection.wipe(self);
+        }
+    }
+
+    impl Wipe for Value {
+        fn wipe(&mut self, injection: &Injection) {
+            injection.wipe_value(self);
+        }
+    }
+
+    impl Wipe for String {
+        fn wipe(&mut self, injection: &Injection) {
+            injection.wipe_str(self);
+        }
+    }
+}
+
 /// Filled arguments that are wiped when this is dropped: also when the tool panics, or when its future is dropped at a
 /// timeout. Made by [`Injection::guard`]; it can be used as the arguments.
 ///
@@ -33,13 +68,13 @@ use super::Injection;
 /// Copies that the tool made of the arguments are the tool's. Whoever forgets the guard, as by `mem::forget`, wipes
 /// nothing.
 #[must_use = "the arguments are wiped when this is dropped"]
-pub struct GuardedArgs {
-    args: Map<String, Value>,
+pub struct GuardedArgs<A: Arguments = Map<String, Value>> {
+    args: A,
     injection: Injection,
 }
 
-impl GuardedArgs {
-    pub(super) fn new(args: Map<String, Value>, injection: Injection) -> GuardedArgs {
+impl<A: Arguments> GuardedArgs<A> {
+    pub(super) fn new(args: A, injection: Injection) -> GuardedArgs<A> {
         GuardedArgs { args, injection }
     }
 
@@ -48,9 +83,10 @@ impl GuardedArgs {
         &self.injection
     }
 
-    /// Does what [`Injection::wipe`] does, and returns the arguments as they were before, with the injection.
-    pub fn wipe(mut self) -> (Map<String, Value>, Injection) {
-        self.injection.wipe(&mut self.args);
+    /// Does what [`Injection::wipe`] does, or its form for these arguments, and returns the arguments as they were
+    /// before, with the injection.
+    pub fn wipe(mut self) -> (A, Injection) {
+        self.args.wipe(&self.injection);
         let nothing = Injection::with_capacity(0);
         (
             mem::take(&mut self.args),
@@ -59,21 +95,21 @@ impl GuardedArgs {
     }
 }
 
-impl Deref for GuardedArgs {
-    type Target = Map<String, Value>;
+impl<A: Arguments> Deref for GuardedArgs<A> {
+    type Target = A;
 
-    fn deref(&self) -> &Map<String, Value> {
+    fn deref(&self) -> &A {
         &self.args
     }
 }
 
-impl Drop for GuardedArgs {
+impl<A: Arguments> Drop for GuardedArgs<A> {
     fn drop(&mut self) {
-        self.injection.wipe(&mut self.args);
+        self.args.wipe(&self.injection);
     }
 }
 
-impl fmt::Debug for GuardedArgs {
+impl<A: Arguments> fmt::Debug for GuardedArgs<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardedArgs")
             .field("injection", &self.injection)

@@ -87,6 +87,14 @@ fn call(user: &UserVault, location: &str, value: Canary) {
     drop(guarded);
 }
 
+/// The same for text that is guarded, which nothing may follow either.
+fn call_with_text(user: &UserVault, location: &str) {
+    let (call, mut text) = (ToolCall::new("t"), "{}".to_owned());
+    let guarded = user.inject_str(&call, &mut text).unwrap().guard(text);
+    assert!(guarded.contains(location));
+    drop(guarded);
+}
+
 /// What a secret goes through while the vault is used.
 fn use_secrets(memory: &Memory, vault: &Vault) {
     let [first, second, plain, formatted, lines] =
@@ -108,6 +116,8 @@ fn use_secrets(memory: &Memory, vault: &Vault) {
     deep(|| user.update("a", SecretPatch::new().bind("t", "b")).unwrap());
     deep(|| call(&user, "b", second));
     assert_only_keys(memory, vault, "bound elsewhere");
+    deep(|| call_with_text(&user, "b"));
+    assert_only_keys(memory, vault, "guarded text");
 
     deep(|| {
         user.batch(|batch| {
