@@ -8,34 +8,33 @@ use uuid::Uuid;
 
 use crate::{
     design::{Design, Floor, Keyward, Naive, resolver},
-    mix::{Binding, DRAWS, Mix, Names, workload},
+    mix::{Binding, DRAWS, Mix, Names, Workload, workload},
     timing::{best, time},
 };
 
-pub fn measure(quick: bool, most: usize) {
+pub fn measure(most: usize) {
     let size = most.min(100_000);
-    let draws = if quick { 500 } else { DRAWS };
     println!("\nkeyward further");
-    exact_hits(size, draws);
+    exact_hits(size);
     for size in [10, 1_000].into_iter().filter(|size| *size <= most) {
-        locations(size, draws);
+        locations(size);
     }
-    worst(quick);
-    changes(size, draws);
-    threads(size.min(10_000), draws);
+    worst();
+    changes(size);
+    threads(size.min(10_000));
 }
 
 fn say(what: &str, figures: std::fmt::Arguments<'_>) {
     println!("  {what:40} {figures}");
 }
 
-fn exact_hits(most: usize, draws: usize) {
+fn exact_hits(most: usize) {
     for mix in [Mix::Exact, Mix::Wildcards] {
         for size in [10, 100, 1_000, 10_000, 100_000]
             .into_iter()
             .filter(|size| *size <= most)
         {
-            let load = workload(mix, size, draws);
+            let load = workload(mix, size, DRAWS);
             let mut floor = Floor::build(&load.bindings).expect("it builds always");
             let mut keyward = Keyward(resolver(&load.bindings));
             let ns = time([&mut *floor, &mut keyward], &load.exact_hits);
@@ -48,8 +47,8 @@ fn exact_hits(most: usize, draws: usize) {
 }
 
 /// One location for each tool, compared with four.
-fn locations(size: usize, draws: usize) {
-    let load = workload(Mix::Exact, size, draws);
+fn locations(size: usize) {
+    let load = workload(Mix::Exact, size, DRAWS);
     let of = |count: usize| -> Vec<Binding> {
         let at = |i: usize| Location::new(&format!("argument{i}")).expect("a location");
         let bindings = load.bindings.iter().enumerate();
@@ -71,10 +70,10 @@ fn locations(size: usize, draws: usize) {
 }
 
 /// The slowest name of each mix. The best of many tries of each name counts, so that it is the name that is slow.
-fn worst(quick: bool) {
+fn worst() {
     for mix in [Mix::Exact, Mix::Wildcards, Mix::Hostile] {
-        let size = if quick { 100 } else { 1_000 };
-        let load = workload(mix, size, if quick { 100 } else { 20_000 });
+        let size = 1_000;
+        let load = workload(mix, size, 20_000);
         let resolver = resolver(&load.bindings);
         let mut least = vec![f64::INFINITY; load.names.len()];
         for _ in 0..5 {
@@ -123,36 +122,21 @@ fn one(resolver: &Resolver, name: &str) -> f64 {
     })
 }
 
-fn changes(size: usize, draws: usize) {
-    let load = workload(Mix::Wildcards, size, draws);
-    let (kept, later) = load.bindings.split_at(size - size / 20 - 1);
-    let kept = resolver(kept);
-    let mut changed = kept.clone();
-    let (mut slowest, mut sum) = (0f64, 0.0);
-    let count = later.len().min(64);
-    for binding in &later[..count] {
-        let start = Instant::now();
-        changed = changed.with_changes([], [binding.clone()]);
-        let us = start.elapsed().as_secs_f64() * 1e6;
-        (slowest, sum) = (slowest.max(us), sum + us);
-    }
+fn changes(size: usize) {
+    let load = workload(Mix::Wildcards, size, DRAWS);
+    let Changed {
+        resolver: changed,
+        all,
+        micros,
+    } = changed(&load);
     say(
-        &format!("mix 2, {size}: {count} changes"),
+        &format!("mix 2, {size}: {} changes", micros.len()),
         format_args!(
-            "{:.0} µs each, the slowest {slowest:.0}",
-            sum / count as f64
+            "{:.0} µs each, the slowest {:.0}",
+            micros.iter().sum::<f64>() / micros.len() as f64,
+            micros.iter().copied().fold(0.0, f64::max)
         ),
     );
-    let mut all = load.bindings[..size - size / 20 - 1].to_vec();
-    all.extend_from_slice(&later[..count]);
-    let mut naive = Naive::new(&all);
-    for name in load.names.iter().take(50) {
-        assert_eq!(
-            Keyward(changed.clone()).answer(name),
-            naive.answer(name),
-            "{name}"
-        );
-    }
     let [mut changed, mut anew] = [changed, resolver(&all)].map(Keyward);
     let ns = time([&mut changed, &mut anew], &load.names);
     say(
@@ -161,9 +145,44 @@ fn changes(size: usize, draws: usize) {
     );
 }
 
+/// A resolver that got its last bindings as changes, all that it then has, and what each change took.
+struct Changed {
+    resolver: Resolver,
+    all: Vec<Binding>,
+    micros: Vec<f64>,
+}
+
+/// Leaves some of the bindings for changes, and compares the answers after them with the naive matcher's.
+fn changed(load: &Workload) -> Changed {
+    let (kept, later) = load.bindings.split_at(load.bindings.len() * 19 / 20 - 1);
+    let later = &later[..later.len().min(64)];
+    let mut changed = resolver(kept);
+    let mut micros = Vec::with_capacity(later.len());
+    for binding in later {
+        let start = Instant::now();
+        changed = changed.with_changes([], [binding.clone()]);
+        micros.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    let all = [kept, later].concat();
+    let (mut naive, mut keyward) = (Naive::new(&all), Keyward(changed.clone()));
+    for name in load.names.iter().take(50) {
+        assert_eq!(keyward.answer(name), naive.answer(name), "{name}");
+    }
+    Changed {
+        resolver: changed,
+        all,
+        micros,
+    }
+}
+
+/// Compares the answers of a resolver that was changed, and measures nothing.
+pub fn check(most: usize) {
+    changed(&workload(Mix::Wildcards, most, 500));
+}
+
 /// The lookups per second of two threads, as a multiple of those of one.
-fn threads(size: usize, draws: usize) {
-    let load = workload(Mix::Wildcards, size, draws);
+fn threads(size: usize) {
+    let load = workload(Mix::Wildcards, size, DRAWS);
     let resolver = resolver(&load.bindings);
     let run = |names: &Names| {
         let mut keyward = Keyward(resolver.clone());

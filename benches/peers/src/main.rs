@@ -81,10 +81,11 @@ fn main() {
             measure(mix, size, &options, &mut rows);
         }
     }
-    further::measure(options.quick, options.most);
     if quick {
+        further::check(options.most);
         return;
     }
+    further::measure(options.most);
     report::print(&rows);
     if options.rivals {
         report::write(&rows);
