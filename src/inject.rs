@@ -127,8 +127,8 @@ impl Injection {
         }
     }
 
-    /// Keeps the arguments that were filled, in whichever form, and wipes them when what this returns is dropped, however
-    /// the call ends.
+    /// Keeps the arguments that were filled, in whichever form, and wipes them when what this returns is dropped,
+    /// however the call ends.
     pub fn guard<A: Arguments>(self, args: A) -> GuardedArgs<A> {
         GuardedArgs::new(args, self)
     }
