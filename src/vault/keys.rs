@@ -133,8 +133,7 @@ impl Vault {
     ///
     /// `WrongKey` if one of the keys opens no slot; `Validation` if there are no keys or more than 16, if one
     /// [cannot be a key](KeySource#errors), or if a key opens only slots that earlier keys in `keep` already account for;
-    /// `Unsupported` for a vault without key
-    /// slots; `Locked`; or `Storage`. Nothing has changed then.
+    /// `Unsupported` for a vault without key slots; `Locked`; or `Storage`. Nothing has changed then.
     pub fn rotate_master_key(
         &self,
         keep: impl IntoIterator<Item = KeySource>,
@@ -155,8 +154,8 @@ impl Vault {
     /// # Errors
     ///
     /// `WrongKey` if `current` opens no slot, also if it was changed or removed meanwhile: call this again with a key
-    /// that opens the vault now. `Unsupported` for a vault without key slots, `Locked` (also if the vault is locked
-    /// meanwhile), `Storage`, or `Corrupt`.
+    /// that opens the vault now. `Validation` if it [cannot be a key](KeySource#errors), `Unsupported` for a vault
+    /// without key slots, `Locked` (also if the vault is locked meanwhile), `Storage`, or `Corrupt`.
     pub fn rotate_data_key(&self, current: KeySource) -> Result<(), Error> {
         self.rotate_data_key_with_progress(current, |_| {})
     }
