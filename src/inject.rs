@@ -129,8 +129,8 @@ impl Injection {
 
     /// Keeps the arguments that were filled, and wipes them when what this returns is dropped, however the call ends.
     ///
-    /// Give it the arguments in the form in which they were filled. Text that was made of other arguments becomes empty,
-    /// as [`wipe_str`](Injection::wipe_str) says.
+    /// Give it the arguments in the form in which they were filled. Text that was made of other arguments becomes
+    /// empty, as [`wipe_str`](Injection::wipe_str) says.
     pub fn guard<A: Arguments>(self, args: A) -> GuardedArgs<A> {
         GuardedArgs::new(args, self)
     }

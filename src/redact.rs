@@ -109,9 +109,9 @@ use crate::secret::SecretValue;
 /// is replaced wherever it stands, so in a value of several settings, `LOG_LEVEL=information` is, too: make a secret of
 /// what is one. The lines may also end in `\n` as two characters, as they do in a variable of an environment and in the
 /// JSON file of a service account: whoever uses the key puts line ends in their place. Lines with spaces, such as those
-/// of prose or of indented JSON, are found only as parts of the whole value. A value that has whitespace around it, such
-/// as a line break at its end, is also found without that. What is put in the place of such a part is the reference of
-/// its value.
+/// of prose or of indented JSON, are found only as parts of the whole value. A value that has whitespace around it,
+/// such as a line break at its end, is also found without that. What is put in the place of such a part is the
+/// reference of its value.
 ///
 /// A value under 8 bytes, with or without its format, is found only as itself, and only between characters that are
 /// not letters or digits (of any script), `_` or `-`; the beginning and the end of the text serve as well, and so do

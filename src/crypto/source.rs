@@ -25,14 +25,14 @@ use crate::secret::SecretValue;
 ///
 /// # Errors
 ///
-/// An empty passphrase, and a raw key that does not have 32 bytes, cannot be keys. Where one is tried, or a slot is to be
-/// made for it, that fails with `Validation`, whatever kinds of key slots the vault has.
+/// An empty passphrase, and a raw key that does not have 32 bytes, cannot be keys. Where one is tried, or a slot is to
+/// be made for it, that fails with `Validation`, whatever kinds of key slots the vault has.
 ///
 /// # New key slots
 ///
-/// A key slot cannot be made for what [cannot be a key](KeySource#errors), or if a provider returns a wrapped key of more
-/// than 16 KiB: that is an error of kind `Validation`. So is a passphrase with which all slots of a vault would take too
-/// much work together, which no usual parameters do. A provider that fails to wrap is `Storage`.
+/// A key slot cannot be made for what [cannot be a key](KeySource#errors), or if a provider returns a wrapped key of
+/// more than 16 KiB: that is an error of kind `Validation`. So is a passphrase with which all slots of a vault would
+/// take too much work together, which no usual parameters do. A provider that fails to wrap is `Storage`.
 ///
 /// # Security
 ///

@@ -57,9 +57,9 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots, if one of the two
-    /// [cannot be a key](KeySource#errors) or [no slot can be made](KeySource#new-key-slots) for `new`, `Unsupported` for
-    /// a vault without key slots, `Locked`, or `Storage`. Nothing has changed then.
+    /// `WrongKey` if `current` opens no slot, `Validation` if there are 16 slots, if one of the two [cannot be a
+    /// key](KeySource#errors) or [no slot can be made](KeySource#new-key-slots) for `new`, `Unsupported` for a vault
+    /// without key slots, `Locked`, or `Storage`. Nothing has changed then.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the sources are wiped when this returns"
@@ -131,8 +131,8 @@ impl Vault {
     ///
     /// # Errors
     ///
-    /// `WrongKey` if one of the keys opens no slot; `Validation` if there are no keys or more than 16, if one
-    /// [cannot be a key](KeySource#errors), or if a key opens only slots that earlier keys in `keep` already account for;
+    /// `WrongKey` if one of the keys opens no slot; `Validation` if there are no keys or more than 16, if one [cannot
+    /// be a key](KeySource#errors), or if a key opens only slots that earlier keys in `keep` already account for;
     /// `Unsupported` for a vault without key slots; `Locked`; or `Storage`. Nothing has changed then.
     pub fn rotate_master_key(
         &self,
