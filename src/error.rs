@@ -361,11 +361,12 @@ impl FieldError {
     /// This is what `Display` writes after the place.
     ///
     /// ```
-    /// use keyward::ToolPattern;
+    /// use keyward::Location;
     ///
-    /// let error = ToolPattern::new("").unwrap_err();
+    /// let error = Location::new("/items/-").unwrap_err();
     /// let field = &error.field_errors()[0];
-    /// assert_eq!(field.to_string(), format!("tool_name: {}", field.reason()));
+    /// assert_eq!(field.msg(), format!("Value error, {}", field.reason()));
+    /// assert_eq!(field.to_string(), format!("tool_arg: {}", field.reason()));
     /// ```
     pub fn reason(&self) -> &str {
         self.msg.strip_prefix(VALUE_ERROR).unwrap_or(&self.msg)

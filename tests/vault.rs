@@ -772,6 +772,11 @@ fn a_vault_without_a_key_cannot_be_locked() {
         (vault.unlock(key()), "use it as it is"),
         (vault.add_key(key(), key()).map(drop), "create it with one"),
         (vault.rotate_data_key(key()), "create it with one"),
+        #[cfg(feature = "file")]
+        (
+            vault.backup("no-folder/copy"),
+            "create it with one, or export it",
+        ),
     ] {
         let error = assert_kind(result, ErrorKind::Unsupported).to_string();
         assert!(error.ends_with(&format!(": {advice}")), "{error}");

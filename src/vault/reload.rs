@@ -72,7 +72,7 @@ impl Vault {
     /// # Errors
     ///
     /// Those of [`reload`](Vault::reload), where `WrongKey` means that the key opens no key slot of the file, or that
-    /// the file holds another vault.
+    /// the file holds another vault. Also `Validation` if it [cannot be a key](KeySource#errors).
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the source is wiped when this returns"

@@ -356,14 +356,13 @@ fn a_root_that_was_put_back_under_an_open_vault_is_found_and_not_copied() {
 #[test]
 fn what_was_changed_under_an_open_vault_is_told_whatever_finds_it() {
     let now = Forger::new().now();
-    let mut forged = now.clone();
     let keys = now.open(None).unwrap().state.keys().unwrap();
     let user = *USERS
         .iter()
         .find(|user| now.users.contains_key(&keys.user_tag(**user)))
         .unwrap();
     let tag = keys.user_tag(user);
-    let (root, _) = forged.users.remove(&tag).unwrap();
+    let (root, _) = now.users[&tag].clone();
 
     let told = Arc::new(Told::default());
     let vault = now.open_and_tell(None, Arc::clone(&told)).unwrap();
