@@ -41,6 +41,12 @@ fn is(value: &Value, canary: Canary) -> bool {
     value.as_str().unwrap().bytes().eq(canary.bytes())
 }
 
+/// Like `contains` of the standard library, which may put what it reads on the stack, in vectors.
+fn has(text: &str, part: &str) -> bool {
+    let mut parts = text.as_bytes().windows(part.len());
+    parts.any(|found| found == part.as_bytes())
+}
+
 /// Every way that the value of `a` goes into a call and out of what the tool says, with what the caller holds wiped.
 fn call(user: &UserVault, location: &str, value: Canary) {
     let call = ToolCall::new("t");
@@ -91,7 +97,7 @@ fn call(user: &UserVault, location: &str, value: Canary) {
 fn call_with_text(user: &UserVault, location: &str) {
     let (call, mut text) = (ToolCall::new("t"), "{}".to_owned());
     let guarded = user.inject_str(&call, &mut text).unwrap().guard(text);
-    assert!(guarded.contains(location));
+    assert!(has(&guarded, location));
     drop(guarded);
 }
 
@@ -173,6 +179,15 @@ fn use_secrets(memory: &Memory, vault: &Vault) {
         injection.wipe_str(&mut text);
     });
     assert_only_keys(memory, vault, "a value of several lines");
+    deep(|| {
+        let mut value = lines.within("", r"\n\r");
+        let value = Zeroizing::new(String::from_utf8(mem::take(&mut *value)).unwrap());
+        let mut redactor = Redactor::new();
+        redactor.add("secret://lines", &SecretValue::from(value));
+        let said = lines.within("", ".");
+        assert_eq!(*redactor.redact_bytes(&said), *b"secret://lines.");
+    });
+    assert_only_keys(memory, vault, "a value of several lines, written in one");
     deep(|| vault.verify().unwrap());
     deep(|| user.delete("a").unwrap());
     assert_only_keys(memory, vault, "deleted");
@@ -404,7 +419,7 @@ fn text_that_holds_a_value_already_leaves_no_copy_of_it() {
                         kind,
                         "{before}"
                     );
-                    assert_eq!(text.contains("of no account"), done.is_ok(), "{before}");
+                    assert_eq!(has(&text, "of no account"), done.is_ok(), "{before}");
                 });
                 memory.assert_clean(before);
             }
