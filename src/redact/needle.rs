@@ -180,8 +180,10 @@ impl Needle {
     }
 
     pub(super) fn is_multiline(&self) -> bool {
-        let value = self.value();
-        value.contains(LINE_ENDS) || ESCAPED_LINE_ENDS.iter().any(|end| value.contains(end))
+        // Not by `contains`, which searches for text with vectors, and may leave them on the stack.
+        let is_written_end =
+            |pair: &[u8]| ESCAPED_LINE_ENDS.iter().any(|end| end.as_bytes() == pair);
+        self.value.contains(LINE_ENDS) || self.value.as_bytes().windows(2).any(is_written_end)
     }
 
     /// A needle for a part of the value, with the same reference.
