@@ -149,7 +149,7 @@ fn nanos(start: Instant, count: usize) -> f64 {
 // --- Many users. ---
 
 /// Finds the user and the bindings of the tool, but opens nothing: none of the user's defaults matches. Beside it, what
-/// is waited for one line of as much memory, and three times the time of one user and one such wait.
+/// is waited for one line of as many users, and three times the time of one user and one such wait.
 fn users(most: usize) {
     println!(
         "\n## Users with {SECRETS} secrets each, in one vault in memory\n\n\
@@ -158,7 +158,7 @@ fn users(most: usize) {
     );
     let mut alone = None;
     for users in [1, 1_000, most] {
-        let miss = miss(users.saturating_mul(USER));
+        let miss = miss(users);
         let key = || KeySource::raw([7; 32]);
         let vault = Vault::builder().in_memory_with_key(key()).unwrap();
         for user in 0..users {
@@ -181,18 +181,21 @@ fn users(most: usize) {
     }
 }
 
-/// How many nanoseconds it takes until a line of so much memory arrives, of which most is not in the cache. Not more
-/// than a gigabyte, which is enough for that.
-fn miss(bytes: usize) -> f64 {
-    #[repr(align(64))]
-    struct Line(usize);
+/// How many nanoseconds it takes until a line of a user's memory arrives, of which most is not in the cache. The lines
+/// lie as far apart as users do, so that they need as many page tables; no two users use the same place of theirs.
+fn miss(users: usize) -> f64 {
+    const WORDS: usize = USER / size_of::<usize>();
+    const LINE: usize = 64 / size_of::<usize>();
+    let word = |user: usize| user * WORDS + user % (WORDS / LINE) * LINE;
 
-    let lines = bytes.min(1 << 30) / size_of::<Line>();
-    let far = far(lines);
-    let lines: Vec<Line> = (0..lines).map(|at| Line((at + far) % lines)).collect();
+    let mut memory = vec![0; users * WORDS];
+    let far = far(users);
+    for user in 0..users {
+        memory[word(user)] = word((user + far) % users);
+    }
     let mut at = 0;
     // Each line tells where the next one is.
-    in_any_order(1, |_| at = lines[black_box(at)].0)
+    in_any_order(1, |_| at = memory[black_box(at)])
 }
 
 fn id(user: usize) -> UserId {
