@@ -53,7 +53,10 @@ impl InlineResolver {
     #[inline]
     pub(crate) fn resolve(&self, tool: &str) -> Resolved<'_> {
         match &self.0 {
-            Form::Few(index) => index.resolve(tool),
+            Form::Few(index) => {
+                index.inner.list.prefetch();
+                index.resolve(tool)
+            }
             Form::Many(resolver) => resolver.resolve(tool),
         }
     }
