@@ -9,7 +9,7 @@ use super::{
     slots::KeySlots,
     state::{State, decode_slots},
     sync::hold,
-    users::{UserState, Users},
+    users::{UserHandle, UserState, Users},
     write::Write,
 };
 #[cfg(feature = "file")]
@@ -187,13 +187,13 @@ impl Vault {
 
 /// A user who is being rotated. However that ends, it drops what was read for it.
 struct Rotated<'a> {
-    user: &'a UserState,
+    user: &'a UserHandle,
 }
 
 impl Drop for Rotated<'_> {
     fn drop(&mut self) {
         let _writer = hold(&self.user.writer);
-        self.user.vault.in_rotation.store(None);
+        self.user.vault().in_rotation.store(None);
     }
 }
 
@@ -290,7 +290,7 @@ impl State {
     /// memory for, and is not read again for each batch. The caller holds the user's lock.
     fn peek_to_rotate(&self, user: &UserState, keys: &KeyRing) -> Result<Arc<Snapshot>, Error> {
         let kept = self.in_rotation.load_full();
-        if let Some(kept) = kept.filter(|kept| kept.root.user == user.user) {
+        if let Some(kept) = kept.filter(|kept| kept.root.user == user.id()) {
             return Ok(kept);
         }
         let snapshot = self.peek(user, keys)?;
@@ -311,7 +311,7 @@ impl State {
             .entries()
             .values()
             .filter(|entry| entry.row().key_id != keys.current_id())
-            .map(|entry| (keys.row_tag(user.user, entry.id()), entry.id()))
+            .map(|entry| (keys.row_tag(user.id(), entry.id()), entry.id()))
             .collect();
         outdated.sort_unstable();
         Ok(outdated)

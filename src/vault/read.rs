@@ -54,7 +54,7 @@ impl State {
         }
         Ok(Arc::new(match self.stored(user, keys)? {
             Some((tag, stored)) => Snapshot::load(keys, tag, stored)?,
-            None => Snapshot::empty(user.user),
+            None => Snapshot::empty(user.id()),
         }))
     }
 
@@ -64,7 +64,7 @@ impl State {
         user: &UserState,
         keys: &KeyRing,
     ) -> Result<Option<(UserTag, UserRows)>, Error> {
-        let tag = keys.user_tag(user.user);
+        let tag = keys.user_tag(user.id());
         let stored = || self.storage.user(tag).map_err(storage_error);
         let is_known = |stored: &Option<UserRows>, ledger: &Ledger| {
             let found = stored.as_ref();

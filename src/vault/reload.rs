@@ -174,7 +174,7 @@ impl State {
                 return;
             };
             let root = snapshot.sealed_root.as_ref();
-            let tag = keys.user_tag(user.user);
+            let tag = keys.user_tag(user.id());
             let member = root.map(|root| keys.user_member(tag, root));
             if member.as_ref() != hold(&self.ledger).members.get(&tag) {
                 user.snapshot.store(None);

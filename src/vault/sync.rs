@@ -2,13 +2,19 @@
 //!
 //! Under `cfg(shuttle)`, a test decides at each of these which thread continues: see `tests/schedules.rs`.
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 #[cfg(not(shuttle))]
-pub(super) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
+pub(super) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64, AtomicUsize},
+};
 
 use arc_swap::{ArcSwapOption, Guard};
 #[cfg(shuttle)]
-pub(super) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
+pub(super) use shuttle::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64, AtomicUsize},
+};
 
 /// The data that a lock of a vault guards is consistent at every moment, so a panic elsewhere does not spoil it.
 pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,34 +90,5 @@ impl<T> Published<T> {
 impl<T> Default for Published<T> {
     fn default() -> Published<T> {
         Published::new(None)
-    }
-}
-
-/// A place that is empty until something is put there, and is read without a lock.
-#[derive(Debug)]
-pub(super) struct SetOnce<T> {
-    content: OnceLock<T>,
-    turn: Turn,
-}
-
-impl<T> SetOnce<T> {
-    pub(super) fn get(&self) -> Option<&T> {
-        self.turn.take();
-        self.content.get()
-    }
-
-    /// Puts something there if it is empty, and returns what is there then.
-    pub(super) fn get_or_init(&self, content: impl FnOnce() -> T) -> &T {
-        self.turn.take();
-        self.content.get_or_init(content)
-    }
-}
-
-impl<T> Default for SetOnce<T> {
-    fn default() -> SetOnce<T> {
-        SetOnce {
-            content: OnceLock::new(),
-            turn: Turn::default(),
-        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     slots::KeySlots,
     state::State,
     sync::hold,
-    users::{UserState, Users},
+    users::{UserHandle, Users},
     verify::Checked,
     write::Write,
 };
@@ -283,7 +283,7 @@ impl State {
         mut progress: impl FnMut(Progress),
     ) -> Result<Usage, Error> {
         // Lock in the order of the users' ids, so that two imports cannot deadlock.
-        let imported: Vec<(Arc<UserState>, Arc<UserState>)> = other
+        let imported: Vec<(UserHandle, UserHandle)> = other
             .users()?
             .into_iter()
             .map(|user| (other.user(user).user, users.get(self, user)))

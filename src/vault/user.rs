@@ -1,6 +1,6 @@
 //! One user's part of a vault.
 
-use std::{fmt, ops::Bound, sync::Arc};
+use std::{fmt, ops::Bound};
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use super::{
     batch::Batch,
     errors::not_found,
     plan::{Applied, Operation},
-    users::UserState,
+    users::UserHandle,
 };
 use crate::{
     bounds::Bounds,
@@ -42,13 +42,13 @@ use crate::{
 /// as keyward left it.
 #[derive(Clone)]
 pub struct UserVault {
-    pub(super) user: Arc<UserState>,
+    pub(super) user: UserHandle,
 }
 
 impl UserVault {
     /// Returns the id of the user whose secrets these are.
     pub fn id(&self) -> UserId {
-        self.user.user
+        self.user.id()
     }
 
     /// Creates a secret.
@@ -315,7 +315,7 @@ impl UserVault {
             }
             Ok(redactor)
         })?;
-        self.user.vault.record_redactor(self.id());
+        self.user.vault().record_redactor(self.id());
         Ok(redactor)
     }
 
@@ -452,7 +452,7 @@ impl UserVault {
     ) -> Result<Report, Error> {
         let tools: Vec<ToolSpec<'t>> = tools.into_iter().map(Into::into).collect();
         self.read(|_, snapshot| {
-            let policy = &self.user.vault.settings.policy;
+            let policy = &self.user.vault().settings.policy;
             Ok(check::check(snapshot, policy, &tools))
         })
     }
@@ -501,7 +501,7 @@ impl UserVault {
         call: &ToolCall<'_>,
         args: &Map<String, Value>,
     ) -> Explanation {
-        let policy = &self.user.vault.settings.policy;
+        let policy = &self.user.vault().settings.policy;
         explain::explain(snapshot, policy, call, args)
     }
 
@@ -514,11 +514,11 @@ impl UserVault {
             Ok(fill(&Injector {
                 keys,
                 snapshot,
-                policy: &self.user.vault.settings.policy,
+                policy: &self.user.vault().settings.policy,
                 call,
             }))
         })?;
-        self.user.vault.record_call(self.id(), call, &filled);
+        self.user.vault().record_call(self.id(), call, &filled);
         filled.map_err(|failure| failure.error)
     }
 
@@ -527,19 +527,19 @@ impl UserVault {
         &self,
         work: impl FnOnce(&KeyRing, &Snapshot) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let vault = &self.user.vault;
+        let vault = self.user.vault();
         vault
             .read(&self.user, work)
             .inspect_err(|error| vault.record_failed_read(self.id(), error))
     }
 
     fn bounds(&self) -> &Bounds {
-        &self.user.vault.settings.bounds
+        &self.user.vault().settings.bounds
     }
 
     /// The bounds that requests are checked against. A locked vault says so before it looks at a request.
     pub(crate) fn bounds_if_unlocked(&self) -> Result<&Bounds, Error> {
-        self.user.vault.keys()?;
+        self.user.vault().keys()?;
         Ok(self.bounds())
     }
 
@@ -554,8 +554,8 @@ impl UserVault {
         operations: Vec<Operation>,
         is_batch: bool,
     ) -> Result<Vec<Option<SecretInfo>>, Error> {
-        let written = self.user.vault.write(&self.user, operations, is_batch);
-        self.user.vault.record_write(self.id(), &written);
+        let written = self.user.vault().write(&self.user, operations, is_batch);
+        self.user.vault().record_write(self.id(), &written);
         Ok(written?.into_iter().map(Applied::into_info).collect())
     }
 }

@@ -2,35 +2,42 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    ops::Deref,
+    sync::{Arc, atomic::Ordering},
 };
+
+use uuid::Uuid;
 
 use super::{
     state::State,
-    sync::{Mutex, Published, SetOnce, hold},
+    sync::{AtomicU32, AtomicU64, Mutex, Published, hold},
 };
 use crate::{secret::UserId, snapshot::Snapshot};
 
-/// One user's secrets.
-///
-/// It holds the vault, so that asking for a user changes only that user's reference count: threads that work for
-/// different users write to no shared memory. Therefore the vault's state does not hold its users.
+/// One user's secrets, or room for them. Two users fill a cache line.
+#[derive(Default)]
+#[repr(align(32))]
 pub(super) struct UserState {
-    pub(super) user: UserId,
-    pub(super) vault: Arc<State>,
+    /// The user's id. It is there before anyone can find the user, and never changes then.
+    id: [AtomicU64; 2],
     /// `None` until it is used, and while the vault is locked.
     pub(super) snapshot: Published<Snapshot>,
     pub(super) writer: Mutex<()>,
 }
 
+#[cfg(all(target_pointer_width = "64", not(shuttle)))]
+const _: () = assert!(size_of::<UserState>() == 32);
+
 impl UserState {
-    fn new(vault: &Arc<State>, user: UserId) -> UserState {
-        UserState {
-            user,
-            vault: Arc::clone(vault),
-            snapshot: Published::new(None),
-            writer: Mutex::new(()),
-        }
+    pub(super) fn id(&self) -> UserId {
+        let [high, low] = [0, 1].map(|half| self.id[half].load(Ordering::Relaxed));
+        UserId::new(Uuid::from_u64_pair(high, low))
+    }
+
+    fn set_id(&self, id: UserId) {
+        let (high, low) = id.as_uuid().as_u64_pair();
+        self.id[0].store(high, Ordering::Relaxed);
+        self.id[1].store(low, Ordering::Relaxed);
     }
 
     /// Drops what was read of the user's secrets.
@@ -40,11 +47,36 @@ impl UserState {
     }
 }
 
+/// A user, and the vault whose user this is.
+#[derive(Clone)]
+pub(super) struct UserHandle {
+    chunk: Arc<Chunk>,
+    number: u32,
+}
+
+impl UserHandle {
+    pub(super) fn vault(&self) -> &Arc<State> {
+        &self.chunk.vault
+    }
+}
+
+impl Deref for UserHandle {
+    type Target = UserState;
+
+    #[inline]
+    fn deref(&self) -> &UserState {
+        self.chunk.user(self.number)
+    }
+}
+
 /// All users that were asked for.
 ///
-/// Users are only ever added, so one who is there is found without a lock, and without writing to memory that
-/// threads share. Hardly any user of many is in the cache: so the ids lie in the tables themselves, and there is one
-/// place in memory to wait for before the user's own.
+/// Users are only ever added, so one who is there is found without a lock, and stays where it is. Hardly any user of
+/// many is in the cache, and each place in memory to wait for takes longer than all that a lookup does there. So the
+/// states of users lie close together, and what leads to them is small: four bytes for each slot of a table. References
+/// are not counted in a user's state, which would have to arrive before anything else could be asked for, but for a
+/// chunk of users. Few users have a chunk each, and many have so many chunks that threads that work for different users
+/// seldom write to memory that they share.
 pub(super) struct Users {
     shards: Box<[Shard]>,
     hasher: RandomState,
@@ -61,23 +93,28 @@ struct Shard {
     /// `None` while there are no users.
     table: Published<Table>,
     /// How many there are. Held while one is added.
-    count: Mutex<usize>,
+    count: Mutex<u32>,
 }
 
-/// A hash table with linear probing. At least half of its slots are empty, and their number is a power of two.
-/// Whoever adds a user for whom there is no room makes another table, twice as large.
-struct Table(Box<[Slot]>);
+/// A hash table with linear probing, and all chunks of the shard. At least half of the slots are empty, and their
+/// number is a power of two. Whoever adds a user for whom there is no room makes another table, twice as large, with
+/// one chunk more.
+struct Table {
+    /// 0 until a user is added. Then the user's number, from one, in the bits that tell slots apart, and in the others
+    /// those of the user's hash.
+    slots: Box<[AtomicU32]>,
+    /// The bits that tell slots apart, which are enough for a user's number: half of the slots are empty.
+    numbers: u32,
+    chunks: Box<[Arc<Chunk>]>,
+}
 
-/// A slot, empty until a user is added. Two of them fill a cache line.
-#[derive(Default)]
-#[repr(align(32))]
-struct Slot(SetOnce<(UserId, Arc<UserState>)>);
-
-#[cfg(all(target_pointer_width = "64", not(shuttle)))]
-const _: () = assert!(size_of::<Slot>() == 32);
-
-/// How many slots a table has at first.
-const SLOTS: usize = 8;
+/// The states of some users: of one in the first chunk of a shard, and in each later one of as many as in all before it.
+struct Chunk {
+    /// Whoever has a user holds the vault with it, without counting that in memory that all users share. Therefore the
+    /// vault's state does not hold its users.
+    vault: Arc<State>,
+    users: Box<[UserState]>,
+}
 
 impl Default for Users {
     fn default() -> Users {
@@ -90,35 +127,35 @@ impl Default for Users {
 
 impl Users {
     /// Returns what is known of a user; creates an entry if there is none.
-    pub(super) fn get(&self, vault: &Arc<State>, user: UserId) -> Arc<UserState> {
+    pub(super) fn get(&self, vault: &Arc<State>, user: UserId) -> UserHandle {
         let hash = self.hash(user);
-        let shard = &self.shards[bits(hash >> 32) % SHARDS];
+        let shard = &self.shards[(hash >> 32) as usize % SHARDS];
         let table = shard.table.load();
-        match table.as_deref().map(|table| table.find(hash, user)) {
-            Some(Ok(state)) => Arc::clone(state),
-            None | Some(Err(_)) => self.add(shard, hash, vault, user),
-        }
+        let found = table.as_deref().and_then(|table| table.find(hash, user));
+        found.unwrap_or_else(|| self.add(shard, hash, vault, user))
     }
 
     /// Adds a user, unless another thread did so in the meantime.
     #[cold]
-    fn add(&self, shard: &Shard, hash: u64, vault: &Arc<State>, user: UserId) -> Arc<UserState> {
+    fn add(&self, shard: &Shard, hash: u64, vault: &Arc<State>, user: UserId) -> UserHandle {
         let mut count = hold(&shard.count);
         let mut table = shard.table.load_full();
-        if let Some(Ok(state)) = table.as_deref().map(|table| table.find(hash, user)) {
-            return Arc::clone(state);
+        if let Some(found) = table.as_deref().and_then(|table| table.find(hash, user)) {
+            return found;
         }
-        let has_room = |table: &mut Arc<Table>| (*count + 1) * 2 <= table.0.len();
+        let has_room = |table: &mut Arc<Table>| *count < table.room();
         let table = table.take_if(has_room).unwrap_or_else(|| {
-            let grown = Table::grown(table.as_deref(), |user| self.hash(user));
+            let grown = Table::grown(table.as_deref(), vault, |user| self.hash(user));
             let grown = Arc::new(grown);
             shard.table.store(Some(Arc::clone(&grown)));
             grown
         });
-        let state = Arc::new(UserState::new(vault, user));
-        table.put(hash, user, Arc::clone(&state));
+        let number = *count;
+        let chunk = Arc::clone(table.chunk(number));
+        chunk.user(number).set_id(user);
+        table.put(hash, number);
         *count += 1;
-        state
+        UserHandle { chunk, number }
     }
 
     /// In models all users belong in the same slot, so that few of them meet, and orders can be repeated.
@@ -135,12 +172,16 @@ impl Users {
     /// Whoever asks for another user meanwhile sees all that this thread did before the call.
     pub(super) fn for_each(&self, work: impl Fn(&UserState)) {
         for shard in &self.shards {
-            let table = {
+            let (table, count) = {
                 // A user who is not in the table yet will be added after this lock.
-                let _count = hold(&shard.count);
-                shard.table.load_full()
+                let count = hold(&shard.count);
+                (shard.table.load_full(), *count)
             };
-            for (_, user) in table.iter().flat_map(|table| table.users()) {
+            for user in table
+                .iter()
+                .flat_map(|table| table.users())
+                .take(count as usize)
+            {
                 let _writer = hold(&user.writer);
                 work(user);
             }
@@ -149,45 +190,88 @@ impl Users {
 }
 
 impl Table {
-    /// Returns a table of the same users with twice as many slots.
-    fn grown(table: Option<&Table>, hash: impl Fn(UserId) -> u64) -> Table {
-        let slots = table.map_or(SLOTS, |table| table.0.len() * 2);
-        let grown = Table((0..slots).map(|_| Slot::default()).collect());
-        for (user, state) in table.iter().flat_map(|table| table.users()) {
-            grown.put(hash(*user), *user, Arc::clone(state));
+    /// Returns a table of the same users with room for twice as many.
+    fn grown(table: Option<&Table>, vault: &Arc<State>, hash: impl Fn(UserId) -> u64) -> Table {
+        let (room, chunks) = table.map_or((0, &[][..]), |table| (table.room(), &table.chunks));
+        let added = room.max(1);
+        let chunk = Chunk {
+            vault: Arc::clone(vault),
+            users: (0..added).map(|_| UserState::default()).collect(),
+        };
+        let slots = 2 * (room + added);
+        let grown = Table {
+            slots: (0..slots).map(|_| AtomicU32::new(0)).collect(),
+            numbers: slots - 1,
+            chunks: chunks.iter().cloned().chain([Arc::new(chunk)]).collect(),
+        };
+        for (number, user) in (0..).zip(table.iter().flat_map(|table| table.users())) {
+            grown.put(hash(user.id()), number);
         }
         grown
     }
 
-    /// Finds a user, or the empty slot where the user belongs. Each slot is looked at once: another thread may fill it
-    /// in the meantime.
-    fn find(&self, hash: u64, user: UserId) -> Result<&Arc<UserState>, &Slot> {
-        let mut at = bits(hash);
+    /// How many users there is room for.
+    fn room(&self) -> u32 {
+        self.numbers / 2 + 1
+    }
+
+    /// The slot of a number of which only the bits that tell slots apart count.
+    fn slot(&self, at: u32) -> &AtomicU32 {
+        &self.slots[(at & self.numbers) as usize]
+    }
+
+    /// Finds a user. Each slot is looked at once: another thread may fill it in the meantime.
+    fn find(&self, hash: u64, user: UserId) -> Option<UserHandle> {
+        let hash = hash_bits(hash);
+        let mut at = hash;
         loop {
-            let slot = &self.0[at & (self.0.len() - 1)];
-            match slot.0.get() {
-                Some((other, state)) if *other == user => return Ok(state),
-                Some(_) => at = at.wrapping_add(1),
-                None => return Err(slot),
+            let slot = self.slot(at).load(Ordering::Acquire);
+            let number = (slot & self.numbers).checked_sub(1)?;
+            if (slot ^ hash) & !self.numbers == 0 {
+                let chunk = self.chunk(number);
+                // Nothing is asked for while a reference is counted, so that comes after what is worth waiting for.
+                if chunk.user(number).id() == user {
+                    let chunk = Arc::clone(chunk);
+                    return Some(UserHandle { chunk, number });
+                }
             }
+            at = at.wrapping_add(1);
         }
     }
 
-    /// Puts a user there who is not there yet. Only one thread at a time may do so.
-    fn put(&self, hash: u64, user: UserId, state: Arc<UserState>) {
-        if let Err(free) = self.find(hash, user) {
-            free.0.get_or_init(|| (user, state));
+    /// Makes a user who has a state, and is not in a slot yet, known by this number. Only one thread at a time may do
+    /// so.
+    fn put(&self, hash: u64, number: u32) {
+        let hash = hash_bits(hash);
+        let mut at = hash;
+        while self.slot(at).load(Ordering::Relaxed) != 0 {
+            at = at.wrapping_add(1);
         }
+        let slot = hash & !self.numbers | (number + 1);
+        self.slot(at).store(slot, Ordering::Release);
     }
 
-    fn users(&self) -> impl Iterator<Item = &(UserId, Arc<UserState>)> {
-        self.0.iter().filter_map(|slot| slot.0.get())
+    fn chunk(&self, number: u32) -> &Arc<Chunk> {
+        let chunk = u32::BITS - number.leading_zeros();
+        &self.chunks[chunk as usize]
+    }
+
+    /// The users by their numbers, and all room for more.
+    fn users(&self) -> impl Iterator<Item = &UserState> {
+        self.chunks.iter().flat_map(|chunk| &chunk.users)
+    }
+}
+
+impl Chunk {
+    fn user(&self, number: u32) -> &UserState {
+        // The first number of a chunk is its length or, for the first chunk, 0.
+        &self.users[number as usize & (self.users.len() - 1)]
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "enough bits are left")]
-fn bits(hash: u64) -> usize {
-    hash as usize
+fn hash_bits(hash: u64) -> u32 {
+    hash as u32
 }
 
 #[cfg(all(test, not(shuttle)))]
@@ -199,12 +283,15 @@ mod tests {
     use super::*;
     use crate::Vault;
 
+    fn id(number: usize) -> UserId {
+        UserId::new(Uuid::from_u128(number as u128))
+    }
+
     /// Threads that ask for the same users in different orders get the same ones, while the tables grow.
     #[test]
     fn every_user_is_there_once() {
         const USERS: usize = 10_000;
         let (vault, users) = (Vault::in_memory().unwrap().state, Users::default());
-        let id = |number: usize| UserId::new(Uuid::from_u128(number as u128));
         // None has a divisor in common with the number of users, so that all of them come about.
         let asked = thread::scope(|scope| {
             let threads = [1, 7, 3_333, 9_999].map(|step| {
@@ -217,24 +304,38 @@ mod tests {
             });
             threads.map(|thread| thread.join().unwrap())
         });
-        let mut found: BTreeMap<UserId, Arc<UserState>> = BTreeMap::new();
+        let mut found: BTreeMap<UserId, UserHandle> = BTreeMap::new();
         for (id, user) in asked.into_iter().flatten() {
-            assert_eq!(user.user, id);
-            let first = found.entry(id).or_insert_with(|| Arc::clone(&user));
-            assert!(Arc::ptr_eq(first, &user));
+            assert_eq!(user.id(), id);
+            let first = found.entry(id).or_insert_with(|| user.clone());
+            assert!(Arc::ptr_eq(&first.chunk, &user.chunk) && first.number == user.number);
         }
         assert!(found.keys().copied().eq((0..USERS).map(id)));
 
         let visited = RefCell::new(Vec::new());
-        users.for_each(|user| visited.borrow_mut().push(user.user));
+        users.for_each(|user| visited.borrow_mut().push(user.id()));
         let mut visited = visited.into_inner();
         visited.sort_unstable();
         assert!(visited.iter().eq(found.keys()));
         for shard in &users.shards {
             let (table, count) = (shard.table.load_full().unwrap(), *hold(&shard.count));
-            assert_eq!(table.users().count(), count);
+            let is_used = |slot: &&AtomicU32| slot.load(Ordering::Relaxed) != 0;
+            assert_eq!(table.slots.iter().filter(is_used).count(), count as usize);
             // A search for an unknown user would never end in a full table.
-            assert_eq!(table.0.len(), (2 * count).next_power_of_two().max(SLOTS));
+            assert_eq!(table.room(), count.next_power_of_two());
         }
+    }
+    /// Threads that work for different users write to no common memory, as long as there are few.
+    #[test]
+    fn the_first_users_are_counted_by_themselves() {
+        let (vault, users) = (Vault::in_memory().unwrap().state, Users::default());
+        let asked: Vec<UserHandle> = (0..200).map(|i| users.get(&vault, id(i))).collect();
+        let mut first = asked.iter().filter(|user| user.number < 2);
+        assert!(first.all(|user| Arc::strong_count(&user.chunk) == 2));
+
+        let of_vault = Arc::strong_count(&vault);
+        let again = [0; 3].map(|_| users.get(&vault, id(0)));
+        assert_eq!(Arc::strong_count(&vault), of_vault);
+        assert_eq!(Arc::strong_count(&again[0].chunk), 2 + again.len());
     }
 }

@@ -56,7 +56,7 @@ impl State {
 
     pub(super) fn rules(&self, user: &UserState) -> Rules<'_> {
         Rules {
-            user: user.user,
+            user: user.id(),
             now: self.settings.clock.now(),
             mask: self.settings.mask,
             quota: &self.settings.quota,
@@ -83,7 +83,7 @@ impl State {
         let write = Write {
             user,
             base,
-            next: Snapshot::empty(user.user),
+            next: Snapshot::empty(user.id()),
             put: Vec::new(),
             delete: Vec::new(),
         };
@@ -117,7 +117,7 @@ impl State {
         let mut users = Vec::with_capacity(writes.len());
         let mut published = Vec::with_capacity(writes.len());
         for write in writes {
-            let tag = keys.user_tag(write.user.user);
+            let tag = keys.user_tag(write.user.id());
             let before = write.base.sealed_root.as_ref();
             if let Some(root) = before {
                 vault_root.users.remove(&keys.user_member(tag, root));
@@ -172,7 +172,7 @@ impl State {
     /// Replaces what a rotation has read of a user for itself, if it has.
     fn replace_in_rotation(&self, user: &UserState, next: Option<&Arc<Snapshot>>) {
         let kept = self.in_rotation.load_full();
-        if kept.is_some_and(|kept| kept.root.user == user.user) {
+        if kept.is_some_and(|kept| kept.root.user == user.id()) {
             self.in_rotation.store(next.cloned());
         }
     }
@@ -222,7 +222,7 @@ impl<'a> Write<'a> {
                         (None, None) => return Err(storage_error(StorageError::RootChanged)),
                     });
                     root.rows.add(&keys.row_member(&metadata.info, &row));
-                    put.push((keys.row_tag(user.user, id), Arc::clone(&row)));
+                    put.push((keys.row_tag(user.id(), id), Arc::clone(&row)));
                     let last = entries.last().and_then(|(_, entry)| entry.as_ref());
                     let others = old.into_iter().chain(last);
                     let entry = Entry::new(*metadata, row, others).ok_or_else(|| {
@@ -232,7 +232,7 @@ impl<'a> Write<'a> {
                     sealed();
                 }
                 (Change::Delete, Some(_)) => {
-                    delete.push(keys.row_tag(user.user, id));
+                    delete.push(keys.row_tag(user.id(), id));
                     entries.push((id, None));
                 }
                 // Created and deleted by the same batch.
