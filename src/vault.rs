@@ -237,7 +237,7 @@ impl Vault {
     }
 
     /// Returns the secrets of one user. Users need not be created: one without secrets is like any other. The
-    /// vault remembers each user that was asked for, at a few hundred bytes, until it is dropped: ask only for
+    /// vault remembers each user that was asked for, at about a hundred bytes, until it is dropped: ask only for
     /// users who were authenticated. What was read of a user's secrets, about a kilobyte per secret, stays in
     /// memory until it is [unloaded](UserVault::unload) or the vault is locked.
     ///
