@@ -182,7 +182,8 @@ fn users(most: usize) {
 }
 
 /// How many nanoseconds it takes until a line of a user's memory arrives, of which most is not in the cache. The lines
-/// lie as far apart as users do, so that they need as many page tables; no two users use the same place of theirs.
+/// lie as far apart as users do, so that they need as many page tables, and at different places of their users' memory,
+/// so as not to crowd a few places of the cache.
 fn miss(users: usize) -> f64 {
     const WORDS: usize = USER / size_of::<usize>();
     const LINE: usize = 64 / size_of::<usize>();

@@ -243,8 +243,8 @@ impl Vault {
     ///
     /// Calling this for each tool call is cheap. The first call for a user takes a lock, most often for less than a
     /// microsecond; with a million users, room has to be made for more now and then, which takes milliseconds. Threads
-    /// that serve the same user at the same time do better to keep the returned value: then they write to no shared
-    /// memory. The vault stays open as long as it is kept, and what was read of some other users may stay in memory.
+    /// that make very many calls at the same time do better to keep the returned value: asking for a user is counted,
+    /// sometimes in memory that they share; calls with a value that is kept write to no shared memory.
     pub fn user(&self, user: UserId) -> UserVault {
         UserVault {
             user: self.users.get(&self.state, user),

@@ -54,7 +54,7 @@ impl InlineResolver {
     pub(crate) fn resolve(&self, tool: &str) -> Resolved<'_> {
         match &self.0 {
             Form::Few(index) => {
-                index.inner.list.prefetch();
+                index.prefetch();
                 index.resolve(tool)
             }
             Form::Many(resolver) => resolver.resolve(tool),

@@ -60,7 +60,7 @@ impl List {
         }
     }
 
-    /// Asks for what a lookup will read, for a caller in whose cache it hardly ever is.
+    /// Asks for what a lookup reads of a short list, for a caller in whose cache it hardly ever is.
     #[inline]
     pub(super) fn prefetch(&self) {
         if let Sifted::Small(sieve) = &self.sifted {

@@ -149,9 +149,10 @@ impl SmallSieve {
     #[inline]
     pub(super) fn prefetch(&self) {
         let sets = self.blocks[0].as_flattened();
-        for at in [0, sets.len() / 2, sets.len() - 1] {
-            black_box(sets[at]);
+        for line in sets.chunks(64) {
+            black_box(line[0]);
         }
+        black_box(sets[sets.len() - 1]);
     }
 }
 

@@ -32,7 +32,9 @@ use crate::{
 /// The secrets of one user.
 ///
 /// Cheap to clone and to keep: clones, and every other [`UserVault`] of this user, see the same secrets. No secret
-/// of another user can be reached through it. The vault stays open as long as it is kept.
+/// of another user can be reached through it. The vault stays open as long as it is kept. When the last
+/// [`Vault`](crate::Vault) was dropped, it also keeps in memory what was read of up to one in 64 of the other users:
+/// lock the vault before that, or unload them, if that matters.
 ///
 /// # First use
 ///

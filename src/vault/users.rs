@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{secret::UserId, snapshot::Snapshot};
 
-/// One user's secrets, or room for them. Two users fill a cache line.
+/// One user's secrets, or room for them. On Linux two users fill a cache line.
 #[derive(Default)]
 #[repr(align(32))]
 pub(super) struct UserState {
@@ -25,7 +25,7 @@ pub(super) struct UserState {
     pub(super) writer: Mutex<()>,
 }
 
-#[cfg(all(target_pointer_width = "64", not(shuttle)))]
+#[cfg(all(target_os = "linux", target_pointer_width = "64", not(shuttle)))]
 const _: () = assert!(size_of::<UserState>() == 32);
 
 impl UserState {
@@ -75,8 +75,8 @@ impl Deref for UserHandle {
 /// many is in the cache, and each place in memory to wait for takes longer than all that a lookup does there. So the
 /// states of users lie close together, and what leads to them is small: four bytes for each slot of a table. References
 /// are not counted in a user's state, which would have to arrive before anything else could be asked for, but for a
-/// chunk of users. Few users have a chunk each, and many have so many chunks that threads that work for different users
-/// seldom write to memory that they share.
+/// chunk of users. A few dozens of users have a chunk each, and many have so many chunks that threads that work for
+/// different users seldom count in the same place.
 pub(super) struct Users {
     shards: Box<[Shard]>,
     hasher: RandomState,
@@ -108,7 +108,8 @@ struct Table {
     chunks: Box<[Arc<Chunk>]>,
 }
 
-/// The states of some users: of one in the first chunk of a shard, and in each later one of as many as in all before it.
+/// The states of some users. The first chunk of a shard has room for one, and each later one for as many as all before
+/// it.
 struct Chunk {
     /// Whoever has a user holds the vault with it, without counting that in memory that all users share. Therefore the
     /// vault's state does not hold its users.
@@ -150,12 +151,9 @@ impl Users {
             shard.table.store(Some(Arc::clone(&grown)));
             grown
         });
-        let number = *count;
-        let chunk = Arc::clone(table.chunk(number));
-        chunk.user(number).set_id(user);
-        table.put(hash, number);
+        let handle = table.add(hash, *count, user);
         *count += 1;
-        UserHandle { chunk, number }
+        handle
     }
 
     /// In models all users belong in the same slot, so that few of them meet, and orders can be repeated.
@@ -229,8 +227,8 @@ impl Table {
             let number = (slot & self.numbers).checked_sub(1)?;
             if (slot ^ hash) & !self.numbers == 0 {
                 let chunk = self.chunk(number);
-                // Nothing is asked for while a reference is counted, so that comes after what is worth waiting for.
                 if chunk.user(number).id() == user {
+                    // Not before: later reads wait until a reference is counted.
                     let chunk = Arc::clone(chunk);
                     return Some(UserHandle { chunk, number });
                 }
@@ -239,8 +237,16 @@ impl Table {
         }
     }
 
-    /// Makes a user who has a state, and is not in a slot yet, known by this number. Only one thread at a time may do
-    /// so.
+    /// Adds a user who is not there yet, with the next number, for which there is room. Only one thread at a time may
+    /// do so.
+    fn add(&self, hash: u64, number: u32, user: UserId) -> UserHandle {
+        let chunk = Arc::clone(self.chunk(number));
+        chunk.user(number).set_id(user);
+        self.put(hash, number);
+        UserHandle { chunk, number }
+    }
+
+    /// Makes the user of this number, whose id is set, known. Only one thread at a time may do so.
     fn put(&self, hash: u64, number: u32) {
         let hash = hash_bits(hash);
         let mut at = hash;
@@ -283,20 +289,20 @@ mod tests {
     use super::*;
     use crate::Vault;
 
-    fn id(number: usize) -> UserId {
-        UserId::new(Uuid::from_u128(number as u128))
+    fn id(number: u32) -> UserId {
+        UserId::new(Uuid::from_u128(number.into()))
     }
 
     /// Threads that ask for the same users in different orders get the same ones, while the tables grow.
     #[test]
     fn every_user_is_there_once() {
-        const USERS: usize = 10_000;
+        const USERS: u32 = if cfg!(miri) { 500 } else { 10_000 };
         let (vault, users) = (Vault::in_memory().unwrap().state, Users::default());
         // None has a divisor in common with the number of users, so that all of them come about.
         let asked = thread::scope(|scope| {
             let threads = [1, 7, 3_333, 9_999].map(|step| {
                 let (vault, users) = (&vault, &users);
-                let ask = move |i: usize| {
+                let ask = move |i: u32| {
                     let id = id(i * step % USERS);
                     (id, users.get(vault, id))
                 };
@@ -325,7 +331,52 @@ mod tests {
             assert_eq!(table.room(), count.next_power_of_two());
         }
     }
-    /// Threads that work for different users write to no common memory, as long as there are few.
+
+    /// Whatever their hashes have in common: all bits, those that choose a slot, which may be the last one, or those
+    /// that a slot keeps.
+    #[test]
+    fn users_are_told_apart_by_their_ids() {
+        const HASHES: [u64; 9] = [0x07, 0x07, 0x17, 0x0f, 0x1f, 0x1f, 0x13, 0x15, 0x07];
+        let vault = Vault::in_memory().unwrap().state;
+        let users: Vec<(UserId, u64)> = (0..).map(id).zip(HASHES).collect();
+        let hash_of = |user| users.iter().find(|(id, _)| *id == user).unwrap().1;
+        let mut table = Table::grown(None, &vault, hash_of);
+        for (number, &(user, hash)) in (0..).zip(&users) {
+            if number == table.room() {
+                table = Table::grown(Some(&table), &vault, hash_of);
+            }
+            assert!(table.find(hash, user).is_none());
+            table.add(hash, number, user);
+            for (known, &(user, hash)) in (0..=number).zip(&users) {
+                let found = table.find(hash, user).unwrap();
+                assert_eq!((found.number, found.id()), (known, user));
+            }
+        }
+    }
+
+    /// Room for a user looks like the one whose id is nil, whom nobody adds here.
+    #[test]
+    fn nobody_is_found_before_the_id_is_there() {
+        const ROOM: u32 = 32;
+        let vault = Vault::in_memory().unwrap().state;
+        let mut table = Table::grown(None, &vault, |_| 0);
+        let add = |table: &Table, number| drop(table.add(0, number, id(number + 1)));
+        for number in 0..ROOM / 2 {
+            if number == table.room() {
+                table = Table::grown(Some(&table), &vault, |_| 0);
+            }
+            add(&table, number);
+        }
+        let table = Table::grown(Some(&table), &vault, |_| 0);
+        thread::scope(|scope| {
+            scope.spawn(|| (ROOM / 2..ROOM).for_each(|number| add(&table, number)));
+            for _ in 0..ROOM {
+                assert!(table.find(0, id(0)).is_none());
+            }
+        });
+    }
+
+    /// Threads that work for different users count nothing in the same place, as long as there are few.
     #[test]
     fn the_first_users_are_counted_by_themselves() {
         let (vault, users) = (Vault::in_memory().unwrap().state, Users::default());

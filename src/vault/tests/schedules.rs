@@ -3,7 +3,8 @@
 //!
 //! It is the vault itself that runs, with the store in memory; the objects that are published are those of arc-swap,
 //! each of whose calls is one step here. So this finds steps of keyward that are in a wrong order, not a memory
-//! ordering that is too weak: that arc-swap and the standard library promise.
+//! ordering that is too weak. That arc-swap and the standard library promise, but for the table of users, whose own
+//! orderings `assurance/long miri` tries.
 //!
 //! `assurance/long models` builds and runs them, and so does `.ci/run`; `KEYWARD_SCHEDULES` is the number of orders of
 //! each kind.
