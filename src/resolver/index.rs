@@ -134,7 +134,7 @@ impl Index {
         self.rows[row as usize].location
     }
 
-    /// Asks for what most lookups read, for a caller in whose cache it hardly ever is.
+    /// Asks for what a lookup reads of a short list, for a caller in whose cache it hardly ever is.
     #[inline]
     pub(super) fn prefetch(&self) {
         self.inner.list.prefetch();

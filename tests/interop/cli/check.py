@@ -13,6 +13,9 @@ KEYWARD = os.path.abspath(sys.argv[1])
 PASSPHRASE, VALUE = "correct horse battery", "lin_api_Zq8wT3vN"
 checks = 0
 
+# Whoever starts this in the background may have it ignored, and so would the programs that are tried.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def check(what, holds, detail=""):
     global checks
