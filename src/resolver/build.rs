@@ -294,10 +294,13 @@ impl<'p> Draft<'p> {
                 bucket(&mut same.iter().map(|(_, number)| *number)),
             ));
         }
-        // A sketch says little about a pattern without ends: many of those are tried all at once.
+        // A sketch says little about a pattern without ends. A few of those are listed only where nothing else is looked
+        // for, so that the list is the answer.
         let is_endless = |number: &u32| !Sketch::of(text(*number)).is_selective();
+        let is_list = runs.is_empty() && !plan.has_ends();
+        let enough = if is_list { MANY } else { 1 };
         let mut endless = NONE;
-        if rest.iter().filter(|number| is_endless(number)).count() >= MANY {
+        if rest.iter().filter(|number| is_endless(number)).count() >= enough {
             endless = bucket(&mut rest.extract_if(.., |number| is_endless(number)));
         }
         let inner = Inner {

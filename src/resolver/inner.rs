@@ -17,7 +17,7 @@ pub(super) struct Inner {
     pub(super) buckets: Buckets,
     /// Patterns by their runs, if there are any.
     pub(super) grams: Option<Box<Grams>>,
-    /// The bucket of many patterns without ends, which are tried on every name.
+    /// The bucket of the patterns without ends, which are tried on every name, unless they are listed.
     pub(super) endless: u32,
     /// The patterns that are tried on every name, but which sketches rule out for most.
     pub(super) list: List,

@@ -142,6 +142,16 @@ impl<'p> Plan<'p> {
         }
     }
 
+    /// Returns whether there are keys that are the ends of patterns.
+    pub(super) fn has_ends(&self) -> bool {
+        let is_end = |place: &Place| matches!(place, Place::Key(Kind::Head | Kind::Tail));
+        self.places.iter().any(is_end)
+            || self
+                .inner
+                .iter()
+                .any(|inner| matches!(inner.anchor, Anchor::Key(..)))
+    }
+
     /// An upper bound for the bytes in the longest key.
     pub(super) fn longest(&self, rows: &[Row]) -> usize {
         let of_rows = self

@@ -217,20 +217,29 @@ impl View {
 
 /// The pairs of adjacent bytes in a name: one bit for each of 64 classes of pairs.
 pub(super) fn pairs_in(name: &str) -> u64 {
-    let mut pairs = 0;
-    // Seven pairs at a time.
-    let mut rest = name.as_bytes();
-    while let Some(word) = rest.first_chunk::<WORD>() {
-        let word = u64::from_le_bytes(*word);
-        // Each byte is combined with the next one. Bits that are shifted into another byte are masked out.
-        let classes = (word << 2 & 0xfcfc_fcfc_fcfc_fcfc) ^ word ^ word >> 8;
-        for i in 0..7 {
-            pairs |= 1 << (classes >> (8 * i) & 63);
-        }
-        rest = &rest[7..];
+    /// Pairs in a word.
+    const STEP: usize = WORD - 1;
+    let name = name.as_bytes();
+    let Some(last) = name.last_chunk() else {
+        return name
+            .windows(2)
+            .fold(0, |pairs, pair| pairs | bit_of(pair[0], pair[1]));
+    };
+    let mut pairs = pairs_in_word(*last);
+    let mut rest = name;
+    while let Some(word) = rest.first_chunk() {
+        pairs |= pairs_in_word(*word);
+        rest = &rest[STEP..];
     }
-    rest.windows(2)
-        .fold(pairs, |pairs, pair| pairs | bit_of(pair[0], pair[1]))
+    pairs
+}
+
+#[inline]
+fn pairs_in_word(word: [u8; WORD]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    // Each byte is combined with the next one. Bits that are shifted into another byte are masked out.
+    let classes = (word << 2 & 0xfcfc_fcfc_fcfc_fcfc) ^ word ^ word >> 8;
+    (0..7).fold(0, |bits, i| bits | 1 << (classes >> (8 * i) & 63))
 }
 
 #[inline]
