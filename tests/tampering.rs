@@ -429,3 +429,46 @@ fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
     assert_eq!(user.secrets().unwrap()[0].revision, 2);
     assert!(!snapshot.reload().unwrap());
 }
+
+/// Whoever found it: also a check of the whole file.
+#[test]
+fn what_a_check_found_wrong_is_read_again() {
+    type Check = fn(&Vault, &Path) -> Result<(), Error>;
+    const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let vault = Vault::create(&path, key()).unwrap();
+    let user = vault.user(UserId::LOCAL);
+    user.create(NewSecret::new("a", "value-of-a")).unwrap();
+    drop((vault, user));
+    let right = fs::read(&path).unwrap();
+    with_database(&path, |database| {
+        let transaction = database.begin_write().unwrap();
+        let mut rows = transaction.open_table(ROWS).unwrap();
+        let (key, mut row) = {
+            let (key, row) = rows.first().unwrap().unwrap();
+            (*key.value(), row.value().to_vec())
+        };
+        *row.last_mut().unwrap() ^= 1;
+        rows.insert(&key, &*row).unwrap();
+        drop(rows);
+        transaction.commit().unwrap();
+    });
+    let wrong = fs::read(&path).unwrap();
+    let checks: [Check; 3] = [
+        |vault, _| vault.verify(),
+        |vault, copy| vault.backup(copy),
+        |vault, copy| vault.export(copy, key()),
+    ];
+    for (number, check) in checks.into_iter().enumerate() {
+        fs::write(&path, &wrong).unwrap();
+        let snapshot = Vault::snapshot(&path, key()).unwrap();
+        let copy = folder.path().join(format!("copy-{number}"));
+        let error = check(&snapshot, &copy).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RolledBack, "{number}");
+        fs::write(&path, &right).unwrap();
+        assert!(snapshot.reload().unwrap(), "{number}");
+        check(&snapshot, &copy).unwrap();
+        assert!(!snapshot.reload().unwrap(), "{number}");
+    }
+}

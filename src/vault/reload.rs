@@ -26,7 +26,8 @@ use crate::{
 impl Vault {
     /// Reads the file of a [snapshot](Vault::snapshot) again, and returns whether it had changed. Calls proceed
     /// meanwhile, each with either the old state or the new one. A user's rows are checked when they are next used, as
-    /// after opening; if they were found to be wrong, the next reload reads everything again, changed or not.
+    /// after opening; if they were found to be wrong, by that or by [`verify`](Vault::verify), a backup or an export, the
+    /// next reload reads everything again, changed or not.
     ///
     /// # Errors
     ///

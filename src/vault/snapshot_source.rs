@@ -14,7 +14,7 @@ pub(super) struct SnapshotSource {
     pub(super) storage: FrozenStorage,
     /// Held while it is read again.
     pub(super) reloading: Mutex<()>,
-    /// Whether some user could not be loaded. The next reload then reads the file even if its root is unchanged: the
+    /// Whether some rows were found to be wrong. The next reload then reads the file even if its root is unchanged: the
     /// root does not show whether the rows are in order again.
     pub(super) is_in_doubt: AtomicBool,
 }

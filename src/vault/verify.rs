@@ -12,6 +12,8 @@ use super::{
     state::State,
     sync::hold,
 };
+#[cfg(feature = "file")]
+use crate::error::ErrorKind;
 use crate::{
     crypto::{KeyRing, UserRoot, VaultRoot},
     entry::Entry,
@@ -61,6 +63,20 @@ impl State {
     /// Checks what is stored, as of one moment, and passes it to `visit` part by part: first what belongs to the
     /// whole vault. Writes proceed meanwhile. Only when this returns has everything been checked.
     pub(super) fn check(
+        &self,
+        visit: impl FnMut(&KeyRing, &VaultRoot, Checked) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let checked = self.check_parts(visit);
+        #[cfg(feature = "file")]
+        if let (Err(error), Some(source)) = (&checked, &self.source)
+            && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::RolledBack)
+        {
+            source.doubt();
+        }
+        checked
+    }
+
+    fn check_parts(
         &self,
         mut visit: impl FnMut(&KeyRing, &VaultRoot, Checked) -> Result<(), Error>,
     ) -> Result<(), Error> {
