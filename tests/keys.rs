@@ -354,3 +354,35 @@ fn what_a_provider_says_is_kept_whichever_slots_there_are() {
         "{error}"
     );
 }
+
+#[cfg(feature = "file")]
+#[test]
+fn a_passphrase_that_is_replaced_becomes_easier_to_guess_only_if_that_is_wanted() {
+    let passphrase = KeySource::passphrase;
+    let hard = KdfParams::new(64 * 1024, 4, 2).unwrap();
+    let opened = |params: Option<KdfParams>| match params {
+        Some(params) => Vault::builder().kdf_params(params),
+        None => Vault::builder(),
+    };
+    let cases = [
+        (hard, None, hard),
+        (hard, Some(minimum()), minimum()),
+        (minimum(), None, KdfParams::default()),
+    ];
+    for (made_with, opened_with, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        let kdf = |vault: &Vault| vault.key_slots().unwrap()[0].kdf;
+        let made = opened(Some(made_with)).create(&path, passphrase("correct horse"));
+        assert_eq!(kdf(&made.unwrap()), Some(made_with));
+        let vault = opened(opened_with).open(&path, passphrase("correct horse"));
+        let vault = vault.unwrap();
+        let changed = vault.change_key(passphrase("correct horse"), passphrase("battery staple"));
+        assert_eq!(changed.unwrap().kdf, Some(expected));
+
+        vault
+            .rotate_master_key([passphrase("battery staple")])
+            .unwrap();
+        assert_eq!(kdf(&vault), Some(expected));
+    }
+}

@@ -61,7 +61,7 @@ impl VaultBuilder {
                 bounds: Bounds::default(),
                 policy: InjectionPolicy::default(),
                 mask: true,
-                kdf: KdfParams::default(),
+                kdf: None,
                 clock: Clock::system(),
                 audit: Audit::default(),
                 #[cfg(feature = "file")]
@@ -105,9 +105,11 @@ impl VaultBuilder {
         self
     }
 
-    /// Sets how hard the passphrases of new key slots are to guess.
+    /// Sets how hard the passphrases of new key slots are to guess. By default, a slot that replaces another one
+    /// ([`change_key`](Vault::change_key), [`rotate_master_key`](Vault::rotate_master_key)) has the parameters of that
+    /// one if these take at least as much work as the default ones.
     pub fn kdf_params(mut self, params: KdfParams) -> VaultBuilder {
-        self.settings.kdf = params;
+        self.settings.kdf = Some(params);
         self
     }
 
@@ -293,7 +295,13 @@ impl VaultBuilder {
         let vault = VaultId::random()?;
         let master = MasterKey::random()?;
         let keys = KeyRing::random(vault)?;
-        let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &keys)?;
+        let slots = KeySlots::new(
+            vault,
+            key,
+            self.settings.kdf.unwrap_or_default(),
+            &master,
+            &keys,
+        )?;
         State::create(self.settings, keys, Some(&slots), store).map(created)
     }
 }

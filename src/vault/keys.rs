@@ -76,7 +76,8 @@ impl Vault {
 
     /// Replaces the key `current` with `new`, for example with another passphrase. Only the key slots are written,
     /// whatever the size of the vault. If `current` opens several slots, a single slot for `new` replaces them
-    /// all.
+    /// all. A passphrase that replaces another one takes at least as much work to guess, unless
+    /// [`VaultBuilder::kdf_params`](crate::VaultBuilder::kdf_params) says otherwise.
     ///
     /// # Errors
     ///
@@ -124,7 +125,8 @@ impl Vault {
     }
 
     /// Creates a new master key. Afterwards only the keys in `keep` open the vault; each of them must open it now.
-    /// Every other key slot is removed.
+    /// Every other key slot is removed. Passphrases take at least as much work to guess as before, unless
+    /// [`VaultBuilder::kdf_params`](crate::VaultBuilder::kdf_params) says otherwise.
     ///
     /// To revoke a person's access: remove their key slot, then call this and
     /// [`rotate_data_key`](Vault::rotate_data_key). Earlier copies of the vault stay readable with the old key.
@@ -208,7 +210,7 @@ impl State {
         current: &KeySource,
         new: &KeySource,
     ) -> Result<KeySlotInfo, Error> {
-        self.change_slots(|slots, _| slots.add(current, new, self.settings.kdf))
+        self.change_slots(|slots, _| slots.add(current, new, self.settings.kdf.unwrap_or_default()))
     }
 
     pub(super) fn change_key(

@@ -13,7 +13,8 @@ pub(super) struct Settings {
     pub(super) bounds: Bounds,
     pub(super) policy: InjectionPolicy,
     pub(super) mask: bool,
-    pub(super) kdf: KdfParams,
+    /// For new key slots. Without them, a passphrase that replaces another one does not become easier to guess.
+    pub(super) kdf: Option<KdfParams>,
     pub(super) clock: Clock,
     pub(super) audit: Audit,
     /// How long to wait for a file that is open elsewhere.

@@ -32,8 +32,8 @@ impl KeySlots {
     /// The maximum length of the encoded form; 16 slots with the longest wrapped keys take half of it.
     const MAX_LENGTH: usize = 512 * 1024;
 
-    /// The maximum length of the sealed key ring. It holds the index key and one data key, or up to four after
-    /// rotations that were interrupted, with their ids; this leaves room for more.
+    /// The maximum length of the sealed key ring. It holds the index key and one data key, or two while a rotation is
+    /// not finished, with their ids; this leaves room for more.
     const MAX_RING_LENGTH: usize = 40 + 32 + 16 * 36;
 
     /// Creates one slot, for `source`.
@@ -139,7 +139,7 @@ impl KeySlots {
         &mut self,
         current: &KeySource,
         new: &KeySource,
-        kdf: KdfParams,
+        kdf: Option<KdfParams>,
     ) -> Result<KeySlotInfo, Error> {
         let (first, master) = self.find(current)?;
         // No slot before the first one opens.
@@ -147,6 +147,7 @@ impl KeySlots {
         let further: Vec<usize> = (first + 1..self.slots.len()).filter(opens).collect();
         let replaced: u64 = further.iter().map(|at| self.slots[*at].work()).sum();
         let kept = self.work() - self.slots[first].work() - replaced;
+        let kdf = self.kdf_in_place_of(first, kdf);
         check_work(kept.saturating_add(new.work(kdf)))?;
         self.slots[first] = KeySlot::seal(self.vault, self.next_id(), new, kdf, &master)?;
         let changed = self.slots[first].info();
@@ -183,7 +184,7 @@ impl KeySlots {
         &self,
         keep: &[KeySource],
         keys: &KeyRing,
-        kdf: KdfParams,
+        kdf: Option<KdfParams>,
     ) -> Result<KeySlots, Error> {
         if keep.is_empty() || keep.len() > usize::from(Self::MAX_SLOTS) {
             let msg = "a vault has 1 to 16 key slots: give the keys to keep";
@@ -191,7 +192,10 @@ impl KeySlots {
                 "key_slot", msg,
             )]));
         }
-        check_work(keep.iter().map(|source| source.work(kdf)).sum())?;
+        if let Some(kdf) = kdf {
+            // Before any key is tried, which takes long.
+            check_work(keep.iter().map(|source| source.work(kdf)).sum())?;
+        }
         let mut kept = Vec::with_capacity(keep.len());
         for source in keep {
             let found = self.find_besides(source, &kept).or_else(|_| {
@@ -204,9 +208,12 @@ impl KeySlots {
             });
             kept.push(found?.0);
         }
+        let kdfs = kept.into_iter().map(|at| self.kdf_in_place_of(at, kdf));
+        let sources: Vec<_> = keep.iter().zip(kdfs).collect();
+        check_work(sources.iter().map(|(source, kdf)| source.work(*kdf)).sum())?;
         let master = MasterKey::random()?;
         let mut slots = Vec::with_capacity(keep.len());
-        for (id, source) in (self.next_id()..).zip(keep) {
+        for (id, (source, kdf)) in (self.next_id()..).zip(sources) {
             slots.push(KeySlot::seal(self.vault, id, source, kdf, &master)?);
         }
         Ok(KeySlots {
@@ -214,6 +221,15 @@ impl KeySlots {
             slots,
             ring: keys.seal(&master)?,
         })
+    }
+
+    /// The parameters of a slot that replaces the one at this position: those that are wanted, else those of that one,
+    /// unless the default ones take more work.
+    fn kdf_in_place_of(&self, at: usize, wanted: Option<KdfParams>) -> KdfParams {
+        let default = KdfParams::default();
+        let own = self.slots[at].info().kdf;
+        let own = own.filter(|own| own.work() >= default.work());
+        wanted.or(own).unwrap_or(default)
     }
 
     /// Returns the Argon2id work of trying a passphrase on every slot. At most 16 times 2^24, so it cannot
@@ -393,11 +409,11 @@ mod tests {
         let mut slots = slots(&passphrase());
         refused(slots.add(&passphrase(), &passphrase(), most).map(drop));
         slots.add(&passphrase(), &raw(), most).unwrap();
-        refused(slots.change(&raw(), &passphrase(), most).map(drop));
+        refused(slots.change(&raw(), &passphrase(), Some(most)).map(drop));
         let keys = slots.open(&raw()).unwrap();
         refused(
             slots
-                .rotate(&[passphrase(), passphrase()], &keys, most)
+                .rotate(&[passphrase(), passphrase()], &keys, Some(most))
                 .map(drop),
         );
         let bytes = slots.encode();
