@@ -53,6 +53,9 @@ impl NewSecret {
 
     /// Binds the secret to the tools that match a pattern and to one location in their arguments, in the syntax of
     /// [`ToolPattern`](crate::ToolPattern) and [`Location`](crate::Location).
+    ///
+    /// A secret has one binding: a second call replaces the first. For another place, create another secret with the
+    /// same value, and change both in one [batch](crate::UserVault::batch).
     #[must_use]
     pub fn bind(self, tool_pattern: impl Into<String>, location: impl Into<String>) -> NewSecret {
         self.tool_pattern(tool_pattern).location(location)

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, FieldError};
 
 /// The owner of secrets: a tenant's UUID. It is parsed from text, or made from a `Uuid` of the crate `uuid`, version 1.
+/// Where users have ids of another form, derive it from those: `Uuid::new_v5` makes the same one of the same text.
 ///
 /// ```
 /// use keyward::UserId;

@@ -153,6 +153,40 @@ impl fmt::Debug for KeySource {
 ///
 /// The context identifies the vault and the slot. A provider that can bind the wrapped form to it should do so.
 ///
+/// ```
+/// use std::{collections::HashMap, error::Error, sync::Mutex};
+///
+/// use keyward::{KeyProvider, KeySource, Vault};
+///
+/// /// Keeps the keys itself, each under the slot that it is for.
+/// #[derive(Default)]
+/// struct Keyring(Mutex<HashMap<Vec<u8>, [u8; 32]>>);
+///
+/// impl KeyProvider for Keyring {
+///     fn wrap(&self, key: &[u8; 32], context: &[u8]) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+///         self.0.lock().unwrap().insert(context.to_vec(), *key);
+///         Ok(b"in the keyring".to_vec())
+///     }
+///
+///     fn unwrap(&self, _: &[u8], context: &[u8], key: &mut [u8; 32]) -> Result<(), Box<dyn Error + Send + Sync>> {
+///         *key = *self.0.lock().unwrap().get(context).ok_or("there is no such key")?;
+///         Ok(())
+///     }
+/// }
+///
+/// let keyring = std::sync::Arc::new(Keyring::default());
+/// let key = || KeySource::provider(keyring.clone());
+/// let vault = Vault::builder().in_memory_with_key(key())?;
+/// vault.lock()?;
+/// vault.unlock(key())?;
+///
+/// let other = KeySource::provider(Keyring::default());
+/// vault.lock()?;
+/// let error = vault.unlock(other).unwrap_err();
+/// assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "there is no such key");
+/// # Ok::<(), keyward::Error>(())
+/// ```
+///
 /// # Security
 ///
 /// Errors become the source of an [`Error`](crate::Error), so they must not contain a key. Calls may block. They must
@@ -174,8 +208,8 @@ pub trait KeyProvider: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever prevents the unwrapping: the vault then stays closed, with
-    /// [`ErrorKind::WrongKey`](crate::ErrorKind::WrongKey).
+    /// Whatever prevents the unwrapping, be it an outage: the vault then stays closed, with
+    /// [`ErrorKind::WrongKey`](crate::ErrorKind::WrongKey), and this error as the source of that one.
     fn unwrap(
         &self,
         wrapped: &[u8],

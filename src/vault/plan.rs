@@ -293,7 +293,7 @@ impl<'a> Plan<'a> {
         if self.metadata(id).is_some() {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("the secret {id} already exists here: delete it, or leave it out"),
+                format!("the secret {id} already exists here: delete it first"),
             ));
         }
         let named_ids = self.named_ids.get_or_init(|| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyward::ErrorKind;
+use keyward::{ErrorKind, Vault};
 use serde_json::json;
 
 use crate::{
@@ -30,6 +30,7 @@ pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> 
 
 pub(crate) fn backup(mut opener: Opener, output: Output, file: &Path) -> Result<(), Failure> {
     paths::must_be_vacant(file)?;
+    paths::folder_must_exist(file)?;
     let vault = opener.read()?;
     vault.backup_with_progress(file, output.bar("copying"))?;
     done(output, file, "copied the vault to")
@@ -85,10 +86,15 @@ pub(crate) fn import(
         .map_err(|error| {
             // The vault itself is open already.
             let is_of_file = paths::is_vacant(file)
-                || matches!(
-                    error.kind(),
-                    ErrorKind::WrongKey | ErrorKind::InUse | ErrorKind::UnsupportedVersion
-                );
+                || match error.kind() {
+                    ErrorKind::WrongKey | ErrorKind::InUse | ErrorKind::UnsupportedVersion => true,
+                    // Of either of them.
+                    ErrorKind::Corrupt => key
+                        .source()
+                        .and_then(|key| Vault::snapshot(file, key))
+                        .is_err(),
+                    _ => false,
+                };
             let failure = Failure::from(error);
             if is_of_file {
                 failure.of_file(file)
