@@ -7,7 +7,7 @@ use clap::{
     builder::Resettable, parser::ValueSource,
 };
 use clap_complete::Shell;
-use keyward::{Error, FieldError, UserId, audit::AuditHead};
+use keyward::{Anchor, Error, FieldError, UserId, audit::AuditHead};
 
 /// Secrets for an agent's tools, each bound to a tool and an argument.
 ///
@@ -181,7 +181,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Rotate(Rotate),
     /// Checks that everything stored is what keyward wrote and that every value opens.
-    Verify,
+    Verify {
+        /// The anchor that an earlier check printed: the vault must be in that state or a later one. Without this, an
+        /// older copy of the vault in its place is not noticed.
+        #[arg(long, value_parser = parsed::<Anchor>)]
+        anchor: Option<Anchor>,
+    },
     /// Copies the vault to a file that the same keys open.
     Backup {
         /// The copy, which must not exist yet.

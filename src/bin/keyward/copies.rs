@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyward::{ErrorKind, Vault};
+use keyward::{Anchor, ErrorKind, Vault};
 use serde_json::json;
 
 use crate::{
@@ -14,18 +14,22 @@ use crate::{
     paths,
 };
 
-pub(crate) fn verify(mut opener: Opener, output: Output) -> Result<(), Failure> {
+pub(crate) fn verify(
+    mut opener: Opener,
+    output: Output,
+    remembered: Option<Anchor>,
+) -> Result<(), Failure> {
+    if let Some(anchor) = remembered {
+        opener = opener.anchored(anchor);
+    }
     let vault = opener.read()?;
     vault.verify_with_progress(output.bar("checking"))?;
     let secrets = vault.usage()?.secrets;
     let anchor = vault.anchor()?.to_string();
-    output.done(
-        &json!({"secrets": secrets, "anchor": anchor}),
-        format!(
-            "checked {}: everything is as keyward wrote it",
-            counted(secrets, "secret")
-        ),
-    )
+    output.answer(&json!({"secrets": secrets, "anchor": anchor}), || {
+        let secrets = counted(secrets, "secret");
+        format!("checked {secrets}: everything is as keyward wrote it\nanchor  {anchor}\n")
+    })
 }
 
 pub(crate) fn backup(mut opener: Opener, output: Output, file: &Path) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf, time::Duration};
 
-use keyward::{Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
+use keyward::{Anchor, Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
 
 use crate::{
     args::{GlobalArgs, Supplied},
@@ -62,6 +62,12 @@ impl Opener {
             Supplied::Replace => policy.replace_supplied(),
             Supplied::Refuse => policy.refuse_supplied(),
         });
+        self
+    }
+
+    /// Demands that the vault is in this state or a later one.
+    pub(crate) fn anchored(mut self, anchor: Anchor) -> Opener {
+        self.builder = self.builder.anchor(anchor);
         self
     }
 
