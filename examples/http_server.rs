@@ -29,13 +29,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: http_server VAULT PORT, or http_server VAULT check".into());
     };
     // Before the runtime starts, since a passphrase deliberately takes time.
-    let key = KeySource::passphrase(env::var("KEYWARD_PASSPHRASE")?);
+    let key = KeySource::passphrase(variable("KEYWARD_PASSPHRASE")?);
     if port == "check" {
         return check(&Vault::open(path, key)?);
     }
     let vault = Vault::open_or_create(path, key)?;
-    let tokens = Tokens::parse(&env::var("KEYWARD_TOKENS")?)?;
+    let tokens = Tokens::parse(&variable("KEYWARD_TOKENS")?)?;
     serve(vault, tokens, port.parse()?)
+}
+
+fn variable(name: &str) -> Result<String, Box<dyn Error>> {
+    env::var(name).map_err(|error| format!("{name}: {error}").into())
 }
 
 fn check(vault: &Vault) -> Result<(), Box<dyn Error>> {

@@ -289,7 +289,7 @@ pub(crate) struct Binding {
     #[arg(long)]
     pub(crate) default: bool,
 
-    /// The text around the value, with `{}` in its place: `Bearer {}`.
+    /// The text around the value, with `{}` in its place: `Bearer {}`. `{}` alone is no text around it.
     #[arg(long, value_name = "TEXT")]
     pub(crate) format: Option<String>,
 }

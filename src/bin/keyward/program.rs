@@ -152,8 +152,13 @@ fn denial(
     let mut references = explanation.references.iter();
     let denied = references.find(|reference| reference.verdict != Verdict::Granted);
     Ok(denied.map(|denied| {
-        let variable = &denied.location.tokens()[0];
-        Failure::denied(format!("{variable}: {}", denied.verdict))
+        let (variable, verdict) = (&denied.location.tokens()[0], denied.verdict);
+        let here = match verdict {
+            Verdict::OtherTool => format!("; this command is the tool {}", call.tool()),
+            Verdict::OtherLocation => format!("; this variable is the argument {variable}"),
+            _ => String::new(),
+        };
+        Failure::denied(format!("{variable}: {verdict}{here}"))
     }))
 }
 
