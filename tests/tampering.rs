@@ -30,6 +30,9 @@ fn key() -> KeySource {
     KeySource::raw([7; 32])
 }
 
+/// The rows in the database of a vault file, by their keys.
+const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
+
 const USERS: [UserId; 2] = [UserId::LOCAL, UserId::new(Uuid::from_u128(1))];
 
 /// What a user sees: what can be read of the secrets, and where the values go.
@@ -285,7 +288,6 @@ fn with_database(path: &Path, change: impl FnOnce(&Database)) {
 /// The roots of the others do not tell: such a row is nobody's.
 #[test]
 fn rows_of_a_user_who_is_gone_or_never_was_are_found() {
-    const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault");
     let users: Vec<UserId> = (1..4).map(|n| UserId::new(Uuid::from_u128(n))).collect();
@@ -382,16 +384,20 @@ fn rows_of_a_user_who_is_gone_or_never_was_are_found() {
     }
 }
 
-/// What was wrong with a file is over once the file is right again.
-#[test]
-fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
-    const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
+/// A vault file, and the folder that goes with it.
+fn vault_with_one_secret() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault");
     let vault = Vault::create(&path, key()).unwrap();
     let user = vault.user(UserId::LOCAL);
     user.create(NewSecret::new("a", "value-of-a")).unwrap();
-    drop((vault, user));
+    (folder, path)
+}
+
+/// What was wrong with a file is over once the file is right again.
+#[test]
+fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
+    let (_folder, path) = vault_with_one_secret();
     let older = fs::read(&path).unwrap();
     let snapshot = Vault::snapshot(&path, key()).unwrap();
     let user = snapshot.user(UserId::LOCAL);
@@ -434,13 +440,7 @@ fn a_snapshot_of_a_changed_file_recovers_when_the_file_is_put_back() {
 #[test]
 fn what_a_check_found_wrong_is_read_again() {
     type Check = fn(&Vault, &Path) -> Result<(), Error>;
-    const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("vault");
-    let vault = Vault::create(&path, key()).unwrap();
-    let user = vault.user(UserId::LOCAL);
-    user.create(NewSecret::new("a", "value-of-a")).unwrap();
-    drop((vault, user));
+    let (_folder, path) = vault_with_one_secret();
     let right = fs::read(&path).unwrap();
     with_database(&path, |database| {
         let transaction = database.begin_write().unwrap();
@@ -463,7 +463,7 @@ fn what_a_check_found_wrong_is_read_again() {
     for (number, check) in checks.into_iter().enumerate() {
         fs::write(&path, &wrong).unwrap();
         let snapshot = Vault::snapshot(&path, key()).unwrap();
-        let copy = folder.path().join(format!("copy-{number}"));
+        let copy = path.with_extension(number.to_string());
         let error = check(&snapshot, &copy).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RolledBack, "{number}");
         fs::write(&path, &right).unwrap();

@@ -158,7 +158,7 @@ impl fmt::Debug for KeySource {
 ///
 /// use keyward::{KeyProvider, KeySource, Vault};
 ///
-/// /// Keeps the keys itself, each under the slot that it is for.
+/// /// Stands for a service in another process, which keeps the keys, each under the slot that it is for.
 /// #[derive(Default)]
 /// struct Keyring(Mutex<HashMap<Vec<u8>, [u8; 32]>>);
 ///

@@ -295,13 +295,7 @@ impl VaultBuilder {
         let vault = VaultId::random()?;
         let master = MasterKey::random()?;
         let keys = KeyRing::random(vault)?;
-        let slots = KeySlots::new(
-            vault,
-            key,
-            self.settings.kdf.unwrap_or_default(),
-            &master,
-            &keys,
-        )?;
+        let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &keys)?;
         State::create(self.settings, keys, Some(&slots), store).map(created)
     }
 }

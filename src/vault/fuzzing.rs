@@ -9,9 +9,7 @@ use std::{
 
 use super::{Vault, VaultBuilder, errors::storage_error, slots::KeySlots};
 use crate::{
-    crypto::{
-        BindingDigest, KdfParams, KeyRing, KeySource, MasterKey, UserRoot, VaultId, checksum,
-    },
+    crypto::{BindingDigest, KeyRing, KeySource, MasterKey, UserRoot, VaultId, checksum},
     error::{Error, ErrorKind},
     metadata::Metadata,
     sealed::{SealedRoot, UserTag},
@@ -131,11 +129,10 @@ impl Seals {
         let [first, others @ ..] = keys else {
             return Ok(Vec::new());
         };
-        let kdf = KdfParams::default();
         let vault = self.ring.vault_id();
-        let mut slots = KeySlots::new(vault, first, kdf, &self.master, &self.ring)?;
+        let mut slots = KeySlots::new(vault, first, None, &self.master, &self.ring)?;
         for key in others {
-            slots.add(first, key, kdf)?;
+            slots.add(first, key, None)?;
         }
         let mut bytes = slots.encode();
         bytes.truncate(bytes.len() - checksum(&[]).len());

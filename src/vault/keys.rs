@@ -210,7 +210,7 @@ impl State {
         current: &KeySource,
         new: &KeySource,
     ) -> Result<KeySlotInfo, Error> {
-        self.change_slots(|slots, _| slots.add(current, new, self.settings.kdf.unwrap_or_default()))
+        self.change_slots(|slots, _| slots.add(current, new, self.settings.kdf))
     }
 
     pub(super) fn change_key(

@@ -40,10 +40,11 @@ impl KeySlots {
     pub(super) fn new(
         vault: VaultId,
         source: &KeySource,
-        kdf: KdfParams,
+        kdf: Option<KdfParams>,
         master: &MasterKey,
         keys: &KeyRing,
     ) -> Result<KeySlots, Error> {
+        let kdf = kdf.unwrap_or_default();
         Ok(KeySlots {
             vault,
             slots: vec![KeySlot::seal(vault, 1, source, kdf, master)?],
@@ -118,8 +119,9 @@ impl KeySlots {
         &mut self,
         current: &KeySource,
         new: &KeySource,
-        kdf: KdfParams,
+        kdf: Option<KdfParams>,
     ) -> Result<KeySlotInfo, Error> {
+        let kdf = kdf.unwrap_or_default();
         if self.slots.len() >= usize::from(Self::MAX_SLOTS) {
             let msg = "a vault has at most 16 key slots: remove one";
             return Err(Error::validation(vec![FieldError::value_error(
@@ -208,12 +210,10 @@ impl KeySlots {
             });
             kept.push(found?.0);
         }
-        let kdfs = kept.into_iter().map(|at| self.kdf_in_place_of(at, kdf));
-        let sources: Vec<_> = keep.iter().zip(kdfs).collect();
-        check_work(sources.iter().map(|(source, kdf)| source.work(*kdf)).sum())?;
+        let kdfs = self.kdfs_in_place_of(&kept, keep, kdf)?;
         let master = MasterKey::random()?;
         let mut slots = Vec::with_capacity(keep.len());
-        for (id, (source, kdf)) in (self.next_id()..).zip(sources) {
+        for (id, (source, kdf)) in (self.next_id()..).zip(keep.iter().zip(kdfs)) {
             slots.push(KeySlot::seal(self.vault, id, source, kdf, &master)?);
         }
         Ok(KeySlots {
@@ -221,6 +221,20 @@ impl KeySlots {
             slots,
             ring: keys.seal(&master)?,
         })
+    }
+
+    /// The parameters of slots for these sources, which replace the ones at these positions.
+    fn kdfs_in_place_of(
+        &self,
+        places: &[usize],
+        sources: &[KeySource],
+        wanted: Option<KdfParams>,
+    ) -> Result<Vec<KdfParams>, Error> {
+        let kdfs = places.iter().map(|at| self.kdf_in_place_of(*at, wanted));
+        let kdfs: Vec<KdfParams> = kdfs.collect();
+        let work = sources.iter().zip(&kdfs);
+        check_work(work.map(|(source, kdf)| source.work(*kdf)).sum())?;
+        Ok(kdfs)
     }
 
     /// The parameters of a slot that replaces the one at this position: those that are wanted, else those of that one,
@@ -363,7 +377,7 @@ mod tests {
             MasterKey::random().unwrap(),
             KeyRing::random(vault).unwrap(),
         );
-        KeySlots::new(vault, source, kdf(19 * 1024, 2), &master, &keys).unwrap()
+        KeySlots::new(vault, source, Some(kdf(19 * 1024, 2)), &master, &keys).unwrap()
     }
 
     #[test]
@@ -407,8 +421,12 @@ mod tests {
         };
         // Each is refused before Argon2id runs with such parameters, which would take long.
         let mut slots = slots(&passphrase());
-        refused(slots.add(&passphrase(), &passphrase(), most).map(drop));
-        slots.add(&passphrase(), &raw(), most).unwrap();
+        refused(
+            slots
+                .add(&passphrase(), &passphrase(), Some(most))
+                .map(drop),
+        );
+        slots.add(&passphrase(), &raw(), Some(most)).unwrap();
         refused(slots.change(&raw(), &passphrase(), Some(most)).map(drop));
         let keys = slots.open(&raw()).unwrap();
         refused(
@@ -418,6 +436,35 @@ mod tests {
         );
         let bytes = slots.encode();
         assert_eq!(KeySlots::decode(&bytes).unwrap().encode(), bytes);
+    }
+
+    /// Each keeps its own parameters or gets the default ones, whichever take more work.
+    #[test]
+    fn slots_in_place_of_others_take_no_more_work_than_can_be_read_again() {
+        const OTHERS: usize = 15;
+        let passphrase = || KeySource::passphrase("correct horse");
+        let bytes = slots(&passphrase()).encode();
+        let slot_length = 4 + 1 + 12 + 16 + 32 + 4 + 72;
+        let forged = forged(&bytes, |body| {
+            let others = body[17..17 + slot_length].repeat(OTHERS);
+            body[22..26].copy_from_slice(&u32::to_le_bytes(1024 * 1024));
+            body[26..30].copy_from_slice(&15_u32.to_le_bytes());
+            body[16] += u8::try_from(OTHERS).unwrap();
+            body.splice(17 + slot_length..17 + slot_length, others);
+        });
+        let slots = KeySlots::decode(&forged).unwrap();
+        let in_place_of = |places: &[usize], wanted| {
+            let sources: Vec<_> = places.iter().map(|_| passphrase()).collect();
+            slots.kdfs_in_place_of(places, &sources, wanted)
+        };
+        let (hard, default) = (kdf(1024 * 1024, 15), KdfParams::default());
+        assert_eq!(in_place_of(&[1, 0], None).unwrap(), [default, hard]);
+        let all: Vec<usize> = (0..=OTHERS).collect();
+        let error = in_place_of(&all, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Validation);
+        assert!(error.to_string().contains("remove a key slot"), "{error}");
+        let least = kdf(19 * 1024, 2);
+        assert_eq!(in_place_of(&all, Some(least)).unwrap(), [least; OTHERS + 1]);
     }
 
     type Change<'a> = &'a dyn Fn(&mut Vec<u8>);

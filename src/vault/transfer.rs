@@ -210,14 +210,7 @@ impl State {
         let mut writer = FileWriter::new(path).map_err(creation_error)?;
         let vault = VaultId::random()?;
         let (master, new) = (MasterKey::random()?, KeyRing::random(vault)?);
-        let slots = KeySlots::new(
-            vault,
-            key,
-            self.settings.kdf.unwrap_or_default(),
-            &master,
-            &new,
-        )?
-        .encode();
+        let slots = KeySlots::new(vault, key, self.settings.kdf, &master, &new)?.encode();
         let mut vault_root = VaultRoot {
             counter: 1,
             keys: new.keys_digest(Some(&slots)),

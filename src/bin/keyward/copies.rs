@@ -93,9 +93,9 @@ pub(crate) fn import(
                 || match error.kind() {
                     ErrorKind::WrongKey | ErrorKind::InUse | ErrorKind::UnsupportedVersion => true,
                     // Of either of them.
-                    ErrorKind::Corrupt => key
+                    ErrorKind::Corrupt | ErrorKind::RolledBack => key
                         .source()
-                        .and_then(|key| Vault::snapshot(file, key))
+                        .and_then(|key| Vault::snapshot(file, key)?.verify())
                         .is_err(),
                     _ => false,
                 };

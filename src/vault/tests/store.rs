@@ -111,8 +111,7 @@ impl TestStorage {
             KeyRing::random(vault).unwrap(),
         );
         let settings = Vault::builder().settings();
-        let slots =
-            KeySlots::new(vault, key, settings.kdf.unwrap_or_default(), &master, &keys).unwrap();
+        let slots = KeySlots::new(vault, key, settings.kdf, &master, &keys).unwrap();
         Vault::new(State::create(settings, keys, Some(&slots), |first| self.with(first)).unwrap())
     }
 
