@@ -2,7 +2,7 @@
 //! [`UserVault::check`](crate::UserVault::check).
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt, iter,
 };
 
@@ -143,10 +143,12 @@ pub(crate) fn check(
         policy,
         tools,
         pool: Pool::new(),
+        by_letters: Vec::new(),
         findings: Vec::new(),
     };
     for tool in tools {
-        check.tool(tool);
+        let found = check.tool(tool);
+        check.by_letters.push(found);
     }
     for entry in snapshot.entries().values() {
         check.binding(entry);
@@ -166,18 +168,23 @@ struct Check<'a> {
     policy: &'a InjectionPolicy,
     tools: &'a [ToolSpec<'a>],
     pool: Pool,
+    /// The arguments that were found in each tool, by their letters.
+    by_letters: Vec<HashMap<String, Location>>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Check<'a> {
-    /// Checks a tool's name, and what its schema says about its arguments.
-    fn tool(&mut self, tool: &ToolSpec<'a>) {
+    /// Checks a tool's name, and what its schema says about its arguments. Returns those that were found, by their
+    /// letters.
+    fn tool(&mut self, tool: &ToolSpec<'a>) -> HashMap<String, Location> {
         if has_wildcards(tool.name) {
             self.findings.push(Finding::WildcardName {
                 tool: tool.name.to_owned(),
             });
         }
-        let Some(schema) = tool.schema else { return };
+        let Some(schema) = tool.schema else {
+            return HashMap::new();
+        };
         let arguments = self.pool.search(schema);
         if !arguments.is_whole {
             self.findings.push(Finding::PartlySearched {
@@ -187,6 +194,10 @@ impl<'a> Check<'a> {
         let filled = self.filled(tool);
         self.missing_credentials(tool, &arguments, &filled);
         self.open_destinations(tool, &arguments, &filled);
+        let found = arguments.found.into_iter();
+        found
+            .map(|argument| (letters(&argument.location), argument.location))
+            .collect()
     }
 
     /// Finds the required credentials that a call without arguments would leave out.
@@ -296,9 +307,9 @@ impl<'a> Check<'a> {
         let Some(pattern) = entry.pattern() else {
             return;
         };
-        let tools = self.tools.iter();
-        let matching: Vec<&ToolSpec<'_>> =
-            tools.filter(|tool| pattern.matches(tool.name)).collect();
+        let tools = self.tools.iter().enumerate();
+        let (numbers, matching): (Vec<usize>, Vec<&ToolSpec<'_>>) =
+            tools.filter(|(_, tool)| pattern.matches(tool.name)).unzip();
         if matching.is_empty() {
             self.findings.push(Finding::UnusedPattern {
                 secret: NamedSecret::of(entry),
@@ -314,10 +325,16 @@ impl<'a> Check<'a> {
             tools.iter().map(|tool| tool.name.to_owned()).collect()
         };
         if taking.is_empty() {
+            let meant = letters(location);
+            let similar = numbers.iter().find_map(|at| {
+                let similar = self.by_letters[*at].get(&meant)?;
+                self.tools[*at].takes(similar).then(|| similar.clone())
+            });
             self.findings.push(Finding::UndeclaredLocation {
                 secret: NamedSecret::of(entry),
                 location: location.clone(),
                 tools: names(&matching),
+                similar,
             });
         } else if !others.is_empty() && !pattern.is_exact() {
             let (taking, others) = (names(&taking), names(&others));
@@ -394,6 +411,15 @@ impl<'a> Check<'a> {
     fn named(&self, id: SecretId) -> Option<NamedSecret> {
         self.snapshot.by_id(id).map(NamedSecret::of)
     }
+}
+
+/// What is left of a location whose parts are joined and spelled in another way: `headers.apiKey` is `/headers/api_key`.
+fn letters(location: &Location) -> String {
+    let chars = location.tokens().iter().flat_map(|token| token.chars());
+    chars
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// Locations that a call provides, by their canonical forms.

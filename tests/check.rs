@@ -143,8 +143,14 @@ fn line(finding: &Finding) -> String {
         Finding::PartlySearched { tool, .. } | Finding::WildcardName { tool, .. } => tool.clone(),
         Finding::UnusedPattern { secret, .. } => secret.name.clone(),
         Finding::UndeclaredLocation {
-            secret, location, ..
-        } => format!("{} {location}", secret.name),
+            secret,
+            location,
+            similar,
+            ..
+        } => {
+            let similar = similar.as_ref().map(|similar| format!(", not {similar}"));
+            format!("{} {location}{}", secret.name, similar.unwrap_or_default())
+        }
         Finding::BroadPattern {
             secret,
             location,
@@ -220,6 +226,7 @@ fn every_finding_says_what_to_do() {
         "unused none api_key",
         "bound asks token",
         "lost linear_get apikey",
+        "gone linear_get pin",
     ]
     .map(str::to_owned);
     let tools = [
@@ -234,7 +241,8 @@ fn every_finding_says_what_to_do() {
     let expected = r#"needs_secret: "asks" requires /password, and nothing fills it: create a secret that is the default there
 no_default: "asks" requires /token, and the secret "bound" (for "asks") goes there only when it is asked for: make it the default
 open_destination: the secret "get" (for "linear_get") goes to /api_key of "linear_get", and the model chooses /url: if the tool sends the secret there, also create a default there, with a policy that replaces what the model supplies, or bind the secret to a tool with one destination
-undeclared_location: the secret "lost" (for "linear_get") goes to /apikey, which no tool that it matches declares as a string ("linear_get"): check the name of the argument, or let the model write the secret's reference there if the tool takes any name
+undeclared_location: the secret "lost" (for "linear_get") goes to /apikey, which no tool that it matches declares as a string ("linear_get"): bind it to /api_key if that is meant
+undeclared_location: the secret "gone" (for "linear_get") goes to /pin, which no tool that it matches declares as a string ("linear_get"): check the name of the argument, or let the model write the secret's reference there if the tool takes any name
 unused_pattern: the secret "unused" (for "none") matches no tool: check the pattern, or delete the secret
 broad_pattern: the secret "wide" (for "*") goes to /api_key, which 2 of the 5 tools that it matches declare: bind it to "linear_*"
 shadowed_default: the secret "set" (for "*_set") is never filled in automatically, since "old" (for "linear_*") takes precedence for every tool that it matches ("linear_set"): delete it, or make its pattern more specific

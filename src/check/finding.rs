@@ -82,6 +82,9 @@ pub enum Finding {
         location: Location,
         /// The tools that its pattern matches.
         tools: Vec<String>,
+        /// An argument of theirs that may be meant: it has the same letters and digits, looks like a credential or a
+        /// destination, and takes a string.
+        similar: Option<Location>,
     },
     /// A secret's wildcard pattern matches some tools that declare its location and some that do not. It would go
     /// into the latter as well in a call without a schema, or once they declare something else by this name.
@@ -317,13 +320,22 @@ impl fmt::Display for Finding {
                 secret,
                 location,
                 tools,
-            } => write!(
-                f,
-                "the secret {secret} goes to {}, which no tool that it matches declares as a string ({}): check the name of \
-                 the argument, or let the model write the secret's reference there if the tool takes any name",
-                location.in_line(),
-                names(tools)
-            ),
+                similar,
+            } => {
+                write!(
+                    f,
+                    "the secret {secret} goes to {}, which no tool that it matches declares as a string ({}): ",
+                    location.in_line(),
+                    names(tools)
+                )?;
+                match similar {
+                    Some(similar) => write!(f, "bind it to {} if that is meant", similar.in_line()),
+                    None => f.write_str(
+                        "check the name of the argument, or let the model write the secret's reference there if the tool \
+                         takes any name",
+                    ),
+                }
+            }
             Finding::BroadPattern {
                 secret,
                 location,
