@@ -50,7 +50,7 @@ Exit codes:
    0  done
    1  there is no vault; a file cannot be read or written; the store, the operating system or an MCP server failed
    2  the command line cannot be understood
-   3  there is no such secret
+   3  there is no such secret or user
    4  a name or a default is taken, a secret or a vault already exists, or the secret was changed meanwhile
    5  a field is not valid
    6  a limit would be exceeded
@@ -84,9 +84,9 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, env = "KEYWARD_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 
-    /// The key is in the operating system's keyring.
+    /// The key is in the operating system's keyring. The variable says so with `1` or `true`.
     #[cfg(feature = "keyring")]
-    #[arg(long, global = true, env = "KEYWARD_KEYRING")]
+    #[arg(long, global = true, env = "KEYWARD_KEYRING", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) keyring: bool,
 
     /// Passphrases are the first lines of standard input, in the order in which they are needed. The first is the
@@ -177,6 +177,9 @@ pub(crate) enum Command {
     /// Lists, adds and removes the keys that open the vault: passphrases, key files, keyrings.
     #[command(subcommand)]
     Slots(Slots),
+    /// Lists the users of the vault, and removes all that one of them has.
+    #[command(subcommand)]
+    Users(Users),
     /// Makes new keys inside the vault. Earlier copies of its file can still be read with the old ones.
     #[command(subcommand)]
     Rotate(Rotate),
@@ -439,6 +442,18 @@ pub(crate) enum Slots {
     Remove {
         /// Its id, as `slots list` shows it.
         id: u32,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Users {
+    /// Lists everyone who has a secret, and how much they have.
+    List,
+    /// Removes all secrets of a user, damaged ones as well.
+    Remove {
+        /// The user's UUID, as `users list` shows it.
+        #[arg(id = "who", value_name = "UUID", value_parser = parsed::<UserId>)]
+        user: UserId,
     },
 }
 

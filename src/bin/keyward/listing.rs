@@ -8,6 +8,7 @@ use std::{
 };
 
 use keyward::{Redactor, UserVault};
+use memchr::memmem;
 use serde_json::{Value, json};
 
 use crate::{
@@ -46,6 +47,7 @@ pub(crate) fn ask(
     let (send, events) = mpsc::channel();
     server::listen_for_signals(&send)?;
     let mut server = Server::start(&mut command)?;
+    server.tell_when_it_ends(send.clone());
     drop(command);
     let errors = {
         let redactor = Arc::clone(&redactor);
@@ -182,7 +184,10 @@ impl Session {
             let mut message = self.receive()?;
             if message.get("method").is_some() {
                 self.decline(&message)?;
-            } else if message.get("id") == Some(&id) {
+            } else if message
+                .get("id")
+                .is_some_and(|answered| is_id(answered, self.last_id))
+            {
                 if let Some(error) = message.get("error") {
                     let text = error.get("message").and_then(Value::as_str);
                     let text = text.unwrap_or("an error");
@@ -240,9 +245,20 @@ impl Session {
                     "the server said more than 64 MiB, and its list of tools does not end",
                 )
             })?;
-            if let Ok(mut message @ Value::Object(_)) = serde_json::from_slice(&line) {
-                self.redactor.redact_json(&mut message);
-                return Ok(message);
+            match serde_json::from_slice(&line) {
+                Ok(mut message @ Value::Object(_)) => {
+                    self.redactor.redact_json(&mut message);
+                    return Ok(message);
+                }
+                // A message, which would be waited for until the deadline.
+                Err(error) if memmem::find(&line, b"\"jsonrpc\"").is_some() => {
+                    return Err(Failure::server(format!(
+                        "before answering {}, the server sent what is not valid JSON, or nested too deep: column {}",
+                        self.asked,
+                        error.column()
+                    )));
+                }
+                _ => {}
             }
         }
     }
@@ -267,6 +283,11 @@ impl Session {
             ))),
         }
     }
+}
+
+/// Whether an answer is to the request with this id. Some servers answer a number with its text, and clients accept that.
+fn is_id(answered: &Value, id: u64) -> bool {
+    answered.as_u64() == Some(id) || answered.as_str() == Some(&id.to_string())
 }
 
 #[cfg(test)]
@@ -313,6 +334,38 @@ mod tests {
         server.written.send(Ok(())).unwrap();
         assert_eq!(session.send(&json!({})).unwrap_err().to_string(), late);
         assert_eq!(server.lines.recv().unwrap(), "{}\n");
+    }
+
+    #[test]
+    fn an_answer_may_have_its_id_as_text() {
+        for (id, is_answer) in [
+            (json!(1), true),
+            (json!("1"), true),
+            (json!(2), false),
+            (json!("01"), false),
+            (Value::Null, false),
+        ] {
+            let (mut session, server) = session(None, LONGEST_LIST);
+            let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"it": "is"}});
+            for line in [answer.to_string(), "{what is no message}".to_owned()] {
+                server.say.send(Said::Line(line.into())).unwrap();
+            }
+            server.written.send(Ok(())).unwrap();
+            drop(server.say);
+            let result = session.request("initialize", &json!({}));
+            assert_eq!(result.ok(), is_answer.then(|| json!({"it": "is"})), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_not_waited_for() {
+        let (mut session, server) = session(None, LONGEST_LIST);
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let line = format!(r#"{{"jsonrpc": "2.0", "id": 1, "result": {deep}}}"#);
+        server.say.send(Said::Line(line.into())).unwrap();
+        let error = session.receive().unwrap_err().to_string();
+        let expected = "before answering tools/list, the server sent what is not valid JSON, or nested too deep: column 165";
+        assert_eq!(error, expected);
     }
 
     #[test]

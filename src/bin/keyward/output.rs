@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal, Read, Write},
     iter,
 };
 
@@ -44,23 +44,28 @@ impl Output {
     }
 }
 
-/// A writer that waits where what it writes to takes no more for now and says so instead of waiting. A command that
-/// this program runs can bring that about: its standard input may be the same open file as this standard output.
-pub(crate) struct Patient<W>(pub(crate) W);
+/// A reader or a writer that waits where its file has nothing, or takes no more, for now and says so instead of waiting.
+/// A command that this program runs can bring that about: its standard input may be the same open file as this standard
+/// output.
+pub(crate) struct Patient<F>(pub(crate) F);
 
 #[cfg(unix)]
-impl<W: Write + std::os::fd::AsFd> Patient<W> {
-    fn retry<T>(&mut self, write: impl Fn(&mut W) -> io::Result<T>) -> io::Result<T> {
+impl<F: std::os::fd::AsFd> Patient<F> {
+    fn retry<T>(
+        &mut self,
+        ready: rustix::event::PollFlags,
+        mut attempt: impl FnMut(&mut F) -> io::Result<T>,
+    ) -> io::Result<T> {
         use rustix::{
-            event::{PollFd, PollFlags, poll},
+            event::{PollFd, poll},
             io::retry_on_intr,
         };
 
         loop {
-            match write(&mut self.0) {
+            match attempt(&mut self.0) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut to = [PollFd::new(&self.0, PollFlags::OUT)];
-                    retry_on_intr(|| poll(&mut to, None))?;
+                    let mut file = [PollFd::new(&self.0, ready)];
+                    retry_on_intr(|| poll(&mut file, None))?;
                 }
                 done => return done,
             }
@@ -71,11 +76,18 @@ impl<W: Write + std::os::fd::AsFd> Patient<W> {
 #[cfg(unix)]
 impl<W: Write + std::os::fd::AsFd> Write for Patient<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.retry(|to| to.write(bytes))
+        self.retry(rustix::event::PollFlags::OUT, |to| to.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.retry(W::flush)
+        self.retry(rustix::event::PollFlags::OUT, W::flush)
+    }
+}
+
+#[cfg(unix)]
+impl<R: Read + std::os::fd::AsFd> Read for Patient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.retry(rustix::event::PollFlags::IN, |from| from.read(buffer))
     }
 }
 
@@ -87,6 +99,13 @@ impl<W: Write> Write for Patient<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(not(unix))]
+impl<R: Read> Read for Patient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
     }
 }
 

@@ -163,6 +163,8 @@ fn denial(
 }
 
 pub(crate) fn spawn(command: &mut Command) -> Result<Child, Failure> {
+    #[cfg(unix)]
+    crate::signals::wait_for_children()?;
     command.spawn().map_err(|error| {
         let name = command.get_program().to_string_lossy();
         let message = format!("{name}: {error}");

@@ -7,13 +7,15 @@
 //! # How it ends
 //!
 //! * The client closes its end, or dies: the server's standard input is closed, which tells it to end. What it still
-//!   says is passed on. If it is still there half a minute later, it is told to end, and then killed.
+//!   says is passed on. If it is still there half a minute later, it is told to end, and then killed. So it is if it
+//!   does not read, for as long, what such a client has said.
 //! * The server closes its output while the client is there: it is about to end by itself. If it is still there two
 //!   seconds later, it is told to end, and then killed.
 //! * Somebody tells the proxy to end (SIGTERM, SIGINT, SIGHUP): the server is told to end, and killed two seconds
 //!   later.
 //! * The server ends, or dies, and so does whatever else holds its output open: the proxy ends with its exit code. A
-//!   launcher may end before the server that it has started.
+//!   launcher may end before the server that it has started. If it ends with a failure, or is killed, then what it has
+//!   started is told to end two seconds later: a client would wait for answers.
 //! * The proxy is killed without warning: the server's standard input is closed.
 //!
 //! On Unix the server has its own process group, which is signaled as a whole: many servers are started by a
@@ -22,7 +24,11 @@
 use std::{
     io::{self, Read, Write},
     process::{ChildStdin, ExitCode},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -69,14 +75,24 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
     drop(command);
     let (send, events) = mpsc::channel();
     server::listen_for_signals(&send)?;
+    server.tell_when_it_ends(send.clone());
     let errors = {
         let filter = Arc::clone(&filter);
         server.pass_errors_on(move || filter.redactor())
     };
     if let Some(input) = server.child.stdin.take() {
+        let carried = Arc::new(AtomicU64::new(0));
+        #[cfg(unix)]
+        {
+            let (carried, send) = (Arc::clone(&carried), send.clone());
+            thread::spawn(move || {
+                wait_for_client_in_vain(&io::stdin(), &carried, LINGER);
+                let _ = send.send(Event::ClientGone);
+            });
+        }
         let (filter, client, send) = (Arc::clone(&filter), Arc::clone(&client), send.clone());
         thread::spawn(move || {
-            let _ = carry_client(input, &filter, &client, watch);
+            let _ = carry_client(input, &filter, &client, watch, &carried);
             let _ = send.send(Event::ClientClosed);
         });
     }
@@ -96,14 +112,38 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
     Ok(program::exit_code(ended?.status))
 }
 
-/// Carries what the client says to the server, until either closes its end.
+/// Returns when the client has closed its end, and no message of it was carried any further for so long. Who writes to a
+/// server that does not read cannot see that.
+#[cfg(unix)]
+fn wait_for_client_in_vain(client: &impl std::os::fd::AsFd, carried: &AtomicU64, long: Duration) {
+    use rustix::{
+        event::{PollFd, PollFlags, poll},
+        io::retry_on_intr,
+    };
+
+    // That the other end is closed is told in any case.
+    let mut end = [PollFd::new(client, PollFlags::empty())];
+    if retry_on_intr(|| poll(&mut end, None)).is_err() {
+        return;
+    }
+    loop {
+        let before = carried.load(Ordering::Relaxed);
+        thread::sleep(long);
+        if carried.load(Ordering::Relaxed) == before {
+            return;
+        }
+    }
+}
+
+/// Carries what the client says to the server, until either closes its end. Counts the messages.
 fn carry_client(
     mut server: ChildStdin,
     filter: &Filter,
     to_client: &ToClient<impl Write>,
     mut watch: Watch,
+    carried: &AtomicU64,
 ) -> io::Result<()> {
-    let mut client = Reader::new(io::stdin());
+    let mut client = Reader::new(Patient(io::stdin()));
     let mut message = Zeroizing::new(Vec::new());
     let mut batch = Batch::new();
     let mut more = false;
@@ -128,6 +168,7 @@ fn carry_client(
         }
         drop(passed);
         wipe(&mut message);
+        carried.fetch_add(1, Ordering::Relaxed);
     }
     batch.write(&mut server)
 }
@@ -216,6 +257,31 @@ mod tests {
             .write_all(b"ANSWER\n")
             .expect("a vector takes everything");
         String::from_utf8(client.to.clone()).expect("what the server says is text")
+    }
+
+    /// The server reads no more, so nobody sees the end of what the client says.
+    #[cfg(unix)]
+    #[test]
+    fn a_client_that_is_gone_is_noticed_also_where_its_messages_are_not_read_to_the_end() {
+        use io::{Read as _, Write as _};
+
+        let (mut client, mut says) = io::pipe().expect("there are pipes");
+        let carried = AtomicU64::new(0);
+        thread::scope(|scope| {
+            let waits = scope
+                .spawn(|| wait_for_client_in_vain(&client, &carried, Duration::from_millis(1)));
+            says.write_all(b"{}\n").expect("there is room");
+            for _ in 0..100 {
+                carried.fetch_add(1, Ordering::Relaxed);
+                thread::yield_now();
+            }
+            assert!(!waits.is_finished(), "the client is there");
+            drop(says);
+            waits.join().expect("it ends");
+        });
+        let mut unread = String::new();
+        client.read_to_string(&mut unread).expect("it is text");
+        assert_eq!(unread, "{}\n");
     }
 
     #[test]

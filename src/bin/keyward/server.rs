@@ -23,10 +23,13 @@ const POLL: Duration = Duration::from_millis(2);
 pub(crate) enum Event {
     /// Nothing more comes from the client.
     ClientClosed,
-    /// Nobody reads what the server says.
+    /// Nobody reads what the server says, or the server does not read what a client said that is not there any more.
     ClientGone,
     /// Nothing more comes from the server.
     ServerClosed,
+    /// The process that was started has ended. What it started may still be there, and may be the server.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix tells"))]
+    ServerEnded,
     /// The program was told to end, by this signal.
     #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has them"))]
     Signal(i32),
@@ -113,6 +116,27 @@ impl Server {
         passed_on
     }
 
+    /// Sends an event when the process ends, which is left to be waited for.
+    #[cfg(unix)]
+    pub(crate) fn tell_when_it_ends(&self, send: mpsc::Sender<Event>) {
+        use rustix::{
+            io::retry_on_intr,
+            process::{Pid, WaitId, WaitIdOptions, waitid},
+        };
+
+        let process = Pid::from_child(&self.child);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        thread::spawn(move || {
+            // An error says that it has been waited for.
+            let _ = retry_on_intr(|| waitid(WaitId::Pid(process), options));
+            let _ = send.send(Event::ServerEnded);
+        });
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    pub(crate) fn tell_when_it_ends(&self, _: mpsc::Sender<Event>) {}
+
     /// Waits for the session to end, from whichever side. A server that was not told to end may go on for `linger`
     /// without a client, whether or not it has closed its output.
     pub(crate) fn end(
@@ -124,6 +148,7 @@ impl Server {
         let mut deadline: Option<Instant> = None;
         let mut told = false;
         let mut closed = false;
+        let mut failed = false;
         loop {
             let event = match deadline {
                 None => events
@@ -140,6 +165,15 @@ impl Server {
                 Ok(Event::ClientClosed) if !told => deadline = Some(Instant::now() + linger),
                 Ok(Event::ClientClosed) | Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Ok(Event::ClientGone) => tell = true,
+                Ok(Event::ServerEnded) => {
+                    // A launcher that leaves the server behind ends well.
+                    let status = self.child.try_wait()?;
+                    failed = status.is_some_and(|status| !status.success());
+                    let soon = Instant::now() + GRACE;
+                    if failed && deadline.is_none_or(|deadline| deadline > soon) {
+                        deadline = Some(soon);
+                    }
+                }
                 Ok(Event::Signal(signal)) => {
                     by = Some(signal);
                     tell = true;
@@ -158,8 +192,12 @@ impl Server {
                 return Ok(Ended::with(status, by, events));
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                if told {
-                    self.kill();
+                if told || failed {
+                    if told {
+                        self.kill();
+                    } else {
+                        self.terminate();
+                    }
                     let status = self.child.wait()?;
                     return Ok(Ended::with(status, by, events));
                 }

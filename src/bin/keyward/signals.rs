@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
 };
 
@@ -40,6 +40,13 @@ struct Receiver {
 }
 
 static RECEIVER: Mutex<Option<Receiver>> = Mutex::new(None);
+
+/// Makes the end of a process that this program starts something that it can wait for. A program may have been started
+/// with SIGCHLD ignored, and then the system forgets how such a process ended.
+pub(crate) fn wait_for_children() -> io::Result<()> {
+    // That it has a handler is enough.
+    signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).map(drop)
+}
 
 /// From now on this action is taken for each of these signals, and for those of earlier calls.
 pub(crate) fn receive(
