@@ -19,10 +19,14 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::Duration,
 };
 
-use keyward::{KeySource, UserId, Vault};
+use keyward::{KeySource, NewSecret, UserId, Vault};
+use uuid::Uuid;
+
+mod database;
+
+use database::damage_first_row;
 
 #[test]
 fn the_life_of_a_vault() {
@@ -256,7 +260,8 @@ fn a_line_that_somebody_waits_for_is_passed_on_whole() {
     assert!(run.wait().unwrap().success());
 }
 
-/// As where a command sets its standard input to that, if this is a terminal or a socket for both directions.
+/// As where a command sets its standard input to that, if this is a terminal or a socket for both directions. There is
+/// no room from the start.
 #[test]
 fn output_to_what_does_not_let_a_writer_wait_is_passed_on_whole() {
     const LENGTH: usize = 2_000_000;
@@ -274,7 +279,9 @@ fn output_to_what_does_not_let_a_writer_wait_is_passed_on_whole() {
     for command in ["run", "mcp"] {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
-        let script = format!("head -c {LENGTH} /dev/zero; exit 7");
+        let already = fill(&theirs);
+        let begun = dir.path().join(command);
+        let script = format!(": > {command}; head -c {LENGTH} /dev/zero; exit 7");
         let mut run = keyward(&[command, "--", "sh", "-c", &script])
             .stdin(if command == "run" {
                 Stdio::null()
@@ -284,13 +291,78 @@ fn output_to_what_does_not_let_a_writer_wait_is_passed_on_whole() {
             .stdout(OwnedFd::from(theirs))
             .spawn()
             .unwrap();
-        // Until it cannot write more.
-        thread::sleep(Duration::from_millis(500));
+        while !begun.exists() {
+            thread::yield_now();
+        }
         let mut printed = Vec::new();
         ours.read_to_end(&mut printed).unwrap();
         assert_eq!(run.wait().unwrap().code(), Some(7), "{command}");
-        assert_eq!(printed.len(), LENGTH, "{command}");
+        assert_eq!(printed.len(), already + LENGTH, "{command}");
     }
+}
+
+/// Writes until nothing more fits. Returns how many bytes that were.
+fn fill(mut stream: &UnixStream) -> usize {
+    let mut written = 0;
+    loop {
+        match stream.write(&[0; 4096]) {
+            Ok(length) => written += length,
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                return written;
+            }
+        }
+    }
+}
+
+/// The others can then be exported again.
+#[test]
+fn a_user_whose_secrets_are_damaged_can_be_found_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let [vault, key] = ["vault.keyward", "key"].map(|name| dir.path().join(name));
+    fs::write(&key, [7; 32]).unwrap();
+    let made = Vault::create(&vault, KeySource::raw([7; 32])).unwrap();
+    let users = [UserId::LOCAL, UserId::new(Uuid::from_u128(1))];
+    for user in users {
+        let secret = NewSecret::new("a", "value-of-a");
+        made.user(user).create(secret).unwrap();
+    }
+    drop(made);
+    damage_first_row(&vault);
+    let keyward = |args: &[&str]| -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command.args(args).current_dir(dir.path());
+        command
+            .env("KEYWARD_VAULT", &vault)
+            .env("KEYWARD_KEY_FILE", &key);
+        let output = command.output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), printed)
+    };
+    let copied = |copy: &str| keyward(&["export", copy, "--new-key-file", "key"]).0;
+    assert_eq!(copied("1"), Some(9));
+    let (code, listed) = keyward(&["users", "list"]);
+    assert_eq!(code, Some(0));
+    let damaged: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix("  damaged  damaged"))
+        .collect();
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    let [damaged] = damaged[..] else {
+        panic!("{listed}");
+    };
+    assert_eq!(keyward(&["users", "remove", damaged]).0, Some(0));
+    assert_eq!(copied("2"), Some(0));
+    let left = users
+        .map(|user| user.to_string())
+        .into_iter()
+        .find(|user| user != damaged);
+    let (_, listed) = keyward(&["users", "list"]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[1].starts_with(&left.unwrap()),
+        "{listed}"
+    );
 }
 
 /// Neither what it was started with, nor what is in its memory.
@@ -424,9 +496,11 @@ fn of_a_key_file_and_the_keyring_the_one_on_the_command_line_is_meant() {
     // The vault's key is not in any keyring, whichever there is.
     let (code, said) = keyward(&["list", "--keyring"], &[file]);
     assert!(matches!(code, 1 | 7), "{code}: {said}");
+    assert_eq!(keyward(&["list"], &[file, ("KEYWARD_KEYRING", "0")]).0, 0);
     for (args, environment) in [
         (&["list", "--keyring", "--key-file", "key"][..], &[][..]),
         (&["list"], &[keyring, file]),
+        (&["list"], &[("KEYWARD_KEYRING", "1"), file]),
     ] {
         let (code, said) = keyward(args, environment);
         assert_eq!(code, 2, "{said}");

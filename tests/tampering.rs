@@ -21,17 +21,18 @@ use keyward::{
     Anchor, Error, ErrorKind, KeySource, NewSecret, SecretInfo, SecretPatch, ToolCall, UserId,
     Vault,
 };
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{ReadableDatabase as _, ReadableTable as _};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+mod database;
+
+use database::{ROWS, damage_first_row, with_database};
+
 fn key() -> KeySource {
     KeySource::raw([7; 32])
 }
-
-/// The rows in the database of a vault file, by their keys.
-const ROWS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("rows");
 
 const USERS: [UserId; 2] = [UserId::LOCAL, UserId::new(Uuid::from_u128(1))];
 
@@ -272,19 +273,6 @@ fn no_page_of_the_file_can_be_put_elsewhere_unnoticed() {
     println!("{pages} pages: {outcomes:?}");
 }
 
-/// Opens the database in a vault file with redb, and writes back what `change` leaves.
-fn with_database(path: &Path, change: impl FnOnce(&Database)) {
-    const HEADER: usize = 4096;
-    let bytes = fs::read(path).unwrap();
-    let inner = path.with_extension("redb");
-    fs::write(&inner, &bytes[HEADER..]).unwrap();
-    let database = Database::open(&inner).unwrap();
-    change(&database);
-    drop(database);
-    let changed = [&bytes[..HEADER], &fs::read(&inner).unwrap()].concat();
-    fs::write(path, changed).unwrap();
-}
-
 /// The roots of the others do not tell: such a row is nobody's.
 #[test]
 fn rows_of_a_user_who_is_gone_or_never_was_are_found() {
@@ -442,18 +430,7 @@ fn what_a_check_found_wrong_is_read_again() {
     type Check = fn(&Vault, &Path) -> Result<(), Error>;
     let (_folder, path) = vault_with_one_secret();
     let right = fs::read(&path).unwrap();
-    with_database(&path, |database| {
-        let transaction = database.begin_write().unwrap();
-        let mut rows = transaction.open_table(ROWS).unwrap();
-        let (key, mut row) = {
-            let (key, row) = rows.first().unwrap().unwrap();
-            (*key.value(), row.value().to_vec())
-        };
-        *row.last_mut().unwrap() ^= 1;
-        rows.insert(&key, &*row).unwrap();
-        drop(rows);
-        transaction.commit().unwrap();
-    });
+    damage_first_row(&path);
     let wrong = fs::read(&path).unwrap();
     let checks: [Check; 3] = [
         |vault, _| vault.verify(),

@@ -69,10 +69,17 @@ impl Filter {
     /// already concealed and redacted.
     pub fn conceal_tools(&self, listed: &mut ListToolsResult) -> Result<Vec<Concealment>, Error> {
         let redactor = self.redactor();
-        let mut schemas = Vec::with_capacity(listed.tools.len());
-        let conceal = |tool: &mut Tool| {
-            let schema = wiping::Json(Value::Object((*tool.input_schema).clone()));
-            let mut shown = Value::clone(&schema);
+        // All of them, even if one cannot be concealed: the calls are of tools that the client has seen.
+        let schemas: Vec<_> = listed
+            .tools
+            .iter()
+            .map(|tool| {
+                let schema = wiping::Json(Value::Object((*tool.input_schema).clone()));
+                (tool.name.to_string(), Arc::new(schema))
+            })
+            .collect();
+        let conceal = |(tool, (_, schema)): (&mut Tool, &(String, Arc<wiping::Json>))| {
+            let mut shown = Value::clone(schema);
             redactor.redact_json(&mut shown);
             let name = self.matched_name(&tool.name);
             let report = self.user().conceal(&name, &mut shown)?;
@@ -83,10 +90,9 @@ impl Filter {
                 Value::Object(shown) => shown,
                 _ => Map::new(),
             });
-            schemas.push((tool.name.to_string(), Arc::new(schema)));
             Ok(report)
         };
-        let reports = listed.tools.iter_mut().map(conceal).collect();
+        let reports = listed.tools.iter_mut().zip(&schemas).map(conceal).collect();
         self.remember(schemas);
         reports
     }

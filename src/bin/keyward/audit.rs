@@ -23,8 +23,9 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(path: &Path, wait: Duration) -> Result<Recorder, Failure> {
+        let log = AuditLog::open_shared(path, wait);
         Ok(Recorder {
-            log: AuditLog::open_shared(path, wait)?,
+            log: log.map_err(|error| Failure::from(error).of_file(path))?,
             has_failed: AtomicBool::new(false),
         })
     }
@@ -49,7 +50,8 @@ pub(crate) fn verify(
     path: &Path,
     remembered: Option<&AuditHead>,
 ) -> Result<(), Failure> {
-    let check = AuditLog::verify(path, remembered)?;
+    let check =
+        AuditLog::verify(path, remembered).map_err(|error| Failure::from(error).of_file(path))?;
     if let Some(fault) = check.fault {
         let message = format!("{}: {fault}", path.display());
         return Err(Failure::audit_log_changed(message, fault.line));

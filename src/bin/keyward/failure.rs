@@ -109,6 +109,10 @@ impl Failure {
         Failure::new(Kind::Taken, message)
     }
 
+    pub(crate) fn not_found(message: impl Into<String>) -> Failure {
+        Failure::new(Kind::NotFound, message)
+    }
+
     pub(crate) fn denied(message: impl Into<String>) -> Failure {
         Failure::new(Kind::Denied, message)
     }

@@ -68,17 +68,39 @@ impl Misunderstood {
     }
 }
 
+/// What stands for a word that is not repeated.
+const HIDDEN: &str = "…";
+
 /// Hides the words of the command line that were not expected: a person may have typed a value or a passphrase there
 /// by mistake. They are hidden even if they resemble a word that would be possible. That word is still suggested, so
 /// that a person sees what was mistyped.
 fn without_values(mut error: clap::Error, matches: Option<&ArgMatches>) -> clap::Error {
-    let hidden = || ContextValue::String("…".to_owned());
+    let hidden = || ContextValue::String(HIDDEN.to_owned());
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument
         && !is_option(argument)
     {
         error.insert(ContextKind::InvalidArg, hidden());
         error.remove(ContextKind::Suggested);
+    }
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(command @ ("add" | "update")) = matches.and_then(ArgMatches::subcommand_name)
+        && is_meant_as_value(&error)
+    {
+        let mut cli = Cli::command();
+        cli.build();
+        let usage = cli
+            .find_subcommand_mut(command)
+            .map(clap::Command::render_usage);
+        let tip = "a secret's value is no argument: it is asked for, or read from standard input";
+        error.remove(ContextKind::SuggestedArg);
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+        if let Some(usage) = usage {
+            error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+        }
     }
     if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
         && !value.is_empty()
@@ -96,6 +118,14 @@ fn without_values(mut error: clap::Error, matches: Option<&ArgMatches>) -> clap:
         }
     }
     error
+}
+
+/// Whether an argument that was not expected may be a value, and no option that was mistyped.
+fn is_meant_as_value(error: &clap::Error) -> bool {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return false;
+    };
+    argument == "--value" || error.get(ContextKind::SuggestedArg).is_none()
 }
 
 /// The subcommands of the command that was understood.

@@ -2,7 +2,9 @@
 
 use std::{env, path::PathBuf, time::Duration};
 
-use keyward::{Anchor, Bounds, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder};
+use keyward::{
+    Anchor, Bounds, Error, ErrorKind, InjectionPolicy, UserId, UserVault, Vault, VaultBuilder,
+};
 
 use crate::{
     args::{GlobalArgs, Supplied},
@@ -90,7 +92,7 @@ impl Opener {
         if created.is_err() && paths::is_vacant(&self.path) {
             new.remove_what_was_made();
         }
-        Ok(created?)
+        created.map_err(|error| self.failure(&error))
     }
 
     /// Returns the key of the vault, after making sure that there is one.
@@ -127,7 +129,8 @@ impl Opener {
     }
 
     pub(crate) fn open_with(&self, key: &Key) -> Result<Vault, Failure> {
-        Ok(self.builder.clone().open(&self.path, key.source()?)?)
+        let opened = self.builder.clone().open(&self.path, key.source()?);
+        opened.map_err(|error| self.failure(&error))
     }
 
     /// Opens the vault as it is now, for reading.
@@ -137,7 +140,8 @@ impl Opener {
     }
 
     pub(crate) fn read_with(&self, key: &Key) -> Result<Vault, Failure> {
-        Ok(self.builder.clone().snapshot(&self.path, key.source()?)?)
+        let read = self.builder.clone().snapshot(&self.path, key.source()?);
+        read.map_err(|error| self.failure(&error))
     }
 
     /// Opens the vault for reading, and for reading again whenever others have written to it. It is waited for now,
@@ -147,7 +151,8 @@ impl Opener {
         let builder = self.builder.clone().wait(Duration::ZERO);
         let vault = watch::patiently(Duration::from_secs(self.globals.wait), || {
             builder.clone().snapshot(&self.path, key.source()?)
-        })?;
+        })
+        .map_err(|error| self.failure(&error))?;
         let user = vault.user(self.user);
         let watch = Watch::new(vault, &self.path, KeptKey::of(&self.globals));
         Ok((user, watch))
@@ -166,6 +171,15 @@ impl Opener {
 
     pub(crate) fn open_user_with(&self, key: &Key) -> Result<UserVault, Failure> {
         Ok(self.open_with(key)?.user(self.user))
+    }
+
+    /// Says which vault it is that does not open: without `--vault`, nobody may know.
+    fn failure(&self, error: &Error) -> Failure {
+        let failure = Failure::of(error, &[]);
+        match error.kind() {
+            ErrorKind::Validation => failure,
+            _ => failure.of_file(&self.path),
+        }
     }
 }
 

@@ -234,19 +234,18 @@ fn as_json(name: Option<&str>, value: Option<&str>, binding: &Binding) -> Vec<u8
 
 fn described(info: &SecretInfo) -> String {
     let name = printable(&info.secret_name);
+    let default = if info.is_default_for_tool {
+        ", by default"
+    } else {
+        ""
+    };
     match (&info.tool_name, &info.tool_arg) {
         (None, None) => format!("{name}, bound to nothing"),
-        (tool, arg) => format!(
-            "{name} for {} of {}{}",
-            arg.as_ref()
-                .map_or("any argument".into(), |arg| printable(arg)),
-            tool.as_ref()
-                .map_or("any tool".into(), |tool| printable(tool)),
-            if info.is_default_for_tool {
-                ", by default"
-            } else {
-                ""
-            },
-        ),
+        (None, Some(arg)) => format!("{name} for {}, bound to no tool", printable(arg)),
+        (Some(tool), None) => format!("{name} for any argument of {}", printable(tool)),
+        (Some(tool), Some(arg)) => {
+            let (tool, arg) = (printable(tool), printable(arg));
+            format!("{name} for {arg} of {tool}{default}")
+        }
     }
 }
