@@ -10,7 +10,7 @@
 //!   bytes: about fifty of 65,536 for a value, most of them base64 characters that hold bits of a neighbor. One
 //!   lookup in a bitmap of 8 KiB ([`index`]) passes over all other pairs. For a pair in the bitmap, a sorted list
 //!   tells which forms of which values to try, so that the cost grows with the values only where one of them can
-//!   begin. The index is built when the first text comes, and shared by clones.
+//!   begin. The index is built when the first text comes, once for all clones.
 //! * At a place all forms of all values are tried, and the longest match wins ([`scan`]). Each walk is a small state
 //!   that can be continued. So a stream that comes byte by byte costs no more than one in large chunks: only the
 //!   undecided walks continue.
@@ -46,12 +46,12 @@ use std::{
     collections::HashSet,
     fmt,
     hash::{Hash, Hasher},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 pub use self::stream::{RedactStream, RedactTextStream};
 use self::{
-    index::Index,
+    index::{Index, SharedIndex},
     needle::Needle,
     scan::{Scan, View},
 };
@@ -145,7 +145,7 @@ pub struct Redactor {
         reason = "a set is more than half of a redactor, and few redactors have one"
     )]
     known: Option<Box<HashSet<Known>>>,
-    index: OnceLock<Arc<Index>>,
+    index: SharedIndex,
 }
 
 impl Redactor {
@@ -319,8 +319,8 @@ impl Redactor {
     /// It is also found in a string that has it as JSON; in the plain text of [`redact`](Redactor::redact) and of
     /// streams it is found only as it was spelled.
     ///
-    /// The text of a number is the one that `serde_json` writes: a value of more than 19 digits that was parsed as a
-    /// number is rounded, and not found.
+    /// The text of a number is the one that `serde_json` writes. A value that is a number is also found as the same
+    /// number in another spelling: `4711.50` in 4711.5, and one of more than 19 digits in what it is rounded to.
     ///
     /// ```
     /// use keyward::{Redactor, SecretValue};
@@ -359,6 +359,21 @@ impl Redactor {
         Cow::Owned(output)
     }
 
+    /// What is left of a number, as it is spelled; `None` if there is nothing to redact.
+    pub(crate) fn redact_number(&self, spelled: &str) -> Option<String> {
+        if self.is_empty() {
+            return None;
+        }
+        let index = self.index.get(&self.values);
+        if let Some(needle) = index.number(spelled) {
+            return Some(index.reference(needle).to_owned());
+        }
+        match self.redact(spelled) {
+            Cow::Owned(redacted) => Some(redacted),
+            Cow::Borrowed(_) => None,
+        }
+    }
+
     /// Replaces only those objects and arrays in a JSON value that are values.
     #[cfg(feature = "mcp")]
     pub(crate) fn redact_structures(&self, value: &mut serde_json::Value) {
@@ -380,7 +395,7 @@ impl Redactor {
     /// The end of the object or array at this place in a text, and the reference to put in its place, if it is a value.
     #[cfg(feature = "mcp-text")]
     pub(crate) fn structure_at(&self, text: &str, start: usize) -> Option<(usize, &str)> {
-        let index = self.index.get_or_init(|| self.new_index());
+        let index = self.index.get(&self.values);
         let (needle, end) = index.structure_at(text, start)?;
         Some((end, index.reference(needle)))
     }
@@ -445,7 +460,7 @@ impl Redactor {
 
     fn push(&mut self, needle: Arc<Needle>) {
         self.values.push(needle);
-        self.index = OnceLock::new();
+        self.index = SharedIndex::default();
         if self.values.len() > FEW {
             let known = self.known.get_or_insert_default();
             let from = if known.is_empty() {
@@ -471,11 +486,7 @@ impl Redactor {
     }
 
     fn index(&self) -> Arc<Index> {
-        Arc::clone(self.index.get_or_init(|| self.new_index()))
-    }
-
-    fn new_index(&self) -> Arc<Index> {
-        Arc::new(Index::new(&self.values))
+        Arc::clone(self.index.get(&self.values))
     }
 
     /// Calls `on_match` with the start, the end and the reference of each match, in order.
@@ -572,5 +583,23 @@ impl fmt::Debug for Redactor {
         f.debug_struct("Redactor")
             .field("values", &self.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_have_one_index_whichever_needs_it_first() {
+        let mut redactor = Redactor::new();
+        redactor.add("secret://linear", &SecretValue::new("lin_api_Zq8wT3vN"));
+        let clone = redactor.clone();
+        let of_clone = clone.index();
+        assert!(Arc::ptr_eq(&of_clone, &redactor.index()));
+        assert!(Arc::ptr_eq(&of_clone, &clone.clone().index()));
+        redactor.add("secret://github", &SecretValue::new("ghp_R7mKq2xW9c"));
+        assert!(!Arc::ptr_eq(&of_clone, &redactor.index()));
+        assert!(Arc::ptr_eq(&of_clone, &clone.index()));
     }
 }

@@ -266,7 +266,12 @@ fn redact_tokens(text: &str, at: Range<usize>, search: Search<'_>) -> Option<Red
         let inside = done.iter().take_while(|done| done.end <= content.end);
         let (inside, behind) = done.split_at(inside.count());
         done = behind;
-        if let Some(redacted) = redact_token(text, content, inside, redactor) {
+        let redacted = if first != b'"' && inside.is_empty() {
+            redactor.redact_number(&text[content])
+        } else {
+            redact_token(text, content, inside, redactor)
+        };
+        if let Some(redacted) = redacted {
             keys |= token.is_key(text);
             changed.replace(token.at, Some(json::quoted(&redacted)));
         }

@@ -1,6 +1,9 @@
 //! The places in a text at which a match can begin.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use memchr::memchr2;
 use serde_json::Value;
@@ -10,7 +13,7 @@ use super::{
     needle::{Form, Lead, Needle},
     scan::Found,
     spelling::{Sextet, short_escape},
-    structure::Structure,
+    structure::{self, Structure},
 };
 
 /// The bytes that may begin an escape or a line break after the first unit of a form. The first one stands for all
@@ -31,9 +34,31 @@ pub(super) struct Index {
     pub(super) is_multiline: bool,
     /// The needles that are objects or arrays in JSON.
     structures: Vec<(usize, Structure)>,
+    /// The needles that are numbers in JSON.
+    numbers: Vec<usize>,
     /// Whether a needle may lie across several tokens of JSON.
     #[cfg(feature = "mcp-text")]
     pub(super) spans_tokens: bool,
+}
+
+/// The index of a redactor and its clones: whichever needs it first makes it for all of them.
+#[derive(Default)]
+pub(super) struct SharedIndex(OnceLock<Arc<OnceLock<Arc<Index>>>>);
+
+impl SharedIndex {
+    pub(super) fn get(&self, values: &[Arc<Needle>]) -> &Arc<Index> {
+        self.shared().get_or_init(|| Arc::new(Index::new(values)))
+    }
+
+    fn shared(&self) -> &Arc<OnceLock<Arc<Index>>> {
+        self.0.get_or_init(Arc::default)
+    }
+}
+
+impl Clone for SharedIndex {
+    fn clone(&self) -> SharedIndex {
+        SharedIndex(Arc::clone(self.shared()).into())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Zeroize)]
@@ -89,8 +114,14 @@ impl Index {
             .filter(|(_, needle)| !needle.is_short())
             .filter_map(|(number, needle)| Some((number, Structure::of(needle.value())?)))
             .collect();
+        let numbered = needles.iter().enumerate();
+        let numbers = numbered
+            .filter(|(_, needle)| structure::number(needle.value()).is_some())
+            .map(|(number, _)| number)
+            .collect();
         Index {
             structures,
+            numbers,
             #[cfg(feature = "mcp-text")]
             spans_tokens: values.iter().any(|value| value.spans_tokens()),
             needles,
@@ -105,6 +136,21 @@ impl Index {
         let mut structures = self.structures.iter();
         let (needle, _) = structures.find(|(_, structure)| structure.is(value))?;
         Some(*needle)
+    }
+
+    /// The needle that is this number, which may be spelled in another way. If it is the text of one, then that one.
+    pub(super) fn number(&self, spelled: &str) -> Option<usize> {
+        if self.numbers.is_empty() {
+            return None;
+        }
+        let value = |needle: &&usize| self.needles[**needle].value();
+        let as_spelled = self.numbers.iter().find(|needle| value(needle) == spelled);
+        let same = || {
+            let number = structure::number(spelled)?;
+            let mut numbers = self.numbers.iter();
+            numbers.find(|needle| structure::number(value(needle)).as_ref() == Some(&number))
+        };
+        as_spelled.or_else(same).copied()
     }
 
     /// The objects and arrays in a text that are values, in order.

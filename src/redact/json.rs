@@ -20,7 +20,7 @@ pub(super) fn redact(redactor: &Redactor, value: &mut Value) {
             Value::Null | Value::Bool(_) => {}
             Value::Number(number) => {
                 let text = Zeroizing::new(number.to_string());
-                if let Cow::Owned(redacted) = redactor.redact(&text) {
+                if let Some(redacted) = redactor.redact_number(&text) {
                     *value = Value::String(redacted);
                 }
             }

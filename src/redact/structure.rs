@@ -1,7 +1,7 @@
 //! Values that are objects or arrays in JSON, such as the key of a service account. A tool returns them as objects or
 //! arrays, too, and whoever passes JSON on may spell it in another way. So they are compared by what they say.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 use zeroize::Zeroizing;
 
 use crate::json_text::{self, byte, skip_space, string_end};
@@ -188,6 +188,14 @@ impl Node {
 
 /// The number, boolean or null that is spelled so; `None` if there is none that can be represented.
 fn scalar(spelled: &str) -> Option<Value> {
+    serde_json::from_str(spelled).ok()
+}
+
+/// The number that is spelled so.
+pub(super) fn number(spelled: &str) -> Option<Number> {
+    if !spelled.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        return None;
+    }
     serde_json::from_str(spelled).ok()
 }
 

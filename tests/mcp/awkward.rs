@@ -352,6 +352,7 @@ fn a_short_value_behind_an_escape_is_found_in_what_is_no_message_too() {
     let mut redactor = Redactor::new();
     redactor.add("secret://pin", &SecretValue::new("4711"));
     redactor.add("secret://account", &SecretValue::new("12345678"));
+    redactor.add("secret://amount", &SecretValue::new("4711.50"));
     let filter = filter().redacting(&redactor);
     for (line, expected) in [
         // A batch with one element that is no message is still a batch.
@@ -362,6 +363,8 @@ fn a_short_value_behind_an_escape_is_found_in_what_is_no_message_too() {
         (r#" [[{"t":"a\n4711"}]]"#, r#" [[{"t":"a\nsecret://pin"}]]"#),
         (r#""a\n4711""#, r#""a\nsecret://pin""#),
         (" 12345678 \n", " \"secret://account\" \n"),
+        ("{\"n\":[1.2345678e7,-0.0]}", "{\"n\":[1.2345678e7,-0.0]}"),
+        ("{\"n\":4711.5}", "{\"n\":\"secret://amount\"}"),
         (
             "\u{feff}{\"t\":\"a\\n4711\",\"n\":12345678}",
             "\u{feff}{\"t\":\"a\\nsecret://pin\",\"n\":secret://account}",

@@ -149,6 +149,43 @@ fn numbers_whose_text_contains_a_value() {
 }
 
 #[test]
+fn a_number_is_found_however_it_is_spelled() {
+    let mut redactor = Redactor::new();
+    for (reference, value) in [
+        ("amount", "4711.50"),
+        ("same", "4711.5"),
+        ("power", "12e9"),
+        ("long", "123456789012345678901234"),
+        ("fraction", "12345678901.2345678"),
+        ("text", "+471100"),
+        ("negative", "-8.000"),
+    ] {
+        redactor.add(format!("secret://{reference}"), &SecretValue::new(value));
+    }
+    let text = r#"[4711.50, 4711.5, 4.7115e3, 12e9, 12000000000.0, 12000000000, 123456789012345678901234,
+        123456789012345680000000, 12345678901.2345678, 471100, -8.0, 8.0, {"4711.500": "-8.0"}]"#;
+    let value: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(
+        redacted(&redactor, value),
+        json!([
+            "secret://same",
+            "secret://same",
+            "secret://same",
+            "secret://power",
+            "secret://power",
+            12_000_000_000_u64,
+            "secret://long",
+            "secret://long",
+            "secret://fraction",
+            471_100,
+            "secret://negative",
+            8.0,
+            {"4711.500": "-8.0"}
+        ]),
+    );
+}
+
+#[test]
 fn a_string_is_a_text_of_its_own() {
     let redactor = redactor("4711");
     assert_eq!(
