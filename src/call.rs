@@ -38,7 +38,8 @@ impl<'a> ToolCall<'a> {
     /// filled in.
     ///
     /// A default is then filled in only where the schema declares the property: it names it under `properties`, or an
-    /// array's element under `items` or `prefixItems`, with a type that allows a string. These do not declare one:
+    /// array's element under `items` or `prefixItems`, with a type that allows a string. An object or an array that the
+    /// call has is taken for what it is, and what is missing for an object. These do not declare one:
     /// `additionalProperties` and `patternProperties`, which name none; `then`, `else` and `dependentSchemas`, which
     /// hold for some arguments only; another document, and an anchor. To have a default filled in there, name the
     /// property in the schema that you set here. A reference needs no declaration.

@@ -64,7 +64,9 @@ use self::nodes::MAX_LEVELS;
 pub use self::report::{Concealment, KeptLocation, KeptReason};
 use crate::{
     location::Location,
-    schema::{Budget, Declaration, Document, Types, declares, may_declare, measure, requires},
+    schema::{
+        Budget, Declaration, Document, Place, Types, declares, may_declare, measure, requires,
+    },
 };
 
 /// Removes `locations` from `schema`, so that the model is not asked for them.
@@ -276,7 +278,7 @@ fn hide(
     let mut concealed = path.schema;
     references::mend(schema, &mut concealed, budget)?;
     let document = Document::within(&concealed, Types::NONE, budget);
-    let declaration = document.declaration(location);
+    let declaration = document.declaration(Place::of(location));
     if document.is_spent() {
         return Err(KeptReason::TooComplex);
     }

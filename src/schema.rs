@@ -42,6 +42,7 @@
 //! however deep a schema is nested.
 
 mod doubt;
+mod place;
 mod reference;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ use serde_json::{Map, Value};
 use self::work::node_units;
 pub(crate) use self::{
     doubt::{may_declare, requires},
+    place::{Holder, Place},
     reference::{fragment_pointer, pointer_tokens, resolve},
     types::Types,
     work::{Budget, measure, pointer_units},
@@ -72,39 +74,42 @@ pub(crate) enum Declaration {
     String,
 }
 
-/// Returns what `schema`, a tool's input schema, declares at `location`.
+/// Returns what `schema`, a tool's input schema, declares at `location` for some arguments.
 pub(crate) fn declares(schema: &Value, location: &Location) -> Declaration {
-    Document::new(schema, Types::NONE).declaration(location)
+    Document::new(schema, Types::NONE).declaration(Place::of(location))
 }
 
-/// Returns what `schema` declares at `location`: nothing if `budget` does not suffice to find out.
+/// Returns what `schema` declares at `place`.
+pub(crate) fn declares_at(schema: &Value, place: Place<'_>) -> Declaration {
+    Document::new(schema, Types::NONE).declaration(place)
+}
+
+/// Returns what `schema` declares at `location` in arguments that have none of its parents: nothing if `budget` does
+/// not suffice to find out.
 pub(crate) fn declares_within(schema: &Value, location: &Location, budget: &Budget) -> Declaration {
-    Document::within(schema, Types::NONE, budget).declaration(location)
+    Document::within(schema, Types::NONE, budget).declaration(Place::to_be_made(location))
 }
 
 /// Whether `schema` allows a missing object to be created at `parent`: it declares `parent` with a type that allows an
 /// object. A part of the schema that is not known, such as another document, counts as allowing one: what is asked for
 /// lies in `parent`, so the rest of the schema takes it for an object.
-pub(crate) fn allows_object(schema: &Value, parent: &[Box<str>]) -> bool {
+pub(crate) fn allows_object(schema: &Value, parent: Place<'_>) -> bool {
     Document::new(schema, Types::ALL).declares_object(parent)
 }
 
 /// Whether a secret can be put in at `location` when none of its parents exists yet: `schema` declares the location
 /// with a type that allows a string, and each parent with a type that allows an object.
 pub(crate) fn can_be_filled(schema: &Value, location: &Location) -> bool {
-    declares(schema, location) == Declaration::String
-        && parents(location).all(|parent| allows_object(schema, parent))
+    let place = Place::to_be_made(location);
+    declares_at(schema, place) == Declaration::String
+        && place.parents().all(|parent| allows_object(schema, parent))
 }
 
 /// Whether `schema` allows an object at each parent of `location`, as far as `budget` suffices to find out.
 pub(crate) fn allows_parents_within(schema: &Value, location: &Location, budget: &Budget) -> bool {
     let document = || Document::within(schema, Types::ALL, budget);
-    parents(location).all(|parent| document().declares_object(parent))
-}
-
-fn parents(location: &Location) -> impl Iterator<Item = &[Box<str>]> {
-    let tokens = location.tokens();
-    (1..tokens.len()).map(|depth| &tokens[..depth])
+    let mut parents = Place::to_be_made(location).parents();
+    parents.all(|parent| document().declares_object(parent))
 }
 
 /// How many units of work one question may cause, however large the schema is.
@@ -156,8 +161,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    pub(crate) fn declaration(&self, location: &Location) -> Declaration {
-        let found = self.find(self.root, location.tokens(), Types::STRING, 0);
+    pub(crate) fn declaration(&self, place: Place<'_>) -> Declaration {
+        let found = self.find(self.root, place, Types::STRING, 0);
         if found.is_allowed() {
             Declaration::String
         } else if found.declared {
@@ -167,12 +172,12 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn declares_object(&self, tokens: &[Box<str>]) -> bool {
-        self.find(self.root, tokens, Types::OBJECT, 0).is_allowed()
+    fn declares_object(&self, place: Place<'_>) -> bool {
+        self.find(self.root, place, Types::OBJECT, 0).is_allowed()
     }
 
-    fn find(&self, schema: &Value, tokens: &[Box<str>], wanted: Types, depth: usize) -> Found {
-        let Some((token, rest)) = tokens.split_first() else {
+    fn find(&self, schema: &Value, place: Place<'_>, wanted: Types, depth: usize) -> Found {
+        let Some((token, holder, rest)) = place.split_first() else {
             let fits = self.types_at(schema, depth).contains(wanted);
             return Found {
                 declared: true,
@@ -188,7 +193,7 @@ impl<'a> Document<'a> {
         let mut found = Found::default();
         if let Some(reference) = node.get("$ref") {
             match self.resolve(reference) {
-                Some(target) => found = found.and(self.find(target, tokens, wanted, depth + 1)),
+                Some(target) => found = found.and(self.find(target, place, wanted, depth + 1)),
                 None if self.is_spent() => return Found::FORBIDDEN,
                 None => {}
             }
@@ -197,7 +202,7 @@ impl<'a> Document<'a> {
             }
         }
 
-        let own = self.own_types(node);
+        let own = self.own_types(node) & holder.types();
         let may_be_object = own.contains(Types::OBJECT);
         let index = array_index(token).filter(|_| own.contains(Types::ARRAY));
         if may_be_object {
@@ -217,12 +222,12 @@ impl<'a> Document<'a> {
         }
 
         for branch in branches(node, "allOf") {
-            found = found.and(self.find(branch, tokens, wanted, depth + 1));
+            found = found.and(self.find(branch, place, wanted, depth + 1));
         }
         for keyword in ["anyOf", "oneOf"] {
             let either = branches(node, keyword)
                 .iter()
-                .map(|branch| self.find(branch, tokens, wanted, depth + 1))
+                .map(|branch| self.find(branch, place, wanted, depth + 1))
                 .reduce(Found::or);
             found = found.and(either.unwrap_or_default());
         }

@@ -571,6 +571,30 @@ fn what_the_model_wrote_cannot_forge_a_line_of_a_log() {
     assert!(text.chars().count() < 1_500, "{text}");
 }
 
+/// Each location holds the names that lead to it.
+#[test]
+fn references_at_places_with_long_names_have_a_limit() {
+    let user = Vault::in_memory().unwrap().user(UserId::LOCAL);
+    user.create(NewSecret::new("free", "value-of-free"))
+        .unwrap();
+    let call = ToolCall::new("t").with_origin(Origin::Workflow);
+    for (count, fits) in [(200, true), (300, false)] {
+        let references = vec![json!("secret://free"); count];
+        let before = json!({"k".repeat(64 * 1024): references});
+        let mut after = before.clone();
+        let filled = user.inject_value(&call, &mut after);
+        let text = user.inject_str(&call, &mut before.to_string());
+        assert_eq!(text.is_ok(), fits, "{count}");
+        match filled {
+            Ok(injection) => assert_eq!(injection.filled().len(), count),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Validation);
+                assert!(!fits && after == before, "{count}");
+            }
+        }
+    }
+}
+
 #[test]
 fn arguments_that_are_nested_too_deep_fail_the_call() {
     let user = Vault::in_memory().unwrap().user(UserId::LOCAL);

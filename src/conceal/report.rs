@@ -128,10 +128,10 @@ impl fmt::Display for KeptLocation {
 /// With [`NotDeclared`](KeptReason::NotDeclared) there is nothing to ask for. With
 /// [`NotAString`](KeptReason::NotAString) and [`MayBeDeclared`](KeptReason::MayBeDeclared) the model may be asked, and
 /// nothing is filled in. With every other reason the model may be asked, and the default is filled in if it gives no
-/// value; where a location lies [inside an array](KeptReason::InsideArray), if the call has that element, and where it
-/// lies [inside another](KeptReason::InsideAnother), if the schema also declares it as a string, and the call has an
-/// object around it, so that the other is not filled in. Where a reason carries a keyword, it is the JSON Schema
-/// keyword that stands in the way.
+/// value; where a location lies [inside an array](KeptReason::InsideArray), if the call has that element of an array
+/// and the schema declares it, and where it lies [inside another](KeptReason::InsideAnother), if the schema also
+/// declares it as a string, and the call has an object around it, so that the other is not filled in. Where a reason
+/// carries a keyword, it is the JSON Schema keyword that stands in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "reason", content = "keyword", rename_all = "snake_case")]
 #[non_exhaustive]

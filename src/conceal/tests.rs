@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use self::generate::Entropy;
 use super::*;
-use crate::schema::{allows_object, branches, resolve};
+use crate::schema::{Place, allows_object, branches, resolve};
 
 /// The bound on values in these tests; `generate` puts lengths around it into schemas.
 const MAX_CHARS: usize = 8;
@@ -236,7 +236,7 @@ fn check(entropy: &mut Entropy<'_>) -> Tally {
             context()
         );
         for parent in 1..=parents {
-            assert!(allows_object(&original, &location.tokens()[..parent]));
+            assert!(allows_object(&original, Place::of(location).parent(parent)));
         }
     }
     for kept in report.kept() {

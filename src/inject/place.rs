@@ -1,10 +1,12 @@
 //! Places in a call's arguments: looking at one, putting something there, and taking it out again.
 
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 use zeroize::Zeroize;
 
 use crate::{
     location::{Location, array_index},
+    schema::Holder,
     wiping,
 };
 
@@ -60,6 +62,28 @@ pub(crate) fn lookup<'a>(args: &'a Args, location: &Location) -> Lookup<'a> {
         };
     }
     Lookup::Value(current)
+}
+
+/// Returns what the arguments have around a location, as far as it is there.
+pub(crate) fn holders(args: &Args, location: &Location) -> SmallVec<[Holder; 8]> {
+    let mut holders = SmallVec::from_iter([Holder::Object]);
+    let (_, parents) = split_last(location.tokens());
+    let mut parents = parents.iter();
+    let mut current = parents.next().and_then(|token| args.get(&**token));
+    while let Some(value) = current {
+        let member = |token: &Box<str>| match value {
+            Value::Object(members) => members.get(&**token),
+            Value::Array(elements) => elements.get(array_index(token)?),
+            _ => None,
+        };
+        holders.push(match value {
+            Value::Object(_) => Holder::Object,
+            Value::Array(_) => Holder::Array,
+            _ => break,
+        });
+        current = parents.next().and_then(member);
+    }
+    holders
 }
 
 /// What it takes to undo one [`put`], together with its location.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::{
-    place::{Lookup, Obstacle, lookup},
+    place::{Lookup, Obstacle, holders, lookup},
     references::{self, Path},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, FieldError, LocSegment},
     location::Location,
     resolver::Match,
-    schema::{self, Declaration},
+    schema::{self, Declaration, Place},
     secret::SecretId,
     snapshot::Snapshot,
 };
@@ -27,6 +27,10 @@ use crate::{
 pub(crate) const DENIALS_EXPLAINED: usize = 100;
 
 const LONG: usize = 1_024;
+
+/// How many bytes the locations of all references of a call may have together. Each holds the names that lead to it, so
+/// many under one long name would take the product of both.
+const ALL_LOCATIONS: usize = 16 * 1024 * 1024;
 
 /// What happens to every reference in the arguments and every default that matches the tool.
 pub(crate) struct Plan<'s> {
@@ -180,10 +184,15 @@ impl<'s> Plan<'s> {
     ) -> Result<Plan<'s>, Error> {
         let mut references = Vec::new();
         let mut denials_left = most_denials;
+        let mut bytes_left = Some(ALL_LOCATIONS);
         references::find(args, &mut |path, name| {
             let entry = snapshot.by_text(name);
             let verdict = grant(call, path, entry);
             let location = path.location();
+            bytes_left = bytes_left.and_then(|left| left.checked_sub(location.as_pointer().len()));
+            if bytes_left.is_none() {
+                return ControlFlow::Break(());
+            }
             if verdict != Verdict::Granted {
                 let length = location.as_pointer().len();
                 denials_left = denials_left.saturating_sub(1 + length / LONG);
@@ -200,6 +209,9 @@ impl<'s> Plan<'s> {
                 ControlFlow::Continue(())
             }
         })?;
+        if bytes_left.is_none() {
+            return Err(references::too_long());
+        }
         let mut by_pointer: SmallVec<[usize; 4]> = (0..references.len()).collect();
         by_pointer.sort_unstable_by_key(|number| references[*number].location.as_pointer());
         let mut plan = Plan {
@@ -248,8 +260,10 @@ impl<'s> Plan<'s> {
             };
         }
         let schema = call.schema();
+        let holders = schema.map(|_| holders(args, location)).unwrap_or_default();
+        let place = Place::in_arguments(location, &holders);
         let declared = schema.map_or(Declaration::String, |schema| {
-            schema::declares(schema, location)
+            schema::declares_at(schema, place)
         });
         match lookup(args, location) {
             Lookup::Value(value)
@@ -257,12 +271,23 @@ impl<'s> Plan<'s> {
             {
                 decide_supplied(policy, call, declared, location, value)
             }
-            _ if declared != Declaration::String => Decision::Skip(SkipReason::NotDeclared),
+            found if declared != Declaration::String => {
+                let is_made =
+                    matches!(found, Lookup::Free { present } if present + 1 < tokens.len());
+                let is_declared =
+                    |schema| schema::declares(schema, location) == Declaration::String;
+                Decision::Skip(if is_made && schema.is_some_and(is_declared) {
+                    // Such as an array.
+                    SkipReason::ParentNotMade
+                } else {
+                    SkipReason::NotDeclared
+                })
+            }
             Lookup::Value(_) => Decision::Fill { replaces: false },
             Lookup::Free { present } => {
                 let mut made = present + 1..tokens.len();
                 let allowed = schema.is_none_or(|schema| {
-                    made.all(|depth| schema::allows_object(schema, &tokens[..depth]))
+                    made.all(|depth| schema::allows_object(schema, place.parent(depth)))
                 });
                 if allowed {
                     Decision::Fill { replaces: false }

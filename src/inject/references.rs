@@ -134,6 +134,11 @@ pub(super) fn too_deep() -> Error {
     Error::validation(vec![FieldError::value_error_at([], msg)])
 }
 
+pub(super) fn too_long() -> Error {
+    let msg = "there are too many references at places with long names: use shorter names, or fewer references";
+    Error::validation(vec![FieldError::value_error_at([], msg)])
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

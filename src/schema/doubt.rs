@@ -8,7 +8,7 @@ use std::iter;
 
 use serde_json::{Map, Value};
 
-use super::{Document, Types, branches, element, entry};
+use super::{Document, Place, Types, branches, element, entry};
 use crate::location::{Location, array_index};
 
 /// Returns the keyword under which `schema` may declare `location`, which it does not declare as a string: for some
@@ -16,7 +16,7 @@ use crate::location::{Location, array_index};
 pub(crate) fn may_declare(schema: &Value, location: &Location) -> Option<&'static str> {
     let tokens = location.tokens();
     let lenient = Document::new(schema, Types::ALL);
-    let found = lenient.find(schema, tokens, Types::STRING, 0);
+    let found = lenient.find(schema, Place::of(location), Types::STRING, 0);
     if found.forbidden && !lenient.gave_up() {
         return None;
     }
@@ -63,7 +63,8 @@ impl Document<'_> {
         }
         if let Some((token, rest)) = tokens.split_first() {
             let for_some = conditional(node).find(|(keyword, schema)| {
-                self.find(schema, tokens, Types::STRING, depth + 1).declared
+                let place = Place::below(tokens);
+                self.find(schema, place, Types::STRING, depth + 1).declared
                     || self
                         .doubt(schema, tokens, depth + 1, or_ref(keyword))
                         .is_some()

@@ -334,7 +334,9 @@ fn where_an_object_may_be_made() {
         (false, &["missing"]),
     ] {
         let tokens: Vec<Box<str>> = tokens.iter().map(|&token| token.into()).collect();
-        assert_eq!(allows_object(&schema, &tokens), expected, "{tokens:?}");
+        let location = Location::from_tokens(tokens);
+        let place = Place::of(&location);
+        assert_eq!(allows_object(&schema, place), expected, "{location}");
     }
 }
 

@@ -211,7 +211,8 @@ impl UserVault {
     /// # Errors
     ///
     /// `Denied` for a reference that is not granted, and for a supplied value that the policy refuses;
-    /// `Validation` for arguments that a default does not fit into, or that are nested more than 128 levels deep;
+    /// `Validation` for arguments that a default does not fit into, that are nested more than 128 levels deep, or whose
+    /// references have locations of more than 16 MiB together;
     /// `Locked`; `Corrupt`; or what a [first use](UserVault#first-use) fails with. The arguments are then left as they
     /// were.
     pub fn inject(
@@ -253,8 +254,8 @@ impl UserVault {
     ///
     /// The text changes only where a secret goes: the order of the keys, the spaces and the digits of every number
     /// stay as they are. An added member comes last in its object. [`Injection::wipe_str`] restores the text.
-    /// The text is gone through once for all places together, so the time grows with its length plus the number of
-    /// places, not with their product.
+    /// The text is gone through once for all places together, so the time grows with its length plus the length of all
+    /// locations that are filled, not with the product of its length and their number.
     ///
     /// ```
     /// use keyward::{NewSecret, ToolCall, UserId, Vault};
