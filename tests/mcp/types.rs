@@ -184,6 +184,14 @@ fn a_locked_vault_conceals_nothing_and_puts_nothing_in() {
     assert_eq!(error.kind(), ErrorKind::Locked);
     assert_eq!(call, CallToolRequestParams::new("create_issue"));
 
+    // The client has the list nevertheless, and calls what is in it.
+    vault.unlock(keyward::KeySource::raw([7; 32])).unwrap();
+    let linear = NewSecret::new("linear", KEY).bind("create_issue", "api_key");
+    let linear = linear.default_for_tool();
+    vault.user(UserId::LOCAL).create(linear).unwrap();
+    assert_eq!(filter.inject_call(&mut call).unwrap().filled().len(), 1);
+    vault.lock().unwrap();
+
     // The model, which can unlock nothing, is not told to.
     let says = "the tool was not called: its credentials are not available at the moment (locked); repeating the \
                 call does not help, but whoever runs this program can";
