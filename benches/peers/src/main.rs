@@ -41,6 +41,9 @@ pub struct Row {
     pub bytes_per_binding: f64,
 }
 
+/// What can be asked for, besides a greatest size.
+const WORDS: [&str; 5] = ["--quick", "--test", "count", "draw", "keyward"];
+
 /// How the program is run.
 struct Options {
     quick: bool,
@@ -61,6 +64,11 @@ fn main() {
     {
         count::pass(design, &numbers);
         return;
+    }
+    let is_known = |arg: &&String| WORDS.contains(&arg.as_str()) || arg.parse::<usize>().is_ok();
+    if let Some(unknown) = args.iter().find(|arg| !is_known(arg)) {
+        eprintln!("{unknown}: not one of {}, or a number", WORDS.join(", "));
+        std::process::exit(2);
     }
     if has("count") {
         count::print(numbers.first().copied().unwrap_or(usize::MAX));
