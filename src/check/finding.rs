@@ -321,21 +321,12 @@ impl fmt::Display for Finding {
                 location,
                 tools,
                 similar,
-            } => {
-                write!(
-                    f,
-                    "the secret {secret} goes to {}, which no tool that it matches declares as a string ({}): ",
-                    location.in_line(),
-                    names(tools)
-                )?;
-                match similar {
-                    Some(similar) => write!(f, "bind it to {} if that is meant", similar.in_line()),
-                    None => f.write_str(
-                        "check the name of the argument, or let the model write the secret's reference there if the tool \
-                         takes any name",
-                    ),
-                }
-            }
+            } => write!(
+                f,
+                "the secret {secret} goes to {}, which no tool that it matches declares as a string {}",
+                location.in_line(),
+                spelling_advice(tools, similar.as_ref())
+            ),
             Finding::BroadPattern {
                 secret,
                 location,
@@ -373,6 +364,21 @@ impl fmt::Display for Finding {
                 rank.difference()
             ),
         }
+    }
+}
+
+/// Which tools do not declare an argument, and what to do about a secret for it.
+fn spelling_advice(tools: &[String], similar: Option<&Location>) -> String {
+    let tools = names(tools);
+    match similar {
+        Some(similar) => format!(
+            "({tools}): bind it to {} if that is meant",
+            similar.in_line()
+        ),
+        None => format!(
+            "({tools}): check the name of the argument, or let the model write the secret's reference there if the tool \
+             takes any name"
+        ),
     }
 }
 

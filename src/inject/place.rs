@@ -71,8 +71,8 @@ pub(crate) fn holders(args: &Args, location: &Location) -> SmallVec<[Holder; 8]>
     let mut parents = parents.iter();
     let mut current = parents.next().and_then(|token| args.get(&**token));
     while let Some(value) = current {
-        let member = |token: &Box<str>| match value {
-            Value::Object(members) => members.get(&**token),
+        let member = |token: &str| match value {
+            Value::Object(members) => members.get(token),
             Value::Array(elements) => elements.get(array_index(token)?),
             _ => None,
         };
@@ -81,7 +81,7 @@ pub(crate) fn holders(args: &Args, location: &Location) -> SmallVec<[Holder; 8]>
             Value::Array(_) => Holder::Array,
             _ => break,
         });
-        current = parents.next().and_then(member);
+        current = parents.next().and_then(|token| member(token));
     }
     holders
 }

@@ -154,7 +154,7 @@ fn run(globals: GlobalArgs, command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Passphrase => keys::passphrase(opener, output),
         Command::Slots(slots) => keys::slots(opener, output, slots),
-        Command::Users(users) => users::users(opener, output, users),
+        Command::Users(users) => users::users(opener, output, &users),
         Command::Rotate(rotate) => keys::rotate(opener, output, rotate),
         Command::Verify { anchor } => copies::verify(opener, output, anchor),
         Command::Backup { file } => copies::backup(opener, output, &file),

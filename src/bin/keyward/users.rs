@@ -10,10 +10,10 @@ use crate::{
     output::{Output, table},
 };
 
-pub(crate) fn users(opener: Opener, output: Output, users: Users) -> Result<(), Failure> {
+pub(crate) fn users(opener: Opener, output: Output, users: &Users) -> Result<(), Failure> {
     match users {
         Users::List => list(opener, output),
-        Users::Remove { user } => remove(opener, output, user),
+        Users::Remove { user } => remove(opener, output, *user),
     }
 }
 
