@@ -168,7 +168,7 @@ pub enum AuditAction {
     Injected,
     /// A call was denied. The event has the reason, which the error leaves out.
     Denied,
-    /// A write would have exceeded a limit.
+    /// A write would have exceeded a limit. The event has the user who writes; that of an import has none.
     QuotaRefused,
     /// Everything that a user had was deleted.
     UserDeleted,
@@ -209,7 +209,7 @@ pub enum AuditAction {
     RedactorMade,
     /// What is stored, in the vault or in a file that was to be imported, is not what keyward left there: it was
     /// damaged, or changed or rolled back outside keyward. What was tried failed. The event has the user whose secrets
-    /// these are, if it is known.
+    /// were read; that of a check, a copy or an import of all secrets has none.
     IntegrityFailed,
 }
 

@@ -424,3 +424,42 @@ fn what_is_no_key_file_is_told_apart_and_not_shown() {
         Vault::open(&vault, KeySource::key_file(&path).unwrap()).unwrap();
     }
 }
+
+/// What is written to it would be lost.
+#[cfg(unix)]
+#[test]
+fn a_vault_whose_file_was_replaced_or_removed_while_it_is_open_takes_no_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, copy] = ["vault", "copy"].map(|name| folder.path().join(name));
+    let replace: fn(&Path, &Path) = |path, copy| fs::rename(copy, path).unwrap();
+    let remove: fn(&Path, &Path) = |path, copy| {
+        fs::remove_file(path).unwrap();
+        fs::rename(copy, path).unwrap();
+    };
+    for restore in [replace, remove] {
+        for creates in [true, false] {
+            let _ = fs::remove_file(&path);
+            let mut vault = Vault::create(&path, raw()).unwrap();
+            if !creates {
+                drop(vault);
+                vault = waiting().open(&path, raw()).unwrap();
+            }
+            let user = vault.user(UserId::LOCAL);
+            user.create(NewSecret::new("a", "value-of-a")).unwrap();
+            vault.backup(&copy).unwrap();
+            user.create(NewSecret::new("b", "value-of-b")).unwrap();
+            restore(&path, &copy);
+            let error = user.create(NewSecret::new("c", "value-of-c")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Storage);
+            assert!(!error.may_have_written());
+            let source = Error::source(&error).unwrap().to_string();
+            assert!(source.contains("while it was open"), "{source}");
+            assert_eq!(user.usage().unwrap().secrets, 2);
+            drop((user, vault));
+            let restored = waiting().open(&path, raw()).unwrap();
+            let user = restored.user(UserId::LOCAL);
+            assert_eq!(user.usage().unwrap().secrets, 1);
+            user.create(NewSecret::new("c", "value-of-c")).unwrap();
+        }
+    }
+}

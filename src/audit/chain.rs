@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, BufRead, Read as _},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     str::FromStr,
 };
 
@@ -133,6 +133,18 @@ pub enum AuditFaultKind {
     Rewritten,
 }
 
+impl AuditFault {
+    /// Whether the line itself is wrong, whatever head is remembered.
+    fn is_of_its_line(&self) -> bool {
+        match self.kind {
+            AuditFaultKind::Malformed
+            | AuditFaultKind::WrongSequence
+            | AuditFaultKind::WrongHash => true,
+            AuditFaultKind::Truncated | AuditFaultKind::Rewritten => false,
+        }
+    }
+}
+
 impl fmt::Display for AuditFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
@@ -215,6 +227,25 @@ pub(super) fn check(
     check_after(AuditHead::default(), log, remembered)
 }
 
+/// Checks the log in a file that others may write to. Between two reads a torn line may have gone, and another one
+/// come: so a line at fault is read again.
+pub(super) fn check_file(
+    mut file: impl Read + Seek,
+    remembered: Option<&AuditHead>,
+) -> io::Result<AuditCheck> {
+    let (mut check, mut length) = check(BufReader::new(&mut file), remembered)?;
+    while check.fault.as_ref().is_some_and(AuditFault::is_of_its_line) {
+        file.seek(SeekFrom::Start(length))?;
+        let more;
+        (check, more) = check_after(check.head, BufReader::new(&mut file), remembered)?;
+        length += more;
+        if more == 0 {
+            break;
+        }
+    }
+    Ok(check)
+}
+
 /// Checks what comes after `head`, as [`check`] does.
 pub(super) fn check_after(
     head: AuditHead,
@@ -240,7 +271,8 @@ pub(super) fn check_after(
             break;
         }
         if line.pop_if(|end| *end == b'\n').is_none() {
-            if read < MAX_LINE_LENGTH && begins_a_line(&line, &check.head) {
+            let is_short = read < MAX_LINE_LENGTH || line.ends_with(&[0]) && is_zero(&mut log)?;
+            if is_short && begins_a_line(&line, &check.head) {
                 check.torn = true;
                 fault = missing(&check.head, remembered);
             } else {
@@ -271,8 +303,23 @@ pub(super) fn check_after(
 fn begins_a_line(torn: &[u8], head: &AuditHead) -> bool {
     let zeros = torn.iter().rev().take_while(|byte| **byte == 0).count();
     let torn = &torn[..torn.len() - zeros];
-    let begin = format!("{{\"sequence\":{},", head.sequence + 1);
+    let begin = format!("{{\"sequence\":{},\"time\":\"", head.sequence + 1);
     torn.starts_with(begin.as_bytes()) || begin.as_bytes().starts_with(torn)
+}
+
+/// Whether nothing but zeros follows.
+fn is_zero(log: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let rest = log.fill_buf()?;
+        let length = rest.len();
+        if length == 0 {
+            return Ok(true);
+        }
+        if rest.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        log.consume(length);
+    }
 }
 
 /// The fault of a log that ends at `head`, if it has one.
@@ -296,8 +343,6 @@ fn read_hash(digits: &[u8]) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufReader, Read};
-
     use chrono::DateTime;
 
     use super::*;
@@ -314,6 +359,72 @@ mod tests {
             let part = self.0.remove(0);
             buffer[..part.len()].copy_from_slice(&part);
             Ok(part.len())
+        }
+    }
+
+    /// A file whose content is another one from the second read on.
+    struct Replaced {
+        contents: [Vec<u8>; 2],
+        /// How much of the first one is read at once.
+        first: usize,
+        reads: usize,
+        at: usize,
+    }
+
+    impl Read for Replaced {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let content = if self.reads == 0 {
+                &self.contents[0][..self.first]
+            } else {
+                &self.contents[1]
+            };
+            self.reads += 1;
+            let rest = content.get(self.at..).unwrap_or_default();
+            let length = rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            self.at += length;
+            Ok(length)
+        }
+    }
+
+    impl Seek for Replaced {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            let SeekFrom::Start(at) = to else {
+                return Err(io::ErrorKind::Unsupported.into());
+            };
+            self.at = usize::try_from(at).unwrap();
+            Ok(at)
+        }
+    }
+
+    #[test]
+    fn a_torn_line_that_is_replaced_while_it_is_read_is_no_fault() {
+        let event = |action| AuditEvent::new(action, DateTime::default());
+        let (first, one) = line(&AuditHead::default(), &event(AuditAction::Locked)).unwrap();
+        let (torn, _) = line(&one, &event(AuditAction::Verified)).unwrap();
+        let (second, two) = line(&one, &event(AuditAction::Unlocked)).unwrap();
+        let (third, three) = line(&two, &event(AuditAction::Locked)).unwrap();
+        let (wrong, _) = line(&AuditHead::default(), &event(AuditAction::Exported)).unwrap();
+        // With all of its hash, it would be the line itself.
+        for cut in 1..torn.len() - END.len() - 1 {
+            for (last, head, fault) in [(&third, three, None), (&wrong, two, Some(3))] {
+                let file = Replaced {
+                    contents: [
+                        [&first[..], &torn].concat(),
+                        [&first[..], &second, last].concat(),
+                    ],
+                    first: first.len() + cut,
+                    reads: 0,
+                    at: 0,
+                };
+                let check = check_file(file, None).unwrap();
+                let line = check.fault.map(|fault| fault.line);
+                assert_eq!(
+                    (check.head, check.torn, line),
+                    (head, false, fault),
+                    "{cut}"
+                );
+            }
         }
     }
 

@@ -88,15 +88,17 @@ impl AuditLog {
     ///
     /// `InUse` if the log is open elsewhere; `Corrupt` if its lines do not form a chain, or it is another file
     /// altogether, in which case no line is ever added: investigate, and start another file; `Storage` if it cannot
-    /// be read or written.
+    /// be read or written. Those who have [shared](AuditLog::open_shared) the log are noticed only while they write a
+    /// line; from then on they cannot, and lose their events.
     pub fn open(path: impl AsRef<Path>) -> Result<AuditLog, Error> {
         AuditLog::open_with(path.as_ref(), None)
     }
 
     /// Opens a log that other processes write to at the same time, each of them having opened it as shared; together
     /// they write one chain. An event waits for those of other processes, at most for `wait`; after that it is lost.
-    /// Lines that others wrote are checked before one is added after them; none is added once the log was tampered
-    /// with.
+    /// Lines that others wrote are checked before one is added after them, and none is added after lines that do not
+    /// continue the chain. Whether lines were changed that had been checked already, only [`verify`](AuditLog::verify)
+    /// tells, and the next opening.
     ///
     /// # Errors
     ///
@@ -184,8 +186,12 @@ impl AuditLog {
         remembered: Option<&AuditHead>,
     ) -> Result<AuditCheck, Error> {
         let file = File::open(path).map_err(failed)?;
-        let (check, _) = chain::check(BufReader::new(file), remembered).map_err(failed)?;
-        Ok(check)
+        let checked = if file.metadata().map_err(failed)?.is_file() {
+            chain::check_file(file, remembered)
+        } else {
+            chain::check(BufReader::new(file), remembered).map(|(check, _)| check)
+        };
+        checked.map_err(failed)
     }
 
     /// The writer is consistent at every moment, so a panic elsewhere does not spoil it.
@@ -196,7 +202,9 @@ impl AuditLog {
 
 impl AuditSink for AuditLog {
     fn record(&self, event: &AuditEvent) -> io::Result<()> {
-        self.writer().append(event)
+        // Other threads may wait for the same lock, each of them before the next one can.
+        let start = Instant::now();
+        self.writer().append(event, start)
     }
 }
 
@@ -207,9 +215,23 @@ impl Writer {
             let message = "the audit log is not a regular file: give the path of one";
             return Err(Error::new(ErrorKind::Storage, message));
         }
-        let file = options().open(path).map_err(failed)?;
+        let mut file = options().open(path).map_err(failed)?;
+        let (mut head, mut checked) = (AuditHead::default(), 0);
+        if shared.is_some() {
+            // Most of the log, while others can write. What is at fault may be a torn line that was just replaced.
+            let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
+            if check.fault.is_none() {
+                (head, checked) = (check.head, length);
+            }
+        }
         lock(&file, shared.unwrap_or_default()).map_err(|error| failed(error.into()))?;
-        let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() < checked {
+            (head, checked) = (AuditHead::default(), 0);
+        }
+        file.seek(SeekFrom::Start(checked)).map_err(failed)?;
+        let (check, more) =
+            chain::check_after(head, BufReader::new(&file), None).map_err(failed)?;
+        let length = checked + more;
         if let Some(fault) = check.fault {
             let message = if fault.line == 1 && fault.kind == AuditFaultKind::Malformed {
                 "this is no audit log, or it was changed from its first line on: give the path of one, or of a new file".into()
@@ -236,11 +258,12 @@ impl Writer {
         Ok(writer)
     }
 
-    fn append(&mut self, event: &AuditEvent) -> io::Result<()> {
+    /// Writes a line that has been waiting to be written since `start`.
+    fn append(&mut self, event: &AuditEvent, start: Instant) -> io::Result<()> {
         let Some(wait) = self.shared else {
             return self.write(event);
         };
-        lock(&self.file, wait)?;
+        lock(&self.file, wait.saturating_sub(start.elapsed()))?;
         let written = self.catch_up().and_then(|()| self.write(event));
         written.and(self.file.unlock())
     }
@@ -372,6 +395,22 @@ mod tests {
         while log.record(&event(3000)).is_ok() {}
         let check = AuditLog::verify(path, Some(&log.head())).unwrap();
         assert!(check.torn && check.fault.is_none(), "{check:?}");
+    }
+
+    /// Who has waited for the log already, behind another thread, does not wait for as long once more.
+    #[test]
+    fn the_time_to_wait_begins_when_an_event_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let wait = Duration::from_hours(1);
+        let log = AuditLog::open_shared(&path, wait).unwrap();
+        let held = File::open(&path).unwrap();
+        held.lock().unwrap();
+        let came = Instant::now().checked_sub(wait).unwrap();
+        let error = log.writer().append(&event(1), came).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        held.unlock().unwrap();
+        log.writer().append(&event(1), came).unwrap();
     }
 
     #[test]

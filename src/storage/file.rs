@@ -63,7 +63,11 @@ mod tests;
 
 /// A store of sealed rows in its own file.
 #[derive(Debug)]
-pub(crate) struct FileStorage(Engine);
+pub(crate) struct FileStorage {
+    engine: Engine,
+    /// Whatever is written to this is written to the store's file, if that can be told.
+    named: Option<File>,
+}
 
 impl FileStorage {
     /// Creates a store with the content of its first transaction. A file appears at `path` only once all of it is
@@ -85,10 +89,15 @@ impl FileStorage {
         let options = &mut File::options();
         let file = open_locked(path, options.read(true).write(true), wait, File::try_lock)?;
         header::check(&file)?;
-        Ok(FileStorage(Engine::open(Region::new(
-            file,
-            header::LENGTH,
-        ))?))
+        let named = file.try_clone().map_err(failed)?;
+        let engine = Engine::open(Region::new(file, header::LENGTH))?;
+        Ok(FileStorage::new(engine, named))
+    }
+
+    fn new(engine: Engine, file: File) -> FileStorage {
+        // Not every file system counts names.
+        let named = (!is_nameless(&file)).then_some(file);
+        FileStorage { engine, named }
     }
 
     /// Reads the store at `path`; returns `None` if its vault root is `known`. The file is only read, and is
@@ -179,38 +188,45 @@ impl FileWriter {
     }
 
     fn publish(self) -> Result<FileStorage, StorageError> {
+        let file = self.unfinished.file()?;
         self.unfinished.publish()?;
-        Ok(FileStorage(self.engine))
+        Ok(FileStorage::new(self.engine, file))
     }
 }
 
 impl Storage for FileStorage {
     fn keys(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        self.0.keys()
+        self.engine.keys()
     }
 
     fn vault_root(&self) -> Result<Option<SealedRoot>, StorageError> {
-        self.0.vault_root()
+        self.engine.vault_root()
     }
 
     fn user_roots(&self) -> Result<Vec<(UserTag, SealedRoot)>, StorageError> {
-        self.0.user_roots()
+        self.engine.user_roots()
     }
 
     fn user(&self, user: UserTag) -> Result<Option<UserRows>, StorageError> {
-        self.0.user(user)
+        self.engine.user(user)
     }
 
     fn scan(&self, visit: &mut dyn FnMut(Stored) -> ControlFlow<()>) -> Result<(), StorageError> {
-        self.0.scan(visit)
+        self.engine.scan(visit)
     }
 
     fn commit(&self, transaction: Transaction) -> Result<(), StorageError> {
-        self.0.commit(transaction)
+        // What is written to a file without a name is lost.
+        if self.named.as_ref().is_some_and(is_nameless) {
+            let why =
+                "the file was removed, or another one was put in its place, while it was open";
+            return Err(StorageError::Failed(why.into()));
+        }
+        self.engine.commit(transaction)
     }
 
     fn compact(&self) -> Result<(), StorageError> {
-        self.0.compact()
+        self.engine.compact()
     }
 }
 
@@ -254,6 +270,20 @@ fn open_locked(
         }
     }
     Err(StorageError::InUse)
+}
+
+/// Whether no path leads to this file any more: it was removed, or another one was put in its place.
+#[cfg(unix)]
+fn is_nameless(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+}
+
+/// Elsewhere a file that is open cannot be removed, as a rule.
+#[cfg(not(unix))]
+fn is_nameless(_: &File) -> bool {
+    false
 }
 
 /// How often to try for a lock that someone else holds. Operating systems can wait for a lock, but not for a

@@ -29,20 +29,21 @@ impl State {
         });
     }
 
-    /// Records that all of a user's secrets were deleted, or why not, if that is recorded.
+    /// Records that all of a user's secrets were deleted, if there were any, or why not, if that is recorded.
     pub(super) fn record_deleted_user(
         &self,
         user: UserId,
-        result: Result<(), Error>,
+        result: Result<bool, Error>,
     ) -> Result<(), Error> {
         self.settings.audit.record(|| {
             let event = match &result {
-                Ok(()) => Some(self.event(AuditAction::UserDeleted)),
+                Ok(true) => Some(self.event(AuditAction::UserDeleted)),
+                Ok(false) => None,
                 Err(error) => self.settings.failed(error),
             };
             event.map(|event| of_user(event, user))
         });
-        result
+        result.map(drop)
     }
 
     /// Records that a user's secrets could not be read because they are not as keyward left them, if that is so.

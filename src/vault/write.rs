@@ -63,19 +63,20 @@ impl State {
         }
     }
 
-    /// Deletes everything a user has. The user's root is enough for that, so rows that are damaged can be deleted.
-    pub(super) fn delete_user(&self, user: &UserState) -> Result<(), Error> {
+    /// Deletes everything a user has; returns whether that was something. The user's root is enough for that, so rows
+    /// that are damaged can be deleted.
+    pub(super) fn delete_user(&self, user: &UserState) -> Result<bool, Error> {
         let _writer = hold(&user.writer);
         let keys = self.keys()?;
         let base = match user.snapshot.load_full() {
             Some(loaded) => loaded,
             None => match self.stored(user, &keys)? {
                 Some((tag, stored)) => Arc::new(Snapshot::unread(&keys, tag, stored.root)?),
-                None => return Ok(()),
+                None => return Ok(false),
             },
         };
         if base.sealed_root.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         let mut ledger = hold(&self.ledger);
         let mut vault_root = ledger.root.clone();
@@ -87,7 +88,8 @@ impl State {
             put: Vec::new(),
             delete: Vec::new(),
         };
-        self.commit(&keys, &mut ledger, vault_root, vec![write])
+        self.commit(&keys, &mut ledger, vault_root, vec![write])?;
+        Ok(true)
     }
 
     /// Returns the vault's usage when one user's usage changes.

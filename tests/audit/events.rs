@@ -300,12 +300,16 @@ fn the_life_of_a_vault_is_told() {
     let (memory, builder) = audited();
     let key = |n: u8| KeySource::raw([n; 32]);
     let vault = builder.in_memory_with_key(key(1)).unwrap();
+    let secret = NewSecret::new("a", "value-of-a");
+    vault.user(UserId::LOCAL).create(secret).unwrap();
     let slot = vault.add_key(key(1), key(2)).unwrap();
     vault.add_key(key(9), key(3)).unwrap_err();
     vault.change_key(key(2), key(3)).unwrap();
     vault.remove_key_slot(slot.id + 1).unwrap();
     vault.rotate_master_key([key(1)]).unwrap();
     vault.rotate_data_key(key(1)).unwrap();
+    vault.delete_user(UserId::LOCAL).unwrap();
+    // There is nothing left to be deleted.
     vault.delete_user(UserId::LOCAL).unwrap();
     vault.verify().unwrap();
     vault.compact().unwrap();
@@ -315,7 +319,8 @@ fn the_life_of_a_vault_is_told() {
     vault.lock().unwrap();
     vault.unlock(key(9)).unwrap_err();
     vault.unlock(key(1)).unwrap();
-    let events = memory.take();
+    let mut events = memory.take();
+    assert_eq!(events.remove(1).action, AuditAction::Created);
     assert_eq!(events[1].key_slot, Some(slot.id));
     assert_eq!(events[4].key_slot, Some(slot.id + 1));
     assert_eq!(events[7].user, Some(UserId::LOCAL));

@@ -134,7 +134,8 @@ fn a_torn_line_is_recognized_and_goes() {
     let torn = [whole.len() + 1, next_end - 1, next_end].map(|length| more[..length].to_vec());
     // A power failure may leave zeros.
     let zeros = torn.clone().into_iter().chain([whole.clone()]);
-    let zeros = zeros.map(|torn| [torn, vec![0; 300]].concat());
+    let zeros = zeros
+        .flat_map(|torn| [300, 70_000, 200_000].map(|zeros| [&torn[..], &vec![0; zeros]].concat()));
     for torn in torn.clone().into_iter().chain(zeros) {
         fs::write(&path, torn).unwrap();
         let check = AuditLog::verify(&path, Some(&before)).unwrap();
@@ -162,6 +163,7 @@ fn a_file_that_is_no_log_is_left_as_it_is() {
         &"7".repeat(64),
         r#"{"mcpServers": {}}"#,
         r#"{"sequence":2,"time"#,
+        r#"{"sequence":1,"mine":"and nobody else's"}"#,
         &(lines + "notes"),
     ];
     for text in texts {

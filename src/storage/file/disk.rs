@@ -302,11 +302,18 @@ impl FileStorage {
     pub(crate) fn create_on(disk: Disk, first: Transaction) -> Result<FileStorage, StorageError> {
         let engine = Engine::create(disk)?;
         engine.commit(first)?;
-        Ok(FileStorage(engine))
+        Ok(FileStorage {
+            engine,
+            named: None,
+        })
     }
 
     /// Opens the store on such a disk.
     pub(crate) fn open_on(disk: Disk) -> Result<FileStorage, StorageError> {
-        Engine::open(disk).map(FileStorage)
+        let engine = Engine::open(disk)?;
+        Ok(FileStorage {
+            engine,
+            named: None,
+        })
     }
 }
