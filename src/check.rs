@@ -413,7 +413,8 @@ impl<'a> Check<'a> {
     }
 }
 
-/// What is left of a location whose parts are joined and spelled in another way: `headers.apiKey` is `/headers/api_key`.
+/// What is left of a location whose parts are joined and spelled in another way: `headers.apiKey` is
+/// `/headers/api_key`.
 fn letters(location: &Location) -> String {
     let chars = location.tokens().iter().flat_map(|token| token.chars());
     chars

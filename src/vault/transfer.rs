@@ -50,7 +50,9 @@ impl Vault {
     /// # Security
     ///
     /// A backup stays readable with the current keys, whatever is changed later: keep it as safe as the vault.
-    /// Putting it in the vault's place undoes every later change, which an [`Anchor`](crate::Anchor) reveals.
+    /// Putting it in the vault's place undoes every later change, which an [`Anchor`](crate::Anchor) reveals. Close the
+    /// vault before: on Unix, one that is open takes no more writes once its file was removed or replaced; if the copy
+    /// is written over the content of the file, both are lost.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.backup_with_progress(path, |_| {})
     }

@@ -285,7 +285,8 @@ impl Session {
     }
 }
 
-/// Whether an answer is to the request with this id. Some servers answer a number with its text, and clients accept that.
+/// Whether an answer is to the request with this id. Some servers answer a number with its text, and clients accept
+/// that.
 fn is_id(answered: &Value, id: u64) -> bool {
     answered.as_u64() == Some(id) || answered.as_str() == Some(&id.to_string())
 }

@@ -44,9 +44,9 @@ impl Output {
     }
 }
 
-/// A reader or a writer that waits where its file has nothing, or takes no more, for now and says so instead of waiting.
-/// A command that this program runs can bring that about: its standard input may be the same open file as this standard
-/// output.
+/// A reader or a writer that waits where its file has nothing, or takes no more, for now and says so instead of
+/// waiting. A command that this program runs can bring that about: its standard input may be the same open file as this
+/// standard output.
 pub(crate) struct Patient<F>(pub(crate) F);
 
 #[cfg(unix)]

@@ -112,8 +112,8 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
     Ok(program::exit_code(ended?.status))
 }
 
-/// Returns when the client has closed its end, and no message of it was carried any further for so long. Who writes to a
-/// server that does not read cannot see that.
+/// Returns when the client has closed its end, and no message of it was carried any further for so long. Who writes to
+/// a server that does not read cannot see that.
 #[cfg(unix)]
 fn wait_for_client_in_vain(client: &impl std::os::fd::AsFd, carried: &AtomicU64, long: Duration) {
     use rustix::{
