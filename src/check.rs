@@ -326,10 +326,8 @@ impl<'a> Check<'a> {
         };
         if taking.is_empty() {
             let meant = letters(location);
-            let similar = numbers.iter().find_map(|at| {
-                let similar = self.by_letters[*at].get(&meant)?;
-                self.tools[*at].takes(similar).then(|| similar.clone())
-            });
+            let mut found = numbers.iter().map(|at| &self.by_letters[*at]);
+            let similar = found.find_map(|found| found.get(&meant)).cloned();
             self.findings.push(Finding::UndeclaredLocation {
                 secret: NamedSecret::of(entry),
                 location: location.clone(),
