@@ -218,9 +218,11 @@ impl Writer {
         let mut file = options().open(path).map_err(failed)?;
         let (mut head, mut checked) = (AuditHead::default(), 0);
         if shared.is_some() {
-            // Most of the log, while others can write. What is at fault may be a torn line that was just replaced.
-            let (check, length) = chain::check(BufReader::new(&file), None).map_err(failed)?;
-            if check.fault.is_none() {
+            // Most of the log, while others can write. What is at fault may be a torn line that was just replaced; and
+            // Windows does not let a file be read that somebody else has locked.
+            if let Ok((check, length)) = chain::check(BufReader::new(&file), None)
+                && check.fault.is_none()
+            {
                 (head, checked) = (check.head, length);
             }
         }

@@ -86,8 +86,9 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
         {
             let (carried, send) = (Arc::clone(&carried), send.clone());
             thread::spawn(move || {
-                wait_for_client_in_vain(&io::stdin(), &carried, LINGER);
-                let _ = send.send(Event::ClientGone);
+                if waits_for_client_in_vain(&io::stdin(), &carried, LINGER) {
+                    let _ = send.send(Event::ClientGone);
+                }
             });
         }
         let (filter, client, send) = (Arc::clone(&filter), Arc::clone(&client), send.clone());
@@ -112,10 +113,15 @@ pub(crate) fn proxy(mut opener: Opener, mcp: &Mcp) -> Result<ExitCode, Failure> 
     Ok(program::exit_code(ended?.status))
 }
 
-/// Returns when the client has closed its end, and no message of it was carried any further for so long. Who writes to
-/// a server that does not read cannot see that.
+/// Returns when the client has closed its end, and no message of it was carried any further for so long: who writes to
+/// a server that does not read cannot see that. Returns `false` at once if such an end cannot be seen, as with some
+/// terminals.
 #[cfg(unix)]
-fn wait_for_client_in_vain(client: &impl std::os::fd::AsFd, carried: &AtomicU64, long: Duration) {
+fn waits_for_client_in_vain(
+    client: &impl std::os::fd::AsFd,
+    carried: &AtomicU64,
+    long: Duration,
+) -> bool {
     use rustix::{
         event::{PollFd, PollFlags, poll},
         io::retry_on_intr,
@@ -123,14 +129,15 @@ fn wait_for_client_in_vain(client: &impl std::os::fd::AsFd, carried: &AtomicU64,
 
     // That the other end is closed is told in any case.
     let mut end = [PollFd::new(client, PollFlags::empty())];
-    if retry_on_intr(|| poll(&mut end, None)).is_err() {
-        return;
+    let polled = retry_on_intr(|| poll(&mut end, None));
+    if polled.is_err() || !end[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        return false;
     }
     loop {
         let before = carried.load(Ordering::Relaxed);
         thread::sleep(long);
         if carried.load(Ordering::Relaxed) == before {
-            return;
+            return true;
         }
     }
 }
@@ -269,7 +276,7 @@ mod tests {
         let carried = AtomicU64::new(0);
         thread::scope(|scope| {
             let waits = scope
-                .spawn(|| wait_for_client_in_vain(&client, &carried, Duration::from_millis(1)));
+                .spawn(|| waits_for_client_in_vain(&client, &carried, Duration::from_millis(1)));
             says.write_all(b"{}\n").expect("there is room");
             for _ in 0..100 {
                 carried.fetch_add(1, Ordering::Relaxed);
@@ -277,7 +284,7 @@ mod tests {
             }
             assert!(!waits.is_finished(), "the client is there");
             drop(says);
-            waits.join().expect("it ends");
+            assert!(waits.join().expect("it ends"));
         });
         let mut unread = String::new();
         client.read_to_string(&mut unread).expect("it is text");
